@@ -1,0 +1,55 @@
+# The first call installs what is missing (tools/bootstrap.sh); later calls start at once.
+#
+#   make demo     open the demo, or run it headless into demo-out/ where there is no display
+#   make test     all tests that need no GPU and no network
+#   make check    linters, types, layers, plugin manifest, built wheel
+#   make docs     the documentation, into docs/_build/html
+#
+# PYTHON=/path/to/python3.11 names the interpreter to build .venv with;
+# PYTEST_ARGS="tests/unit -x" narrows the tests.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DOCS_INSTALLED := $(VENV)/.installed-docs
+PYTEST_ARGS ?=
+
+ifeq ($(shell uname -s)$(DISPLAY)$(WAYLAND_DISPLAY),Linux)
+XVFB := xvfb-run -a -s "-screen 0 1920x1200x24"
+DEMO_ARGS := --headless --out demo-out
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check docs system
+.NOTPARALLEL:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: system $(INSTALLED)
+	$(XVFB) $(BIN)/neurobridge demo $(DEMO_ARGS)
+
+test: system $(INSTALLED)
+	$(XVFB) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: system $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/npe2 validate --imports napari-neurobridge
+	$(BIN)/python -m pytest tests/integration/test_packaging.py
+
+docs: $(DOCS_INSTALLED)
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+system:
+	@tools/bootstrap.sh system
+
+$(INSTALLED): pyproject.toml tools/bootstrap.sh
+	@tools/bootstrap.sh environment $(VENV) all,check,test
+	@touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	@tools/bootstrap.sh environment $(VENV) docs
+	@touch $@

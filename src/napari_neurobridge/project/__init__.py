@@ -1,0 +1,57 @@
+"""The project folder: its datasets, its event log, and what people decided.
+
+Names are loaded when first used, so that importing the package stays cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_neurobridge.project.events import Event, EventKind, VerdictEvidence
+    from napari_neurobridge.project.fold import StandingVerdict, State, fold
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.project.manifest import DatasetSpec
+    from napari_neurobridge.project.merging import merge
+    from napari_neurobridge.project.store import EventLog
+    from napari_neurobridge.project.zoo import ModelEntry, find_model, list_models
+
+_HOMES = {
+    "DatasetSpec": "manifest",
+    "Event": "events",
+    "EventKind": "events",
+    "EventLog": "store",
+    "ModelEntry": "zoo",
+    "Project": "folder",
+    "StandingVerdict": "fold",
+    "State": "fold",
+    "VerdictEvidence": "events",
+    "find_model": "zoo",
+    "fold": "fold",
+    "list_models": "zoo",
+    "merge": "merging",
+}
+
+__all__ = [
+    "DatasetSpec",
+    "Event",
+    "EventKind",
+    "EventLog",
+    "ModelEntry",
+    "Project",
+    "StandingVerdict",
+    "State",
+    "VerdictEvidence",
+    "find_model",
+    "fold",
+    "list_models",
+    "merge",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module that defines it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,304 @@
+"""What people and detectors decided, as events that are only ever appended.
+
+An event never changes. Its payload has a version of its own and is brought up to date
+when it is read, so that an old log, or a colleague's, stays readable.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.parsing import parse_model
+from napari_neurobridge.types import NoneReason, Role, Soma, SomaSource, Vec3, Verdict
+
+
+class EventKind(StrEnum):
+    """What an event records."""
+
+    SOMA_ADDED = "soma_added"
+    SOMA_MOVED = "soma_moved"
+    SOMA_DELETED = "soma_deleted"
+    DETECTION_RUN = "detection_run"
+    VERDICT = "verdict"
+    UNDO = "undo"
+
+
+class Payload(BaseModel):
+    """What one kind of event says; subclasses name their kind and current version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: ClassVar[EventKind]
+    version: ClassVar[int] = 1
+
+
+class PlacedSomata(Payload):
+    """Somata of one dataset, one list for each property so that 10⁵ of them stay small.
+
+    Attributes
+    ----------
+    dataset : str
+        Where they lie.
+    uids : list of str, length N
+        Unique within the project.
+    centers_um : list of Vec3, length N
+        µm (z, y, x) in the dataset's own space.
+    radius_um, confidence, source_index : list, length N, or None
+        See `Soma`; ``None`` when unknown for all.
+    index_base : int or None
+        Whether ``source_index`` counts from 0 or from 1.
+    """
+
+    dataset: str
+    uids: list[str]
+    centers_um: list[Vec3]
+    radius_um: list[float | None] | None = None
+    confidence: list[float | None] | None = None
+    source_index: list[int | None] | None = None
+    index_base: int | None = None
+
+    @model_validator(mode="after")
+    def _same_lengths(self) -> PlacedSomata:
+        columns = (self.centers_um, self.radius_um, self.confidence, self.source_index)
+        if any(column is not None and len(column) != len(self.uids) for column in columns):
+            raise ValueError("the lists of a group of somata differ in length")
+        if len(set(self.uids)) != len(self.uids):
+            raise ValueError("a uid occurs twice in one group of somata")
+        return self
+
+    def to_somata(self, source: SomaSource) -> list[Soma]:
+        """Return the somata one by one, as placed by ``source``."""
+        nothing = [None] * len(self.uids)
+        rows = zip(
+            self.uids,
+            self.centers_um,
+            self.radius_um or nothing,
+            self.confidence or nothing,
+            self.source_index or nothing,
+            strict=True,
+        )
+        return [
+            Soma(uid, self.dataset, center, source, radius, confidence, index, self.index_base)
+            for uid, center, radius, confidence, index in rows
+        ]
+
+
+class SomaAdded(PlacedSomata):
+    """A person or a file placed somata."""
+
+    kind: ClassVar[EventKind] = EventKind.SOMA_ADDED
+
+    source: SomaSource
+
+
+class DetectionRun(PlacedSomata):
+    """A detector looked at a dataset; its somata replace those it found before."""
+
+    kind: ClassVar[EventKind] = EventKind.DETECTION_RUN
+
+    method: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class SomaMoved(Payload):
+    """A person put somata of one dataset elsewhere, µm (z, y, x); their uids stay."""
+
+    kind: ClassVar[EventKind] = EventKind.SOMA_MOVED
+
+    dataset: str
+    uids: list[str]
+    centers_um: list[Vec3]
+
+    @model_validator(mode="after")
+    def _same_lengths(self) -> SomaMoved:
+        if len(self.centers_um) != len(self.uids):
+            raise ValueError("a move needs one centre for each uid")
+        return self
+
+
+class SomaDeleted(Payload):
+    """A person removed somata of one dataset."""
+
+    kind: ClassVar[EventKind] = EventKind.SOMA_DELETED
+
+    dataset: str
+    uids: list[str]
+
+
+class VerdictEvidence(BaseModel):
+    """What the person saw when deciding; unknown numbers stay ``None``.
+
+    Attributes
+    ----------
+    rank : int or None
+        Place of the candidate in the ranking shown, from 1.
+    similarity, probability : float or None
+        As shown.
+    residual_um : float or None
+        Distance from where the alignment expected the candidate.
+    model_hash, alignment_id : str or None
+        What made those numbers.
+    seconds : float or None
+        Time spent on the question.
+    audit : bool
+        Whether this was a random, blind question.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    rank: Annotated[int, Field(ge=1)] | None = None
+    similarity: float | None = None
+    residual_um: float | None = None
+    probability: Annotated[float, Field(ge=0, le=1)] | None = None
+    model_hash: str | None = None
+    alignment_id: str | None = None
+    seconds: Annotated[float, Field(ge=0)] | None = None
+    audit: bool = False
+
+
+class VerdictGiven(Payload):
+    """A person judged a query and a candidate, or found no candidate.
+
+    The roles are part of the fact, so that a log can be folded without its project.
+    ``revokes`` names the accepting events that a forced acceptance sets aside.
+    """
+
+    kind: ClassVar[EventKind] = EventKind.VERDICT
+
+    verdict: Verdict
+    query_uid: str
+    query_dataset: str
+    query_role: Role
+    candidate_uid: str | None = None
+    candidate_dataset: str | None = None
+    candidate_role: Role | None = None
+    reason: NoneReason | None = None
+    revokes: tuple[str, ...] = ()
+    evidence: VerdictEvidence = VerdictEvidence()
+    software_version: str
+
+    @model_validator(mode="after")
+    def _candidate_unless_none(self) -> VerdictGiven:
+        candidate = (self.candidate_uid, self.candidate_dataset, self.candidate_role)
+        expected = 0 if self.verdict is Verdict.NONE else 3
+        if sum(part is not None for part in candidate) != expected:
+            raise ValueError(
+                f"a verdict '{self.verdict}' names {(expected and 'a') or 'no'} candidate"
+            )
+        return self
+
+
+class Undone(Payload):
+    """An earlier event is taken back; undoing an undo is a redo."""
+
+    kind: ClassVar[EventKind] = EventKind.UNDO
+
+    target: str
+
+
+Upcast: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
+"""Turns the payload of one version into that of the next."""
+
+
+@dataclass(frozen=True)
+class PayloadSchema:
+    """How payloads of one kind are read, whatever version wrote them.
+
+    Attributes
+    ----------
+    model : type of Payload
+        The current version.
+    upcasts : tuple of Upcast
+        Step from version 1 to 2, from 2 to 3 and so on; one for each past version.
+    """
+
+    model: type[Payload]
+    upcasts: tuple[Upcast, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.model.version != len(self.upcasts) + 1:
+            raise ValueError(f"{self.model.__name__} needs one upcast for each past version")
+
+    def parse(self, version: int, payload: Mapping[str, Any], *, what: str) -> Payload:
+        """Read a payload, bringing it up to the current version first.
+
+        Raises
+        ------
+        InputError
+            If it comes from a newer version of the program, or is damaged.
+        """
+        if version > self.model.version:
+            raise InputError(
+                f"{what} was written by a newer version of napari-neurobridge; "
+                "update napari-neurobridge to read this project."
+            )
+        if version < 1:
+            raise InputError(f"{what} is damaged: payload versions count from 1.")
+        current = dict(payload)
+        for upcast in self.upcasts[version - 1 :]:
+            current = upcast(current)
+        return parse_model(self.model, current, what=f"{what} is damaged")
+
+
+SCHEMAS: Mapping[EventKind, PayloadSchema] = {
+    model.kind: PayloadSchema(model)
+    for model in (SomaAdded, SomaMoved, SomaDeleted, DetectionRun, VerdictGiven, Undone)
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the log, as it was written.
+
+    Attributes
+    ----------
+    id : str
+        Random, 32 hexadecimal digits.
+    time : str
+        UTC, ISO 8601 with microseconds, so that text order is time order.
+    annotator : str
+        Who decided.
+    sequence : int
+        The annotator's own counter, from 1.
+    kind : EventKind
+        What is recorded.
+    version : int
+        Version of the payload.
+    payload : dict
+        As stored; read it through `content`.
+    """
+
+    id: str
+    time: str
+    annotator: str
+    sequence: int
+    kind: EventKind
+    version: int
+    payload: Mapping[str, Any] = field(hash=False)
+
+    @cached_property
+    def content(self) -> Payload:
+        """The payload in its current version."""
+        return SCHEMAS[self.kind].parse(self.version, self.payload, what=f"Event {self.id}")
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Sorts events the same way whatever order they arrived in."""
+        return (self.time, self.id)
+
+
+def default_annotator() -> str:
+    """Return the name of the system's user, or "annotator" where it has none."""
+    try:
+        return getpass.getuser()
+    # The three that Python's versions and systems raise for a user without a name.
+    except (OSError, KeyError, ImportError):
+        return "annotator"

@@ -1,0 +1,226 @@
+"""The state of a project: a fold of its events, the same in any order of arrival."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.events import Event, EventKind, Undone
+from napari_neurobridge.project.somata_fold import SOMA_KINDS, IncrementalSomataFold
+from napari_neurobridge.project.verdicts_fold import PairKey, StandingVerdict, fold_verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from napari_neurobridge.types import NoneReason, Soma
+
+__all__ = ["History", "IncrementalFold", "StandingVerdict", "State", "fold"]
+
+
+@dataclass(frozen=True)
+class History:
+    """What one annotator can take back and bring back, oldest first."""
+
+    done: tuple[Event, ...] = ()
+    undone: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True)
+class State:
+    """What all events together say; an immutable snapshot, do not write into it.
+
+    Attributes
+    ----------
+    somata : dict of dataset to dict of uid to Soma
+        The living somata.
+    tombstones : dict of uid to Soma
+        Somata that are gone, but that a standing verdict names.
+    vanished : dict of uid to Soma
+        Somata that the latest detection run did not find again; a later run may.
+    retired : frozenset of str
+        Uids of all somata that are gone; they are never given again.
+    verdicts : tuple of StandingVerdict
+        Latest for each annotator and pair, by (time, id).
+    agreed : dict of PairKey to tuple of str
+        Undisputed accepted pairs, with the names of their two datasets.
+    disputed : frozenset of PairKey
+        Accepted pairs that another standing verdict contradicts; no landmarks.
+    none : dict of uid to NoneReason or None
+        Queries that nobody has matched and somebody found without partner.
+    numbers : dict of uid prefix to int
+        Highest number ever used in a uid.
+    owners : dict of dataset to str
+        Annotator who first placed somata in a dataset.
+    histories : dict of annotator to History
+        What can be undone and redone.
+    """
+
+    somata: Mapping[str, Mapping[str, Soma]] = field(default_factory=dict)
+    tombstones: Mapping[str, Soma] = field(default_factory=dict)
+    vanished: Mapping[str, Soma] = field(default_factory=dict)
+    retired: frozenset[str] = frozenset()
+    verdicts: tuple[StandingVerdict, ...] = ()
+    agreed: Mapping[PairKey, tuple[str, str]] = field(default_factory=dict)
+    disputed: frozenset[PairKey] = frozenset()
+    none: Mapping[str, NoneReason | None] = field(default_factory=dict)
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    owners: Mapping[str, str] = field(default_factory=dict)
+    histories: Mapping[str, History] = field(default_factory=dict)
+
+    @property
+    def pairs(self) -> dict[str, str]:
+        """Undisputed accepted pairs, two-photon uid to fMOST uid.
+
+        With more than one dataset of a role a soma may have several partners; ask
+        `pairs_between` then.
+        """
+        crossing = (v.pair for v in self.verdicts if v.crosses and v.pair in self.agreed)
+        return dict(pair for pair in crossing if pair is not None)
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """Uids of all queries that have a standing verdict of any kind."""
+        return frozenset(verdict.query_uid for verdict in self.verdicts)
+
+    def pairs_between(self, first: str, second: str) -> dict[str, str]:
+        """Return the undisputed pairs of two datasets, uid in ``first`` to uid in ``second``."""
+        forward = {a: b for (a, b), names in self.agreed.items() if names == (first, second)}
+        backward = {b: a for (a, b), names in self.agreed.items() if names == (second, first)}
+        return forward | backward
+
+    def soma(self, uid: str) -> Soma:
+        """Return a living soma or a tombstone.
+
+        Raises
+        ------
+        InputError
+            If no event ever named the uid, or the soma is gone.
+        """
+        for somata in self.somata.values():
+            if uid in somata:
+                return somata[uid]
+        if uid in self.tombstones:
+            return self.tombstones[uid]
+        if uid in self.retired:
+            raise InputError(f"Soma '{uid}' was removed from this project; choose a living one.")
+        some = next((name for somata in self.somata.values() for name in somata), None)
+        hint = f"uids look like '{some}'" if some else "detect or import somata first"
+        raise InputError(f"There is no soma '{uid}' in this project; {hint}.")
+
+    def undoable(self, annotator: str) -> Event | None:
+        """Return the event that the annotator's next undo takes back."""
+        done = self.histories.get(annotator, History()).done
+        return done[-1] if done else None
+
+    def redoable(self, annotator: str) -> Event | None:
+        """Return the undo event that the annotator's next redo takes back."""
+        undone = self.histories.get(annotator, History()).undone
+        return undone[-1] if undone else None
+
+
+def fold(events: Iterable[Event]) -> State:
+    """Fold events into the current state, the same for any order and any repetition."""
+    return IncrementalFold().fold(events)
+
+
+class IncrementalFold:
+    """Folds a growing log without replaying all somata each time."""
+
+    def __init__(self) -> None:
+        self._somata = IncrementalSomataFold()
+
+    def fold(self, events: Iterable[Event]) -> State:
+        """Fold all events of a log; see `fold`."""
+        ordered = _in_order(events)
+        replay = _Replay(ordered)
+        cancelled = replay.cancelled
+        somata = self._somata.fold(
+            [event for event in ordered if event.kind in SOMA_KINDS], cancelled
+        )
+        verdicts = fold_verdicts(
+            event
+            for event in ordered
+            if event.kind is EventKind.VERDICT and event.id not in cancelled
+        )
+        gone = {**somata.vanished, **somata.deleted}
+        named = {
+            uid
+            for verdict in verdicts.verdicts
+            for uid in (verdict.query_uid, verdict.candidate_uid)
+        }
+        return State(
+            somata=somata.living,
+            tombstones={uid: gone[uid] for uid in gone.keys() & named},
+            vanished=somata.vanished,
+            retired=frozenset(gone),
+            verdicts=verdicts.verdicts,
+            agreed=verdicts.agreed,
+            disputed=verdicts.disputed,
+            none=verdicts.none,
+            numbers=somata.numbers,
+            owners=somata.owners,
+            histories=replay.histories(),
+        )
+
+
+def _in_order(events: Iterable[Event]) -> list[Event]:
+    return sorted({event.id: event for event in events}.values(), key=lambda event: event.order)
+
+
+class _Replay:
+    """Replays undo and redo in order, to learn which events were taken back.
+
+    An undo can only name an event of its own annotator that sorts before it. The log
+    stamps each event later than all it holds, so nothing else can have been meant. An
+    undo of an undo is a redo, an undo of that takes back again, and so on.
+    """
+
+    def __init__(self, ordered: Iterable[Event]) -> None:
+        self.cancelled: set[str] = set()
+        self._actions: dict[str, Event] = {}
+        self._meanings: dict[str, tuple[Event, bool]] = {}
+        self._done: dict[str, dict[str, Event]] = {}
+        self._undone: dict[str, dict[str, Event]] = {}
+        for event in ordered:
+            content = event.content
+            if isinstance(content, Undone):
+                self._take_back(event, content.target)
+            else:
+                self._actions[event.id] = event
+                self._done.setdefault(event.annotator, {})[event.id] = event
+                # A new action forgets what could be redone, as in every editor.
+                self._undone.pop(event.annotator, None)
+
+    def histories(self) -> dict[str, History]:
+        """Return what each annotator can take back and bring back."""
+        return {
+            annotator: History(
+                tuple(done.values()), tuple(self._undone.get(annotator, {}).values())
+            )
+            for annotator, done in self._done.items()
+        }
+
+    def _take_back(self, undo: Event, target: str) -> None:
+        if target in self._actions:
+            action, cancels = self._actions[target], True
+        elif target in self._meanings:
+            action, cancels = self._meanings[target]
+            cancels = not cancels
+        else:
+            return
+        if action.annotator != undo.annotator:
+            return
+        self._meanings[undo.id] = (action, cancels)
+        if (action.id in self.cancelled) == cancels:
+            return
+        done = self._done[action.annotator]
+        undone = self._undone.setdefault(action.annotator, {})
+        if cancels:
+            self.cancelled.add(action.id)
+            del done[action.id]
+            undone[action.id] = undo
+        else:
+            self.cancelled.discard(action.id)
+            done[action.id] = action
+            undone.pop(action.id, None)

@@ -1,0 +1,388 @@
+"""A project on disk: its datasets, their images, and what people decided about them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.files import atomic_folder
+from napari_neurobridge.io.volumes import Volume, inspect_image, open_volume
+from napari_neurobridge.project.fold import IncrementalFold, State
+from napari_neurobridge.project.lock import LockHolder, writer_lock
+from napari_neurobridge.project.manifest import (
+    DatasetSpec,
+    Manifest,
+    dataset_spec,
+    locate,
+    read_manifest,
+    with_new_dataset,
+    write_manifest,
+)
+from napari_neurobridge.project.store import EventLog, LogWriter
+from napari_neurobridge.spaces import Orientation, SpaceGraph
+from napari_neurobridge.types import Role, Vec3
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    import numpy.typing as npt
+
+    from napari_neurobridge.project.events import Event, Payload
+
+__all__ = ["DatasetSpec", "Project", "dataset_spec"]
+
+_LOG_NAME = "annotations.db"
+_LOCK_NAME = "job.lock"
+_SUBFOLDERS = ("embeddings", "transforms", "models", "runs")
+_DEFAULT_NAMES = {Role.IN_VIVO: "two_photon", Role.EX_VIVO: "fmost"}
+
+
+class Project:
+    """A project folder; make one with `Project.create` or `Project.open`.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    manifest : Manifest
+        What its ``project.toml`` says.
+    log : EventLog
+        Its events.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    log : EventLog
+        Its events.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, log: EventLog) -> None:
+        self.path = path
+        self.log = log
+        self._manifest = manifest
+        self._volumes: dict[str, Volume] = {}
+        self._fold = IncrementalFold()
+        self._events: list[Event] = []
+        self._position = 0
+        self._state = self._with_all_datasets(State())
+        # Reading is shared by the threads that answer clicks.
+        self._mutex = threading.RLock()
+        # Of its own, since opening an image is slow and must not hold up a click.
+        self._volumes_mutex = threading.Lock()
+
+    @classmethod
+    def create(cls, path: str | Path, datasets: Sequence[DatasetSpec] = ()) -> Project:
+        """Make a new project folder.
+
+        Parameters
+        ----------
+        path : str or Path
+            Must not exist, or be an empty folder.
+        datasets : sequence of DatasetSpec
+            A relative ``uri`` is looked up from the current folder first and from the
+            project's second. Voxel size and fingerprint are taken from the file when
+            they are ``None``.
+
+        Raises
+        ------
+        InputError
+            If the folder is not empty, or an image is missing or cannot be read.
+        """
+        path = Path(os.path.abspath(path))
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(f"{path} already exists and is not empty; choose another folder.")
+        manifest = Manifest.new(())
+        for spec in datasets:
+            manifest = with_new_dataset(manifest, spec, path)
+        with atomic_folder(path) as temporary:
+            for name in _SUBFOLDERS:
+                (temporary / name).mkdir()
+            EventLog(temporary / _LOG_NAME, create=True).close()
+            write_manifest(temporary, manifest)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Project:
+        """Open a project folder.
+
+        Raises
+        ------
+        InputError
+            If there is no project, it is damaged, or a newer program made it.
+        """
+        path = Path(os.path.abspath(path))
+        if not path.is_dir():
+            raise InputError(
+                f"There is no project folder {path}; make one with 'neurobridge init'."
+            )
+        manifest = read_manifest(path)
+        for name in _SUBFOLDERS:  # archives lose empty folders
+            (path / name).mkdir(exist_ok=True)
+        project = cls(path, manifest, EventLog(path / _LOG_NAME))
+        try:
+            project.state()
+        except InputError:
+            project.close()
+            raise
+        return project
+
+    def close(self) -> None:
+        """Release the files; the project must not be used any more."""
+        self.log.close()
+
+    @property
+    def embeddings_dir(self) -> Path:
+        """Folder of the galleries' embeddings."""
+        return self.path / "embeddings"
+
+    @property
+    def transforms_dir(self) -> Path:
+        """Folder of registrations."""
+        return self.path / "transforms"
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of models trained in this project."""
+        return self.path / "models"
+
+    @property
+    def runs_dir(self) -> Path:
+        """Folder of the records of long jobs."""
+        return self.path / "runs"
+
+    @property
+    def datasets(self) -> dict[str, DatasetSpec]:
+        """The datasets by name, in the order in which they were added."""
+        return {spec.name: spec for spec in self._manifest.datasets}
+
+    def dataset(self, name: str) -> DatasetSpec:
+        """Return a dataset.
+
+        Raises
+        ------
+        InputError
+            If there is none of that name.
+        """
+        try:
+            return self.datasets[name]
+        except KeyError:
+            known = ", ".join(self.datasets) or "none yet"
+            raise InputError(
+                f"There is no dataset '{name}' in this project; its datasets: {known}."
+            ) from None
+
+    def in_vivo(self) -> str:
+        """Return the name of the default in-vivo dataset."""
+        return self._default_dataset(Role.IN_VIVO)
+
+    def ex_vivo(self) -> str:
+        """Return the name of the default ex-vivo dataset."""
+        return self._default_dataset(Role.EX_VIVO)
+
+    def _default_dataset(self, role: Role) -> str:
+        names = [spec.name for spec in self._manifest.datasets if spec.role is role]
+        if not names:
+            raise InputError(
+                f"The project has no {role.replace('_', '-')} dataset; add one with "
+                "'neurobridge add-dataset'."
+            )
+        return _DEFAULT_NAMES[role] if _DEFAULT_NAMES[role] in names else names[0]
+
+    def add_dataset(self, spec: DatasetSpec) -> DatasetSpec:
+        """Add a dataset and return it as stored; see `create` for its ``uri``.
+
+        Raises
+        ------
+        InputError
+            If the name is taken, or the image is missing or cannot be read.
+        """
+        self._change_manifest(lambda manifest: with_new_dataset(manifest, spec, self.path))
+        return self.dataset(spec.name)
+
+    def set_orientation(self, name: str, orientation: Orientation) -> None:
+        """Say how a dataset lies in the default in-vivo dataset's frame."""
+        self.update_dataset(name, orientation=orientation)
+
+    def update_dataset(self, name: str, **changes: Any) -> DatasetSpec:
+        """Change fields of a dataset, such as ``voxel_size_um``, and return it; its name stays.
+
+        Raises
+        ------
+        InputError
+            If the dataset is unknown or a value does not fit.
+        """
+
+        def change(manifest: Manifest) -> Manifest:
+            known = {spec.name: spec for spec in manifest.datasets}
+            if name not in known:
+                return manifest
+            return manifest.with_dataset(dataset_spec(**{**dict(known[name]), **changes}))
+
+        self.dataset(name)
+        self._change_manifest(change)
+        with self._volumes_mutex:
+            self._volumes.pop(name, None)
+        return self.dataset(name)
+
+    def _change_manifest(self, change: Callable[[Manifest], Manifest]) -> None:
+        # The log's write lock keeps two processes from overwriting each other's change.
+        with self.log.writing():
+            manifest = change(read_manifest(self.path))
+            write_manifest(self.path, manifest)
+        with self._mutex:
+            self._manifest = manifest
+            self._state = self._with_all_datasets(self._state)
+
+    def image_path(self, name: str) -> Path:
+        """Return where a dataset's image is now.
+
+        Raises
+        ------
+        InputError
+            If the dataset has only points, or its image has been moved.
+        """
+        spec = self.dataset(name)
+        if spec.uri is None:
+            raise InputError(f"Dataset '{name}' has only points and no image to read.")
+        path = locate(spec.uri, self.path)
+        if not path.exists():
+            raise InputError(
+                f"The image of dataset '{name}' is no longer at {path}; move it back there, or "
+                f"correct its uri in {self.path / 'project.toml'}."
+            )
+        return path
+
+    def volume(self, name: str) -> Volume:
+        """Open the image of a dataset, lazily; kept open for the next time.
+
+        Raises
+        ------
+        InputError
+            If it is missing, cannot be read, or is another than the one that was added.
+        """
+        with self._volumes_mutex:
+            if name not in self._volumes:
+                self._volumes[name] = self._open_volume(name)
+            return self._volumes[name]
+
+    def _open_volume(self, name: str) -> Volume:
+        path, spec = self.image_path(name), self.dataset(name)
+        info = inspect_image(path, axes=spec.axes)
+        if spec.fingerprint is not None and info.fingerprint != spec.fingerprint:
+            raise InputError(
+                f"The image of dataset '{name}' at {path} has changed since it was added, so "
+                "positions and verdicts may not fit it; restore the original file, or add the new "
+                "one as another dataset."
+            )
+        return open_volume(
+            path,
+            name=name,
+            axes=spec.axes,
+            voxel_size_um=spec.voxel_size_um,
+            channel=spec.channel,
+            projection=spec.projection,
+        )
+
+    def state(self) -> State:
+        """Return what all events say; cached until any process appends to the log."""
+        with self._mutex:
+            if self.log.position() != self._position:
+                self._take_in(*self.log.read(self._position))
+            return self._state
+
+    def _take_in(self, events: Sequence[Event], position: int) -> None:
+        self._events.extend(events)
+        self._state = self._with_all_datasets(self._fold.fold(self._events))
+        self._position = position
+
+    def _with_all_datasets(self, state: State) -> State:
+        """Give datasets without somata an empty entry, so that all can be looked up."""
+        return replace(state, somata={**{name: {} for name in self.datasets}, **state.somata})
+
+    def record(self, annotator: str, decide: Callable[[State], Sequence[Payload]]) -> list[Event]:
+        """Append the events that follow from the current state, in one step.
+
+        Parameters
+        ----------
+        annotator : str
+            Who decides.
+        decide : callable
+            Gets the state and returns payloads, or raises. No other process can append
+            between the two, so checks made here hold and new uids are free.
+
+        Returns
+        -------
+        list of Event
+            On the disk.
+        """
+        if not annotator.strip():
+            raise InputError("The annotator needs a name; give one with --annotator.")
+        with self.log.writing() as writer:
+            state = self._state_within(writer)
+            return writer.record(annotator, decide(state))
+
+    def _state_within(self, writer: LogWriter) -> State:
+        with self._mutex:
+            events, position = writer.read(self._position)
+            if events:
+                self._take_in(events, position)
+            return self._state
+
+    def lock(self) -> AbstractContextManager[LockHolder]:
+        """Hold the project for one long job; verdicts need no lock.
+
+        Raises
+        ------
+        InputError
+            On entering, if another job holds it.
+        """
+        return writer_lock(self.path / _LOCK_NAME)
+
+    def spaces(self) -> SpaceGraph:
+        """Return the datasets' spaces, joined by the orientations that the user set.
+
+        Each dataset hangs on the default in-vivo dataset, centre on centre up to the
+        orientation's shift.
+        """
+        names = list(self.datasets)
+        roles = {spec.role for spec in self._manifest.datasets}
+        if len(names) < 2 or Role.IN_VIVO not in roles:
+            return SpaceGraph(spaces=names)
+        reference = self.in_vivo()
+        center = self._center_um(reference)
+        others = [spec for spec in self._manifest.datasets if spec.name != reference]
+        transforms = [
+            spec.orientation.to_affine(
+                source=reference,
+                target=spec.name,
+                source_center_um=center,
+                target_center_um=self._center_um(spec.name),
+            )
+            for spec in others
+        ]
+        return SpaceGraph(transforms, spaces=names)
+
+    def _center_um(self, name: str) -> Vec3:
+        """Centre of a dataset's image, or of the box around its points when it has none."""
+        if self.dataset(name).uri is not None:
+            return self.volume(name).center_um
+        somata = self.state().somata[name]
+        if not somata:
+            return (0.0, 0.0, 0.0)
+        points = np.array([soma.center_um for soma in somata.values()])
+        z, y, x = (points.min(axis=0) + points.max(axis=0)) / 2
+        return (float(z), float(y), float(x))
+
+    def map_points(
+        self, points: npt.ArrayLike, source: str, target: str
+    ) -> npt.NDArray[np.float64]:
+        """Map points of shape (N, 3), µm (z, y, x), between two datasets' spaces."""
+        return self.spaces().map_points(points, source, target)

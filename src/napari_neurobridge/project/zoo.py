@@ -1,0 +1,111 @@
+"""Find a model by name: explicit path, then project, user cache, and what is shipped."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_neurobridge.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_neurobridge.project.folder import Project
+
+DEFAULT_MODEL = "compact"
+MODEL_FILES = ("config.toml", "weights.safetensors")
+CACHE_VARIABLE = "NEUROBRIDGE_MODELS"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model that can be used.
+
+    Attributes
+    ----------
+    name : str
+        Name of its folder.
+    path : Path
+        The folder, with config and weights.
+    origin : str
+        "project", "cache" or "bundled".
+    """
+
+    name: str
+    path: Path
+    origin: str
+
+
+def find_model(name: str | Path = DEFAULT_MODEL, project: Project | None = None) -> Path:
+    """Return the folder of a model.
+
+    Parameters
+    ----------
+    name : str or Path
+        A name to look up, or a path (a `Path`, or text with a separator), which wins.
+    project : Project, optional
+        Whose own models come before others of the same name.
+
+    Returns
+    -------
+    Path
+        Holds ``config.toml`` and ``weights.safetensors``.
+
+    Raises
+    ------
+    InputError
+        If there is none; the message names those that there are.
+    """
+    if isinstance(name, Path) or "/" in name or os.sep in name:
+        return _explicit(Path(name).expanduser())
+    entries = list_models(project)
+    for entry in entries:
+        if entry.name == name:
+            return entry.path
+    found = ", ".join(f"{entry.name} ({entry.origin})" for entry in entries) or "none"
+    raise InputError(f"There is no model '{name}'; models found: {found}.")
+
+
+def list_models(project: Project | None = None) -> list[ModelEntry]:
+    """Return all models, in the order in which names are looked up; one for each name."""
+    entries: dict[str, ModelEntry] = {}
+    for origin, folder in _places(project):
+        if not folder.is_dir():
+            continue
+        for path in sorted(folder.iterdir()):
+            if not path.name.startswith(".") and not _missing_files(path):
+                entries.setdefault(path.name, ModelEntry(path.name, path, origin))
+    return list(entries.values())
+
+
+def _explicit(path: Path) -> Path:
+    if not path.is_dir():
+        raise InputError(f"There is no model folder {path}; check the path.")
+    missing = _missing_files(path)
+    if missing:
+        held = ", ".join(sorted(item.name for item in path.iterdir())) or "nothing"
+        raise InputError(
+            f"{path} is no model folder: it lacks {' and '.join(missing)}; it holds {held}."
+        )
+    return path
+
+
+def _missing_files(path: Path) -> list[str]:
+    return [name for name in MODEL_FILES if not (path / name).is_file()]
+
+
+def _places(project: Project | None) -> Iterator[tuple[str, Path]]:
+    if project is not None:
+        yield "project", project.models_dir
+    if custom := os.environ.get(CACHE_VARIABLE):
+        yield "cache", Path(custom).expanduser()
+    yield "cache", Path("~/.cache/neurobridge/models").expanduser()
+    package = Path(str(resources.files("napari_neurobridge")))
+    yield "bundled", package / "models"
+    # An editable install has the package in src/ and the models beside that.
+    root = package.parent.parent
+    if (root / "pyproject.toml").is_file():
+        yield "bundled", root / "models"

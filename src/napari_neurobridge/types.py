@@ -1,0 +1,136 @@
+"""The words of the project as frozen types. All positions are µm, ordered (z, y, x)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Vec3: TypeAlias = tuple[float, float, float]
+"""One position or size in µm, ordered (z, y, x)."""
+
+FloatArray: TypeAlias = npt.NDArray[np.floating]
+Float32Array: TypeAlias = npt.NDArray[np.float32]
+
+
+class Role(StrEnum):
+    """Which microscope a dataset comes from."""
+
+    IN_VIVO = "in_vivo"
+    EX_VIVO = "ex_vivo"
+
+
+class Projection(StrEnum):
+    """How a stack or a time series becomes one plane."""
+
+    MEAN = "mean"
+    MAX = "max"
+    STD = "std"
+
+
+class SomaSource(StrEnum):
+    """Where a soma comes from."""
+
+    DETECTED = "detected"
+    IMPORTED = "imported"
+    MANUAL = "manual"
+
+
+class Verdict(StrEnum):
+    """What a person says about a query and a candidate; `NONE` names no candidate."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    UNSURE = "unsure"
+    NONE = "none"
+
+
+class NoneReason(StrEnum):
+    """Why no candidate is the queried cell."""
+
+    UNLABELLED = "unlabelled"
+    OUTSIDE = "outside"
+    CUT = "cut"
+    NOT_A_CELL = "not_a_cell"
+
+
+@dataclass(frozen=True, slots=True)
+class Soma:
+    """A cell body of one dataset.
+
+    Attributes
+    ----------
+    uid : str
+        Never reused, not even after deletion.
+    dataset : str
+        Name of the dataset that it lies in.
+    center_um : Vec3
+        Centre in the dataset's own space, µm (z, y, x).
+    source : SomaSource
+        Who placed it.
+    radius_um : float or None
+        Estimated radius.
+    confidence : float or None
+        Detector response in [0, 1]; ``None`` for somata a person placed.
+    source_index : int or None
+        Index in the file or detection run that it came from.
+    index_base : int or None
+        Whether that index counts from 0 or from 1.
+    """
+
+    uid: str
+    dataset: str
+    center_um: Vec3
+    source: SomaSource
+    radius_um: float | None = None
+    confidence: float | None = None
+    source_index: int | None = None
+    index_base: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One gallery soma proposed for a query.
+
+    ``probability`` and ``residual_um`` stay ``None`` until an alignment and a
+    calibration exist that give them a meaning.
+    """
+
+    rank: int
+    uid: str
+    center_um: Vec3
+    similarity: float
+    residual_um: float | None = None
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The answer to one query: candidates from best to worst.
+
+    Attributes
+    ----------
+    query_dataset, gallery_dataset : str
+        Where the query lies, and where its candidates do.
+    query_uid : str or None
+        ``None`` when a bare position was asked for.
+    query_center_um : Vec3
+        Position of the query in ``query_dataset``.
+    candidates : tuple of Candidate
+        Best first, ``rank`` counting from 1.
+    p_none : float or None
+        Probability that no candidate is the cell; ``None`` until calibrated.
+    model : str
+        Name and hash of the encoder that made the similarities.
+    """
+
+    query_dataset: str
+    gallery_dataset: str
+    query_uid: str | None
+    query_center_um: Vec3
+    candidates: tuple[Candidate, ...] = field(default=())
+    p_none: float | None = None
+    model: str = ""
