@@ -27,6 +27,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 demo: system $(INSTALLED)
+	rm -rf demo-out
 	$(XVFB) $(BIN)/neurobridge demo $(DEMO_ARGS)
 
 test: system $(INSTALLED)

@@ -25,9 +25,12 @@ def as_points(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
     Raises
     ------
     InputError
-        If the last axis is not 3 long or a coordinate is not finite.
+        If the last axis is not 3 long, or a coordinate is no finite number.
     """
-    array = np.atleast_2d(np.asarray(points, dtype=np.float64))
+    try:
+        array = np.atleast_2d(np.asarray(points, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise InputError("Points must be numbers, (z, y, x) in each row.") from None
     if array.size == 0:
         return array.reshape(0, 3)
     if array.ndim != 2 or array.shape[1] != 3:
@@ -86,8 +89,8 @@ class Affine:
         cls, voxel_size_um: Vec3, *, source: str, target: str, origin_um: Vec3 = (0.0, 0.0, 0.0)
     ) -> Affine:
         """Map array indices to µm; ``origin_um`` is the centre of voxel (0, 0, 0)."""
-        if min(voxel_size_um) <= 0:
-            raise InputError(f"Voxel sizes must be positive µm, not {voxel_size_um}.")
+        if len(voxel_size_um) != 3 or min(voxel_size_um) <= 0:
+            raise InputError(f"Voxel sizes must be three positive µm, not {voxel_size_um}.")
         return cls.from_linear(np.diag(voxel_size_um), origin_um, source=source, target=target)
 
     @property

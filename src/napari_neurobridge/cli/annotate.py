@@ -1,0 +1,139 @@
+"""``annotate``: verdicts, one event each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import BaseModel, ConfigDict
+from typer.core import TyperCommand
+
+from napari_neurobridge.cli._options import AnnotatorOption, ProjectArgument
+from napari_neurobridge.cli._output import CommandResult, command
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.types import NoneReason, Verdict
+
+if TYPE_CHECKING:
+    from napari_neurobridge.project.events import Event
+
+_PAIR_OPTIONS = ("--accept", "--reject", "--unsure")
+# Joins the two uids of an option on their way through the parser; no uid contains it.
+_JOINT = "\x1f"
+
+
+class _PairsCommand(TyperCommand):
+    """A command with repeatable options that take two values each, which typer has not."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _joined_pairs(args))
+
+
+def _joined_pairs(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with the two values of each pair option made one."""
+    joined, waiting = [], list(arguments)
+    while waiting:
+        joined.append(waiting.pop(0))
+        if joined[-1] in _PAIR_OPTIONS:
+            pair, waiting = waiting[:2], waiting[2:]
+            if len(pair) < 2 or any(uid.startswith("--") for uid in pair):
+                raise InputError(f"{joined[-1]} needs two uids, a two-photon and an fMOST one.")
+            joined.append(_JOINT.join(pair))
+    return joined
+
+
+class EventRow(BaseModel):
+    """One event of the project's log."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    time: str
+    annotator: str
+    sequence: int
+    kind: str
+    payload: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: "Event") -> "EventRow":
+        """Describe an event as it was written."""
+        return cls(
+            id=event.id,
+            time=event.time,
+            annotator=event.annotator,
+            sequence=event.sequence,
+            kind=str(event.kind),
+            payload=dict(event.payload),
+        )
+
+
+class EventsMade(CommandResult):
+    """The events that were appended, in order."""
+
+    events: list[EventRow]
+
+    def summary(self) -> str:
+        """Return one line for each event."""
+        return "\n".join(f"{event.kind} {event.id}" for event in self.events)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    command(app, "annotate", cls=_PairsCommand)(annotate)
+
+
+PairsOption = Annotated[list[str] | None, typer.Option(metavar="TP FM", help="May be repeated.")]
+
+
+def annotate(
+    project: ProjectArgument,
+    *,
+    accept: PairsOption = None,
+    reject: PairsOption = None,
+    unsure: PairsOption = None,
+    none: Annotated[
+        list[str] | None,
+        typer.Option("--none", metavar="TP", help="No candidate is this cell. May be repeated."),
+    ] = None,
+    reason: Annotated[
+        NoneReason | None, typer.Option("--reason", help="Why no candidate is the cell.")
+    ] = None,
+    from_file: Annotated[
+        Path | None,
+        typer.Option("--from", help="CSV two_photon_uid,fmost_uid[,verdict]; accepts by default."),
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take your last decision back.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Make it again.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Accept although a cell has another partner.")
+    ] = False,
+    annotator: AnnotatorOption = None,
+) -> EventsMade:
+    """Record verdicts, or take the last one back."""
+    from napari_neurobridge.project import annotate as verdicts
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.workbench import actions
+
+    judgements = [
+        actions.Judgement(verdict, first, second)
+        for verdict, pairs in (
+            (Verdict.ACCEPT, accept),
+            (Verdict.REJECT, reject),
+            (Verdict.UNSURE, unsure),
+        )
+        for first, second in (pair.split(_JOINT) for pair in pairs or ())
+    ]
+    judgements += [actions.Judgement(Verdict.NONE, uid, reason=reason) for uid in none or ()]
+    if from_file is not None:
+        judgements += actions.read_judgements(from_file)
+    if sum((bool(judgements), undo, redo)) != 1:
+        raise InputError("Give verdicts, or --undo, or --redo: one of the three.")
+    if reason is not None and not none:
+        raise InputError("--reason belongs to --none.")
+    opened = Project.open(project)
+    if judgements:
+        events = actions.judge_all(opened, judgements, annotator=annotator, force=force)
+    elif undo:
+        events = verdicts.undo(opened, annotator)
+    else:
+        events = verdicts.redo(opened, annotator)
+    return EventsMade(events=[EventRow.of(event) for event in events])

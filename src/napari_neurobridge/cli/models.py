@@ -1,0 +1,50 @@
+"""``models``: the encoders that can be found."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel, ConfigDict
+
+from napari_neurobridge.cli._output import CommandResult, command, table
+
+
+class ModelRow(BaseModel):
+    """One model folder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    origin: str
+    path: str
+
+
+class ModelList(CommandResult):
+    """All models, in the order in which a name is looked up."""
+
+    models: list[ModelRow]
+
+    def summary(self) -> str:
+        """Return a table."""
+        return table(("name", "origin", "path"), [(m.name, m.origin, m.path) for m in self.models])
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    command(app, "models")(models)
+
+
+def models(
+    project: Annotated[
+        Path | None, typer.Argument(metavar="[PROJECT]", help="List its own models too.")
+    ] = None,
+) -> ModelList:
+    """List the models that --model knows by name."""
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.project.zoo import list_models
+
+    opened = None if project is None else Project.open(project)
+    entries = list_models(opened)
+    return ModelList(
+        models=[ModelRow(name=e.name, origin=e.origin, path=str(e.path)) for e in entries]
+    )

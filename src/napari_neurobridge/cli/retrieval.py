@@ -1,0 +1,152 @@
+"""``index`` and ``rank``: candidates for a queried soma."""
+
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel, ConfigDict
+
+from napari_neurobridge.cli._options import ModelOption, ProjectArgument
+from napari_neurobridge.cli._output import CommandResult, command, table
+from napari_neurobridge.cli._progress import Report
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.types import Candidate, Ranking, Vec3
+
+
+class Indexed(CommandResult):
+    """What one run of the index embedded, and what is there now."""
+
+    n_embedded: int
+    n_indexed: dict[str, int]
+    model: str
+    seconds: float
+
+    def summary(self) -> str:
+        """Return one sentence."""
+        there = ", ".join(f"{count} of {name}" for name, count in self.n_indexed.items())
+        return (
+            f"Embedded {self.n_embedded} somata with {self.model} in {self.seconds:.1f} s; "
+            f"indexed: {there}."
+        )
+
+
+class CandidateRow(BaseModel):
+    """One candidate; its position is µm in the gallery's space."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rank: int
+    uid: str
+    z_um: float
+    y_um: float
+    x_um: float
+    similarity: float
+    residual_um: float | None
+    probability: float | None
+
+    @classmethod
+    def of(cls, candidate: Candidate) -> "CandidateRow":
+        """Flatten a candidate."""
+        z_um, y_um, x_um = candidate.center_um
+        return cls(
+            rank=candidate.rank,
+            uid=candidate.uid,
+            z_um=z_um,
+            y_um=y_um,
+            x_um=x_um,
+            similarity=candidate.similarity,
+            residual_um=candidate.residual_um,
+            probability=candidate.probability,
+        )
+
+
+class Ranked(CommandResult):
+    """The answer to one query, best candidate first."""
+
+    query_dataset: str
+    query_uid: str | None
+    query_um: Vec3
+    gallery_dataset: str
+    candidates: list[CandidateRow]
+    p_none: float | None
+    model: str
+
+    @classmethod
+    def of(cls, ranking: Ranking) -> "Ranked":
+        """Flatten a ranking."""
+        return cls(
+            query_dataset=ranking.query_dataset,
+            query_uid=ranking.query_uid,
+            query_um=ranking.query_center_um,
+            gallery_dataset=ranking.gallery_dataset,
+            candidates=[CandidateRow.of(candidate) for candidate in ranking.candidates],
+            p_none=ranking.p_none,
+            model=ranking.model,
+        )
+
+    def summary(self) -> str:
+        """Return a table."""
+        header = ("rank", "uid", "z_um", "y_um", "x_um", "similarity", "residual_um", "probability")
+        return table(header, [[getattr(row, name) for name in header] for row in self.candidates])
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    command(app, "index")(index)
+    command(app, "rank")(rank)
+
+
+def index(
+    project: ProjectArgument, *, model: ModelOption = DEFAULT_MODEL, report: Report
+) -> Indexed:
+    """Embed all somata that are not yet embedded."""
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.workbench import actions
+
+    result = actions.index(Project.open(project), model, report=report)
+    return Indexed(
+        n_embedded=result.n_embedded,
+        n_indexed=result.n_indexed,
+        model=result.model,
+        seconds=result.seconds,
+    )
+
+
+def rank(
+    project: ProjectArgument,
+    *,
+    uid: Annotated[str | None, typer.Option("--uid", help="The queried soma.")] = None,
+    at: Annotated[
+        Vec3 | None,
+        typer.Option("--at", metavar="Z Y X", help="A bare position in µm; it is not snapped."),
+    ] = None,
+    in_dataset: Annotated[
+        str | None,
+        typer.Option("--in", help="Whose space --at is in; the two-photon one unless given."),
+    ] = None,
+    gallery: Annotated[
+        str | None,
+        typer.Option("--gallery", help="Where to search; the other microscope unless given."),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="How many candidates.")] = 10,
+    model: ModelOption = DEFAULT_MODEL,
+) -> Ranked:
+    """Rank candidates for a soma or a position."""
+    from napari_neurobridge.matching.ranking import rank_position, rank_soma
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.workbench import actions
+
+    if (uid is None) == (at is None):
+        raise InputError("Give either --uid or --at Z Y X, to say which cell is meant.")
+    if uid is not None and in_dataset is not None:
+        raise InputError("--in belongs to --at; a uid names its dataset itself.")
+    opened = Project.open(project)
+    if uid is not None:
+        opened.state().soma(uid)  # a wrong uid is told before the model is loaded
+        encoder = actions.load_encoder(opened, model)
+        return Ranked.of(rank_soma(opened, encoder, uid, k, gallery=gallery))
+    assert at is not None
+    name = in_dataset or opened.in_vivo()
+    opened.dataset(name)
+    encoder = actions.load_encoder(opened, model)
+    return Ranked.of(rank_position(opened, encoder, at, name, k, gallery=gallery))

@@ -1,0 +1,1 @@
+"""Candidates for a queried soma: the index of embeddings, and the search in it."""

@@ -1,0 +1,283 @@
+"""Ties a workbench to the two canvases of one viewer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+from napari.layers import Points
+from napari.layers.base import ActionType
+from qtpy.QtCore import Qt
+
+from napari_neurobridge.errors import NeuroBridgeError
+from napari_neurobridge.spaces import Orientation
+from napari_neurobridge.viewer.canvases import SecondCanvas, look_at, show_slab
+from napari_neurobridge.viewer.dispatch import MainThreadDispatcher, after_events
+from napari_neurobridge.viewer.layers import (
+    DATASET_KEY,
+    image_layer,
+    somata_layer_kwargs,
+    somata_view,
+)
+from napari_neurobridge.workbench.workbench import Workbench
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import napari
+    from napari.components import ViewerModel
+
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.types import Candidate, Vec3
+    from napari_neurobridge.workbench.answers import Query
+
+PLUGIN_NAME = "napari-neurobridge"
+CANVAS_NAME = "fMOST"
+LAYER_DOCKS_PX = 330
+"""Width of napari's own layer list and controls."""
+
+
+class ViewerBinding:
+    """Draws a workbench's state as layers, and turns clicks and edits into its actions.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The real viewer, not a proxy of it.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        # Weakly: the registry keeps bindings for as long as their viewers live.
+        self._viewer = ref(viewer)
+        self.workbench = Workbench(MainThreadDispatcher())
+        self.second: SecondCanvas | None = None
+        self.closed = False
+        self._drawn_uids: dict[str, list[str]] = {}
+        self._to_draw: set[str] = set()
+
+        session, questions = self.workbench.session, self.workbench.questions
+        session.project_changed.connect(self._on_project_changed)
+        session.somata_changed.connect(self._draw_soon)
+        session.verdicts_changed.connect(self._draw_all_soon)
+        questions.query_changed.connect(self._on_query_changed)
+        questions.answer_changed.connect(self._draw_all_soon)
+        questions.choice_changed.connect(self._on_choice_changed)
+        viewer.mouse_drag_callbacks.append(self._on_clicked)
+
+    @property
+    def viewer(self) -> napari.Viewer:
+        """The viewer; it must not have been closed."""
+        viewer = self._viewer()
+        assert viewer is not None
+        return viewer
+
+    # --- from the workbench to the canvases ----------------------------------------------
+
+    def _on_project_changed(self, project: Project | None) -> None:
+        self._remove_layers()
+        if project is None:
+            return
+        second = self._open_second_canvas()
+        for model, dataset in self._sides():
+            spec = project.dataset(dataset)
+            if spec.uri is not None:
+                self._add_image(model, dataset)
+            self._draw_somata(dataset)
+        show_slab(self.viewer, Orientation())
+        show_slab(second.model, project.dataset(project.ex_vivo()).orientation)
+        second.fit_contrast()
+        self.viewer.reset_view()
+        second.model.reset_view()
+
+    def _add_image(self, model: ViewerModel, dataset: str) -> None:
+        assert self.workbench.project is not None
+        try:
+            data, kwargs = image_layer(self.workbench.project.volume(dataset), dataset)
+        except NeuroBridgeError as error:
+            self.workbench.session.show_error(error)
+            return
+        model.add_image(data, **kwargs)
+
+    def _draw_all_soon(self, _: object = None) -> None:
+        for _model, dataset in self._sides():
+            self._draw_soon(dataset)
+
+    def _draw_soon(self, dataset: str) -> None:
+        """Draw a dataset's somata once, however much of the state is changing just now."""
+        if not self._to_draw:
+            after_events(self._draw_what_changed)
+        self._to_draw.add(dataset)
+
+    def _draw_what_changed(self) -> None:
+        datasets, self._to_draw = self._to_draw, set()
+        for dataset in datasets:
+            self._draw_somata(dataset)
+
+    def _draw_somata(self, dataset: str) -> None:
+        """Draw a dataset's somata anew; a layer that somebody deleted comes back."""
+        model = next((model for model, name in self._sides() if name == dataset), None)
+        if model is None:
+            return
+        view = somata_view(self.workbench, dataset)
+        self._drawn_uids[dataset] = list(view.features["uid"])
+        layer = self._somata_layer(model, dataset)
+        if layer is None:
+            layer = model.add_points(view.centers_um, **somata_layer_kwargs(view, dataset))
+            layer.mode = "pan_zoom"
+            layer.events.data.connect(self._on_somata_edited)
+            self._bind_keys(layer)
+            if self.second is not None and model is self.second.model:
+                self.second.edit_with_tools(layer)
+            return
+        with layer.events.data.blocker(self._on_somata_edited):
+            if not np.array_equal(layer.data, view.centers_um):
+                layer.selected_data = set()
+                layer.data = view.centers_um
+            layer.features = view.features
+            if len(view.features):
+                layer.border_color = view.border_colors
+            layer.refresh()
+
+    def _on_query_changed(self, query: Query | None) -> None:
+        self._draw_all_soon()
+        if query is not None:
+            self._look_at(query.dataset, query.center_um)
+
+    def _on_choice_changed(self, choice: Candidate | None) -> None:
+        self._draw_all_soon()
+        answer = self.workbench.questions.answer
+        if choice is not None and answer is not None:
+            self._look_at(answer.ranking.gallery_dataset, choice.center_um)
+
+    def _look_at(self, dataset: str, position_um: Vec3) -> None:
+        for model, name in self._sides():
+            if name != dataset:
+                continue
+            if model is self.viewer:
+                look_at(model, position_um, canvas_height_px=self.viewer.window.geometry()[3])
+            elif self.second is not None:
+                self.second.look_at(position_um)
+
+    # --- from the canvases to the workbench ----------------------------------------------
+
+    def _on_clicked(self, model: Any, event: Any) -> Any:
+        """Ask about, or choose, the soma under a click that did not drag the view."""
+        dragged = False
+        yield
+        while event.type == "mouse_move":
+            dragged = True
+            yield
+        active = model.layers.selection.active
+        drawing = isinstance(active, Points) and active.mode != "pan_zoom"
+        if dragged or drawing or event.button != 1 or model.dims.ndisplay != 2:
+            return
+        dataset = next((name for side, name in self._sides() if _same(side, model)), None)
+        if dataset is None:
+            return
+        position = np.asarray(event.position)[-3:]
+        depth_axis = model.dims.order[0]
+        self.workbench.questions.click(dataset, tuple(position), depth_axis=depth_axis)
+
+    def _on_somata_edited(self, event: Any) -> None:
+        """Turn an edit of a somata layer into events, then draw what the project says."""
+        layer = event.source
+        dataset = layer.metadata[DATASET_KEY]
+        indices = [int(index) for index in event.data_indices]
+        if event.action == ActionType.ADDED:
+            for index in indices:
+                self._after(self.workbench.verdicts.add_soma, dataset, _position(layer, index))
+        elif event.action == ActionType.CHANGED:
+            for index in indices:
+                uid = self._drawn_uids[dataset][index]
+                self._after(
+                    self.workbench.verdicts.move_soma, dataset, uid, _position(layer, index)
+                )
+        elif event.action == ActionType.REMOVED:
+            left = set(layer.features["uid"])
+            removed = [uid for uid in self._drawn_uids[dataset] if uid not in left]
+            self._after(self.workbench.verdicts.delete_somata, dataset, removed)
+
+    def _after(self, action: Callable[..., None], *arguments: Any) -> None:
+        # napari is still inside its own edit: the layer may not be redrawn yet.
+        after_events(lambda: action(*arguments))
+
+    def _bind_keys(self, layer: Points) -> None:
+        """Bind the Match dock's keys to a somata layer alone; napari keeps them elsewhere."""
+        for key, action in self.workbench.key_actions().items():
+            layer.bind_key(key, lambda _layer, action=action: action(), overwrite=True)
+
+    # --- canvases and layers -----------------------------------------------------------
+
+    def _sides(self) -> list[tuple[ViewerModel, str]]:
+        """Return each canvas with the dataset that it shows."""
+        project = self.workbench.project
+        if project is None or self.second is None:
+            return []
+        return [(self.viewer, project.in_vivo()), (self.second.model, project.ex_vivo())]
+
+    def _somata_layer(self, model: ViewerModel, dataset: str) -> Points | None:
+        for layer in model.layers:
+            if isinstance(layer, Points) and layer.metadata.get(DATASET_KEY) == dataset:
+                return layer
+        return None
+
+    def _remove_layers(self) -> None:
+        models = [self.viewer] + ([self.second.model] if self.second is not None else [])
+        for model in models:
+            for layer in [layer for layer in model.layers if DATASET_KEY in layer.metadata]:
+                model.layers.remove(layer)
+        self._drawn_uids.clear()
+
+    def _open_second_canvas(self) -> SecondCanvas:
+        if self.second is not None:
+            return self.second
+        second = SecondCanvas(CANVAS_NAME)
+        dock = self.viewer.window.add_dock_widget(
+            second, name=CANVAS_NAME, area="right", tabify=False, add_vertical_stretch=False
+        )
+        second.watch_window()
+        second.closed.connect(self.shut)
+        second.model.mouse_drag_callbacks.append(self._on_clicked)
+        self.second = second
+        self._put_beside_main_canvas(dock)
+        return second
+
+    def _put_beside_main_canvas(self, dock: Any) -> None:
+        """Put the second canvas left of our open docks, as wide as the first canvas."""
+        window = dock.window()
+        widgets = self.viewer.window.dock_widgets
+        ours = [widgets[name].parent() for name in widgets if name.endswith(f"({PLUGIN_NAME})")]
+        right = Qt.DockWidgetArea.RightDockWidgetArea
+        others = [other for other in ours if window.dockWidgetArea(other) == right]
+        for other in others:
+            window.splitDockWidget(dock, other, Qt.Orientation.Horizontal)
+
+        def share_width() -> None:
+            taken = sum(other.sizeHint().width() for other in others)
+            free = self.viewer.window.geometry()[2] - taken - LAYER_DOCKS_PX
+            window.resizeDocks(
+                [dock, *others],
+                [max(free // 2, 200), *(other.sizeHint().width() for other in others)],
+                Qt.Orientation.Horizontal,
+            )
+
+        # Docks have their sizes only once the window has laid them out.
+        after_events(share_width)
+
+    def shut(self) -> None:
+        """Stop all work and let the second canvas go; safe to call twice."""
+        self.closed = True
+        self.workbench.close()
+        if self.second is not None:
+            second, self.second = self.second, None
+            second.shut()
+
+
+def _same(one: Any, other: Any) -> bool:
+    return getattr(one, "__wrapped__", one) is getattr(other, "__wrapped__", other)
+
+
+def _position(layer: Points, index: int) -> Vec3:
+    z, y, x = (float(value) for value in np.asarray(layer.data[index])[-3:])
+    return z, y, x

@@ -1,0 +1,166 @@
+"""The second canvas, which shows the ex-vivo side beside napari's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Points
+from napari.qt import QtViewer
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from superqt import QDoubleRangeSlider
+
+from napari_neurobridge.viewer.styles import FIELD_UM, SLAB_UM
+
+if TYPE_CHECKING:
+    from napari_neurobridge.spaces import Orientation
+    from napari_neurobridge.types import Vec3
+
+_AXES = "zyx"
+
+
+def axis_order(orientation: Orientation) -> tuple[int, int, int]:
+    """Return which of a dataset's axes run along the two-photon depth, rows and columns."""
+    depth, rows, columns = (_AXES.index(axis) for axis in orientation.axes[1::2])
+    return depth, rows, columns
+
+
+def show_slab(model: ViewerModel, orientation: Orientation) -> None:
+    """Show slabs that are seen along the two-photon optical axis.
+
+    Axes are reordered and flipped by the camera, so that both canvases show tissue the
+    same way round while every layer keeps its dataset's own coordinates.
+    """
+    model.dims.ndisplay = 2
+    model.dims.order = axis_order(orientation)
+    _, rows, columns = orientation.axes[0::2]
+    model.scene.camera.orientation2d = (
+        "down" if rows == "+" else "up",
+        "right" if columns == "+" else "left",
+    )
+    half = SLAB_UM / 2
+    model.dims.margin_left = (half,) * 3
+    model.dims.margin_right = (half,) * 3
+
+
+def look_at(model: ViewerModel, position_um: Vec3, *, canvas_height_px: float) -> None:
+    """Move a canvas to a position, µm (z, y, x), and show ``FIELD_UM`` around it."""
+    model.dims.set_point(range(3), position_um)
+    _, rows, columns = model.dims.order
+    model.scene.camera.center = (0.0, position_um[rows], position_um[columns])
+    zoom = max(canvas_height_px, 100.0) / FIELD_UM
+    # A person who has zoomed in further wants to stay there.
+    model.scene.camera.zoom = max(model.scene.camera.zoom, zoom)
+
+
+class SecondCanvas(QWidget):
+    """A napari canvas of its own, with its own z slider and contrast.
+
+    Signals
+    -------
+    closed
+        The main window is closing.
+    """
+
+    closed = Signal()
+
+    def __init__(self, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("neurobridge_second_canvas")
+        self.model = ViewerModel(title=title)
+        self.qt_viewer = QtViewer(self.model)
+        self.qt_viewer.show_welcome_screen = False
+        self.contrast = QDoubleRangeSlider(Qt.Orientation.Horizontal)
+        self.contrast.setToolTip("Contrast of the fMOST image")
+        self._window: QWidget | None = None
+
+        self.tools = {
+            mode: self._create_tool(text, mode, tip)
+            for mode, text, tip in (
+                ("pan_zoom", "look", "Click a circle to choose it; drag to move the view"),
+                ("add", "+ add", "Click to add a soma"),
+                ("select", "move", "Drag a circle; the Delete key removes it"),
+            )
+        }
+
+        header = QHBoxLayout()
+        for tool in self.tools.values():
+            header.addWidget(tool)
+        header.addWidget(QLabel("contrast"))
+        header.addWidget(self.contrast, stretch=1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(header)
+        layout.addWidget(self.qt_viewer, stretch=1)
+        self.contrast.valueChanged.connect(self._on_contrast_moved)
+
+    def _create_tool(self, text: str, mode: str, tip: str) -> QToolButton:
+        tool = QToolButton()
+        tool.setText(text)
+        tool.setToolTip(tip)
+        tool.setObjectName(f"tool_{mode}")
+        tool.setCheckable(True)
+        tool.setChecked(mode == "pan_zoom")
+        tool.setAutoExclusive(True)
+        tool.clicked.connect(lambda _checked=False: self._set_mode(mode))
+        return tool
+
+    def edit_with_tools(self, somata: Points) -> None:
+        """Let the tool buttons say what a click on this layer does."""
+        self.tools["pan_zoom"].setChecked(True)
+        self.model.layers.selection.active = somata
+
+    def _set_mode(self, mode: str) -> None:
+        for layer in self.model.layers:
+            if isinstance(layer, Points):
+                self.model.layers.selection.active = layer
+                layer.mode = mode
+
+    def watch_window(self) -> None:
+        """Close with the main window; to be called once the canvas is docked."""
+        self._window = self.window()
+        self._window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Close the canvas before the window, as vispy wants it."""
+        if watched is self._window and event.type() == QEvent.Type.Close:
+            self.shut()
+        return super().eventFilter(watched, event)
+
+    def shut(self) -> None:
+        """Release the canvas; safe to call twice."""
+        if self._window is None:
+            return
+        self._window.removeEventFilter(self)
+        self._window = None
+        self.model.layers.clear()
+        self.qt_viewer.close()
+        self.closed.emit()
+
+    @property
+    def image(self) -> Image | None:
+        """The image layer, while there is one."""
+        return next((layer for layer in self.model.layers if isinstance(layer, Image)), None)
+
+    def fit_contrast(self) -> None:
+        """Give the contrast slider the image's range."""
+        image = self.image
+        self.contrast.setEnabled(image is not None)
+        if image is None:
+            return
+        low, high = image.contrast_limits
+        self.contrast.blockSignals(True)
+        self.contrast.setRange(0.0 if low >= 0 else low, float(high + (high - low)))
+        self.contrast.setValue((low, high))
+        self.contrast.blockSignals(False)
+
+    def look_at(self, position_um: Vec3) -> None:
+        """Move to a position, µm (z, y, x) of the dataset shown here."""
+        look_at(self.model, position_um, canvas_height_px=self.qt_viewer.height())
+
+    def _on_contrast_moved(self, limits: tuple[float, float]) -> None:
+        low, high = limits
+        if self.image is not None and high > low:
+            self.image.contrast_limits = (low, float(np.nextafter(high, np.inf)))

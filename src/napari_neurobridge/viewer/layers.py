@@ -1,0 +1,122 @@
+"""From the project's state to what the layers draw: plain arrays, no viewer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_rgba
+
+from napari_neurobridge.viewer.styles import MARK_COLORS, ImageStyle, Mark, SomataStyle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_neurobridge.io.volumes import Volume
+    from napari_neurobridge.types import Float32Array
+    from napari_neurobridge.workbench.workbench import Workbench
+
+SOMATA_SUFFIX = " somata"
+DATASET_KEY = "neurobridge_dataset"
+"""Metadata key that `binding` writes, and by which it knows its own layers again."""
+
+
+@dataclass(frozen=True)
+class SomataView:
+    """What a somata layer draws.
+
+    Attributes
+    ----------
+    centers_um : ndarray, shape (N, 3)
+        µm (z, y, x) of the dataset's space.
+    features : DataFrame
+        Columns ``uid``, ``mark`` and ``label``; a label is the number of an accepted
+        pair, alike on both sides.
+    """
+
+    centers_um: np.ndarray
+    features: pd.DataFrame
+
+    @property
+    def border_colors(self) -> np.ndarray:
+        """RGBA of each soma, shape (N, 4)."""
+        marks = pd.Categorical(self.features["mark"], categories=[str(mark) for mark in Mark])
+        palette = np.array([to_rgba(MARK_COLORS[mark]) for mark in Mark])
+        return palette[marks.codes]
+
+
+def somata_view(workbench: Workbench, dataset: str) -> SomataView:
+    """Return the somata of one dataset, marked by what is known and asked about them."""
+    assert workbench.project is not None
+    somata = workbench.project.state().somata.get(dataset, {})
+    marks, labels = _marks_and_labels(workbench)
+    return SomataView(
+        centers_um=np.array([soma.center_um for soma in somata.values()]).reshape(-1, 3),
+        features=pd.DataFrame(
+            {
+                "uid": pd.Series(list(somata), dtype=object),
+                "mark": pd.Series(
+                    [str(marks.get(uid, Mark.PLAIN)) for uid in somata], dtype=object
+                ),
+                "label": pd.Series([labels.get(uid, "") for uid in somata], dtype=object),
+            }
+        ),
+    )
+
+
+def _marks_and_labels(workbench: Workbench) -> tuple[Mapping[str, Mark], Mapping[str, str]]:
+    assert workbench.project is not None
+    state = workbench.project.state()
+    marks: dict[str, Mark] = dict.fromkeys(state.none, Mark.NO_PARTNER)
+    labels: dict[str, str] = {}
+    for number, (query, partner) in enumerate(state.pairs.items(), start=1):
+        for uid in (query, partner):
+            marks[uid] = Mark.ACCEPTED
+            labels[uid] = str(number)
+    for uid in (uid for pair in state.disputed for uid in pair):
+        marks[uid] = Mark.DISPUTED
+    # What is being asked right now is drawn over what is known.
+    if workbench.questions.answer is not None:
+        for candidate in workbench.questions.answer.shown:
+            marks.setdefault(candidate.uid, Mark.CANDIDATE)
+    query = workbench.questions.query
+    if query is not None and query.uid is not None:
+        marks[query.uid] = Mark.QUERY
+    if workbench.questions.choice is not None:
+        marks[workbench.questions.choice.uid] = Mark.CHOSEN
+    return marks, labels
+
+
+def image_layer(volume: Volume, dataset: str) -> tuple[Any, dict[str, Any]]:
+    """Return data and keyword arguments of `napari.layers.Image` for a lazily read volume."""
+    multiscale = len(volume.levels) > 1
+    return (list(volume.levels) if multiscale else volume.levels[0]), {
+        "name": dataset,
+        "multiscale": multiscale,
+        "scale": volume.voxel_size_um,
+        "contrast_limits": contrast_limits(np.asarray(volume.levels[-1])),
+        "metadata": {DATASET_KEY: dataset},
+        **ImageStyle().as_kwargs(),
+    }
+
+
+def somata_layer_kwargs(view: SomataView, dataset: str) -> dict[str, Any]:
+    """Return keyword arguments of `napari.layers.Points` for a dataset's somata."""
+    return {
+        "name": dataset + SOMATA_SUFFIX,
+        "features": view.features,
+        "border_color": view.border_colors if len(view.features) else MARK_COLORS[Mark.PLAIN],
+        "metadata": {DATASET_KEY: dataset},
+        "ndim": 3,
+        **SomataStyle().as_kwargs(),
+    }
+
+
+def contrast_limits(pixels: Float32Array | np.ndarray) -> tuple[float, float]:
+    """Return robust display limits: the 1st and 99.8th percentile of a sample."""
+    step = max(1, int(np.cbrt(pixels.size / 2e6)))
+    sample = pixels[(slice(None, None, step),) * pixels.ndim]
+    low, high = np.percentile(sample, (1.0, 99.8))
+    return float(low), float(max(high, low + 1e-6))

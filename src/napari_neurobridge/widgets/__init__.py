@@ -1,0 +1,1 @@
+"""The docks. Widgets take a workbench, show its state and call its methods."""

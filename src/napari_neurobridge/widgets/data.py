@@ -1,0 +1,219 @@
+"""The Data dock: a checklist that always says what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import napari
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_neurobridge.types import Role
+from napari_neurobridge.viewer.registry import binding_for
+from napari_neurobridge.widgets.data_forms import (
+    ImageForm,
+    IndexForm,
+    OrientationForm,
+    SomataForm,
+    VoxelSizeForm,
+)
+from napari_neurobridge.widgets.status_line import StatusLine
+from napari_neurobridge.workbench.checklist import ChecklistItem, Step
+from napari_neurobridge.workbench.draft import PROJECT_SUFFIX
+from napari_neurobridge.workbench.jobs import JobState, JobStatus
+from napari_neurobridge.workbench.workbench import Workbench
+
+
+class ChecklistRow(QFrame):
+    """One line of the checklist; pressing its title opens its form."""
+
+    def __init__(self, step: Step, form: QWidget) -> None:
+        super().__init__()
+        self.setObjectName(f"row_{step.name.lower()}")
+        self.mark = QLabel()
+        self.mark.setFixedWidth(18)
+        self.title = QToolButton()
+        self.title.setObjectName(f"title_{step.name.lower()}")
+        self.title.setCheckable(True)
+        self.title.setAutoRaise(True)
+        self.title.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.detail = QLabel()
+        self.detail.setWordWrap(True)
+        self.detail.setObjectName(f"detail_{step.name.lower()}")
+        self.form = form
+        self._step = step
+
+        head = QHBoxLayout()
+        head.addWidget(self.mark)
+        head.addWidget(self.title)
+        head.addStretch(1)
+        body = QVBoxLayout()
+        body.setContentsMargins(24, 0, 0, 0)
+        body.addWidget(self.detail)
+        body.addWidget(form)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 4)
+        layout.setSpacing(2)
+        layout.addLayout(head)
+        layout.addLayout(body)
+        form.hide()
+        self.title.toggled.connect(self._on_toggled)
+
+    def _on_toggled(self, opened: bool) -> None:
+        self.form.setVisible(opened)
+        self.title.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
+
+    def show_item(self, item: ChecklistItem, *, is_next: bool) -> None:
+        """Show where this line stands; the next thing to do opens by itself."""
+        self.mark.setText("✓" if item.done else "○")
+        self.title.setText(f"{item.step.value}  {item.title}")
+        self.title.setEnabled(item.available)
+        self.detail.setText(item.detail)
+        self.detail.setEnabled(item.done or item.available)
+        self.title.setChecked(item.available and is_next)
+        self._on_toggled(self.title.isChecked())
+
+
+class DataPanel(QWidget):
+    """From two files to an indexed project.
+
+    Parameters
+    ----------
+    workbench : Workbench
+        Shared state; the panel reads it and calls its methods.
+    """
+
+    def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._workbench = workbench
+        self.setAcceptDrops(True)
+        layout = QVBoxLayout(self)
+        layout.addLayout(self._create_project_row())
+        forms = {
+            Step.TWO_PHOTON: ImageForm(workbench, Role.IN_VIVO),
+            Step.FMOST: ImageForm(workbench, Role.EX_VIVO),
+            Step.VOXEL_SIZES: VoxelSizeForm(workbench),
+            Step.ORIENTATION: OrientationForm(workbench),
+            Step.SOMATA: SomataForm(workbench),
+            Step.INDEX: IndexForm(workbench),
+        }
+        self.rows = {step: ChecklistRow(step, form) for step, form in forms.items()}
+        for row in self.rows.values():
+            layout.addWidget(row)
+        layout.addStretch(1)
+        layout.addLayout(self._create_progress_row())
+        layout.addWidget(StatusLine(workbench))
+
+        workbench.setup.checklist_changed.connect(self._on_checklist_changed)
+        workbench.session.job_changed.connect(self._on_job_changed)
+        self._on_checklist_changed()
+
+    # --- controls --------------------------------------------------------------------
+
+    def _create_project_row(self) -> QVBoxLayout:
+        self.project_name = QLabel()
+        self.project_name.setObjectName("project_name")
+        self.project_name.setWordWrap(True)
+        self.open_button = QPushButton("Open project…")
+        self.open_button.setObjectName("open_button")
+        self.create_button = QPushButton("Create project…")
+        self.create_button.setObjectName("create_button")
+        self.open_button.clicked.connect(self._on_open_clicked)
+        self.create_button.clicked.connect(self._on_create_clicked)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.open_button)
+        buttons.addWidget(self.create_button)
+        column = QVBoxLayout()
+        column.addWidget(self.project_name)
+        column.addLayout(buttons)
+        return column
+
+    def _create_progress_row(self) -> QHBoxLayout:
+        self.progress = QProgressBar()
+        self.progress.setObjectName("progress")
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.setObjectName("cancel_button")
+        self.cancel_button.clicked.connect(self._on_cancel_clicked)
+        row = QHBoxLayout()
+        row.addWidget(self.progress, stretch=1)
+        row.addWidget(self.cancel_button)
+        self.progress.hide()
+        self.cancel_button.hide()
+        return row
+
+    # --- from the view to the state ------------------------------------------------------
+
+    def _on_open_clicked(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Open a project folder (.neurobridge)")
+        if folder:
+            self._workbench.setup.open_project(Path(folder))
+
+    def _on_create_clicked(self) -> None:
+        folder, _ = QFileDialog.getSaveFileName(
+            self,
+            "Create the project folder",
+            str(self._workbench.setup.draft.suggested_folder()),
+            f"NeuroBridge project (*{PROJECT_SUFFIX})",
+        )
+        if folder:
+            self._workbench.setup.create_project(Path(folder))
+
+    def _on_cancel_clicked(self) -> None:
+        self._workbench.setup.cancel()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take files."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Do the obvious with dropped images or a dropped project folder."""
+        self._workbench.setup.take_files(
+            [Path(url.toLocalFile()) for url in event.mimeData().urls()]
+        )
+        event.acceptProposedAction()
+
+    # --- from the state to the view ------------------------------------------------------
+
+    def _on_checklist_changed(self, _: object = None) -> None:
+        project = self._workbench.project
+        if project is not None:
+            self.project_name.setText(f"<b>{project.path.name}</b>")
+        elif self._workbench.setup.draft.complete:
+            self.project_name.setText("Ready: create the project.")
+        else:
+            self.project_name.setText(
+                "Open a project, or drop a two-photon and an fMOST image here.<br>"
+                "To try it without data: File ▸ Open Sample ▸ NeuroBridge."
+            )
+        self.create_button.setEnabled(project is None and self._workbench.setup.draft.complete)
+        items = self._workbench.setup.checklist()
+        upcoming = next((item.step for item in items if not item.done and item.available), None)
+        for item in items:
+            self.rows[item.step].show_item(item, is_next=item.step is upcoming)
+
+    def _on_job_changed(self, status: JobStatus) -> None:
+        running = status.state is JobState.RUNNING
+        self.progress.setVisible(running)
+        self.cancel_button.setVisible(running)
+        self.progress.setRange(0, status.total)
+        self.progress.setValue(status.done)
+        self.progress.setFormat(f"{status.name}: {status.message}  %p%")
+
+
+class DataWidget(DataPanel):
+    """The Data dock as napari opens it."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(binding_for(napari_viewer).workbench)

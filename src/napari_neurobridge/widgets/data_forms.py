@@ -1,0 +1,199 @@
+"""The forms behind the lines of the Data dock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.spaces import Orientation
+from napari_neurobridge.types import Role
+from napari_neurobridge.widgets._form import ModelForm, VectorEdit
+from napari_neurobridge.workbench.draft import DEFAULT_NAMES
+from napari_neurobridge.workbench.workbench import Workbench
+
+_DEFAULT_DIAMETER_UM = 14.0
+
+
+class ImageForm(QWidget):
+    """Chooses one image, and the order of its axes where the file does not say it."""
+
+    def __init__(self, workbench: Workbench, role: Role) -> None:
+        super().__init__()
+        self._workbench = workbench
+        self._role = role
+        name = DEFAULT_NAMES[role]
+        self.file_button = QPushButton("TIFF…")
+        self.file_button.setObjectName(f"{name}_file_button")
+        self.folder_button = QPushButton("OME-Zarr…")
+        self.folder_button.setObjectName(f"{name}_folder_button")
+        self.axes = QLineEdit()
+        self.axes.setObjectName(f"{name}_axes")
+        self.axes.setPlaceholderText("axes, if the file does not say: zyx or tyx")
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.file_button)
+        buttons.addWidget(self.folder_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(buttons)
+        layout.addWidget(self.axes)
+        self.file_button.clicked.connect(self._on_file_clicked)
+        self.folder_button.clicked.connect(self._on_folder_clicked)
+
+    def _on_file_clicked(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, f"Choose the {DEFAULT_NAMES[self._role]} image", "", "TIFF (*.tif *.tiff)"
+        )
+        self._choose(path)
+
+    def _on_folder_clicked(self) -> None:
+        self._choose(QFileDialog.getExistingDirectory(self, "Choose the OME-Zarr folder"))
+
+    def _choose(self, path: str) -> None:
+        if path:
+            axes = self.axes.text().strip() or None
+            self._workbench.setup.choose_image(self._role, Path(path), axes=axes)
+
+
+class VoxelSizeForm(QWidget):
+    """Types voxel sizes that the files do not state, or states wrongly."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        super().__init__()
+        self._workbench = workbench
+        self.edits = {role: VectorEdit(minimum=0.0) for role in Role}
+        self.apply_button = QPushButton("Use these sizes")
+        self.apply_button.setObjectName("voxel_size_button")
+        layout = QFormLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for role, edit in self.edits.items():
+            edit.setObjectName(f"{DEFAULT_NAMES[role]}_voxel_size")
+            layout.addRow(DEFAULT_NAMES[role], edit)
+        layout.addRow(self.apply_button)
+        self.apply_button.clicked.connect(self._on_apply_clicked)
+        workbench.setup.draft_changed.connect(self._on_draft_changed)
+
+    def _on_apply_clicked(self) -> None:
+        for role in self._workbench.setup.draft.images:
+            self._workbench.setup.set_voxel_size(role, self.edits[role].value())
+
+    def _on_draft_changed(self) -> None:
+        for role, image in self._workbench.setup.draft.images.items():
+            if image.voxel_size_um is not None:
+                self.edits[role].setValue(image.voxel_size_um)
+
+
+class OrientationForm(QWidget):
+    """Says how the fMOST brain lies in the two-photon frame; the canvas turns at once."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        super().__init__()
+        self._workbench = workbench
+        explanation = QLabel(
+            "Which fMOST axis, with its sign, runs along the two-photon depth, rows and "
+            "columns. The fMOST canvas turns accordingly: both sides should look alike."
+        )
+        explanation.setWordWrap(True)
+        self.form = ModelForm(Orientation())
+        self.apply_button = QPushButton("Turn the fMOST side")
+        self.apply_button.setObjectName("orientation_button")
+        self.problem = QLabel()
+        self.problem.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for widget in (explanation, self.form, self.apply_button, self.problem):
+            layout.addWidget(widget)
+        self.apply_button.clicked.connect(self._on_apply_clicked)
+        workbench.session.project_changed.connect(self._on_project_changed)
+        self._on_project_changed()
+
+    def _on_apply_clicked(self) -> None:
+        try:
+            orientation = self.form.value()
+        except InputError as error:
+            self.problem.setText(f"⚠ {error}")
+            return
+        self.problem.clear()
+        assert isinstance(orientation, Orientation)
+        self._workbench.setup.set_orientation(orientation)
+
+    def _on_project_changed(self, _: object = None) -> None:
+        project = self._workbench.project
+        if project is not None:
+            self.form.setValue(project.dataset(project.ex_vivo()).orientation)
+
+
+class SomataForm(QWidget):
+    """Detects somata; more are added, moved and deleted in the layers themselves."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        super().__init__()
+        self._workbench = workbench
+        self.dataset = QComboBox()
+        self.dataset.setObjectName("detect_dataset")
+        self.diameter = QDoubleSpinBox()
+        self.diameter.setObjectName("soma_diameter")
+        self.diameter.setRange(2.0, 60.0)
+        self.diameter.setSuffix(" µm")
+        self.diameter.setValue(_DEFAULT_DIAMETER_UM)
+        self.detect_button = QPushButton("Detect somata")
+        self.detect_button.setObjectName("detect_button")
+        self.import_button = QPushButton("Import points (CSV)…")
+        self.import_button.setObjectName("import_points_button")
+        layout = QFormLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addRow("in", self.dataset)
+        layout.addRow("soma diameter", self.diameter)
+        layout.addRow(self.detect_button)
+        layout.addRow(self.import_button)
+        self.detect_button.clicked.connect(self._on_detect_clicked)
+        self.import_button.clicked.connect(self._on_import_clicked)
+        workbench.session.project_changed.connect(self._on_project_changed)
+        self._on_project_changed()
+
+    def _on_detect_clicked(self) -> None:
+        self._workbench.setup.detect(
+            self.dataset.currentText(), soma_diameter_um=self.diameter.value()
+        )
+
+    def _on_import_clicked(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Points in µm: uid,z_um,y_um,x_um", "", "CSV (*.csv)"
+        )
+        if path:
+            self._workbench.setup.import_points(self.dataset.currentText(), Path(path))
+
+    def _on_project_changed(self, _: object = None) -> None:
+        self.dataset.clear()
+        if self._workbench.project is not None:
+            self.dataset.addItems(list(self._workbench.project.datasets))
+
+
+class IndexForm(QWidget):
+    """Embeds all somata, so that clicking one ranks the others."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        super().__init__()
+        explanation = QLabel(
+            "Looks at each soma once with the bundled model. What is done already is kept."
+        )
+        explanation.setWordWrap(True)
+        self.index_button = QPushButton("Index")
+        self.index_button.setObjectName("index_button")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(explanation)
+        layout.addWidget(self.index_button)
+        self.index_button.clicked.connect(lambda _checked=False: workbench.setup.index())

@@ -1,0 +1,1 @@
+"""Shared state of one viewer or one script, free of Qt and napari."""

@@ -1,0 +1,341 @@
+"""What a user can do with a project, as functions that the docks and the commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.tables import read_points
+from napari_neurobridge.io.volumes import open_volume
+from napari_neurobridge.project import annotate
+from napari_neurobridge.project.folder import DatasetSpec, Project, dataset_spec
+from napari_neurobridge.project.zoo import find_model
+from napari_neurobridge.spaces.orientation import Orientation
+from napari_neurobridge.types import Projection, Role, Soma, SomaSource, Vec3, Verdict
+from napari_neurobridge.workbench.tables import Judgement, export_tables, read_judgements
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_neurobridge.detection.dog import DogParams
+    from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.matching.gallery import IndexResult
+    from napari_neurobridge.project.events import Event
+    from napari_neurobridge.training.evaluation import EvaluationReport
+
+__all__ = [
+    "DatasetSource",
+    "Judgement",
+    "add_dataset",
+    "create_project",
+    "datasets_with_images",
+    "detect",
+    "evaluate_file",
+    "evaluate_project",
+    "export_tables",
+    "import_points",
+    "index",
+    "judge_all",
+    "load_encoder",
+    "read_judgements",
+]
+
+Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """A dataset as a user names it, before a project knows it.
+
+    Attributes
+    ----------
+    name : str
+        Name of the dataset and of its space.
+    role : Role
+        Which microscope it comes from.
+    image : Path or None
+        TIFF or OME-Zarr; ``None`` when there are only points.
+    points : Path or None
+        CSV ``[uid,]z_um,y_um,x_um`` of somata to import.
+    voxel_size_um : Vec3 or None
+        Overrides what the image says; needed when it says nothing.
+    axes : str or None
+        Order of the image's axes, when it does not say it.
+    channel : int
+        Counts from 0.
+    projection : Projection
+        How a time series becomes one plane.
+    orientation : Orientation
+        How the dataset lies in the two-photon frame.
+    """
+
+    name: str
+    role: Role
+    image: Path | None = None
+    points: Path | None = None
+    voxel_size_um: Vec3 | None = None
+    axes: str | None = None
+    channel: int = 0
+    projection: Projection = Projection.MEAN
+    orientation: Orientation = field(default_factory=Orientation)
+
+    def to_spec(self) -> DatasetSpec:
+        """Return the dataset that a project stores.
+
+        Raises
+        ------
+        InputError
+            If the image cannot be opened as described, or there is neither image nor
+            table.
+        """
+        if self.image is None and self.points is None:
+            raise InputError(f"Dataset '{self.name}' needs an image or a table of points.")
+        if self.image is not None:
+            # Opened once, so that a missing voxel size or channel is told now, not later.
+            open_volume(
+                self.image,
+                name=self.name,
+                axes=self.axes,
+                voxel_size_um=self.voxel_size_um,
+                channel=self.channel,
+                projection=self.projection,
+            )
+        return dataset_spec(
+            name=self.name,
+            role=self.role,
+            uri=None if self.image is None else str(self.image),
+            axes=self.axes,
+            voxel_size_um=self.voxel_size_um,
+            channel=self.channel,
+            projection=self.projection,
+            orientation=self.orientation,
+        )
+
+
+def create_project(path: Path, sources: Sequence[DatasetSource]) -> Project:
+    """Make a project folder, with the somata of all tables of points imported.
+
+    Raises
+    ------
+    InputError
+        If any source cannot be read, or the folder is not free. Nothing is made then.
+    """
+    specs = [source.to_spec() for source in sources]
+    _require_distinct_uids(sources)
+    project = Project.create(path, specs)
+    for source in sources:
+        if source.points is not None:
+            import_points(project, source.name, source.points)
+    return project
+
+
+def add_dataset(project: Project, source: DatasetSource) -> DatasetSpec:
+    """Add a dataset to a project, with the somata of its table of points.
+
+    Raises
+    ------
+    InputError
+        If the source cannot be read, or the name is taken. Nothing is added then.
+    """
+    spec = source.to_spec()
+    _require_distinct_uids([source])
+    stored = project.add_dataset(spec)
+    if source.points is not None:
+        import_points(project, source.name, source.points)
+    return stored
+
+
+def import_points(
+    project: Project, dataset: str, path: Path, *, annotator: str | None = None
+) -> list[Soma]:
+    """Import a CSV of points, µm in the space of ``dataset``, as somata.
+
+    Raises
+    ------
+    InputError
+        If the dataset is unknown, the table cannot be read, or a uid is taken.
+    """
+    project.dataset(dataset)
+    uids, centers_um = read_points(path)
+    return annotate.add_somata(
+        project,
+        dataset,
+        centers_um,
+        source=SomaSource.IMPORTED,
+        uids=uids,
+        annotator=annotator,
+    )
+
+
+def _require_distinct_uids(sources: Sequence[DatasetSource]) -> None:
+    """Read all tables of points, and refuse a uid that stands in two of them."""
+    seen: set[str] = set()
+    for source in sources:
+        uids = None if source.points is None else read_points(source.points)[0]
+        if twice := seen.intersection(uids or ()):
+            raise InputError(
+                f"Two tables of points name '{min(twice)}'; rename it or leave out the uid column."
+            )
+        seen.update(uids or ())
+
+
+def datasets_with_images(project: Project) -> list[str]:
+    """Return the names of all datasets that somata can be detected in."""
+    names = [name for name, spec in project.datasets.items() if spec.uri is not None]
+    if not names:
+        raise InputError("No dataset of this project has an image; import points instead.")
+    return names
+
+
+def detect(
+    project: Project,
+    dataset: str,
+    params: DogParams | None = None,
+    *,
+    annotator: str | None = None,
+    report: Report | None = None,
+) -> int:
+    """Detect the somata of a dataset, record them, and return how many live in it.
+
+    Raises
+    ------
+    InputError
+        If the dataset is unknown or has no image, or another job holds the project.
+    """
+    from napari_neurobridge.detection.dog import DogParams, detect_somata
+
+    params = params or DogParams()
+    volume = project.volume(dataset)
+    with project.lock():
+        detection = detect_somata(volume, params, report=report)
+        annotate.record_detection(
+            project,
+            dataset,
+            detection.centers_um,
+            radius_um=detection.radius_um,
+            confidence=detection.confidence,
+            method="dog",
+            params=params.model_dump(mode="json"),
+            annotator=annotator,
+        )
+    return len(project.state().somata[dataset])
+
+
+def load_encoder(project: Project | None, model: str) -> Encoder:
+    """Load a model by name or path; a project's own models are found first.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or it cannot be read.
+    """
+    folder = find_model(model, project)
+    from napari_neurobridge.encoder.embed import Encoder  # torch, seconds
+
+    return Encoder.load(folder)
+
+
+def index(project: Project, model: str, *, report: Report | None = None) -> IndexResult:
+    """Embed all somata of all images that are not in the index of a model yet.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to embed, no such model, or another job holds the project.
+    """
+    from napari_neurobridge.matching.gallery import index_project
+
+    return index_project(project, load_encoder(project, model), report=report)
+
+
+def judge_all(
+    project: Project,
+    judgements: Sequence[Judgement],
+    *,
+    annotator: str | None = None,
+    force: bool = False,
+) -> list[Event]:
+    """Record verdicts in order, each durable before the next.
+
+    Raises
+    ------
+    InputError
+        If a soma is unknown; nothing is recorded then.
+    InvalidActionError
+        If a verdict contradicts what is recorded and ``force`` is not set; the verdicts
+        before it stand.
+    """
+    state = project.state()
+    for judgement in judgements:
+        state.soma(judgement.query_uid)
+        if judgement.candidate_uid is not None:
+            state.soma(judgement.candidate_uid)
+    return [
+        event
+        for judgement in judgements
+        for event in _judge(project, judgement, annotator=annotator, force=force)
+    ]
+
+
+def _judge(
+    project: Project, judgement: Judgement, *, annotator: str | None, force: bool
+) -> list[Event]:
+    query, candidate = judgement.query_uid, judgement.candidate_uid
+    if candidate is None:
+        return annotate.none(project, query, judgement.reason, annotator=annotator)
+    if judgement.verdict is Verdict.ACCEPT:
+        return annotate.accept(project, query, candidate, annotator=annotator, force=force)
+    judge = annotate.reject if judgement.verdict is Verdict.REJECT else annotate.unsure
+    return judge(project, query, candidate, annotator=annotator)
+
+
+def evaluate_project(
+    project: Project, encoder: Encoder, *, report: Report | None = None
+) -> EvaluationReport:
+    """Evaluate a model on the undisputed pairs of the default datasets.
+
+    All pairs count as one scene.
+
+    Raises
+    ------
+    InputError
+        If there is no pair, or a dataset has no image.
+    """
+    from napari_neurobridge.matching.gallery import embed_positions
+    from napari_neurobridge.training.evaluation import evaluate_pairs
+
+    in_vivo, ex_vivo = project.in_vivo(), project.ex_vivo()
+    state = project.state()
+    pairs = state.pairs_between(in_vivo, ex_vivo)
+    if not pairs:
+        raise InputError("The project has no accepted pairs yet; accept some with 'annotate'.")
+    first, second = (
+        embed_positions(
+            project, encoder, name, [state.soma(uid).center_um for uid in uids], report=report
+        )
+        for name, uids in ((in_vivo, pairs.keys()), (ex_vivo, pairs.values()))
+    )
+    return evaluate_pairs(first, second, np.zeros(len(pairs), dtype=np.int64))
+
+
+def evaluate_file(
+    path: Path, encoder: Encoder, *, report: Report | None = None
+) -> EvaluationReport:
+    """Evaluate a model on a file of crops, ``two_photon``, ``fmost`` and ``scene``.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or its crops do not fit the model.
+    """
+    from napari_neurobridge.simulation.pairs import PairSet
+    from napari_neurobridge.training.evaluation import evaluate_pairs
+
+    pairs = PairSet.load(path)
+    first = encoder.embed(pairs.two_photon, report=report)
+    second = encoder.embed(pairs.fmost, report=report)
+    return evaluate_pairs(first, second, pairs.scene)

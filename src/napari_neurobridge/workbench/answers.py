@@ -1,0 +1,133 @@
+"""What the Match dock shows for one query: a ranking, and the crops to judge it by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_neurobridge.io.crops import CropSpec, extract_crops
+from napari_neurobridge.matching.gallery import count_embedded, index_project
+from napari_neurobridge.matching.ranking import rank_position, rank_soma
+
+if TYPE_CHECKING:
+    from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.types import Candidate, Float32Array, Ranking, Vec3
+
+N_SHOWN = 9
+"""Candidates shown with a thumbnail: as many as there are digit keys."""
+
+_EVERY_SOMA = 1_000_000
+
+_MAX_STRAGGLERS = 32
+"""Somata embedded while somebody waits for a ranking; a second's work at most."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A place somebody asks about.
+
+    Attributes
+    ----------
+    dataset : str
+        Where it was clicked.
+    center_um : Vec3
+        Position in that dataset's space.
+    uid : str or None
+        The soma there; ``None`` for a bare position, which can be ranked but not judged.
+    """
+
+    dataset: str
+    center_um: Vec3
+    uid: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A ranking of the whole gallery, with the crops of the best candidates.
+
+    Attributes
+    ----------
+    ranking : Ranking
+        Every soma of the gallery, so that any of them can be picked in the canvas.
+    query_crop : ndarray or None, shape (pixels, pixels)
+        ``None`` when the dataset has no image.
+    candidate_crops : ndarray or None, shape (len(shown), pixels, pixels)
+    depth_um : float
+        How far along the optical axis from the somata the crops were taken.
+    """
+
+    query: Query
+    ranking: Ranking
+    query_crop: Float32Array | None
+    candidate_crops: Float32Array | None
+    depth_um: float = 0.0
+
+    @property
+    def shown(self) -> tuple[Candidate, ...]:
+        """The candidates that have a thumbnail, best first."""
+        return self.ranking.candidates[:N_SHOWN]
+
+
+def crops_at(
+    project: Project, dataset: str, centers_um: Float32Array, *, depth_um: float = 0.0
+) -> Float32Array | None:
+    """Return crops of one dataset, ``depth_um`` deeper along the two-photon optical axis.
+
+    Parameters
+    ----------
+    centers_um : ndarray, shape (N, 3)
+        In the dataset's own space.
+
+    Returns
+    -------
+    ndarray, shape (N, pixels, pixels), or None when the dataset has no image.
+    """
+    spec = project.dataset(dataset)
+    if spec.uri is None:
+        return None
+    linear = spec.orientation.linear()
+    shifted = np.asarray(centers_um, dtype=np.float64) + linear @ (depth_um, 0.0, 0.0)
+    return extract_crops(project.volume(dataset), shifted, linear=linear, spec=CropSpec())
+
+
+def answer_query(project: Project, encoder: Encoder, query: Query) -> Answer:
+    """Rank the other dataset's somata for a query and cut the crops that show them.
+
+    A few somata that were added or moved since the last index are embedded on the way.
+
+    Raises
+    ------
+    InputError
+        If much is not indexed, or there is nothing to rank.
+    """
+    _index_stragglers(project, encoder)
+    if query.uid is not None:
+        ranking = rank_soma(project, encoder, query.uid, k=_EVERY_SOMA)
+    else:
+        ranking = rank_position(project, encoder, query.center_um, query.dataset, k=_EVERY_SOMA)
+    return with_crops(project, query, ranking)
+
+
+def _index_stragglers(project: Project, encoder: Encoder) -> None:
+    n_embedded, n_somata = count_embedded(project, encoder)
+    # Zero embedded is no straggling: the user has not asked for an index yet.
+    if 0 < n_somata - n_embedded <= _MAX_STRAGGLERS and n_embedded > 0:
+        index_project(project, encoder)
+
+
+def with_crops(project: Project, query: Query, ranking: Ranking, depth_um: float = 0.0) -> Answer:
+    """Return the answer's crops, taken ``depth_um`` deeper than the somata."""
+    query_crops = crops_at(project, query.dataset, np.array([query.center_um]), depth_um=depth_um)
+    centers = np.array([candidate.center_um for candidate in ranking.candidates[:N_SHOWN]])
+    return Answer(
+        query=query,
+        ranking=ranking,
+        query_crop=None if query_crops is None else query_crops[0],
+        candidate_crops=crops_at(
+            project, ranking.gallery_dataset, centers.reshape(-1, 3), depth_um=depth_um
+        ),
+        depth_um=depth_um,
+    )

@@ -1,0 +1,159 @@
+"""What to do next, in the words of the Data dock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from napari_neurobridge.types import Role, Vec3
+from napari_neurobridge.workbench.draft import DEFAULT_NAMES, ProjectDraft
+
+if TYPE_CHECKING:
+    from napari_neurobridge.project.folder import Project
+
+
+class Step(IntEnum):
+    """Lines of the checklist, in the order in which they are done."""
+
+    TWO_PHOTON = 1
+    FMOST = 2
+    VOXEL_SIZES = 3
+    ORIENTATION = 4
+    SOMATA = 5
+    INDEX = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ChecklistItem:
+    """One line of the checklist.
+
+    Attributes
+    ----------
+    available : bool
+        Whether the line's form can be used yet.
+    """
+
+    step: Step
+    title: str
+    detail: str
+    done: bool
+    available: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """How many living somata the current model has embedded."""
+
+    n_embedded: int
+    n_somata: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether ranking can start."""
+        return self.n_somata > 0 and self.n_embedded >= self.n_somata
+
+
+def format_um(values: Vec3) -> str:
+    """Return a voxel size as text, µm (z, y, x)."""
+    return " × ".join(f"{value:.3g}" for value in values) + " µm"
+
+
+def checklist_of_draft(draft: ProjectDraft) -> tuple[ChecklistItem, ...]:
+    """Return the checklist while no project is open."""
+    items = []
+    for step, role, title in (
+        (Step.TWO_PHOTON, Role.IN_VIVO, "Two-photon image"),
+        (Step.FMOST, Role.EX_VIVO, "fMOST image"),
+    ):
+        image = draft.images.get(role)
+        detail = "choose a file, or drop it here"
+        if image is not None:
+            shape = " × ".join(str(n) for n in image.info.shape)
+            detail = f"{_file_name(image.info.path)}  ({image.info.axes}: {shape})"
+        items.append(ChecklistItem(step, title, detail, image is not None, True))
+    detail = "after both images"
+    if draft.images:
+        detail = "; ".join(
+            f"{DEFAULT_NAMES[role]} "
+            + ("? — type it" if image.voxel_size_um is None else format_um(image.voxel_size_um))
+            for role, image in draft.images.items()
+        )
+    items.append(
+        ChecklistItem(
+            Step.VOXEL_SIZES, "Voxel sizes (z × y × x)", detail, draft.complete, bool(draft.images)
+        )
+    )
+    later = "after the project is created"
+    items.append(ChecklistItem(Step.ORIENTATION, "Orientation", later, False, False))
+    items.append(ChecklistItem(Step.SOMATA, "Somata", later, False, False))
+    items.append(ChecklistItem(Step.INDEX, "Index", later, False, False))
+    return tuple(items)
+
+
+def checklist_of_project(project: Project, index: IndexState | None) -> tuple[ChecklistItem, ...]:
+    """Return the checklist of an open project; ``index`` is None while it is unknown."""
+    items = []
+    for step, name, title in (
+        (Step.TWO_PHOTON, project.in_vivo(), "Two-photon image"),
+        (Step.FMOST, project.ex_vivo(), "fMOST image"),
+    ):
+        uri = project.dataset(name).uri
+        detail = "points only" if uri is None else _file_name(uri)
+        items.append(ChecklistItem(step, title, detail, True, False))
+    sizes = [
+        f"{spec.name} {format_um(spec.voxel_size_um)}"
+        for spec in project.datasets.values()
+        if spec.voxel_size_um is not None
+    ]
+    items.append(
+        ChecklistItem(
+            Step.VOXEL_SIZES,
+            "Voxel sizes (z × y × x)",
+            "; ".join(sizes) or "none needed: points are in µm",
+            True,
+            False,
+        )
+    )
+    orientation = project.dataset(project.ex_vivo()).orientation
+    items.append(
+        ChecklistItem(
+            Step.ORIENTATION,
+            "Orientation",
+            f"depth, rows, columns run along fMOST {orientation.axes}"
+            f"{', mirrored' if orientation.mirrored else ''}; {orientation.angle_deg:g}°, "
+            f"expansion {orientation.expansion:g}",
+            True,
+            True,
+        )
+    )
+    counts = {
+        name: len(project.state().somata.get(name, {}))
+        for name in (project.in_vivo(), project.ex_vivo())
+    }
+    items.append(
+        ChecklistItem(
+            Step.SOMATA,
+            "Somata",
+            ", ".join(f"{count} in {name}" for name, count in counts.items()),
+            min(counts.values()) > 0,
+            True,
+        )
+    )
+    detail = "after somata" if min(counts.values()) == 0 else "press Index"
+    if index is not None and index.n_somata > 0:
+        detail = f"{index.n_embedded} of {index.n_somata} somata embedded"
+    items.append(
+        ChecklistItem(
+            Step.INDEX,
+            "Index",
+            detail,
+            index is not None and index.complete,
+            min(counts.values()) > 0,
+        )
+    )
+    return tuple(items)
+
+
+def _file_name(path: str) -> str:
+    return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]

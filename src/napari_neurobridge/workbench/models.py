@@ -1,0 +1,37 @@
+"""The encoder that the current project ranks with, loaded once and off the main thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_neurobridge.matching.gallery import count_embedded
+from napari_neurobridge.project.zoo import find_model
+from napari_neurobridge.workbench.actions import load_encoder
+from napari_neurobridge.workbench.checklist import IndexState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.project.folder import Project
+
+DEFAULT_MODEL = "compact"
+
+
+class EncoderCache:
+    """Keeps the encoders that were used; torch is imported at the first use."""
+
+    def __init__(self) -> None:
+        self._encoders: dict[Path, Encoder] = {}
+
+    def get(self, project: Project, model: str) -> Encoder:
+        """Return a model by name; the project's own models are found first."""
+        folder = find_model(model, project)
+        if folder not in self._encoders:
+            self._encoders[folder] = load_encoder(project, model)
+        return self._encoders[folder]
+
+    def index_state(self, project: Project, model: str) -> IndexState:
+        """Return how much of a project this model has embedded."""
+        n_embedded, n_somata = count_embedded(project, self.get(project, model))
+        return IndexState(n_embedded, n_somata)

@@ -1,0 +1,108 @@
+"""What everything in a workbench shares: the open project, the jobs, and one voice."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_neurobridge.errors import InputError, InvalidActionError, NeuroBridgeError
+from napari_neurobridge.workbench.jobs import (
+    Dispatch,
+    JobRunner,
+    JobState,
+    JobStatus,
+    call_directly,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_neurobridge.project.folder import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One sentence for the status line.
+
+    Attributes
+    ----------
+    retry : callable or None
+        Carries the refused action out all the same; only for actions that may be forced.
+    """
+
+    text: str
+    is_error: bool = False
+    retry: Callable[[], None] | None = None
+
+
+class Session:
+    """The open project and the signals that say what changed in it.
+
+    Parameters
+    ----------
+    dispatch : callable, optional
+        Runs a callback on the main thread; see `JobRunner`.
+    annotator : str, optional
+        Name written into each event; the login name by default.
+    """
+
+    project_changed = Signal(object)
+    somata_changed = Signal(str)
+    verdicts_changed = Signal()
+    job_changed = Signal(object)
+    notified = Signal(object)
+
+    def __init__(self, dispatch: Dispatch = call_directly, annotator: str | None = None) -> None:
+        self.annotator = annotator or getpass.getuser()
+        self.jobs = JobRunner(dispatch, self._on_job_status)
+        self.project: Project | None = None
+
+    def require_project(self) -> Project:
+        """Return the open project; raises `InputError` when there is none."""
+        if self.project is None:
+            raise InputError("Open or create a project first (Data dock).")
+        return self.project
+
+    def set_project(self, project: Project | None) -> None:
+        """Open a project, or none."""
+        self.project = project
+        self.project_changed.emit(project)
+        self.verdicts_changed.emit()
+
+    def somata_were_changed(self, dataset: str) -> None:
+        """Tell everybody that a dataset's somata are no longer what they were."""
+        self.somata_changed.emit(dataset)
+        self.verdicts_changed.emit()
+
+    def notify(self, text: str) -> None:
+        """Tell the user what happened."""
+        self.notified.emit(Notice(text))
+
+    def show_error(self, error: NeuroBridgeError) -> None:
+        """Tell the user what went wrong."""
+        self.notified.emit(Notice(str(error), is_error=True))
+
+    def attempt(self, action: Callable[[], None], retry: Callable[[], None] | None = None) -> None:
+        """Run an action; what it refuses becomes a notice.
+
+        Parameters
+        ----------
+        action : callable
+            May raise any `NeuroBridgeError`.
+        retry : callable, optional
+            Offered to the user when the action was refused but may be forced.
+        """
+        try:
+            action()
+        except InvalidActionError as error:
+            self.notified.emit(Notice(str(error), True, retry if error.forceable else None))
+        except NeuroBridgeError as error:
+            self.show_error(error)
+
+    def _on_job_status(self, status: JobStatus) -> None:
+        self.job_changed.emit(status)
+        if status.state is JobState.FAILED:
+            self.notified.emit(Notice(status.message, is_error=True))

@@ -1,0 +1,190 @@
+"""From two files to an indexed project: the actions behind the Data dock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_neurobridge.project.folder import Project
+from napari_neurobridge.workbench import actions
+from napari_neurobridge.workbench.checklist import (
+    ChecklistItem,
+    IndexState,
+    checklist_of_draft,
+    checklist_of_project,
+)
+from napari_neurobridge.workbench.draft import PROJECT_SUFFIX, ImageChoice, ProjectDraft
+from napari_neurobridge.workbench.models import DEFAULT_MODEL, EncoderCache
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_neurobridge.spaces import Orientation
+    from napari_neurobridge.types import Role, Vec3
+    from napari_neurobridge.workbench.session import Session
+
+
+class Setup:
+    """Makes a project ready for questions, and knows what is still to be done.
+
+    Parameters
+    ----------
+    session : Session
+        Where the project lives.
+    encoders : EncoderCache
+        Loads the model whose index is counted.
+    """
+
+    draft_changed = Signal()
+    checklist_changed = Signal()
+
+    def __init__(self, session: Session, encoders: EncoderCache) -> None:
+        self.draft = ProjectDraft()
+        self.index_state: IndexState | None = None
+        self._session = session
+        self._encoders = encoders
+        session.project_changed.connect(self._on_project_changed)
+        session.somata_changed.connect(self._on_somata_changed)
+
+    # --- a project -------------------------------------------------------------------
+
+    def choose_image(self, role: Role, path: Path, *, axes: str | None = None) -> None:
+        """Read an image's metadata into the draft; notifies when it cannot be read."""
+
+        def take(choice: ImageChoice) -> None:
+            self._set_draft(self.draft.with_image(role, choice))
+
+        self._session.jobs.submit(
+            f"inspect {role}",
+            lambda: ImageChoice.from_file(path, axes=axes),
+            take,
+            self._session.show_error,
+        )
+
+    def take_files(self, paths: Sequence[Path]) -> None:
+        """Do the obvious with dropped files: open a project, or fill the checklist."""
+        for path in paths:
+            if path.suffix == PROJECT_SUFFIX:
+                self.open_project(path)
+                return
+        for role, path in self.draft.assign_roles(paths).items():
+            self.choose_image(role, path)
+
+    def set_voxel_size(self, role: Role, voxel_size_um: Vec3) -> None:
+        """Set a voxel size, µm (z, y, x), that the file does not state."""
+        self._session.attempt(
+            lambda: self._set_draft(self.draft.with_voxel_size(role, voxel_size_um))
+        )
+
+    def create_project(self, folder: Path) -> None:
+        """Make a project folder from the draft and open it."""
+        self._session.attempt(
+            lambda: self._session.set_project(
+                actions.create_project(folder, self.draft.to_sources())
+            )
+        )
+
+    def open_project(self, folder: Path) -> None:
+        """Open an existing project folder."""
+        self._session.attempt(lambda: self._session.set_project(Project.open(folder)))
+
+    def set_orientation(self, orientation: Orientation) -> None:
+        """Set how the fMOST dataset lies in the two-photon frame."""
+
+        def turn() -> None:
+            project = self._session.require_project()
+            project.set_orientation(project.ex_vivo(), orientation)
+            self._session.set_project(project)
+
+        self._session.attempt(turn)
+
+    # --- somata and index ------------------------------------------------------------
+
+    def import_points(self, dataset: str, path: Path) -> None:
+        """Add the somata of a CSV with columns ``uid,z_um,y_um,x_um``."""
+
+        def add() -> None:
+            somata = actions.import_points(
+                self._session.require_project(), dataset, path, annotator=self._session.annotator
+            )
+            self._session.somata_were_changed(dataset)
+            self._session.notify(f"imported {len(somata)} somata into {dataset}")
+
+        self._session.attempt(add)
+
+    def detect(self, dataset: str, *, soma_diameter_um: float) -> None:
+        """Detect the somata of a dataset in a child process."""
+
+        def start() -> None:
+            folder = str(self._session.require_project().path)
+            arguments = ["detect", folder, "--dataset", dataset]
+            arguments += ["--soma-diameter", str(soma_diameter_um)]
+            self._session.jobs.start(
+                "detect", arguments, lambda _: self._session.somata_were_changed(dataset)
+            )
+
+        self._session.attempt(start)
+
+    def index(self) -> None:
+        """Embed all somata that the current model has not embedded yet, in a child process."""
+
+        def start() -> None:
+            folder = str(self._session.require_project().path)
+            self._session.jobs.start(
+                "index", ["index", folder, "--model", DEFAULT_MODEL], lambda _: self.refresh()
+            )
+
+        self._session.attempt(start)
+
+    def cancel(self) -> None:
+        """Stop the running jobs; what they have finished is kept."""
+        for job in self._session.jobs.running():
+            self._session.jobs.cancel(job)
+
+    # --- what to do next -------------------------------------------------------------
+
+    def checklist(self) -> tuple[ChecklistItem, ...]:
+        """Return what is done and what to do next."""
+        if self._session.project is None:
+            return checklist_of_draft(self.draft)
+        return checklist_of_project(self._session.project, self.index_state)
+
+    def refresh(self) -> None:
+        """Show what another process has added to the project."""
+        for dataset in self._session.require_project().datasets:
+            self._session.somata_were_changed(dataset)
+
+    def _set_draft(self, draft: ProjectDraft) -> None:
+        if self._session.project is not None:
+            self._session.set_project(None)
+        self.draft = draft
+        self.draft_changed.emit()
+        self.checklist_changed.emit()
+
+    def _on_project_changed(self, project: Project | None) -> None:
+        if project is not None:
+            self.draft = ProjectDraft()
+        self.index_state = None
+        self._count_embedded()
+
+    def _on_somata_changed(self, _: str) -> None:
+        self._count_embedded()
+
+    def _count_embedded(self) -> None:
+        self.checklist_changed.emit()
+        project = self._session.project
+        if project is None:
+            return
+
+        def show(state: IndexState) -> None:
+            self.index_state = state
+            self.checklist_changed.emit()
+
+        self._session.jobs.submit(
+            "index state",
+            lambda: self._encoders.index_state(project, DEFAULT_MODEL),
+            show,
+            self._session.show_error,
+        )

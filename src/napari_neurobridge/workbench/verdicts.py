@@ -1,0 +1,168 @@
+"""A person's decisions, written as events: verdicts, and somata edited by hand."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.project import annotate
+from napari_neurobridge.project.events import VerdictEvidence
+from napari_neurobridge.types import NoneReason, SomaSource, Vec3
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_neurobridge.types import Candidate
+    from napari_neurobridge.workbench.questions import Questions
+    from napari_neurobridge.workbench.session import Session
+
+
+class Verdicts:
+    """Records decisions; each is one event, and undo is an event too.
+
+    Parameters
+    ----------
+    session : Session
+        Where the project lives.
+    questions : Questions
+        What is being asked, and which candidate is picked.
+    """
+
+    def __init__(self, session: Session, questions: Questions) -> None:
+        self._session = session
+        self._questions = questions
+
+    # --- verdicts --------------------------------------------------------------------
+
+    def accept(self, *, force: bool = False) -> None:
+        """Record that the chosen candidate is the queried cell."""
+        self._judge("accepted", partial(annotate.accept, force=force))
+
+    def reject(self) -> None:
+        """Record that the chosen candidate is another cell."""
+        self._judge("rejected", annotate.reject)
+
+    def unsure(self) -> None:
+        """Record that the chosen candidate may or may not be the cell."""
+        self._judge("unsure about", annotate.unsure)
+
+    def none(self, reason: NoneReason | None = None) -> None:
+        """Record that no candidate is the queried cell."""
+
+        def record() -> None:
+            uid = self._require_query_uid()
+            annotate.none(
+                self._session.require_project(),
+                uid,
+                reason,
+                annotator=self._session.annotator,
+                evidence=self._evidence(None),
+            )
+            why = f" ({reason.replace('_', ' ')})" if reason else ""
+            self._decided(f"none of these is {uid}{why}")
+
+        self._session.attempt(record)
+
+    def undo(self) -> None:
+        """Take this annotator's last decision back."""
+        self._travel(annotate.undo, "undone")
+
+    def redo(self) -> None:
+        """Make the decision again that was taken back last."""
+        self._travel(annotate.redo, "redone")
+
+    # --- somata ----------------------------------------------------------------------
+
+    def add_soma(self, dataset: str, center_um: Vec3) -> None:
+        """Add a soma by hand."""
+
+        def add() -> None:
+            (soma,) = annotate.add_somata(
+                self._session.require_project(),
+                dataset,
+                [center_um],
+                source=SomaSource.MANUAL,
+                annotator=self._session.annotator,
+            )
+            self._session.somata_were_changed(dataset)
+            self._session.notify(f"added {soma.uid}")
+
+        self._session.attempt(add)
+
+    def move_soma(self, dataset: str, uid: str, center_um: Vec3) -> None:
+        """Move a soma by hand; its uid stays."""
+
+        def move() -> None:
+            annotate.move_soma(
+                self._session.require_project(),
+                uid,
+                center_um,
+                annotator=self._session.annotator,
+            )
+            self._session.somata_were_changed(dataset)
+            self._session.notify(f"moved {uid}")
+
+        self._session.attempt(move)
+
+    def delete_somata(self, dataset: str, uids: Sequence[str]) -> None:
+        """Delete somata by hand; a soma that a verdict names stays as a tombstone."""
+
+        def delete() -> None:
+            annotate.delete_somata(
+                self._session.require_project(), uids, annotator=self._session.annotator
+            )
+            self._session.somata_were_changed(dataset)
+            self._session.notify(f"deleted {', '.join(uids)}; Z brings them back")
+
+        self._session.attempt(delete)
+
+    # --- inside ----------------------------------------------------------------------
+
+    def _judge(self, done: str, judge: Callable[..., object]) -> None:
+        def record() -> None:
+            uid, candidate = self._require_query_uid(), self._questions.choice
+            if candidate is None:
+                raise InputError("Pick a candidate first (keys 1 to 9).")
+            judge(
+                self._session.require_project(),
+                uid,
+                candidate.uid,
+                annotator=self._session.annotator,
+                evidence=self._evidence(candidate),
+            )
+            self._decided(f"{done} {uid} ↔ {candidate.uid}")
+
+        # Only accepting can clash with what is recorded, so only it can be forced.
+        self._session.attempt(record, retry=lambda: self.accept(force=True))
+
+    def _travel(self, step: Callable[..., object], done: str) -> None:
+        def record() -> None:
+            project = self._session.require_project()
+            step(project, annotator=self._session.annotator)
+            for dataset in project.datasets:
+                self._session.somata_changed.emit(dataset)
+            self._decided(f"{done}: the last decision")
+
+        self._session.attempt(record)
+
+    def _require_query_uid(self) -> str:
+        query = self._questions.query
+        if query is None:
+            raise InputError("Click a two-photon cell first, or press space for the next one.")
+        if query.uid is None:
+            raise InputError("This place is not a soma; add one with the + tool first.")
+        return query.uid
+
+    def _evidence(self, candidate: Candidate | None) -> VerdictEvidence:
+        answer = self._questions.answer
+        return VerdictEvidence(
+            rank=candidate.rank if candidate else None,
+            similarity=candidate.similarity if candidate else None,
+            model_hash=answer.ranking.model if answer else None,
+            seconds=self._questions.seconds_spent(),
+        )
+
+    def _decided(self, text: str) -> None:
+        self._session.verdicts_changed.emit()
+        self._session.notify(text)

@@ -1,0 +1,93 @@
+"""Making projects from what a user names, and verdicts in bulk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from napari_neurobridge.errors import InputError, InvalidActionError
+from napari_neurobridge.types import NoneReason, Role, SomaSource, Verdict
+from napari_neurobridge.workbench import actions
+
+
+def write_points(path: Path, *rows: str, header: str = "uid,z_um,y_um,x_um") -> Path:
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def sources(two_photon: Path, fmost: Path) -> list[actions.DatasetSource]:
+    return [
+        actions.DatasetSource(name="two_photon", role=Role.IN_VIVO, points=two_photon),
+        actions.DatasetSource(name="fmost", role=Role.EX_VIVO, points=fmost),
+    ]
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> tuple[Path, Path]:
+    first = write_points(tmp_path / "a.csv", "a1,1,2,3", "a2,4,5,6")
+    return first, write_points(tmp_path / "b.csv", "7,8,9", "1,1,1", header="z_um,y_um,x_um")
+
+
+def test_tables_of_points_become_imported_somata(tmp_path: Path, tables) -> None:
+    project = actions.create_project(tmp_path / "p.neurobridge", sources(*tables))
+    somata = project.state().somata
+    assert somata["two_photon"]["a2"].center_um == (4.0, 5.0, 6.0)
+    assert [soma.center_um for soma in somata["fmost"].values()] == [(7, 8, 9), (1, 1, 1)]
+    assert {s.source for side in somata.values() for s in side.values()} == {SomaSource.IMPORTED}
+
+
+def test_nothing_is_made_when_a_table_is_wrong(tmp_path: Path, tables) -> None:
+    folder = tmp_path / "p.neurobridge"
+    broken = write_points(tmp_path / "c.csv", "1,2", header="z_um,y_um")
+    with pytest.raises(InputError, match="x_um"):
+        actions.create_project(folder, sources(tables[0], broken))
+    twice = write_points(tmp_path / "d.csv", "a1,0,0,0")
+    with pytest.raises(InputError, match="'a1'"):
+        actions.create_project(folder, sources(tables[0], twice))
+    with pytest.raises(InputError, match="needs an image or a table"):
+        actions.create_project(folder, [actions.DatasetSource("two_photon", Role.IN_VIVO)])
+    assert not folder.exists()
+
+
+def test_a_project_without_images_cannot_detect(tmp_path: Path, tables) -> None:
+    project = actions.create_project(tmp_path / "p.neurobridge", sources(*tables))
+    with pytest.raises(InputError, match="import points"):
+        actions.datasets_with_images(project)
+    with pytest.raises(InputError, match="only points"):
+        actions.detect(project, "fmost")
+    with pytest.raises(InputError, match="moon"):
+        actions.import_points(project, "moon", tables[0])
+
+
+def test_verdicts_are_recorded_in_order_until_one_contradicts(tmp_path: Path, tables) -> None:
+    project = actions.create_project(tmp_path / "p.neurobridge", sources(*tables))
+    judgements = [
+        actions.Judgement(Verdict.ACCEPT, "a1", "fm-00001"),
+        actions.Judgement(Verdict.NONE, "a2", reason=NoneReason.CUT),
+        actions.Judgement(Verdict.ACCEPT, "a1", "fm-00002"),
+    ]
+    with pytest.raises(InvalidActionError) as caught:
+        actions.judge_all(project, judgements, annotator="b")
+    assert caught.value.forceable
+    assert project.state().pairs == {"a1": "fm-00001"}
+    assert project.state().none == {"a2": NoneReason.CUT}
+    actions.judge_all(project, judgements[2:], annotator="b", force=True)
+    assert project.state().pairs == {"a1": "fm-00002"}
+
+
+def test_an_unknown_soma_stops_the_list_before_it_begins(tmp_path: Path, tables) -> None:
+    project = actions.create_project(tmp_path / "p.neurobridge", sources(*tables))
+    judgements = [
+        actions.Judgement(Verdict.ACCEPT, "a1", "fm-00001"),
+        actions.Judgement(Verdict.UNSURE, "a2", "fm-09999"),
+    ]
+    with pytest.raises(InputError, match="fm-09999"):
+        actions.judge_all(project, judgements, annotator="b")
+    assert not project.state().verdicts
+
+
+def test_evaluation_needs_accepted_pairs(tmp_path: Path, tables) -> None:
+    project = actions.create_project(tmp_path / "p.neurobridge", sources(*tables))
+    with pytest.raises(InputError, match="no accepted pairs"):
+        actions.evaluate_project(project, encoder=None)

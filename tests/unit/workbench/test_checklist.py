@@ -1,0 +1,98 @@
+"""The draft and the checklist, without a viewer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.folder import Project
+from napari_neurobridge.types import Role
+from napari_neurobridge.workbench.checklist import (
+    ChecklistItem,
+    IndexState,
+    Step,
+    checklist_of_draft,
+    checklist_of_project,
+)
+from napari_neurobridge.workbench.draft import ImageChoice, ProjectDraft
+
+
+def _by_step(items: tuple[ChecklistItem, ...]) -> dict[Step, ChecklistItem]:
+    return {item.step: item for item in items}
+
+
+@pytest.fixture
+def draft(image_folder: Path) -> ProjectDraft:
+    draft = ProjectDraft()
+    for role, name in ((Role.IN_VIVO, "two_photon"), (Role.EX_VIVO, "fmost")):
+        draft = draft.with_image(role, ImageChoice.from_file(image_folder / f"{name}.tif"))
+    return draft
+
+
+def test_an_empty_draft_asks_for_images_and_nothing_else() -> None:
+    items = _by_step(checklist_of_draft(ProjectDraft()))
+    assert [step for step, item in items.items() if item.available] == [
+        Step.TWO_PHOTON,
+        Step.FMOST,
+    ]
+    assert not any(item.done for item in items.values())
+
+
+def test_voxel_sizes_come_from_the_files(draft: ProjectDraft) -> None:
+    assert draft.complete
+    items = _by_step(checklist_of_draft(draft))
+    assert items[Step.VOXEL_SIZES].done
+    assert "two_photon 4 × 2 × 2 µm" in items[Step.VOXEL_SIZES].detail
+
+
+def test_a_missing_voxel_size_is_asked_for_and_never_assumed(draft: ProjectDraft) -> None:
+    image = draft.images[Role.IN_VIVO]
+    draft = draft.with_image(Role.IN_VIVO, ImageChoice(image.info, None))
+    assert not draft.complete
+    assert "two_photon ?" in _by_step(checklist_of_draft(draft))[Step.VOXEL_SIZES].detail
+    with pytest.raises(InputError, match="voxel size of two_photon"):
+        draft.to_sources()
+    with pytest.raises(InputError, match="positive"):
+        draft.with_voxel_size(Role.IN_VIVO, (1.0, 0.0, 1.0))
+    assert draft.with_voxel_size(Role.IN_VIVO, (4.0, 2.0, 2.0)).complete
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a.tif", "b.tif"], {Role.IN_VIVO: "a.tif", Role.EX_VIVO: "b.tif"}),
+        (["brain.zarr", "a.tif"], {Role.IN_VIVO: "a.tif", Role.EX_VIVO: "brain.zarr"}),
+        (["a.tif", "brain.zarr"], {Role.IN_VIVO: "a.tif", Role.EX_VIVO: "brain.zarr"}),
+        (["brain.zarr"], {Role.EX_VIVO: "brain.zarr"}),
+        (["a.tif"], {Role.IN_VIVO: "a.tif"}),
+    ],
+)
+def test_dropped_files_find_their_lines(names: list[str], expected: dict[Role, str]) -> None:
+    assigned = ProjectDraft().assign_roles([Path(name) for name in names])
+    assert {role: path.name for role, path in assigned.items()} == expected
+
+
+def test_a_tiff_dropped_after_the_two_photon_image_is_the_brain(draft: ProjectDraft) -> None:
+    half = ProjectDraft({Role.IN_VIVO: draft.images[Role.IN_VIVO]})
+    assert half.assign_roles([Path("b.tif")]) == {Role.EX_VIVO: Path("b.tif")}
+
+
+def test_the_suggested_folder_is_free(draft: ProjectDraft) -> None:
+    folder = draft.suggested_folder()
+    assert not folder.exists()
+    assert folder.suffix == ".neurobridge"
+
+
+def test_the_checklist_of_a_project_counts(project: Project) -> None:
+    items = _by_step(checklist_of_project(project, None))
+    assert items[Step.SOMATA].done
+    assert items[Step.SOMATA].detail == "14 in two_photon, 14 in fmost"
+    assert not items[Step.INDEX].done
+    assert (
+        "mirrored" in items[Step.ORIENTATION].detail or "+y+z-x" in items[Step.ORIENTATION].detail
+    )
+    half = _by_step(checklist_of_project(project, IndexState(14, 28)))[Step.INDEX]
+    assert (half.done, half.detail) == (False, "14 of 28 somata embedded")
+    assert _by_step(checklist_of_project(project, IndexState(28, 28)))[Step.INDEX].done

@@ -1,0 +1,126 @@
+"""The Data dock, from two dropped files to an open project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton
+
+from napari_neurobridge.types import Role
+from napari_neurobridge.viewer.binding import ViewerBinding
+from napari_neurobridge.widgets.data import DataWidget
+from napari_neurobridge.workbench.checklist import Step
+from napari_neurobridge.workbench.jobs import JobState, JobStatus
+
+
+@pytest.fixture
+def dock(binding: ViewerBinding) -> DataWidget:
+    return binding.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+
+
+def _drop(dock: DataWidget, paths: list[Path]) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    dock.dropEvent(
+        QDropEvent(
+            QPointF(QPoint(5, 5)),
+            Qt.DropAction.CopyAction,
+            data,
+            Qt.MouseButton.LeftButton,
+            Qt.KeyboardModifier.NoModifier,
+        )
+    )
+
+
+def _mark(dock: DataWidget, step: Step) -> str:
+    return dock.rows[step].mark.text()
+
+
+def test_two_dropped_files_become_a_project(
+    dock: DataWidget,
+    binding: ViewerBinding,
+    image_folder: Path,
+    tmp_path: Path,
+    qtbot: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    thumbnail_encoder: object,
+) -> None:
+    create = dock.findChild(QPushButton, "create_button")
+    assert not create.isEnabled()
+    assert "drop" in dock.findChild(QLabel, "project_name").text()
+
+    _drop(dock, [image_folder / "two_photon.tif", image_folder / "fmost.tif"])
+    qtbot.waitUntil(create.isEnabled, timeout=10_000)
+    assert [_mark(dock, step) for step in Step] == ["✓", "✓", "✓", "○", "○", "○"]
+
+    folder = tmp_path / "mouse.neurobridge"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(folder), ""))
+    QTest.mouseClick(create, Qt.MouseButton.LeftButton)
+    assert binding.workbench.project.path == folder
+    assert "mouse.neurobridge" in dock.findChild(QLabel, "project_name").text()
+    assert {layer.name for layer in binding.viewer.layers} == {"two_photon", "two_photon somata"}
+    assert not dock.rows[Step.SOMATA].form.isHidden(), "the next thing to do is open"
+    assert dock.rows[Step.INDEX].form.isHidden()
+
+
+def test_a_dropped_project_is_opened(
+    dock: DataWidget, binding: ViewerBinding, project_folder: Path, qtbot: Any
+) -> None:
+    _drop(dock, [project_folder])
+    assert binding.workbench.project.path == project_folder
+    qtbot.waitUntil(lambda: _mark(dock, Step.INDEX) == "✓", timeout=20_000)
+    assert [_mark(dock, step) for step in Step] == ["✓"] * len(Step)
+
+
+def test_a_file_that_cannot_be_read_is_explained(
+    dock: DataWidget, binding: ViewerBinding, tmp_path: Path, qtbot: Any
+) -> None:
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(b"not a picture")
+    binding.workbench.setup.choose_image(Role.IN_VIVO, broken)
+    status = dock.findChild(QLabel, "status_text")
+    qtbot.waitUntil(lambda: "broken.tif" in status.text(), timeout=10_000)
+    assert status.text().startswith("⚠")
+    assert _mark(dock, Step.TWO_PHOTON) == "○"
+
+
+def test_the_orientation_form_turns_the_second_canvas(opened: ViewerBinding, qtbot: Any) -> None:
+    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    form = dock.rows[Step.ORIENTATION].form
+    assert form.form.value().axes == "+y+z-x"
+    editor = form.form.findChild(object, "axes")
+    editor.setValue("+x+z+y")
+    QTest.mouseClick(dock.findChild(QPushButton, "orientation_button"), Qt.MouseButton.LeftButton)
+    assert opened.workbench.project.dataset("fmost").orientation.axes == "+x+z+y"
+    assert opened.second.model.dims.order == (2, 0, 1)
+    editor.setValue("+x+x+y")
+    QTest.mouseClick(dock.findChild(QPushButton, "orientation_button"), Qt.MouseButton.LeftButton)
+    assert "must name z, y and x" in form.problem.text()
+    assert opened.workbench.project.dataset("fmost").orientation.axes == "+x+z+y"
+
+
+def test_progress_is_shown_and_cancelled(dock: DataWidget, binding: ViewerBinding) -> None:
+    session = binding.workbench.session
+    assert dock.progress.isHidden()
+    session.job_changed.emit(JobStatus("index", JobState.RUNNING, 30, 120, "embedding"))
+    assert not dock.progress.isHidden()
+    assert (dock.progress.value(), dock.progress.maximum()) == (30, 120)
+    session.job_changed.emit(JobStatus("index", JobState.CANCELLED))
+    assert dock.progress.isHidden()
+
+
+@pytest.mark.slow
+def test_detect_runs_in_a_child_process(opened: ViewerBinding, qtbot: Any) -> None:
+    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    dock.rows[Step.SOMATA].title.setChecked(True)
+    states: list[JobState] = []
+    opened.workbench.session.job_changed.connect(lambda status: states.append(status.state))
+    QTest.mouseClick(dock.findChild(QPushButton, "detect_button"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: states[-1:] == [JobState.FINISHED], timeout=60_000)
+    kinds = [event.kind for event in opened.workbench.project.log.events()]
+    assert "detection_run" in kinds

@@ -1,0 +1,208 @@
+"""The Match dock, clicked in a real viewer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QLineEdit, QListWidget, QPushButton
+
+from fixtures.projects import true_partner
+from napari_neurobridge.project import annotate
+from napari_neurobridge.project.events import EventKind
+from napari_neurobridge.types import NoneReason, Verdict
+from napari_neurobridge.viewer.binding import ViewerBinding
+from napari_neurobridge.widgets.match import MatchWidget
+
+
+@pytest.fixture
+def dock(opened: ViewerBinding) -> MatchWidget:
+    return opened.viewer.window.dock_widgets["Match (napari-neurobridge)"]
+
+
+def _button(dock: MatchWidget, name: str) -> QPushButton:
+    button = dock.findChild(QPushButton, f"{name}_button")
+    assert button is not None
+    return button
+
+
+def _press(dock: MatchWidget, name: str) -> None:
+    QTest.mouseClick(_button(dock, name), Qt.MouseButton.LeftButton)
+
+
+def _wait_for_answer(opened: ViewerBinding, qtbot: Any) -> None:
+    questions = opened.workbench.questions
+    qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
+
+
+def _click_canvas(opened: ViewerBinding, position_um: np.ndarray, qtbot: Any) -> None:
+    """Click the two-photon canvas with a real mouse event at a position in µm."""
+    viewer = opened.viewer
+    viewer.dims.set_point(0, position_um[0])
+    viewer.scene.camera.center = (0.0, *position_um[1:])
+    qtbot.wait(200)
+    native = viewer.window._qt_viewer.canvas.native
+    middle = QPoint(native.width() // 2, native.height() // 2)
+    QTest.mouseMove(native, middle)
+    QTest.mouseClick(native, Qt.MouseButton.LeftButton, pos=middle)
+
+
+def test_click_rank_accept_undo_redo(dock: MatchWidget, opened: ViewerBinding, qtbot: Any) -> None:
+    project = opened.workbench.project
+    soma = next(iter(project.state().somata["two_photon"].values()))
+
+    _click_canvas(opened, np.array(soma.center_um), qtbot)
+    _wait_for_answer(opened, qtbot)
+
+    questions = opened.workbench.questions
+    assert questions.query.uid == soma.uid
+    assert soma.uid in dock.header.text()
+    candidates = dock.findChild(QListWidget, "candidates")
+    assert candidates.count() == 9
+    assert not candidates.item(0).icon().isNull()
+    assert not dock.query_view.pixmap().isNull()
+
+    rank = next(c.rank for c in questions.answer.shown if c.uid == true_partner(soma.uid))
+    candidates.setCurrentRow(rank - 1)
+    _press(dock, "accept")
+
+    assert project.state().pairs == {soma.uid: true_partner(soma.uid)}
+    verdict = [e for e in project.log.events() if e.kind is EventKind.VERDICT][-1].content
+    assert verdict.verdict is Verdict.ACCEPT
+    assert verdict.evidence.rank == rank
+    assert verdict.evidence.similarity == pytest.approx(questions.choice.similarity)
+    assert verdict.evidence.model_hash == "thumbnail@" + "0" * 12
+    assert verdict.evidence.probability is None
+    assert f"accepted {soma.uid}" in dock.findChild(type(dock.header), "status_text").text()
+
+    _press(dock, "undo")
+    assert project.state().pairs == {}
+    QTest.keyClick(candidates, Qt.Key.Key_Z, Qt.KeyboardModifier.ShiftModifier)
+    assert project.state().pairs == {soma.uid: true_partner(soma.uid)}
+
+
+def test_keys_judge_and_move_on(dock: MatchWidget, opened: ViewerBinding, qtbot: Any) -> None:
+    questions, state = opened.workbench.questions, opened.workbench.project.state
+    dock.candidates.setFocus()
+    QTest.keyClick(dock.candidates, Qt.Key.Key_Space)
+    _wait_for_answer(opened, qtbot)
+    first = questions.query.uid
+
+    QTest.keyClick(dock.candidates, Qt.Key.Key_3)
+    assert questions.choice.rank == 3
+    QTest.keyClick(dock.candidates, Qt.Key.Key_R)
+    rejected = state().verdicts[-1]
+    assert (rejected.verdict, rejected.candidate_uid) == (Verdict.REJECT, questions.choice.uid)
+
+    QTest.keyClick(dock.candidates, Qt.Key.Key_U)
+    assert state().verdicts[-1].verdict is Verdict.UNSURE
+
+    dock.none_reason.setCurrentIndex(dock.none_reason.findData(NoneReason.CUT))
+    QTest.keyClick(dock.candidates, Qt.Key.Key_N)
+    assert state().none[first] is NoneReason.CUT
+
+    QTest.keyClick(dock.candidates, Qt.Key.Key_Space)
+    _wait_for_answer(opened, qtbot)
+    assert questions.query.uid != first
+    assert dock.queue_text.text() == "1 of 14 asked"
+
+
+def test_a_text_field_keeps_its_letters(
+    dock: MatchWidget, opened: ViewerBinding, qtbot: Any
+) -> None:
+    field = QLineEdit(dock)
+    dock.layout().addWidget(field)
+    field.setFocus()
+    QTest.keyClicks(field, "azur")
+    assert field.text() == "azur"
+    assert opened.workbench.project.state().verdicts == ()
+
+
+def test_a_second_partner_is_refused_and_may_be_forced(
+    dock: MatchWidget, opened: ViewerBinding, qtbot: Any
+) -> None:
+    project = opened.workbench.project
+    first, second = list(project.state().somata["two_photon"])[:2]
+    annotate.accept(project, first, true_partner(second), annotator="other")
+    opened.workbench.questions.select("two_photon", second)
+    _wait_for_answer(opened, qtbot)
+    opened.workbench.questions.choose_soma(true_partner(second))
+
+    force = dock.findChild(QPushButton, "force_button")
+    assert not force.isVisible()
+    _press(dock, "accept")
+    assert project.state().pairs == {first: true_partner(second)}
+    assert force.isVisible()
+    QTest.mouseClick(force, Qt.MouseButton.LeftButton)
+    assert project.state().pairs == {second: true_partner(second)}
+    assert not force.isVisible()
+
+
+def test_picking_a_candidate_moves_the_fmost_canvas(
+    dock: MatchWidget, opened: ViewerBinding, qtbot: Any
+) -> None:
+    opened.workbench.questions.next_query()
+    _wait_for_answer(opened, qtbot)
+    dock.candidates.setCurrentRow(4)
+    choice = opened.workbench.questions.choice
+    model = opened.second.model
+    assert choice.rank == 5
+    _, rows, columns = model.dims.order
+    assert model.scene.camera.center[1:] == pytest.approx(
+        (choice.center_um[rows], choice.center_um[columns])
+    )
+    # The slider moves in voxels, so it lands within half of one.
+    depth = model.dims.order[0]
+    assert model.dims.point[depth] == pytest.approx(choice.center_um[depth], abs=2.0)
+
+
+def test_a_stale_ranking_is_dropped(dock: MatchWidget, opened: ViewerBinding, qtbot: Any) -> None:
+    first, second = list(opened.workbench.project.state().somata["two_photon"])[:2]
+    answers: list[str] = []
+    opened.workbench.questions.answer_changed.connect(
+        lambda answer: answers.append(answer.query.uid) if answer else None
+    )
+    opened.workbench.questions.select("two_photon", first)
+    opened.workbench.questions.select("two_photon", second)
+    _wait_for_answer(opened, qtbot)
+    qtbot.wait(300)
+    assert answers == [second]
+
+
+def test_the_wheel_scrolls_both_crops_in_depth(
+    dock: MatchWidget, opened: ViewerBinding, qtbot: Any
+) -> None:
+    questions = opened.workbench.questions
+    questions.next_query()
+    _wait_for_answer(opened, qtbot)
+    before = questions.answer
+    dock.query_view.scrolled.emit(1)
+    qtbot.waitUntil(lambda: questions.answer.depth_um == 4.0, timeout=10_000)
+    assert not np.array_equal(questions.answer.query_crop, before.query_crop)
+    assert not np.array_equal(questions.answer.candidate_crops, before.candidate_crops)
+    assert "+4 µm" in dock.query_caption.text()
+
+
+def test_flicker_shows_the_candidate_in_the_querys_place(
+    dock: MatchWidget, opened: ViewerBinding, qtbot: Any
+) -> None:
+    opened.workbench.questions.next_query()
+    _wait_for_answer(opened, qtbot)
+    dock.candidates.setFocus()
+    before = dock.query_view.pixmap().toImage()
+    QTest.keyClick(dock.candidates, Qt.Key.Key_F)
+    assert dock.query_view.pixmap().toImage() != before
+    QTest.keyClick(dock.candidates, Qt.Key.Key_F)
+    assert dock.query_view.pixmap().toImage() == before
+
+
+def test_an_empty_dock_says_what_to_do(binding: ViewerBinding, qtbot: Any) -> None:
+    dock = binding.viewer.window.dock_widgets["Match (napari-neurobridge)"]
+    assert "Open a project" in dock.header.text()
+    _press(dock, "accept")
+    assert "Click a two-photon cell" in dock.findChild(type(dock.header), "status_text").text()
+    _press(dock, "next")
+    assert "Open or create a project" in dock.findChild(type(dock.header), "status_text").text()
