@@ -14,7 +14,11 @@ from pydantic import BaseModel
 from napari_neurobridge.cli._app import app
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
-COMMANDS = {command.name: command.callback for command in app.registered_commands}
+COMMANDS = {command.name: command.callback for command in app.registered_commands} | {
+    f"{group.name} {command.name}": command.callback
+    for group in app.registered_groups
+    for command in group.typer_instance.registered_commands
+}
 
 
 def documented() -> dict[str | None, set[str]]:

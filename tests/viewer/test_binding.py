@@ -58,7 +58,7 @@ def test_adding_moving_and_deleting_points_become_events(opened: ViewerBinding, 
         soma for soma in project.state().somata["two_photon"].values() if soma.source == "manual"
     )
     assert added.center_um == (20.0, 30.0, 40.0)
-    assert list(layer.features["uid"]).count(added.uid) == 1
+    qtbot.waitUntil(lambda: list(layer.features["uid"]).count(added.uid) == 1)
 
     row = list(layer.features["uid"]).index(added.uid)
     layer.selected_data = {row}

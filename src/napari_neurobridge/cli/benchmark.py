@@ -1,5 +1,7 @@
 """``benchmark``: the figures of docs/benchmarks.md."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -8,7 +10,6 @@ from pydantic import BaseModel, ConfigDict
 from napari_neurobridge.cli._options import ModelOption
 from napari_neurobridge.cli._output import CommandResult, command, table
 from napari_neurobridge.cli._progress import Report
-from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
 
 
@@ -42,19 +43,28 @@ class RetrievalFigures(CommandResult):
         return table(("method", "top-1", "top-5", "top-10", "seconds"), rows)
 
 
+class SilverPairsFigures(CommandResult):
+    """The job on real volumes; see `benchmarks.silver_pairs.SilverPairsBenchmark`."""
+
+    model: str
+    n_queries: int
+    n_gallery: int
+    n_detected: int
+    topk: dict[str, float]
+    chance: dict[str, float]
+
+
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
-    command(app, "benchmark")(benchmark)
+    benchmarks = typer.Typer(
+        help="Measure the figures of docs/benchmarks.md.", rich_markup_mode=None
+    )
+    command(benchmarks, "retrieval")(retrieval)
+    command(benchmarks, "silver-pairs")(silver_pairs)
+    app.add_typer(benchmarks, name="benchmark")
 
 
-def benchmark(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            help="retrieval: a model against plain measures on held-out simulated scenes.",
-        ),
-    ],
+def retrieval(
     *,
     model: ModelOption = DEFAULT_MODEL,
     level: Annotated[
@@ -66,12 +76,42 @@ def benchmark(
     ] = None,
     report: Report,
 ) -> RetrievalFigures:
-    """Measure the figures of docs/benchmarks.md."""
-    if name != "retrieval":
-        raise InputError(f"There is no benchmark '{name}'; there is: retrieval.")
+    """Rank held-out simulated cells, by a model and by plain measures."""
     from napari_neurobridge.benchmarks.retrieval import TEST_SEEDS, benchmark_retrieval
     from napari_neurobridge.workbench import actions
 
     encoder = actions.load_encoder(None, model)
     result = benchmark_retrieval(encoder, seeds=seed or TEST_SEEDS, level=level, report=report)
     return RetrievalFigures.model_validate(result.model_dump())
+
+
+def silver_pairs(
+    two_photon: Annotated[Path, typer.Argument(metavar="FIRST", help="First volume.")],
+    fmost: Annotated[Path, typer.Argument(metavar="SECOND", help="Second volume, the gallery.")],
+    pairs: Annotated[
+        Path,
+        typer.Argument(metavar="PAIRS.csv", help="Matching positions, z_um,y_um,x_um of each."),
+    ],
+    *,
+    model: ModelOption = DEFAULT_MODEL,
+    n: Annotated[int, typer.Option("-n", help="How many positions to ask.")] = 50,
+    seed: Annotated[int, typer.Option("--seed", help="Draws the positions.")] = 0,
+    report: Report,
+) -> SilverPairsFigures:
+    """Do the whole job on two real volumes, and rank at known positions."""
+    from napari_neurobridge.benchmarks.silver_pairs import benchmark_silver_pairs
+    from napari_neurobridge.workbench import actions
+
+    encoder = actions.load_encoder(None, model)
+    with TemporaryDirectory(prefix="neurobridge-benchmark-") as folder:
+        result = benchmark_silver_pairs(
+            encoder,
+            two_photon,
+            fmost,
+            pairs,
+            folder=Path(folder) / "real.neurobridge",
+            n_queries=n,
+            seed=seed,
+            report=report,
+        )
+    return SilverPairsFigures.model_validate(result.model_dump())

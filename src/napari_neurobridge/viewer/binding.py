@@ -84,11 +84,14 @@ class ViewerBinding:
             if spec.uri is not None:
                 self._add_image(model, dataset)
             self._draw_somata(dataset)
-        show_slab(self.viewer, Orientation())
-        show_slab(second.model, project.dataset(project.ex_vivo()).orientation)
+            show_slab(model, self._orientation(dataset))
         second.fit_contrast()
         self.viewer.reset_view()
         second.model.reset_view()
+
+    def _orientation(self, dataset: str) -> Orientation:
+        assert self.workbench.project is not None
+        return self.workbench.project.dataset(dataset).orientation
 
     def _add_image(self, model: ViewerModel, dataset: str) -> None:
         assert self.workbench.project is not None
@@ -154,6 +157,10 @@ class ViewerBinding:
         for model, name in self._sides():
             if name != dataset:
                 continue
+            if model.dims.ndim < 3:
+                # Somebody deleted every layer, and with them the canvas forgot its axes.
+                self._draw_somata(dataset)
+                show_slab(model, self._orientation(dataset))
             if model is self.viewer:
                 look_at(model, position_um, canvas_height_px=self.viewer.window.geometry()[3])
             elif self.second is not None:

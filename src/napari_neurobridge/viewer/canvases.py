@@ -9,7 +9,15 @@ from napari.components import ViewerModel
 from napari.layers import Image, Points
 from napari.qt import QtViewer
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QButtonGroup,
+    QHBoxLayout,
+    QLabel,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QDoubleRangeSlider
 
 from napari_neurobridge.viewer.styles import FIELD_UM, SLAB_UM
@@ -77,13 +85,18 @@ class SecondCanvas(QWidget):
         self._window: QWidget | None = None
 
         self.tools = {
-            mode: self._create_tool(text, mode, tip)
+            mode: _create_tool(text, mode, tip)
             for mode, text, tip in (
                 ("pan_zoom", "look", "Click a circle to choose it; drag to move the view"),
                 ("add", "+ add", "Click to add a soma"),
                 ("select", "move", "Drag a circle; the Delete key removes it"),
             )
         }
+        # A group, not a lambda for each button: a lambda would keep the canvas alive.
+        self._tool_group = QButtonGroup(self)
+        for tool in self.tools.values():
+            self._tool_group.addButton(tool)
+        self._tool_group.buttonClicked.connect(self._on_tool_clicked)
 
         header = QHBoxLayout()
         for tool in self.tools.values():
@@ -96,27 +109,16 @@ class SecondCanvas(QWidget):
         layout.addWidget(self.qt_viewer, stretch=1)
         self.contrast.valueChanged.connect(self._on_contrast_moved)
 
-    def _create_tool(self, text: str, mode: str, tip: str) -> QToolButton:
-        tool = QToolButton()
-        tool.setText(text)
-        tool.setToolTip(tip)
-        tool.setObjectName(f"tool_{mode}")
-        tool.setCheckable(True)
-        tool.setChecked(mode == "pan_zoom")
-        tool.setAutoExclusive(True)
-        tool.clicked.connect(lambda _checked=False: self._set_mode(mode))
-        return tool
-
     def edit_with_tools(self, somata: Points) -> None:
         """Let the tool buttons say what a click on this layer does."""
         self.tools["pan_zoom"].setChecked(True)
         self.model.layers.selection.active = somata
 
-    def _set_mode(self, mode: str) -> None:
+    def _on_tool_clicked(self, tool: QAbstractButton) -> None:
         for layer in self.model.layers:
             if isinstance(layer, Points):
                 self.model.layers.selection.active = layer
-                layer.mode = mode
+                layer.mode = tool.property("mode")
 
     def watch_window(self) -> None:
         """Close with the main window; to be called once the canvas is docked."""
@@ -164,3 +166,14 @@ class SecondCanvas(QWidget):
         low, high = limits
         if self.image is not None and high > low:
             self.image.contrast_limits = (low, float(np.nextafter(high, np.inf)))
+
+
+def _create_tool(text: str, mode: str, tip: str) -> QToolButton:
+    tool = QToolButton()
+    tool.setText(text)
+    tool.setToolTip(tip)
+    tool.setObjectName(f"tool_{mode}")
+    tool.setProperty("mode", mode)
+    tool.setCheckable(True)
+    tool.setChecked(mode == "pan_zoom")
+    return tool

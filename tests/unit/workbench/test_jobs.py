@@ -138,7 +138,7 @@ def test_a_failing_child_process_tells_its_sentence(
     jobs: JobRunner, main_thread: MainThread, statuses: list[JobStatus]
 ) -> None:
     jobs.start("index", ["index", "no-such.neurobridge"], never)
-    main_thread.run_until(lambda: statuses[-1].state is JobState.FAILED)
+    main_thread.run_until(lambda: bool(statuses) and statuses[-1].state is JobState.FAILED)
     assert "no-such.neurobridge" in statuses[-1].message
     assert "Traceback" not in statuses[-1].message
 
