@@ -11,7 +11,6 @@ from napari.layers.base import ActionType
 from qtpy.QtCore import Qt
 
 from napari_neurobridge.errors import NeuroBridgeError
-from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.viewer.canvases import SecondCanvas, look_at, show_slab
 from napari_neurobridge.viewer.dispatch import MainThreadDispatcher, after_events
 from napari_neurobridge.viewer.layers import (
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.spaces import Orientation
     from napari_neurobridge.types import Candidate, Vec3
     from napari_neurobridge.workbench.answers import Query
 

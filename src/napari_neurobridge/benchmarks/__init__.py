@@ -1,0 +1,1 @@
+"""What ``neurobridge benchmark NAME`` runs."""

@@ -1,0 +1,139 @@
+"""The whole job on two real volumes whose pairs of positions are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, Field
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.gallery import index_project
+from napari_neurobridge.matching.ranking import rank_position
+from napari_neurobridge.spaces.affine import as_points
+from napari_neurobridge.types import Role
+from napari_neurobridge.workbench import actions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.types import Ranking
+
+Report: TypeAlias = Callable[[int, int, str], None]
+
+SAME_CELL_UM = 6.0
+"""Silver positions are whole voxels and were found by patch correlation, not clicked."""
+
+_KS = (1, 10, 50)
+
+
+class SilverPairsBenchmark(BaseModel, frozen=True):
+    """How often the partner of a known position is among the first candidates."""
+
+    model: str = Field(description="Name and hash of the encoder.")
+    n_queries: int = Field(description="Positions asked, drawn at random from the table.")
+    n_gallery: int = Field(description="Somata detected in the second volume, all candidates.")
+    n_detected: int = Field(
+        description=f"Queries whose partner was detected within {SAME_CELL_UM:g} µm at all."
+    )
+    topk: dict[str, float] = Field(
+        description='Share of all queries with the partner in the first "1", "10", "50"; '
+        "an undetected partner counts as missed."
+    )
+    chance: dict[str, float] = Field(description="The same for a random order.")
+
+
+def benchmark_silver_pairs(
+    encoder: Encoder,
+    two_photon: Path,
+    fmost: Path,
+    pairs: Path,
+    *,
+    folder: Path,
+    n_queries: int = 50,
+    seed: int = 0,
+    report: Report | None = None,
+) -> SilverPairsBenchmark:
+    """Make a project of two volumes, detect, index, and rank at known positions.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    two_photon, fmost : Path
+        Two volumes of the same tissue; the first plays the two-photon side.
+    pairs : Path
+        CSV of matching positions, µm: three columns ``*_z_um,*_y_um,*_x_um`` of the
+        first volume, then three of the second.
+    folder : Path
+        Where the project is made; must not exist.
+    n_queries : int
+        How many pairs to ask; all, if there are fewer.
+    seed : int
+        Draws them.
+    report : callable, optional
+        Called as ``report(done, total, message)``.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read.
+    """
+    tell = report or (lambda done, total, message: None)
+    here_um, there_um = _read_pairs(pairs)
+    project = actions.create_project(
+        folder,
+        [
+            actions.DatasetSource(name="two_photon", role=Role.IN_VIVO, image=two_photon),
+            actions.DatasetSource(name="fmost", role=Role.EX_VIVO, image=fmost),
+        ],
+    )
+    for name in project.datasets:
+        actions.detect(project, name, report=report)
+    index_project(project, encoder, report=report)
+
+    drawn = np.random.default_rng(seed).permutation(len(here_um))[:n_queries]
+    gallery = list(project.state().somata["fmost"].values())
+    ranks = []
+    for done, row in enumerate(drawn):
+        tell(done, len(drawn), "ranking known positions")
+        z, y, x = here_um[row].tolist()
+        ranking = rank_position(project, encoder, (z, y, x), "two_photon", k=len(gallery))
+        ranks.append(_partner_rank(ranking, there_um[row]))
+    known = np.array([np.inf if rank is None else rank for rank in ranks])
+    project.close()
+    return SilverPairsBenchmark(
+        model=f"{encoder.name}@{encoder.hash}",
+        n_queries=len(drawn),
+        n_gallery=len(gallery),
+        n_detected=int(np.isfinite(known).sum()),
+        topk={str(k): float((known <= k).mean()) for k in _KS},
+        chance={str(k): min(1.0, k / len(gallery)) for k in _KS},
+    )
+
+
+def _partner_rank(ranking: Ranking, partner_um: npt.NDArray[np.float64]) -> int | None:
+    """Return the rank of the soma nearest to the partner; None when none is near."""
+    centers = np.array([candidate.center_um for candidate in ranking.candidates])
+    distances = np.linalg.norm(centers - partner_um, axis=1)
+    nearest = int(distances.argmin())
+    return ranking.candidates[nearest].rank if distances[nearest] <= SAME_CELL_UM else None
+
+
+def _read_pairs(
+    path: Path,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no table of pairs: {error}.") from error
+    columns = [name for name in table if str(name).endswith(("z_um", "y_um", "x_um"))]
+    if len(columns) != 6:
+        raise InputError(
+            f"{path} needs six columns, z_um, y_um, x_um of the first and of the second volume."
+        )
+    return as_points(table[columns[:3]].to_numpy()), as_points(table[columns[3:]].to_numpy())

@@ -1,0 +1,1 @@
+"""Find somata in volumes and planes."""

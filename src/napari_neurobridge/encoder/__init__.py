@@ -1,0 +1,1 @@
+"""The dual-channel encoder: one unit vector per crop, the same for both microscopes."""

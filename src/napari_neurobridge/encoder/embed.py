@@ -1,0 +1,229 @@
+"""A trained encoder as a folder, and embedding of crops with it."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import tomli_w
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from napari_neurobridge.encoder.dual_channel import DualChannelEncoder, EncoderConfig
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.files import atomic_write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_neurobridge.types import Float32Array
+
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+
+CONFIG_FILE = "config.toml"
+WEIGHTS_FILE = "weights.safetensors"
+
+
+class Encoder:
+    """A trained dual-channel encoder, ready to embed.
+
+    Parameters
+    ----------
+    model : DualChannelEncoder
+        The network; it is put into evaluation mode.
+    weights_hash : str
+        First 12 hex digits of the weights file's SHA-256; keys the embeddings made.
+    """
+
+    def __init__(self, model: DualChannelEncoder, weights_hash: str) -> None:
+        self.device = best_device()
+        # Channels last is how the convolution kernels of CPUs and GPUs want it.
+        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.hash = weights_hash
+
+    @property
+    def config(self) -> EncoderConfig:
+        """Architecture of the network."""
+        return self.model.config
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.config.name
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        return self.config.dim
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Encoder:
+        """Read a model folder (``config.toml`` and ``weights.safetensors``).
+
+        Raises
+        ------
+        InputError
+            If a file is missing or damaged, or the two do not fit together.
+        """
+        folder = Path(folder)
+        config = _read_config(folder / CONFIG_FILE)
+        weights = folder / WEIGHTS_FILE
+        try:
+            tensors = load_file(weights)
+            digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+        except (OSError, SafetensorError) as error:
+            raise InputError(
+                f"the weights {weights} are missing or damaged; fetch the model folder again"
+            ) from error
+        if config.global_channel.pretrained:
+            # The folder holds the weights; timm's own would only be overwritten.
+            context = config.global_channel.model_copy(update={"pretrained": False})
+            config = config.model_copy(update={"global_channel": context})
+        model = DualChannelEncoder(config)
+        try:
+            model.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise InputError(
+                f"the weights {weights} do not fit {CONFIG_FILE} beside them; "
+                "fetch the model folder again"
+            ) from error
+        return cls(model, digest)
+
+    def embed(
+        self,
+        crops: Float32Array,
+        *,
+        batch_size: int = 64,
+        precision: Precision = "auto",
+        report: Callable[[int, int, str], None] | None = None,
+    ) -> Float32Array:
+        """Embed crops as unit vectors.
+
+        Parameters
+        ----------
+        crops : ndarray of float32, shape (N, P, P)
+            Normalised crops in [0, 1], as :func:`napari_neurobridge.io.crops.extract_crops`
+            gives them.
+        batch_size : int, default: 64
+            Crops per forward pass.
+        precision : {"auto", "float32", "bfloat16"}, default: "auto"
+            "auto" takes bfloat16 where the processor multiplies it natively. A crop's
+            vector then depends on its company by about 1e-3; with "float32" by 1e-6.
+        report : callable, optional
+            Called as ``report(done, total, text)`` after each batch.
+
+        Returns
+        -------
+        ndarray of float32, shape (N, dim)
+            Rows of norm one.
+
+        Raises
+        ------
+        InputError
+            If the crops have another size than the model was made for.
+        """
+        vectors = self._map(self.model, crops, self.dim, batch_size, precision, report)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.maximum(norms, 1e-12)
+        return vectors
+
+    def trunk_features(
+        self, crops: Float32Array, *, batch_size: int = 64, precision: Precision = "auto"
+    ) -> Float32Array:
+        """Return max-pooled features of both trunks (N, F), for distances between domains."""
+        width = self.config.local_channel.widths[-1] + self.model.global_channel.readout.in_features
+        return self._map(
+            self.model.trunk_features, crops, width, batch_size, precision, report=None
+        )
+
+    def _map(
+        self,
+        function: Callable[[Tensor], Tensor],
+        crops: Float32Array,
+        width: int,
+        batch_size: int,
+        precision: Precision,
+        report: Callable[[int, int, str], None] | None,
+    ) -> Float32Array:
+        pixels = self.config.crop_pixels
+        if crops.ndim != 3 or crops.shape[1:] != (pixels, pixels):
+            raise InputError(
+                f"model {self.name!r} embeds crops of {pixels} x {pixels} pixels, not an array "
+                f"of shape {crops.shape}; extract the crops with the size it was trained on"
+            )
+        vectors = np.empty((len(crops), width), dtype=np.float32)
+        with torch.inference_mode(), _autocast(self.device, precision):
+            for start in range(0, len(crops), batch_size):
+                batch = np.ascontiguousarray(crops[start : start + batch_size], dtype=np.float32)
+                tensor = torch.from_numpy(batch)[:, None].to(self.device)
+                vectors[start : start + len(batch)] = function(tensor).float().cpu().numpy()
+                if report is not None:
+                    report(start + len(batch), len(crops), "embedding crops")
+        return vectors
+
+
+def save_model(model: DualChannelEncoder, folder: Path) -> None:
+    """Write ``config.toml`` and ``weights.safetensors`` (float16) into a folder.
+
+    Weights are rounded to half precision: embeddings change by less than 1e-3, and the
+    file halves. Statistics of batch normalisation stay as they are.
+    """
+    tensors = {
+        name: tensor.detach().cpu().contiguous().to(_storage_dtype(name, tensor))
+        for name, tensor in model.state_dict().items()
+    }
+    with atomic_write(folder / WEIGHTS_FILE) as temporary:
+        save_file(tensors, temporary)
+    config = model.config.model_dump(mode="json")
+    with atomic_write(folder / CONFIG_FILE) as temporary:
+        temporary.write_text(tomli_w.dumps(config), encoding="utf-8")
+
+
+def best_device() -> torch.device:
+    """Return cuda, else mps, else cpu."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def autocast_pays(device: torch.device) -> bool:
+    """Say whether bfloat16 is faster than float32: on CUDA, and on CPUs with AMX tiles."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    # torch asks the processor itself, but has not made the question public yet.
+    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return device.type == "cpu" and probe is not None and bool(probe())
+
+
+def _autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
+    wanted = precision == "bfloat16" or (precision == "auto" and autocast_pays(device))
+    return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
+
+
+def _storage_dtype(name: str, tensor: Tensor) -> torch.dtype:
+    if not tensor.is_floating_point() or "running_" in name:
+        return tensor.dtype
+    return torch.float16
+
+
+def _read_config(path: Path) -> EncoderConfig:
+    try:
+        return EncoderConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(
+            f"there is no model configuration {path}; `neurobridge models` lists the models"
+        ) from error
+    except (tomllib.TOMLDecodeError, ValidationError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"the model configuration {path} is damaged or of another version; "
+            "fetch the model folder again or update napari-neurobridge"
+        ) from error

@@ -1,0 +1,55 @@
+"""Local channel: the soma window at full resolution (paper 1, section 2.2)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+from torch import Tensor, nn
+
+from napari_neurobridge.encoder.backbone import conv_stages, pyramid_side
+
+
+class LocalConfig(BaseModel, frozen=True, extra="forbid"):
+    """Architecture of the local channel."""
+
+    window: int = Field(64, gt=0, description="Side of the soma window, pixels of the crop.")
+    widths: tuple[int, ...] = Field((32, 64, 96), description="Channels of each stage.")
+    strides: tuple[int, ...] = Field((2, 2, 2), description="Stride of each stage.")
+    blocks: tuple[int, ...] = Field((0, 1, 1), description="Residual blocks of each stage.")
+    readout: int = Field(16, gt=0, description="Numbers kept per place of the last map.")
+
+
+class LocalChannel(nn.Module):
+    """Convolutions with channel and spatial attention over the soma window.
+
+    The last map is flattened rather than pooled: where a dendrite leaves the soma is
+    what tells two somata of the same shape apart.
+
+    Parameters
+    ----------
+    config : LocalConfig
+        Architecture.
+    dim : int
+        Length of the feature vector.
+    """
+
+    def __init__(self, config: LocalConfig, dim: int) -> None:
+        super().__init__()
+        self.window = config.window
+        self.stages = conv_stages(config.widths, config.strides, config.blocks, attention=True)
+        side = pyramid_side(config.window, config.strides)
+        self.readout = nn.Conv2d(config.widths[-1], config.readout, 1)
+        flat = side * side * config.readout
+        self.head = nn.Sequential(nn.LayerNorm(flat), nn.Linear(flat, dim))
+
+    def maps(self, crops: Tensor) -> Tensor:
+        """Map crops (B, 1, H, W) to the last feature map (B, C, h, w) of the soma window."""
+        top = (crops.shape[-2] - self.window) // 2
+        left = (crops.shape[-1] - self.window) // 2
+        window = crops[..., top : top + self.window, left : left + self.window]
+        features: Tensor = self.stages(window)
+        return features
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Read feature maps (B, C, h, w) out as vectors (B, dim)."""
+        vectors: Tensor = self.head(self.readout(maps).flatten(1))
+        return vectors

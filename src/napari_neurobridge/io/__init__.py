@@ -1,0 +1,1 @@
+"""Images, points and crops in and out; everything in µm and (z, y, x)."""

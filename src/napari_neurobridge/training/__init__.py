@@ -1,0 +1,1 @@
+"""Sampling, losses, the training loop and the papers' evaluation protocol."""

@@ -1,0 +1,250 @@
+"""Training a dual-channel encoder on pairs, and evaluating it on held-out scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor
+
+from napari_neurobridge.encoder.dual_channel import (
+    DualChannelEncoder,
+    EncoderConfig,
+    paper_config,
+)
+from napari_neurobridge.encoder.embed import Encoder, autocast_pays, best_device
+from napari_neurobridge.simulation.pairs import PairSet, simulate_pairs
+from napari_neurobridge.training.augmentation import AugmentConfig, augment_pairs
+from napari_neurobridge.training.evaluation import EvaluationReport, evaluate_pairs
+from napari_neurobridge.training.loop import LoopConfig, StepReport, train
+from napari_neurobridge.training.losses import CircleObjective, info_nce
+from napari_neurobridge.training.sampling import BalancedSceneSampler
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Report: TypeAlias = Callable[[int, int, str], None]
+ByteCrops: TypeAlias = npt.NDArray[np.uint8]
+
+SHARD_PAIRS = 1920
+CELLS_PER_SCENE = 64
+EVALUATION_CELLS = 53
+
+
+class EncoderTaskConfig(BaseModel, frozen=True, extra="forbid"):
+    """Everything that decides the weights of a model, apart from the software."""
+
+    encoder: EncoderConfig = EncoderConfig()
+    loop: LoopConfig = LoopConfig()
+    augment: AugmentConfig = AugmentConfig()
+    level: str = Field("paper", description="Difficulty of the simulation.")
+    pairs: int = Field(24_000, gt=0, description="Training pairs.")
+    first_seed: int = Field(1000, description="Seed of the first shard; the others follow.")
+    validation_seeds: tuple[int, ...] = Field((10, 11), description="Never trained on.")
+    test_seeds: tuple[int, ...] = Field(tuple(range(100, 110)), description="Nor these.")
+    contrastive_steps: int = Field(0, ge=0, description="Steps of InfoNCE before circle loss.")
+    contrastive_neurons: int = Field(64, gt=1, description="Neurons per batch of InfoNCE.")
+    temperature: float = Field(0.07, gt=0, description="Temperature of InfoNCE.")
+    neurons: int = Field(50, gt=1, description="Neurons per batch of circle loss.")
+    scenes_per_batch: int = Field(3, gt=0, description="Scenes per batch.")
+    gamma: float = Field(256.0, gt=0, description="Scale of circle loss.")
+    margin: float = Field(0.25, gt=0, description="Relaxation of circle loss.")
+
+
+def paper_task() -> EncoderTaskConfig:
+    """Return the paper's settings: circle loss from the start, Adam at 1e-4 (supplement 1.1)."""
+    return EncoderTaskConfig(
+        encoder=paper_config(),
+        loop=LoopConfig(
+            optimizer="adam",
+            learning_rate=1e-4,
+            schedule="constant",
+            warmup_steps=0,
+            weight_decay=0.0,
+        ),
+    )
+
+
+def compact_task(*, steps: int, pairs: int, seed: int = 0) -> EncoderTaskConfig:
+    """Return the settings of the bundled model.
+
+    From scratch, circle loss with mined pairs alone learns slowly, so the first three
+    fifths of the steps ask for the partner among the batch (InfoNCE); the rest is the paper's
+    objective with the paper's batches.
+    """
+    return EncoderTaskConfig(
+        loop=LoopConfig(steps=steps, seed=seed),
+        pairs=pairs,
+        contrastive_steps=steps * 3 // 5,
+    )
+
+
+class EncoderObjective:
+    """The loss of one training step; pure in the step and the generator.
+
+    Parameters
+    ----------
+    model : DualChannelEncoder
+        Network to train.
+    two_photon, fmost : ndarray of uint8, shape (N, P, P)
+        Training crops, 255 standing for 1.
+    scene : ndarray of int, shape (N,)
+        Scene of each pair.
+    config : EncoderTaskConfig
+        Batches, augmentation, losses.
+    """
+
+    def __init__(
+        self,
+        model: DualChannelEncoder,
+        two_photon: ByteCrops,
+        fmost: ByteCrops,
+        scene: npt.NDArray[np.int64],
+        config: EncoderTaskConfig,
+    ) -> None:
+        self._model = model
+        self._two_photon = two_photon
+        self._fmost = fmost
+        self._config = config
+        self._circle = CircleObjective(gamma=config.gamma, margin=config.margin)
+        self._device = next(model.parameters()).device
+        self._autocast = autocast_pays(self._device)
+        seed = config.loop.seed
+        shared = {"scenes_per_batch": config.scenes_per_batch, "seed": seed}
+        self._balanced = BalancedSceneSampler(scene, neurons=config.neurons, **shared)
+        wide = min(config.contrastive_neurons, len(scene))
+        self._wide = BalancedSceneSampler(scene, neurons=wide, **shared)
+
+    def __call__(self, step: int, generator: torch.Generator) -> Tensor:
+        """Return the loss of one step."""
+        contrastive = step < self._config.contrastive_steps
+        chosen = (self._wide if contrastive else self._balanced).batch(step)
+        sides = augment_pairs(
+            _as_tensor(self._two_photon[chosen]),
+            _as_tensor(self._fmost[chosen]),
+            self._config.augment,
+            generator,
+        )
+        crops = torch.cat(sides).to(self._device)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+            embeddings = self._model(crops)
+        two_photon, fmost = embeddings.chunk(2)
+        if contrastive:
+            return info_nce(two_photon, fmost, temperature=self._config.temperature)
+        loss: Tensor = self._circle(two_photon, fmost)
+        return loss
+
+
+def new_encoder(config: EncoderTaskConfig) -> DualChannelEncoder:
+    """Return an untrained network on the best device, its weights drawn from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.loop.seed)
+        model = DualChannelEncoder(config.encoder)
+    return model.to(best_device()).to(memory_format=torch.channels_last)
+
+
+def train_encoder(
+    model: DualChannelEncoder,
+    two_photon: ByteCrops,
+    fmost: ByteCrops,
+    scene: npt.NDArray[np.int64],
+    config: EncoderTaskConfig,
+    *,
+    checkpoint: Path | None = None,
+) -> Iterator[StepReport]:
+    """Train an encoder on pairs, in place; a generator as :func:`loop.train` is.
+
+    Parameters
+    ----------
+    model : DualChannelEncoder
+        Weights to start from, unless there is a checkpoint.
+    two_photon, fmost : ndarray of uint8, shape (N, P, P)
+        Crops, 255 standing for 1; row i of both is one neuron.
+    scene : ndarray of int, shape (N,)
+        Scene of each pair.
+    config : EncoderTaskConfig
+        Architecture and training.
+    checkpoint : Path, optional
+        Resume from and write to this file.
+
+    Yields
+    ------
+    StepReport
+        Where training stands.
+    """
+    objective = EncoderObjective(model, two_photon, fmost, scene, config)
+    yield from train(model, objective, config.loop, checkpoint=checkpoint)
+
+
+def simulated_pairs(
+    config: EncoderTaskConfig, cache: Path, *, report: Report | None = None
+) -> tuple[ByteCrops, ByteCrops, npt.NDArray[np.int64]]:
+    """Return the training pairs of a task, simulating the shards that are not cached yet.
+
+    Returns
+    -------
+    tuple of ndarray
+        Two-photon crops and fMOST crops (N, P, P) as bytes, scenes (N,).
+    """
+    two_photon: list[ByteCrops] = []
+    fmost: list[ByteCrops] = []
+    scenes: list[npt.NDArray[np.int64]] = []
+    n_scenes = 0
+    for index in range(-(-config.pairs // SHARD_PAIRS)):
+        seed = config.first_seed + index
+        path = cache / f"{config.level}-{seed:06d}.npz"
+        if not path.exists():
+            simulate_pairs(
+                SHARD_PAIRS,
+                seed=seed,
+                level=config.level,
+                cells_per_scene=CELLS_PER_SCENE,
+                report=report,
+            ).save(path)
+        shard = PairSet.load(path)
+        two_photon.append(as_bytes(shard.two_photon))
+        fmost.append(as_bytes(shard.fmost))
+        scenes.append(shard.scene + n_scenes)
+        n_scenes += int(shard.scene.max()) + 1
+        if report is not None:
+            report(min((index + 1) * SHARD_PAIRS, config.pairs), config.pairs, "training pairs")
+    n = config.pairs
+    return (
+        np.concatenate(two_photon)[:n],
+        np.concatenate(fmost)[:n],
+        np.concatenate(scenes)[:n],
+    )
+
+
+def held_out_pairs(seeds: Sequence[int], level: str) -> PairSet:
+    """Simulate one scene of 53 cells for each seed."""
+    scenes = [
+        simulate_pairs(EVALUATION_CELLS, seed=seed, level=level, cells_per_scene=EVALUATION_CELLS)
+        for seed in seeds
+    ]
+    return PairSet(
+        np.concatenate([scene.two_photon for scene in scenes]),
+        np.concatenate([scene.fmost for scene in scenes]),
+        np.repeat(np.arange(len(scenes)), [len(scene) for scene in scenes]),
+    )
+
+
+def evaluate_encoder(encoder: Encoder, pairs: PairSet, *, seed: int = 0) -> EvaluationReport:
+    """Embed both sides of pairs and evaluate by the papers' protocol."""
+    return evaluate_pairs(
+        encoder.embed(pairs.two_photon), encoder.embed(pairs.fmost), pairs.scene, seed=seed
+    )
+
+
+def as_bytes(crops: npt.NDArray[np.floating]) -> ByteCrops:
+    """Store crops in [0, 1] in one byte per pixel."""
+    levels: ByteCrops = np.round(np.clip(crops, 0, 1) * 255).astype(np.uint8)
+    return levels
+
+
+def _as_tensor(crops: ByteCrops) -> Tensor:
+    return torch.from_numpy(crops).float().div_(255)[:, None]

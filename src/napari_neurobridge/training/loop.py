@@ -1,0 +1,208 @@
+"""A training loop that survives being killed, and gives the same weights if it was."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import torch
+from pydantic import BaseModel, Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.files import atomic_write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BatchLoss: TypeAlias = Callable[[int, torch.Generator], Tensor]
+"""Loss of the batch of one step, a pure function of the step and the generator."""
+
+
+class LoopConfig(BaseModel, frozen=True, extra="forbid"):
+    """How the weights are updated, whatever the objective."""
+
+    steps: int = Field(5000, gt=0, description="Number of updates.")
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = Field(8e-4, gt=0, description="Highest learning rate.")
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup_steps: int = Field(100, ge=0, description="Steps of linear rise from zero.")
+    weight_decay: float = Field(0.05, ge=0)
+    clip_norm: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
+    seed: int = 0
+    checkpoint_every: int = Field(250, gt=0, description="Steps between checkpoints.")
+    report_every: int = Field(25, gt=0, description="Steps between reports.")
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """Where training stands.
+
+    Attributes
+    ----------
+    step, steps : int
+        Updates done and to do.
+    loss : float
+        Mean loss since the last report.
+    learning_rate : float
+        Of the last update.
+    seconds : float
+        Time since this run started or resumed.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    seconds: float
+
+
+def train(
+    model: nn.Module,
+    batch_loss: BatchLoss,
+    config: LoopConfig,
+    *,
+    checkpoint: Path | None = None,
+) -> Iterator[StepReport]:
+    """Train in place; a generator that yields a report now and then.
+
+    Stop by no longer asking for reports. Every random number of a step comes from the
+    seed and the step, hence a run that resumes from its checkpoint ends with the same
+    weights as one that was never interrupted.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Trained in place; in training mode while the generator lives.
+    batch_loss : callable
+        Takes the step and a seeded generator and returns the loss.
+    config : LoopConfig
+        Steps, optimiser, schedule.
+    checkpoint : Path, optional
+        File to resume from if it exists, and to write to.
+
+    Yields
+    ------
+    StepReport
+        Every ``report_every`` steps and at the end.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint is damaged or belongs to other settings.
+    """
+    optimizer = _make_optimizer(model, config)
+    start = _resume(model, optimizer, config, checkpoint) if checkpoint is not None else 0
+    began = time.monotonic()
+    total, count = 0.0, 0
+    model.train()
+    for step in range(start, config.steps):
+        rate = learning_rate(step, config)
+        total += _update(model, optimizer, batch_loss, config, step, rate)
+        count += 1
+        done = step + 1
+        if checkpoint is not None and (done % config.checkpoint_every == 0 or done == config.steps):
+            _save(model, optimizer, config, checkpoint, done)
+        if done % config.report_every == 0 or done == config.steps:
+            seconds = time.monotonic() - began
+            yield StepReport(done, config.steps, total / count, rate, seconds)
+            model.train()
+            total, count = 0.0, 0
+
+
+def learning_rate(step: int, config: LoopConfig) -> float:
+    """Return the learning rate of one step (counted from 0)."""
+    rise = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    if config.schedule == "constant":
+        return config.learning_rate * rise
+    progress = step / config.steps
+    return config.learning_rate * rise * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _make_optimizer(model: nn.Module, config: LoopConfig) -> torch.optim.Optimizer:
+    # Decay shrinks matrices and kernels; biases and norms have no scale to lose.
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=config.learning_rate)
+
+
+def _update(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch_loss: BatchLoss,
+    config: LoopConfig,
+    step: int,
+    rate: float,
+) -> float:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    seed = config.seed * 1_000_003 + step
+    # Layers such as dropout draw from torch's global generator, so that is seeded too.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        loss = batch_loss(step, torch.Generator().manual_seed(seed))
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+    nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def _save(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: LoopConfig,
+    path: Path,
+    step: int,
+) -> None:
+    tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{k}": v.contiguous() for k, v in state.items()}
+    metadata = {"step": str(step), "config": config.model_dump_json()}
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def _resume(
+    model: nn.Module, optimizer: torch.optim.Optimizer, config: LoopConfig, path: Path
+) -> int:
+    """Load a checkpoint if there is one; return the steps already done."""
+    if not path.exists():
+        return 0
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"the checkpoint {path} is damaged; delete it to start anew") from error
+    if json.loads(metadata.get("config", "null")) != json.loads(config.model_dump_json()):
+        raise InputError(
+            f"the checkpoint {path} belongs to other training settings; "
+            "delete it to start anew, or give the settings it was made with"
+        )
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            state.setdefault(int(index), {})[name] = tensor
+    weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"the checkpoint {path} belongs to another architecture; delete it to start anew"
+        ) from error
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return int(metadata["step"])

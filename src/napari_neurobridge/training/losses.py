@@ -1,0 +1,69 @@
+"""Objectives on batches of embedded pairs."""
+
+from __future__ import annotations
+
+import torch
+from pytorch_metric_learning import losses, miners
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class CircleObjective(nn.Module):
+    """Circle loss on the pairs that a multi-similarity miner keeps (paper 1, section 2.3).
+
+    The printed equation 2 weighs all pairs alike; the library's loss is that of Sun et
+    al. (CVPR 2020), which weighs each pair by its distance from the optimum, and which
+    the supplement says was used.
+
+    Parameters
+    ----------
+    gamma : float, default: 256
+        Scale of the similarities (supplement 1.1).
+    margin : float, default: 0.25
+        Relaxation m (supplement 1.1).
+    epsilon : float, default: 0.1
+        Margin of the miner: a negative is kept when it is less than this far below the
+        hardest positive of its anchor, a positive likewise.
+    mine : bool, default: True
+        Without, all pairs count (the paper's "standard sampling" ablation).
+    """
+
+    def __init__(
+        self,
+        *,
+        gamma: float = 256.0,
+        margin: float = 0.25,
+        epsilon: float = 0.1,
+        mine: bool = True,
+    ) -> None:
+        super().__init__()
+        self.loss = losses.CircleLoss(m=margin, gamma=gamma)
+        self.miner = miners.MultiSimilarityMiner(epsilon=epsilon) if mine else None
+
+    def forward(self, two_photon: Tensor, fmost: Tensor) -> Tensor:
+        """Return the loss of unit vectors (B, D) and (B, D); row i of both is one neuron."""
+        embeddings = torch.cat((two_photon, fmost))
+        labels = torch.arange(len(two_photon), device=two_photon.device).repeat(2)
+        kept = self.miner(embeddings, labels) if self.miner is not None else None
+        loss: Tensor = self.loss(embeddings, labels, kept)
+        return loss
+
+
+def info_nce(two_photon: Tensor, fmost: Tensor, *, temperature: float = 0.07) -> Tensor:
+    """Ask each crop for its partner among the batch, in both directions.
+
+    Used to start a network from scratch, where circle loss with hard mining has nothing
+    to go by yet (CLIP's objective; van den Oord et al. 2018).
+
+    Parameters
+    ----------
+    two_photon, fmost : Tensor, shape (B, D)
+        Unit vectors; row i of both is one neuron.
+    temperature : float, default: 0.07
+        Divides the cosine similarities.
+    """
+    logits = two_photon @ fmost.T / temperature
+    partners = torch.arange(len(logits), device=logits.device)
+    forward = functional.cross_entropy(logits, partners)
+    backward = functional.cross_entropy(logits.T, partners)
+    return (forward + backward) / 2

@@ -1,0 +1,268 @@
+"""Making a model folder from simulation alone: the command behind the bundled model.
+
+``python -m napari_neurobridge.training.model_folder --help`` lists its options; the card
+in the folder holds the command that made it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_neurobridge import __version__
+from napari_neurobridge.encoder.embed import Encoder, save_model
+from napari_neurobridge.errors import NeuroBridgeError
+from napari_neurobridge.io.files import atomic_folder, atomic_write
+from napari_neurobridge.training.encoder_task import (
+    SHARD_PAIRS,
+    EncoderTaskConfig,
+    compact_task,
+    evaluate_encoder,
+    held_out_pairs,
+    new_encoder,
+    simulated_pairs,
+    train_encoder,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_neurobridge.encoder.dual_channel import DualChannelEncoder
+    from napari_neurobridge.training.encoder_task import ByteCrops
+    from napari_neurobridge.training.evaluation import EvaluationReport
+    from napari_neurobridge.types import Float32Array
+
+logger = logging.getLogger(__name__)
+
+FINGERPRINT_CROPS = 500
+
+
+def make_model_folder(
+    out: Path,
+    config: EncoderTaskConfig,
+    cache: Path,
+    *,
+    command: str,
+    report: Callable[[int, int, str], None] | None = None,
+) -> EvaluationReport:
+    """Simulate, train, evaluate on held-out scenes, and write the model folder.
+
+    Killed at any moment, the same call goes on from the last checkpoint in ``cache``.
+
+    Parameters
+    ----------
+    out : Path
+        Model folder to write: config.toml, weights.safetensors, card.md, fingerprint.npz.
+    config : EncoderTaskConfig
+        Data, architecture and training.
+    cache : Path
+        Folder for simulated shards and the checkpoint.
+    command : str
+        What the card says reproduces the model.
+    report : callable, optional
+        Called as ``report(done, total, text)``.
+
+    Returns
+    -------
+    EvaluationReport
+        Of the folder as written, on the test scenes.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    two_photon, fmost, scene = simulated_pairs(config, cache, report=report)
+    checkpoint = cache / f"{config.encoder.name}-checkpoint.safetensors"
+    began = time.monotonic()
+    model = new_encoder(config)
+    for step in train_encoder(model, two_photon, fmost, scene, config, checkpoint=checkpoint):
+        logger.info("step %d of %d, loss %.4f", step.step, step.steps, step.loss)
+        if report is not None:
+            report(step.step, step.steps, f"training, loss {step.loss:.3f}")
+    minutes = (time.monotonic() - began) / 60
+    with atomic_folder(out) as folder:
+        return write_model_folder(
+            folder,
+            model,
+            config,
+            (two_photon, fmost),
+            command=command,
+            minutes=minutes,
+        )
+
+
+def write_model_folder(
+    folder: Path,
+    model: DualChannelEncoder,
+    config: EncoderTaskConfig,
+    training_crops: tuple[ByteCrops, ByteCrops],
+    *,
+    command: str,
+    minutes: float,
+) -> EvaluationReport:
+    """Write the four files of a model folder; evaluate the weights as they were stored."""
+    save_model(model, folder)
+    encoder = Encoder.load(folder)
+    write_fingerprint(folder / "fingerprint.npz", encoder, training_crops)
+    evaluation = evaluate_encoder(encoder, held_out_pairs(config.test_seeds, config.level))
+    with atomic_write(folder / "card.md") as temporary:
+        temporary.write_text(
+            model_card(encoder, config, evaluation, command=command, minutes=minutes),
+            encoding="utf-8",
+        )
+    return evaluation
+
+
+def write_fingerprint(path: Path, encoder: Encoder, crops: tuple[ByteCrops, ByteCrops]) -> None:
+    """Write what the model was trained on, as features, so that the data is not needed.
+
+    Arrays ``two_photon`` and ``fmost`` (float16, up to 500 x F) hold max-pooled trunk
+    features of evenly spaced training crops; ``<side>_mean`` (F,) and ``<side>_cov``
+    (F, F), float32, their moments.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for side, values in zip(("two_photon", "fmost"), crops, strict=True):
+        chosen = np.linspace(0, len(values) - 1, min(FINGERPRINT_CROPS, len(values))).astype(int)
+        features = encoder.trunk_features(_as_float(values[chosen]))
+        arrays[side] = features.astype(np.float16)
+        arrays[f"{side}_mean"] = features.mean(axis=0)
+        arrays[f"{side}_cov"] = np.cov(features, rowvar=False).astype(np.float32)
+    with atomic_write(path) as temporary, temporary.open("wb") as handle:
+        np.savez_compressed(handle, allow_pickle=False, **arrays)
+
+
+def model_card(
+    encoder: Encoder,
+    config: EncoderTaskConfig,
+    evaluation: EvaluationReport,
+    *,
+    command: str,
+    minutes: float,
+) -> str:
+    """Return the text of card.md: what the model is, where from, how good, how far to trust."""
+    parameters = sum(p.numel() for p in encoder.model.parameters())
+    last = config.first_seed - 1 + -(-config.pairs // SHARD_PAIRS)
+    confusion = evaluation.confusion
+    counts = (
+        f"{confusion.true_positive} true positives, {confusion.false_negative} false negatives, "
+        f"{confusion.true_negative} true negatives, {confusion.false_positive} false positives"
+        if confusion
+        else "none"
+    )
+    return _CARD.format(
+        name=encoder.name,
+        hash=encoder.hash,
+        parameters=parameters / 1e6,
+        dim=encoder.dim,
+        command=command,
+        c=config,
+        loop=config.loop,
+        change=config.augment,
+        last=last,
+        circle_steps=config.loop.steps - config.contrastive_steps,
+        e=evaluation,
+        counts=counts,
+        minutes=minutes,
+        version=__version__,
+        torch=torch.__version__,
+        machine=f"{platform.machine()}, {torch.get_num_threads()} threads",
+        date=datetime.now(UTC).date().isoformat(),
+        scene_row=_row(evaluation.topk_scene),
+        random_row=_row(evaluation.topk_53),
+        all_row=_row(evaluation.topk),
+    )
+
+
+def _row(topk: dict[str, float]) -> str:
+    return " | ".join(f"{value:.3f}" for value in topk.values())
+
+
+_CARD = """\
+# {name}
+
+A dual-channel encoder (local channel with channel and spatial attention over the soma
+window; global channel with a convolution stem, spatial attention and a small timm vision
+transformer; a gate; one {dim}-d unit vector), {parameters:.2f} million parameters, stored
+as float16. Weights {hash}.
+
+## Data
+
+Simulation only, level `{c.level}`: {c.pairs} pairs of crops, shards of seeds
+{c.first_seed} to {last}. Validation scenes: seeds {c.validation_seeds}. Test scenes, never
+used before the figures below: seeds {c.test_seeds}. No real image was used.
+
+## Training
+
+    {command}
+
+{loop.steps} steps of {loop.optimizer}, learning rate {loop.learning_rate} with {loop.schedule}
+schedule, weight decay {loop.weight_decay}, seed {loop.seed}. The first {c.contrastive_steps}
+steps use InfoNCE (temperature {c.temperature}, {c.contrastive_neurons} neurons per batch),
+because circle loss with mined pairs alone learns slowly from random weights; the last
+{circle_steps} steps use circle loss (gamma
+{c.gamma}, m {c.margin}) with MultiSimilarityMiner on balanced batches of {c.neurons}
+neurons x 2 images, as the paper does. Augmentation: both sides alike turned by quarter
+turns and mirrored; each side alone rotated by up to {change.rotation_deg}°, shifted by up to
+{change.shift_px} px, scaled, changed in gamma and brightness, made noisier, and deprived of a
+patch of context. Last run of the training: {minutes:.0f} min on {machine};
+napari-neurobridge {version}, torch {torch}, {date}. The data and all random numbers are
+fixed by the seeds; floating point results differ slightly between processors.
+
+## Figures on the test scenes
+
+{e.n} pairs from {e.n_scenes} scenes of 53 cells.
+
+| gallery | top-1 | top-5 | top-10 |
+|---|---|---|---|
+| 53 cells of one scene | {scene_row} |
+| 53 random cells | {random_row} |
+| all {e.n} cells | {all_row} |
+
+Classification, four negatives per positive, half of them the hardest (paper 1, section
+3.1), threshold from other scenes: recall {e.recall:.3f}, specificity
+{e.specificity:.3f}, AUC {e.auc:.3f} ({counts}).
+
+## Limits
+
+Trained on simulated crops only, and not yet validated on a public real pair of
+two-photon and fMOST data. It expects crops of 120 µm (150 pixels) seen along the
+two-photon axis, oriented to within about 20° and centred to within about 3 µm.
+"""
+
+
+def _as_float(crops: ByteCrops) -> Float32Array:
+    return crops.astype(np.float32) / np.float32(255)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line of this module; return the exit code."""
+    parser = argparse.ArgumentParser(description="Train the bundled encoder on simulation.")
+    parser.add_argument("--out", type=Path, default=Path("models/compact"))
+    parser.add_argument("--cache", type=Path, required=True, help="folder for pairs and checkpoint")
+    parser.add_argument("--pairs", type=int, default=24_000)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
+    command = (
+        "python -m napari_neurobridge.training.model_folder --out models/compact --cache CACHE "
+        f"--pairs {options.pairs} --steps {options.steps} --seed {options.seed}"
+    )
+    config = compact_task(steps=options.steps, pairs=options.pairs, seed=options.seed)
+    try:
+        evaluation = make_model_folder(options.out, config, options.cache, command=command)
+    except NeuroBridgeError as error:
+        logger.error("%s", error)
+        return error.exit_code
+    sys.stdout.write(evaluation.model_dump_json(indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+import pytest
+import torch
+
+from napari_neurobridge.encoder.attention import ChannelAttention, SpatialAttention
+from napari_neurobridge.encoder.backbone import build_vit, conv_stages, pyramid_side
+from napari_neurobridge.encoder.dual_channel import (
+    DualChannelEncoder,
+    EncoderConfig,
+    paper_config,
+    standardize,
+)
+from napari_neurobridge.encoder.global_channel import GlobalConfig
+from napari_neurobridge.encoder.local_channel import LocalConfig
+from napari_neurobridge.errors import InputError
+
+SMALL = EncoderConfig(
+    name="small",
+    crop_pixels=48,
+    dim=32,
+    local_channel=LocalConfig(window=24, widths=(8, 8), strides=(2, 2), blocks=(0, 1)),
+    global_channel=GlobalConfig(
+        stem_widths=(8, 8),
+        stem_strides=(4, 2),
+        stem_blocks=(0, 1),
+        vit_options={
+            "patch_size": 2,
+            "embed_dim": 16,
+            "depth": 1,
+            "num_heads": 2,
+            "class_token": False,
+            "global_pool": "",
+        },
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def test_output_is_a_768_d_unit_vector_by_default():
+    model = DualChannelEncoder(EncoderConfig()).eval()
+    with torch.inference_mode():
+        vectors = model(torch.rand(2, 1, 150, 150))
+    assert vectors.shape == (2, 768)
+    assert vectors.dtype == torch.float32
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
+
+
+def test_gate_weights_sum_to_one_and_differ_between_crops():
+    model = DualChannelEncoder(SMALL)
+    weights = model.gate_weights(torch.rand(5, 1, 48, 48))
+    assert weights.shape == (5, 2)
+    assert (weights > 0).all()
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(5))
+    assert weights[:, 0].std() > 0
+
+
+def test_gradient_reaches_every_parameter_of_both_channels_and_the_gate():
+    model = DualChannelEncoder(SMALL)
+    vectors = model(torch.rand(6, 1, 48, 48))
+    (vectors * torch.randn_like(vectors)).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+    for part in (model.local_channel, model.global_channel, model.gate):
+        assert sum(float(p.grad.abs().sum()) for p in part.parameters()) > 0
+
+
+def test_local_channel_sees_only_the_soma_window():
+    model = DualChannelEncoder(SMALL).eval()
+    crop = torch.rand(1, 1, 48, 48)
+    outside = crop.clone()
+    outside[..., :12, :] = 1 - outside[..., :12, :]
+    with torch.inference_mode():
+        maps = model.local_channel.maps(crop)
+        torch.testing.assert_close(model.local_channel.maps(outside), maps)
+        assert not torch.allclose(
+            model.global_channel.tokens(outside), model.global_channel.tokens(crop)
+        )
+
+
+@pytest.mark.parametrize("channel", ["local", "global"])
+def test_ablated_channel_has_no_influence(channel):
+    model = DualChannelEncoder(SMALL.model_copy(update={"channels": channel}))
+    other = model.global_channel if channel == "local" else model.local_channel
+    model(torch.rand(3, 1, 48, 48)).square().sum(dim=0).max().backward()
+    grads = [p.grad for p in other.parameters() if p.grad is not None]
+    assert all(not grad.any() for grad in grads)
+
+
+def test_brightness_and_contrast_of_the_root_do_not_matter():
+    crops = torch.rand(2, 1, 48, 48) * 0.5 + 0.1
+    torch.testing.assert_close(standardize(crops), standardize(crops * 0.3), atol=1e-4, rtol=1e-3)
+    assert standardize(torch.zeros(1, 1, 48, 48)).isfinite().all()
+
+
+def test_trunk_features_pool_both_trunks():
+    model = DualChannelEncoder(SMALL).eval()
+    assert model.trunk_features(torch.rand(3, 1, 48, 48)).shape == (3, 8 + 16)
+
+
+def test_pyramid_side_agrees_with_the_layers():
+    for side in (64, 150, 151):
+        stages = conv_stages((4, 4, 4), (4, 2, 2), (0, 0, 0))
+        assert stages(torch.zeros(1, 1, side, side)).shape[-1] == pyramid_side(side, (4, 2, 2))
+
+
+def test_attention_only_reweights():
+    features = torch.randn(2, 8, 5, 5)
+    for attention in (ChannelAttention(8), SpatialAttention()):
+        ratio = attention(features) / features
+        assert ((ratio > 0) & (ratio < 1)).all()
+    ratio = SpatialAttention()(features) / features
+    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
+    ratio = ChannelAttention(8)(features) / features
+    torch.testing.assert_close(ratio, ratio[..., :1, :1].expand_as(ratio))
+
+
+def test_paper_config_is_a_vit_base_on_the_crop_itself():
+    config = paper_config()
+    assert config.dim == 768
+    assert config.global_channel.vit.startswith("vit_base_patch16")
+    assert not config.global_channel.stem_widths
+    tiny = config.global_channel.model_copy(
+        update={"vit": "vit_tiny_patch16_224", "vit_options": {"patch_size": 16, "depth": 1}}
+    )
+    model = DualChannelEncoder(config.model_copy(update={"global_channel": tiny})).eval()
+    with torch.inference_mode():
+        assert model(torch.rand(1, 1, 150, 150)).shape == (1, 768)
+
+
+def test_unknown_and_unfit_backbones_are_named():
+    with pytest.raises(InputError, match="knows no model named 'vit_giantest'"):
+        build_vit("vit_giantest", {})
+    with pytest.raises(InputError, match="'resnet18' is no vision transformer"):
+        build_vit("resnet18", {})

@@ -1,0 +1,147 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_neurobridge.encoder.dual_channel import DualChannelEncoder, EncoderConfig
+from napari_neurobridge.encoder.embed import Encoder, save_model
+from napari_neurobridge.encoder.global_channel import GlobalConfig
+from napari_neurobridge.encoder.local_channel import LocalConfig
+from napari_neurobridge.errors import Cancelled, InputError
+
+BUNDLED = Path(__file__).parents[3] / "models" / "compact"
+
+
+def small_model():
+    torch.manual_seed(0)
+    options = {"patch_size": 2, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    return DualChannelEncoder(
+        EncoderConfig(
+            name="small",
+            crop_pixels=32,
+            dim=24,
+            local_channel=LocalConfig(window=16, widths=(8,), strides=(2,), blocks=(1,)),
+            global_channel=GlobalConfig(
+                stem_widths=(8,), stem_strides=(4,), stem_blocks=(1,), vit_options=options
+            ),
+        )
+    )
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_model(small_model(), tmp_path / "small")
+    return tmp_path / "small"
+
+
+@pytest.fixture
+def crops():
+    return np.random.default_rng(0).random((7, 32, 32), dtype=np.float32)
+
+
+def test_round_trip_keeps_the_embedding(folder, crops):
+    direct = Encoder(small_model(), "").embed(crops, precision="float32")
+    loaded = Encoder.load(folder)
+    vectors = loaded.embed(crops, precision="float32")
+    assert vectors.dtype == np.float32
+    assert (vectors * direct).sum(axis=1).min() > 0.9999
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert loaded.name == "small"
+    assert loaded.dim == 24
+
+
+def test_hash_is_that_of_the_weights_file(folder):
+    expected = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()[:12]
+    assert Encoder.load(folder).hash == expected
+
+
+def test_a_vector_does_not_depend_on_its_company(folder, crops):
+    encoder = Encoder.load(folder)
+    together = encoder.embed(crops, precision="float32")
+    apart = encoder.embed(crops, batch_size=2, precision="float32")
+    alone = encoder.embed(crops[3:4], precision="float32")
+    np.testing.assert_allclose(apart, together, atol=1e-5)
+    np.testing.assert_allclose(alone[0], together[3], atol=1e-5)
+    np.testing.assert_array_equal(encoder.embed(crops, precision="float32"), together)
+
+
+def test_half_precision_stays_close(folder, crops):
+    encoder = Encoder.load(folder)
+    exact = encoder.embed(crops, precision="float32")
+    rounded = encoder.embed(crops, precision="bfloat16")
+    assert (exact * rounded).sum(axis=1).min() > 0.995
+
+
+def test_no_crops_give_no_vectors(folder):
+    assert Encoder.load(folder).embed(np.empty((0, 32, 32), np.float32)).shape == (0, 24)
+
+
+def test_trunk_features_have_the_width_of_both_trunks(folder, crops):
+    assert Encoder.load(folder).trunk_features(crops).shape == (7, 8 + 16)
+
+
+def test_report_counts_crops_and_can_cancel(folder, crops):
+    encoder = Encoder.load(folder)
+    seen = []
+    encoder.embed(crops, batch_size=3, report=lambda *state: seen.append(state[:2]))
+    assert seen == [(3, 7), (6, 7), (7, 7)]
+
+    def cancel(*_):
+        raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        encoder.embed(crops, report=cancel)
+
+
+def test_wrong_crop_size_says_both_sizes(folder):
+    with pytest.raises(InputError, match=r"32 x 32 pixels, not an array of shape \(2, 30, 32\)"):
+        Encoder.load(folder).embed(np.zeros((2, 30, 32), np.float32))
+
+
+def test_damaged_folders_give_one_sentence(folder):
+    weights = folder / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="missing or damaged"):
+        Encoder.load(folder)
+    weights.unlink()
+    with pytest.raises(InputError, match="missing or damaged"):
+        Encoder.load(folder)
+    weights.write_bytes(whole)
+    config = folder / "config.toml"
+    text = config.read_text()
+    config.write_text(text.replace("dim = 24", "dim = 25", 1))
+    with pytest.raises(InputError, match="do not fit"):
+        Encoder.load(folder)
+    config.write_text(text.replace("schema_version = 1", "schema_version = 9"))
+    with pytest.raises(InputError, match="another version"):
+        Encoder.load(folder)
+    config.unlink()
+    with pytest.raises(InputError, match="no model configuration"):
+        Encoder.load(folder)
+
+
+@pytest.mark.skipif(not BUNDLED.exists(), reason="no bundled model in this tree")
+def test_bundled_model_is_small_complete_and_embeds():
+    files = {path.name: path.stat().st_size for path in BUNDLED.iterdir()}
+    assert {"config.toml", "weights.safetensors", "card.md", "fingerprint.npz"} <= set(files)
+    assert sum(files.values()) <= 25 * 2**20
+    encoder = Encoder.load(BUNDLED)
+    assert encoder.name == "compact"
+    crops = np.random.default_rng(0).random((2, 150, 150), dtype=np.float32)
+    vectors = encoder.embed(crops)
+    assert vectors.shape == (2, 768)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    width = encoder.trunk_features(crops).shape[1]
+    with np.load(BUNDLED / "fingerprint.npz", allow_pickle=False) as fingerprint:
+        for side in ("two_photon", "fmost"):
+            assert fingerprint[side].shape == (500, width)
+            assert fingerprint[f"{side}_mean"].shape == (width,)
+            assert fingerprint[f"{side}_cov"].shape == (width, width)

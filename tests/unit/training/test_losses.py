@@ -1,0 +1,96 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from napari_neurobridge.training.losses import CircleObjective, info_nce
+
+GAMMA, MARGIN, EPSILON = 256.0, 0.25, 0.1
+
+
+def unit_vectors(n, dim, seed, spread):
+    """Pairs of vectors around common directions: similar enough for mining to matter."""
+    generator = torch.Generator().manual_seed(seed)
+    center = torch.randn(n, dim, generator=generator, dtype=torch.float64)
+    noise = torch.randn(2, n, dim, generator=generator, dtype=torch.float64)
+    return functional.normalize(center + spread * noise, dim=-1).unbind(0)
+
+
+def mined(similarity, labels):
+    """Multi-similarity mining (Wang et al. 2019, section 4.1), by plain loops."""
+    n = len(labels)
+    positives, negatives = set(), set()
+    for i in range(n):
+        own = [similarity[i][j] for j in range(n) if j != i and labels[j] == labels[i]]
+        other = [similarity[i][j] for j in range(n) if labels[j] != labels[i]]
+        for j in range(n):
+            if j == i:
+                continue
+            if labels[j] == labels[i] and similarity[i][j] - EPSILON < max(other):
+                positives.add((i, j))
+            if labels[j] != labels[i] and similarity[i][j] + EPSILON > min(own):
+                negatives.add((i, j))
+    return positives, negatives
+
+
+def log_sum_exp(values):
+    top = max(values)
+    return top + math.log(sum(math.exp(v - top) for v in values))
+
+
+def circle(similarity, positives, negatives):
+    """Circle loss (Sun et al. 2020, equation 6) averaged over anchors with a loss."""
+    losses = []
+    for i in range(len(similarity)):
+        p = [similarity[i][j] for a, j in positives if a == i]
+        n = [similarity[i][j] for a, j in negatives if a == i]
+        if not p or not n:
+            continue
+        pull = [-GAMMA * max(0, 1 + MARGIN - s) * (s - (1 - MARGIN)) for s in p]
+        push = [GAMMA * max(0, s + MARGIN) * (s - MARGIN) for s in n]
+        exponent = log_sum_exp(pull) + log_sum_exp(push)
+        losses.append(max(exponent, 0) + math.log1p(math.exp(-abs(exponent))))
+    losses = [loss for loss in losses if loss > 0]
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+@pytest.mark.parametrize("mine", [True, False])
+@pytest.mark.parametrize("spread", [0.2, 0.6, 1.5])
+def test_circle_objective_is_the_published_loss_on_the_mined_pairs(mine, spread):
+    a, b = unit_vectors(6, 5, seed=1, spread=spread)
+    vectors = torch.cat((a, b))
+    similarity = (vectors @ vectors.T).tolist()
+    labels = [*range(6), *range(6)]
+    if mine:
+        positives, negatives = mined(similarity, labels)
+    else:
+        pairs = [(i, j) for i in range(12) for j in range(12) if i != j]
+        positives = {(i, j) for i, j in pairs if labels[i] == labels[j]}
+        negatives = {(i, j) for i, j in pairs if labels[i] != labels[j]}
+    expected = circle(similarity, positives, negatives)
+    loss = CircleObjective(gamma=GAMMA, margin=MARGIN, epsilon=EPSILON, mine=mine)(a, b)
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_papers_constants_are_set_not_the_librarys():
+    objective = CircleObjective()
+    assert (objective.loss.gamma, objective.loss.m) == (256.0, 0.25)
+
+
+def test_circle_gradient_pulls_partners_together():
+    a, b = unit_vectors(6, 5, seed=2, spread=1.0)
+    a.requires_grad_()
+    CircleObjective()(a, b).backward()
+    moved = functional.normalize(a.detach() - 1e-4 * a.grad, dim=-1)
+    assert (moved * b).sum() > (a.detach() * b).sum()
+
+
+def test_info_nce_is_the_mean_of_both_cross_entropies():
+    a, b = unit_vectors(5, 4, seed=3, spread=0.7)
+    logits = (a @ b.T / 0.1).tolist()
+    columns = list(zip(*logits, strict=True))
+    rows = [log_sum_exp(logits[i]) - logits[i][i] for i in range(5)]
+    cols = [log_sum_exp(columns[i]) - columns[i][i] for i in range(5)]
+    expected = (sum(rows) + sum(cols)) / 10
+    assert float(info_nce(a, b, temperature=0.1)) == pytest.approx(expected)

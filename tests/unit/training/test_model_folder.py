@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+
+from napari_neurobridge.encoder.dual_channel import EncoderConfig
+from napari_neurobridge.encoder.embed import Encoder
+from napari_neurobridge.encoder.global_channel import GlobalConfig
+from napari_neurobridge.encoder.local_channel import LocalConfig
+from napari_neurobridge.errors import Cancelled
+from napari_neurobridge.simulation.pairs import PairSet
+from napari_neurobridge.training import encoder_task, model_folder
+from napari_neurobridge.training.encoder_task import EncoderTaskConfig
+from napari_neurobridge.training.loop import LoopConfig
+
+CONFIG = EncoderTaskConfig(
+    encoder=EncoderConfig(
+        name="tiny",
+        dim=16,
+        local_channel=LocalConfig(window=16, widths=(8,), strides=(4,), blocks=(0,)),
+        global_channel=GlobalConfig(
+            stem_widths=(8,),
+            stem_strides=(4,),
+            stem_blocks=(0,),
+            vit_options={"patch_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2},
+        ),
+    ),
+    loop=LoopConfig(steps=4, checkpoint_every=1, report_every=1),
+    pairs=12,
+    neurons=6,
+    contrastive_neurons=6,
+    contrastive_steps=2,
+    test_seeds=(100, 101),
+)
+
+
+@pytest.fixture(autouse=True)
+def noise_for_simulation(monkeypatch):
+    """Pairs of noise: what is tested here is the folder, not what the network learns."""
+    torch.set_num_threads(1)
+
+    def pairs(n, *, seed, level, cells_per_scene, report=None):
+        rng = np.random.default_rng(seed)
+        sides = rng.random((2, n, 150, 150), dtype=np.float32)
+        return PairSet(sides[0], sides[1], np.arange(n) // cells_per_scene)
+
+    monkeypatch.setattr(encoder_task, "simulate_pairs", pairs)
+    monkeypatch.setattr(encoder_task, "SHARD_PAIRS", 12)
+    monkeypatch.setattr(encoder_task, "EVALUATION_CELLS", 8)
+    monkeypatch.setattr(model_folder, "FINGERPRINT_CROPS", 10)
+
+
+def test_folder_holds_all_that_the_model_needs_and_says_how_it_was_made(tmp_path):
+    out = tmp_path / "tiny"
+    report = model_folder.make_model_folder(out, CONFIG, tmp_path / "cache", command="make it")
+    assert report.n == 16
+    encoder = Encoder.load(out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "card.md",
+        "config.toml",
+        "fingerprint.npz",
+        "weights.safetensors",
+    ]
+    card = (out / "card.md").read_text(encoding="utf-8")
+    assert "make it" in card
+    assert encoder.hash in card
+    assert f"{report.topk_scene['1']:.3f}" in card
+    assert "not yet validated on a public real pair" in card
+    with np.load(out / "fingerprint.npz", allow_pickle=False) as fingerprint:
+        assert fingerprint["two_photon"].shape == (10, 8 + 16)
+        np.testing.assert_allclose(
+            fingerprint["fmost_mean"], fingerprint["fmost"].mean(axis=0), atol=0.02
+        )
+        assert fingerprint["fmost_cov"].shape == (24, 24)
+
+
+def test_a_cancelled_run_goes_on_to_the_same_weights(tmp_path):
+    whole = tmp_path / "whole"
+    model_folder.make_model_folder(whole, CONFIG, tmp_path / "a", command="")
+
+    def cancel_while_training(done, total, text):
+        if text.startswith("training,") and done == 2:
+            raise Cancelled("stopped")
+
+    resumed, cache = tmp_path / "resumed", tmp_path / "b"
+    with pytest.raises(Cancelled):
+        model_folder.make_model_folder(
+            resumed, CONFIG, cache, command="", report=cancel_while_training
+        )
+    assert not resumed.exists()
+    model_folder.make_model_folder(resumed, CONFIG, cache, command="")
+    assert Encoder.load(resumed).hash == Encoder.load(whole).hash
+
+
+def test_command_line_reports_bad_use_without_a_traceback(tmp_path, caplog):
+    arguments = ["--out", str(tmp_path / "m"), "--cache", str(tmp_path), "--pairs", "10"]
+    assert model_folder.main([*arguments, "--steps", "1"]) == 2
+    assert "a batch needs" in caplog.text
