@@ -35,3 +35,11 @@ def test_package_needs_neither_torch_nor_qt():
 @pytest.mark.parametrize("module", ["spaces", "errors", "types"])
 def test_lowest_layers_need_neither_torch_nor_qt(module):
     assert not loaded_packages(f"import napari_neurobridge.{module}") & HEAVY
+
+
+def test_docks_open_without_waiting_for_torch():
+    loaded = loaded_packages(
+        "import napari_neurobridge.widgets.data, napari_neurobridge.widgets.match"
+    )
+    assert "napari" in loaded
+    assert not loaded & {"torch", "timm", "matplotlib"}

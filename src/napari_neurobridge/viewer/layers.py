@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import to_rgba
 
-from napari_neurobridge.viewer.styles import MARK_COLORS, ImageStyle, Mark, SomataStyle
+from napari_neurobridge.viewer.styles import MARK_COLORS, MARK_RGBA, ImageStyle, Mark, SomataStyle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +42,7 @@ class SomataView:
     def border_colors(self) -> np.ndarray:
         """RGBA of each soma, shape (N, 4)."""
         marks = pd.Categorical(self.features["mark"], categories=[str(mark) for mark in Mark])
-        palette = np.array([to_rgba(MARK_COLORS[mark]) for mark in Mark])
+        palette = np.array([MARK_RGBA[mark] for mark in Mark])
         return palette[marks.codes]
 
 

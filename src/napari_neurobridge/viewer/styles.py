@@ -42,6 +42,12 @@ MARK_COLORS = {
 }
 
 
+MARK_RGBA = {
+    mark: (*(int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)), 1.0)
+    for mark, color in MARK_COLORS.items()
+}
+
+
 @dataclass(frozen=True)
 class ImageStyle:
     """Look of an image layer."""

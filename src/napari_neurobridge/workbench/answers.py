@@ -1,4 +1,7 @@
-"""What the Match dock shows for one query: a ranking, and the crops to judge it by."""
+"""What the Match dock shows for one query: a ranking, and the crops to judge it by.
+
+Its functions run in worker threads, and import torch there; see `models`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from napari_neurobridge.io.crops import CropSpec, extract_crops
-from napari_neurobridge.matching.gallery import count_embedded, index_project
-from napari_neurobridge.matching.ranking import rank_position, rank_soma
 
 if TYPE_CHECKING:
     from napari_neurobridge.encoder.embed import Encoder
@@ -85,6 +84,8 @@ def crops_at(
     -------
     ndarray, shape (N, pixels, pixels), or None when the dataset has no image.
     """
+    from napari_neurobridge.io.crops import CropSpec, extract_crops
+
     spec = project.dataset(dataset)
     if spec.uri is None:
         return None
@@ -103,6 +104,8 @@ def answer_query(project: Project, encoder: Encoder, query: Query) -> Answer:
     InputError
         If much is not indexed, or there is nothing to rank.
     """
+    from napari_neurobridge.matching.ranking import rank_position, rank_soma
+
     _index_stragglers(project, encoder)
     if query.uid is not None:
         ranking = rank_soma(project, encoder, query.uid, k=_EVERY_SOMA)
@@ -112,6 +115,8 @@ def answer_query(project: Project, encoder: Encoder, query: Query) -> Answer:
 
 
 def _index_stragglers(project: Project, encoder: Encoder) -> None:
+    from napari_neurobridge.matching.gallery import count_embedded, index_project
+
     n_embedded, n_somata = count_embedded(project, encoder)
     # Zero embedded is no straggling: the user has not asked for an index yet.
     if 0 < n_somata - n_embedded <= _MAX_STRAGGLERS and n_embedded > 0:

@@ -1,10 +1,13 @@
-"""The encoder that the current project ranks with, loaded once and off the main thread."""
+"""The encoder that the current project ranks with, loaded once and off the main thread.
+
+Modules that import torch are imported where they are used, which is in a worker thread:
+a dock must not freeze while torch loads.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_neurobridge.matching.gallery import count_embedded
 from napari_neurobridge.project.zoo import find_model
 from napari_neurobridge.workbench.actions import load_encoder
 from napari_neurobridge.workbench.checklist import IndexState
@@ -33,5 +36,7 @@ class EncoderCache:
 
     def index_state(self, project: Project, model: str) -> IndexState:
         """Return how much of a project this model has embedded."""
+        from napari_neurobridge.matching.gallery import count_embedded
+
         n_embedded, n_somata = count_embedded(project, self.get(project, model))
         return IndexState(n_embedded, n_somata)
