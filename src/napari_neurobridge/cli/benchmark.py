@@ -12,6 +12,12 @@ from napari_neurobridge.cli._output import CommandResult, command, table
 from napari_neurobridge.cli._progress import Report
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
 
+LevelOption = Annotated[str, typer.Option("--level", help="Difficulty: easy, paper or hard.")]
+SeedsOption = Annotated[
+    list[int] | None,
+    typer.Option("--seed", help="A held-out scene; repeat it for more. Several unless given."),
+]
+
 
 class MethodRow(BaseModel):
     """How often one method ranks the partner among the first 1, 5 and 10."""
@@ -43,6 +49,32 @@ class RetrievalFigures(CommandResult):
         return table(("method", "top-1", "top-5", "top-10", "seconds"), rows)
 
 
+class DetectionRow(BaseModel):
+    """How well the somata of one side were found."""
+
+    model_config = ConfigDict(frozen=True)
+
+    side: str
+    n_true: int
+    n_found: int
+    precision: float
+    recall: float
+    f1: float
+
+
+class DetectionFigures(CommandResult):
+    """The detector on simulated scenes; see `benchmarks.detection.DetectionBenchmark`."""
+
+    level: str
+    seeds: list[int]
+    results: list[DetectionRow]
+
+    def summary(self) -> str:
+        """Return a table."""
+        header = tuple(DetectionRow.model_fields)
+        return table(header, [[getattr(row, name) for name in header] for row in self.results])
+
+
 class SilverPairsFigures(CommandResult):
     """The job on real volumes; see `benchmarks.silver_pairs.SilverPairsBenchmark`."""
 
@@ -60,6 +92,7 @@ def register(app: typer.Typer) -> None:
         help="Measure the figures of docs/benchmarks.md.", rich_markup_mode=None
     )
     command(benchmarks, "retrieval")(retrieval)
+    command(benchmarks, "detection")(detection)
     command(benchmarks, "silver-pairs")(silver_pairs)
     app.add_typer(benchmarks, name="benchmark")
 
@@ -67,13 +100,8 @@ def register(app: typer.Typer) -> None:
 def retrieval(
     *,
     model: ModelOption = DEFAULT_MODEL,
-    level: Annotated[
-        str, typer.Option("--level", help="Difficulty: easy, paper or hard.")
-    ] = "paper",
-    seed: Annotated[
-        list[int] | None,
-        typer.Option("--seed", help="A held-out scene; repeat it for more. Ten unless given."),
-    ] = None,
+    level: LevelOption = "paper",
+    seed: SeedsOption = None,
     report: Report,
 ) -> RetrievalFigures:
     """Rank held-out simulated cells, by a model and by plain measures."""
@@ -83,6 +111,16 @@ def retrieval(
     encoder = actions.load_encoder(None, model)
     result = benchmark_retrieval(encoder, seeds=seed or TEST_SEEDS, level=level, report=report)
     return RetrievalFigures.model_validate(result.model_dump())
+
+
+def detection(
+    *, level: LevelOption = "paper", seed: SeedsOption = None, report: Report
+) -> DetectionFigures:
+    """Detect the somata of held-out simulated scenes, on both sides."""
+    from napari_neurobridge.benchmarks.detection import TEST_SEEDS, benchmark_detection
+
+    result = benchmark_detection(seeds=seed or TEST_SEEDS, level=level, report=report)
+    return DetectionFigures.model_validate(result.model_dump())
 
 
 def silver_pairs(

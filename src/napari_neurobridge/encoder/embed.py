@@ -13,7 +13,7 @@ import tomli_w
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from napari_neurobridge.encoder.dual_channel import DualChannelEncoder, EncoderConfig
@@ -180,7 +180,8 @@ def save_model(model: DualChannelEncoder, folder: Path) -> None:
         for name, tensor in model.state_dict().items()
     }
     with atomic_write(folder / WEIGHTS_FILE) as temporary:
-        save_file(tensors, temporary)
+        # save_file would leave a file that only its owner may read.
+        temporary.write_bytes(save(tensors))
     config = model.config.model_dump(mode="json")
     with atomic_write(folder / CONFIG_FILE) as temporary:
         temporary.write_text(tomli_w.dumps(config), encoding="utf-8")

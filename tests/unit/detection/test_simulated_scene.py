@@ -1,11 +1,10 @@
 """Detection on a simulated scene at its default difficulty, against the known truth."""
 
-import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+from napari_neurobridge.benchmarks.detection import count_hits
 from napari_neurobridge.detection.dog import DogParams, detect_somata
 from napari_neurobridge.io.volumes import open_volume
 from napari_neurobridge.simulation.scene import simulate_scene
@@ -23,15 +22,10 @@ def _truth(scene, side):
     return table.loc[seen, [f"{side}_{axis}_um" for axis in "zyx"]].to_numpy()
 
 
-def _f1(truth, found, within_um=5.0):
-    distance = cdist(truth, found)
-    pairs = linear_sum_assignment(np.where(distance <= within_um, distance, 1e3))
-    return 2 * (distance[pairs] <= within_um).sum() / (len(truth) + len(found))
-
-
 def test_fmost_somata_are_found(scene):
     found = detect_somata(open_volume(scene.fmost, name="fmost")).centers_um
-    assert _f1(_truth(scene, "fmost"), found) >= 0.85
+    truth = _truth(scene, "fmost")
+    assert 2 * count_hits(truth, found) / (len(truth) + len(found)) >= 0.85
 
 
 def test_what_is_found_on_the_two_photon_side_is_somata(scene):
