@@ -44,8 +44,12 @@ class EncoderTaskConfig(BaseModel, frozen=True, extra="forbid"):
     level: str = Field("paper", description="Difficulty of the simulation.")
     pairs: int = Field(24_000, gt=0, description="Training pairs.")
     first_seed: int = Field(1000, description="Seed of the first shard; the others follow.")
-    validation_seeds: tuple[int, ...] = Field((10, 11), description="Never trained on.")
-    test_seeds: tuple[int, ...] = Field(tuple(range(100, 110)), description="Nor these.")
+    validation_seeds: tuple[int, ...] = Field(
+        tuple(range(10, 20)), description="Scenes to watch training by; never trained on."
+    )
+    test_seeds: tuple[int, ...] = Field(
+        tuple(range(100, 110)), description="Scenes of the final figures; seen by nothing else."
+    )
     contrastive_steps: int = Field(0, ge=0, description="Steps of InfoNCE before circle loss.")
     contrastive_neurons: int = Field(64, gt=1, description="Neurons per batch of InfoNCE.")
     temperature: float = Field(0.07, gt=0, description="Temperature of InfoNCE.")
@@ -73,8 +77,8 @@ def compact_task(*, steps: int, pairs: int, seed: int = 0) -> EncoderTaskConfig:
     """Return the settings of the bundled model.
 
     From scratch, circle loss with mined pairs alone learns slowly, so the first three
-    fifths of the steps ask for the partner among the batch (InfoNCE); the rest is the paper's
-    objective with the paper's batches.
+    fifths of the steps ask for the partner among the batch (InfoNCE); the rest is the
+    paper's objective with the paper's batches.
     """
     return EncoderTaskConfig(
         loop=LoopConfig(steps=steps, seed=seed),

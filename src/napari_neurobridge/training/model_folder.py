@@ -23,6 +23,7 @@ from napari_neurobridge.encoder.embed import Encoder, save_model
 from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder, atomic_write
 from napari_neurobridge.training.encoder_task import (
+    EVALUATION_CELLS,
     SHARD_PAIRS,
     EncoderTaskConfig,
     compact_task,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FINGERPRINT_CROPS = 500
+VALIDATE_EVERY = 100
 
 
 def make_model_folder(
@@ -81,8 +83,12 @@ def make_model_folder(
     checkpoint = cache / f"{config.encoder.name}-checkpoint.safetensors"
     began = time.monotonic()
     model = new_encoder(config)
+    validation = held_out_pairs(config.validation_seeds, config.level)
     for step in train_encoder(model, two_photon, fmost, scene, config, checkpoint=checkpoint):
         logger.info("step %d of %d, loss %.4f", step.step, step.steps, step.loss)
+        if step.step % VALIDATE_EVERY == 0:
+            top1 = evaluate_encoder(Encoder(model, ""), validation).topk_scene["1"]
+            logger.info("top-1 of %d in validation scenes: %.3f", EVALUATION_CELLS, top1)
         if report is not None:
             report(step.step, step.steps, f"training, loss {step.loss:.3f}")
     minutes = (time.monotonic() - began) / 60
@@ -165,6 +171,8 @@ def model_card(
         loop=config.loop,
         change=config.augment,
         last=last,
+        watched=_range(config.validation_seeds),
+        tested=_range(config.test_seeds),
         circle_steps=config.loop.steps - config.contrastive_steps,
         e=evaluation,
         counts=counts,
@@ -177,6 +185,10 @@ def model_card(
         random_row=_row(evaluation.topk_53),
         all_row=_row(evaluation.topk),
     )
+
+
+def _range(seeds: tuple[int, ...]) -> str:
+    return f"{min(seeds)} to {max(seeds)}"
 
 
 def _row(topk: dict[str, float]) -> str:
@@ -194,8 +206,9 @@ as float16. Weights {hash}.
 ## Data
 
 Simulation only, level `{c.level}`: {c.pairs} pairs of crops, shards of seeds
-{c.first_seed} to {last}. Validation scenes: seeds {c.validation_seeds}. Test scenes, never
-used before the figures below: seeds {c.test_seeds}. No real image was used.
+{c.first_seed} to {last}. Scenes of seeds {watched}
+served to watch the training. Those of seeds {tested} were used for
+the figures below alone. No real image was used.
 
 ## Training
 
@@ -205,12 +218,12 @@ used before the figures below: seeds {c.test_seeds}. No real image was used.
 schedule, weight decay {loop.weight_decay}, seed {loop.seed}. The first {c.contrastive_steps}
 steps use InfoNCE (temperature {c.temperature}, {c.contrastive_neurons} neurons per batch),
 because circle loss with mined pairs alone learns slowly from random weights; the last
-{circle_steps} steps use circle loss (gamma
-{c.gamma}, m {c.margin}) with MultiSimilarityMiner on balanced batches of {c.neurons}
-neurons x 2 images, as the paper does. Augmentation: both sides alike turned by quarter
-turns and mirrored; each side alone rotated by up to {change.rotation_deg}°, shifted by up to
-{change.shift_px} px, scaled, changed in gamma and brightness, made noisier, and deprived of a
-patch of context. Last run of the training: {minutes:.0f} min on {machine};
+{circle_steps} steps use circle loss (gamma {c.gamma:g}, m {c.margin}) with
+MultiSimilarityMiner on balanced batches of {c.neurons} neurons x 2 images, as the paper
+does. Augmentation: both sides alike turned by quarter turns and mirrored; each side alone
+rotated by up to {change.rotation_deg:g}°, shifted by up to {change.shift_px:g} px, scaled,
+changed in gamma and brightness, made noisier, and deprived of a patch of context.
+Last run of the training: {minutes:.0f} min on {machine};
 napari-neurobridge {version}, torch {torch}, {date}. The data and all random numbers are
 fixed by the seeds; floating point results differ slightly between processors.
 

@@ -157,18 +157,29 @@ class _NegativeMse:
 class _Ssim:
     """Mean structural similarity with a uniform 7 x 7 window and data range 1.
 
-    As scikit-image's ``structural_similarity`` computes it by default (Wang et al. 2004).
+    As scikit-image's ``structural_similarity`` computes it by default (Wang et al. 2004),
+    but at every third window each way: all pixels count, and the search takes a tenth of
+    the time.
     """
 
-    window = 7
+    window, stride = 7, 3
     c1, c2 = 0.01**2, 0.03**2
 
     def __init__(self, references: Tensor) -> None:
         self.references = references
+        self.filters = [self._box_filter(side) for side in references.shape[1:]]
         self.means, self.variances = self._moments(references)
 
+    def _box_filter(self, side: int) -> Tensor:
+        """Return the matrix (windows, side) that averages over each window along one axis."""
+        starts = torch.arange(0, side - self.window + 1, self.stride)[:, None]
+        places = torch.arange(side)
+        return ((places >= starts) & (places < starts + self.window)).float() / self.window
+
     def _mean(self, images: Tensor) -> Tensor:
-        return functional.avg_pool2d(images[:, None], self.window, stride=1)[:, 0]
+        # Two products with small matrices are several times faster than pooling.
+        means: Tensor = self.filters[0] @ images @ self.filters[1].T
+        return means
 
     @property
     def _unbiased(self) -> float:

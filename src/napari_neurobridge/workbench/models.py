@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from napari_neurobridge.project.zoo import find_model
 from napari_neurobridge.workbench.actions import load_encoder
 from napari_neurobridge.workbench.checklist import IndexState
+from napari_neurobridge.workbench.native import keep_triton_away_from_mesa
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,7 @@ class EncoderCache:
 
     def get(self, project: Project, model: str) -> Encoder:
         """Return a model by name; the project's own models are found first."""
+        keep_triton_away_from_mesa()
         folder = find_model(model, project)
         if folder not in self._encoders:
             self._encoders[folder] = load_encoder(project, model)

@@ -29,6 +29,7 @@ CONFIG = EncoderTaskConfig(
     neurons=6,
     contrastive_neurons=6,
     contrastive_steps=2,
+    validation_seeds=(10,),
     test_seeds=(100, 101),
 )
 
@@ -47,6 +48,7 @@ def noise_for_simulation(monkeypatch):
     monkeypatch.setattr(encoder_task, "SHARD_PAIRS", 12)
     monkeypatch.setattr(encoder_task, "EVALUATION_CELLS", 8)
     monkeypatch.setattr(model_folder, "FINGERPRINT_CROPS", 10)
+    monkeypatch.setattr(model_folder, "VALIDATE_EVERY", 2)
 
 
 def test_folder_holds_all_that_the_model_needs_and_says_how_it_was_made(tmp_path):
