@@ -19,11 +19,11 @@ from qtpy.QtWidgets import QApplication
 
 from napari_neurobridge.errors import InputError, NeuroBridgeError
 from napari_neurobridge.matching.ranking import rank_position
+from napari_neurobridge.project.zoo import DEFAULT_MODEL
 from napari_neurobridge.viewer.readers import open_docks
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.workbench import actions
 from napari_neurobridge.workbench.jobs import JobState, JobStatus
-from napari_neurobridge.workbench.models import DEFAULT_MODEL
 from napari_neurobridge.workbench.sample import SampleFiles, open_sample
 from napari_neurobridge.workbench.tables import export_tables
 
@@ -113,7 +113,7 @@ def main(*, headless: bool, out: Path | None, json_output: bool) -> int:
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty; name a new folder with --out.")
     folder.mkdir(parents=True, exist_ok=True)
-    viewer = napari.Viewer(title="NeuroBridge", show=not headless)
+    viewer = napari.Viewer(title="NeuroBridge")
     viewer.window.resize(*_WINDOW_PX)
     open_docks(viewer)
     if not headless:
@@ -147,14 +147,13 @@ def run_headless(viewer: napari.Viewer, folder: Path) -> DemoResult:
     workbench.session.job_changed.connect(on_job)
     workbench.session.notified.connect(on_notice)
     open_sample(workbench, folder, on_ready=lambda: ready.append(True))
-    _wait_until(lambda: bool(ready), failures)
+    _wait_until(lambda: bool(ready) and workbench.project is not None, failures)
 
     truth = TruePairs.read(files.truth)
     for _ in range(_N_ACCEPTED):
         _accept_true_partner(workbench, truth, failures)
     workbench.questions.next_query()
     _wait_until(lambda: workbench.questions.answer is not None, failures)
-    viewer.show()
     _settle(2.0)
     screenshot = folder / "screenshot.png"
     viewer.window.screenshot(str(screenshot), canvas_only=False, flash=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -15,12 +16,22 @@ Vec3: TypeAlias = tuple[float, float, float]
 FloatArray: TypeAlias = npt.NDArray[np.floating]
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 
+Report: TypeAlias = Callable[[int, int, str], None]
+"""Called as ``report(done, total, message)`` by long work; raises `errors.Cancelled` to stop it."""
+
+USUAL_SOMA_DIAMETER_UM = 14.0
+"""What detection looks for unless told otherwise."""
+
 
 class Role(StrEnum):
     """Which microscope a dataset comes from."""
 
     IN_VIVO = "in_vivo"
     EX_VIVO = "ex_vivo"
+
+
+DEFAULT_NAMES: Mapping[Role, str] = {Role.IN_VIVO: "two_photon", Role.EX_VIVO: "fmost"}
+"""What the datasets of a project are called unless a person names them otherwise."""
 
 
 class Projection(StrEnum):

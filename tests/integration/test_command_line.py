@@ -389,6 +389,8 @@ def test_unfinished_index(project: Path, model: Path) -> None:
         (("annotate", "PROJECT", "--undo", "--annotator", "nobody"), "nobody"),
         (("annotate", "PROJECT", "--from", "gone.csv"), "gone.csv"),
         (("annotate", "PROJECT", "--accept", "tp-00001"), "--accept"),
+        (("annotate", "PROJECT", "--accept=tp-00001"), "--accept needs two uids"),
+        (("annotate", "PROJECT", "--accept=tp-00001", "--reject=tp-00002", "fm-00001"), "two uids"),
         (("export", "PROJECT", "out", "--format", "docx"), "docx"),
         (("evaluate",), "--pairs"),
         (("evaluate", "--pairs", "gone.npz"), "gone.npz"),

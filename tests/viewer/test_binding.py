@@ -144,11 +144,53 @@ def test_clicking_an_fmost_soma_chooses_it(
     questions = opened.workbench.questions
     questions.next_query()
     qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
-    last = questions.answer.ranking.candidates[-1]
-    assert last.rank > 9, "this one has no thumbnail"
-    z, y, x = last.center_um
+    listed = {candidate.uid for candidate in questions.answer.shown}
+    somata = opened.workbench.project.state().somata["fmost"]
+    uid, soma = next((uid, soma) for uid, soma in somata.items() if uid not in listed)
+    z, y, x = soma.center_um
     questions.click("fmost", (z, y + offset, x), depth_axis=1)
-    assert questions.choice == last
+    qtbot.waitUntil(lambda: questions.choice.uid == uid)
+    assert questions.choice.rank > 9, "this one has no thumbnail"
+
+
+def test_which_side_asks_does_not_depend_on_what_was_clicked_before(
+    opened: ViewerBinding, qtbot: Any
+) -> None:
+    questions, state = opened.workbench.questions, opened.workbench.project.state()
+    fmost = next(iter(state.somata["fmost"].values()))
+    two_photon = next(iter(state.somata["two_photon"].values()))
+    questions.click("fmost", fmost.center_um, depth_axis=1)
+    assert questions.query is None, "an fMOST click alone asks nothing"
+    questions.click("fmost", fmost.center_um, depth_axis=1, asks=True)
+    assert questions.query.uid == fmost.uid
+    qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
+    assert questions.answer.ranking.gallery_dataset == "two_photon"
+    questions.click("two_photon", two_photon.center_um, depth_axis=0)
+    assert questions.query.uid == two_photon.uid
+
+
+def test_the_second_canvas_comes_back_after_its_dock_was_closed(
+    opened: ViewerBinding, qtbot: Any
+) -> None:
+    window = opened.viewer.window
+    window.remove_dock_widget(opened.second)
+    assert "fMOST" not in window.dock_widgets
+    opened.workbench.questions.next_query()
+    qtbot.waitUntil(lambda: opened.workbench.questions.choice is not None, timeout=20_000)
+    assert "fMOST" in window.dock_widgets
+    qtbot.waitUntil(opened.second.isVisible)
+
+
+def test_closing_the_window_stops_the_jobs_even_without_a_project(
+    binding: ViewerBinding, qtbot: Any, tmp_path: Any
+) -> None:
+    jobs = binding.workbench.session.jobs
+    arguments = ["simulate-pairs", str(tmp_path / "pairs.npz"), "--n", "100000", "--seed", "1"]
+    jobs.start("simulate", arguments, lambda _: None)
+    child = jobs._children["simulate"]._process
+    binding.viewer.close()
+    assert binding.closed
+    qtbot.waitUntil(lambda: child.poll() is not None, timeout=30_000)
 
 
 def test_the_second_canvas_has_tools_to_add_somata(opened: ViewerBinding, qtbot: Any) -> None:

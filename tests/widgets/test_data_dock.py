@@ -61,17 +61,23 @@ def test_two_dropped_files_become_a_project(
     folder = tmp_path / "mouse.neurobridge"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(folder), ""))
     QTest.mouseClick(create, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: binding.workbench.project is not None, timeout=10_000)
     assert binding.workbench.project.path == folder
     assert "mouse.neurobridge" in dock.findChild(QLabel, "project_name").text()
+    qtbot.waitUntil(lambda: "two_photon" in binding.viewer.layers, timeout=10_000)
     assert {layer.name for layer in binding.viewer.layers} == {"two_photon", "two_photon somata"}
-    assert not dock.rows[Step.SOMATA].form.isHidden(), "the next thing to do is open"
+    assert not dock.rows[Step.ORIENTATION].form.isHidden(), "the next thing to do is open"
     assert dock.rows[Step.INDEX].form.isHidden()
+    QTest.mouseClick(dock.findChild(QPushButton, "orientation_button"), Qt.MouseButton.LeftButton)
+    assert _mark(dock, Step.ORIENTATION) == "✓", "confirming the default counts"
+    assert not dock.rows[Step.SOMATA].form.isHidden()
 
 
 def test_a_dropped_project_is_opened(
     dock: DataWidget, binding: ViewerBinding, project_folder: Path, qtbot: Any
 ) -> None:
     _drop(dock, [project_folder])
+    qtbot.waitUntil(lambda: binding.workbench.project is not None, timeout=10_000)
     assert binding.workbench.project.path == project_folder
     qtbot.waitUntil(lambda: _mark(dock, Step.INDEX) == "✓", timeout=20_000)
     assert [_mark(dock, step) for step in Step] == ["✓"] * len(Step)
@@ -112,6 +118,48 @@ def test_progress_is_shown_and_cancelled(dock: DataWidget, binding: ViewerBindin
     assert (dock.progress.value(), dock.progress.maximum()) == (30, 120)
     session.job_changed.emit(JobStatus("index", JobState.CANCELLED))
     assert dock.progress.isHidden()
+
+
+def test_dropping_an_image_on_an_open_project_asks_first(
+    opened: ViewerBinding, image_folder: Path, qtbot: Any
+) -> None:
+    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    project = opened.workbench.project
+    _drop(dock, [image_folder / "two_photon.tif"])
+    qtbot.wait(300)
+    assert opened.workbench.project is project
+    remedy = dock.findChild(QPushButton, "remedy_button")
+    assert remedy.isVisible()
+    QTest.mouseClick(remedy, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: opened.workbench.project is None, timeout=10_000)
+    assert Role.IN_VIVO in opened.workbench.setup.draft.images
+
+
+def test_a_typed_voxel_size_leaves_the_other_one_alone(
+    dock: DataWidget, binding: ViewerBinding, image_folder: Path, qtbot: Any
+) -> None:
+    setup = binding.workbench.setup
+    _drop(dock, [image_folder / "two_photon.tif", image_folder / "fmost.tif"])
+    qtbot.waitUntil(lambda: setup.draft.complete, timeout=10_000)
+    exact = (0.12345678901, 0.4567891, 1e-4)
+    setup.set_voxel_size(Role.IN_VIVO, exact)
+    form = dock.rows[Step.VOXEL_SIZES].form
+    form.edits[Role.EX_VIVO].setValue((1.5, 0.65, 0.65))
+    QTest.mouseClick(form.apply_button, Qt.MouseButton.LeftButton)
+    assert setup.draft.images[Role.IN_VIVO].voxel_size_um == exact
+    assert setup.draft.images[Role.EX_VIVO].voxel_size_um == (1.5, 0.65, 0.65)
+
+
+def test_the_cancel_button_stops_a_job(
+    dock: DataWidget, binding: ViewerBinding, tmp_path: Path, qtbot: Any
+) -> None:
+    states: list[JobStatus] = []
+    binding.workbench.session.job_changed.connect(states.append)
+    arguments = ["simulate-pairs", str(tmp_path / "p.npz"), "--n", "100000", "--seed", "1"]
+    binding.workbench.session.jobs.start("simulate", arguments, lambda _: None)
+    qtbot.waitUntil(lambda: any(status.total for status in states), timeout=60_000)
+    QTest.mouseClick(dock.cancel_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: states[-1].state is JobState.CANCELLED, timeout=30_000)
 
 
 @pytest.mark.slow

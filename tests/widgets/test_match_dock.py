@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLineEdit, QListWidget, QPushButton
 
@@ -31,6 +32,19 @@ def _button(dock: MatchWidget, name: str) -> QPushButton:
 
 def _press(dock: MatchWidget, name: str) -> None:
     QTest.mouseClick(_button(dock, name), Qt.MouseButton.LeftButton)
+
+
+def _wheel(turn: int) -> QWheelEvent:
+    return QWheelEvent(
+        QPointF(5, 5),
+        QPointF(5, 5),
+        QPoint(),
+        QPoint(0, turn),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
 
 
 def _wait_for_answer(opened: ViewerBinding, qtbot: Any) -> None:
@@ -131,14 +145,33 @@ def test_a_second_partner_is_refused_and_may_be_forced(
     _wait_for_answer(opened, qtbot)
     opened.workbench.questions.choose_soma(true_partner(second))
 
-    force = dock.findChild(QPushButton, "force_button")
-    assert not force.isVisible()
+    remedy = dock.findChild(QPushButton, "remedy_button")
+    assert not remedy.isVisible()
     _press(dock, "accept")
     assert project.state().pairs == {first: true_partner(second)}
-    assert force.isVisible()
-    QTest.mouseClick(force, Qt.MouseButton.LeftButton)
+    assert remedy.isVisible()
+    QTest.mouseClick(remedy, Qt.MouseButton.LeftButton)
     assert project.state().pairs == {second: true_partner(second)}
-    assert not force.isVisible()
+    assert not remedy.isVisible()
+
+
+def test_a_way_out_is_withdrawn_when_another_cell_is_asked(
+    dock: MatchWidget, opened: ViewerBinding, qtbot: Any
+) -> None:
+    project = opened.workbench.project
+    first, second, third = list(project.state().somata["two_photon"])[:3]
+    annotate.accept(project, first, true_partner(second), annotator="other")
+    opened.workbench.questions.select("two_photon", second)
+    _wait_for_answer(opened, qtbot)
+    opened.workbench.questions.choose_soma(true_partner(second))
+    _press(dock, "accept")
+    remedy = dock.findChild(QPushButton, "remedy_button")
+    assert remedy.isVisible()
+    opened.workbench.questions.select("two_photon", third)
+    assert not remedy.isVisible()
+    _wait_for_answer(opened, qtbot)
+    remedy.click()
+    assert project.state().pairs == {first: true_partner(second)}
 
 
 def test_picking_a_candidate_moves_the_fmost_canvas(
@@ -184,6 +217,20 @@ def test_the_wheel_scrolls_both_crops_in_depth(
     assert not np.array_equal(questions.answer.query_crop, before.query_crop)
     assert not np.array_equal(questions.answer.candidate_crops, before.candidate_crops)
     assert "+4 µm" in dock.query_caption.text()
+    for _ in range(3):
+        dock.query_view.scrolled.emit(-1)
+    qtbot.waitUntil(lambda: questions.answer.depth_um == -8.0, timeout=10_000)
+
+
+@pytest.mark.parametrize(
+    ("turns", "steps"), [([-120], [1]), ([120], [-1]), ([0], []), ([-40] * 3, [1])]
+)
+def test_small_wheel_turns_add_up(dock: MatchWidget, turns: list[int], steps: list[int]) -> None:
+    heard: list[int] = []
+    dock.query_view.scrolled.connect(heard.append)
+    for turn in turns:
+        dock.query_view.wheelEvent(_wheel(turn))
+    assert heard == steps
 
 
 def test_flicker_shows_the_candidate_in_the_querys_place(
@@ -197,6 +244,75 @@ def test_flicker_shows_the_candidate_in_the_querys_place(
     assert dock.query_view.pixmap().toImage() != before
     QTest.keyClick(dock.candidates, Qt.Key.Key_F)
     assert dock.query_view.pixmap().toImage() == before
+
+
+def test_keys_act_on_the_query_layer_in_the_canvas(
+    dock: MatchWidget, opened: ViewerBinding, qtbot: Any
+) -> None:
+    opened.workbench.questions.next_query()
+    _wait_for_answer(opened, qtbot)
+    opened.viewer.layers.selection.active = opened.viewer.layers["two_photon somata"]
+    native = opened.viewer.window._qt_viewer.canvas.native
+    dock.none_reason.setCurrentIndex(dock.none_reason.findData(NoneReason.OUTSIDE))
+    uid = opened.workbench.questions.query.uid
+    QTest.keyClick(native, Qt.Key.Key_2)
+    assert opened.workbench.questions.choice.rank == 2
+    QTest.keyClick(native, Qt.Key.Key_N)
+    assert opened.workbench.project.state().none == {uid: NoneReason.OUTSIDE}
+    QTest.keyClick(native, Qt.Key.Key_Z)
+    assert opened.workbench.project.state().none == {}
+
+    opened.viewer.layers.selection.active = opened.viewer.layers["two_photon"]
+    QTest.keyClick(native, Qt.Key.Key_N)
+    assert opened.workbench.project.state().none == {}, "elsewhere the keys are napari's"
+
+
+def test_what_was_decided_is_shown_again(
+    dock: MatchWidget, opened: ViewerBinding, qtbot: Any
+) -> None:
+    questions = opened.workbench.questions
+    questions.next_query()
+    _wait_for_answer(opened, qtbot)
+    uid = questions.query.uid
+    questions.choose(2)
+    _press(dock, "reject")
+    assert "rejected" in dock.candidates.item(1).text()
+    questions.choose(1)
+    partner = questions.choice.uid
+    _press(dock, "accept")
+    questions.next_query()
+    _wait_for_answer(opened, qtbot)
+    assert partner not in dock.header.text()
+    questions.select("two_photon", uid)
+    _wait_for_answer(opened, qtbot)
+    assert f"accepted as {partner}" in dock.header.text()
+    assert "accepted" in dock.candidates.item(0).text()
+
+
+def test_why_there_is_no_ranking_is_said_in_the_list(
+    dock: MatchWidget, opened: ViewerBinding, qtbot: Any
+) -> None:
+    for path in opened.workbench.project.embeddings_dir.rglob("shard-*.npz"):
+        path.unlink()
+    opened.workbench.questions.next_query()
+    qtbot.waitUntil(lambda: bool(opened.workbench.questions.problem), timeout=20_000)
+    assert "Index" in dock.candidates.item(0).text()
+    assert dock.candidates.count() == 1
+
+
+def test_a_new_gallery_soma_can_be_chosen_at_once(
+    dock: MatchWidget, opened: ViewerBinding, qtbot: Any
+) -> None:
+    questions, project = opened.workbench.questions, opened.workbench.project
+    questions.next_query()
+    _wait_for_answer(opened, qtbot)
+    opened.workbench.verdicts.add_somata("fmost", [(10.0, 20.0, 30.0)])
+    added = next(s for s in project.state().somata["fmost"].values() if s.source == "manual")
+    _wait_for_answer(opened, qtbot)
+    questions.choose_soma(added.uid)
+    qtbot.waitUntil(lambda: questions.choice is not None and questions.choice.uid == added.uid)
+    _press(dock, "accept")
+    assert added.uid in project.state().pairs.values()
 
 
 def test_an_empty_dock_says_what_to_do(binding: ViewerBinding, qtbot: Any) -> None:

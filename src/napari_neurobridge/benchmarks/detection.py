@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_neurobridge.types import Vec3
+    from napari_neurobridge.types import Report, Vec3
 
-Report: TypeAlias = Callable[[int, int, str], None]
 
 SAME_SOMA_UM = 5.0
 TEST_SEEDS = tuple(range(110, 115))

@@ -14,14 +14,13 @@ from napari_neurobridge.simulation.pairs import PairSet
 from napari_neurobridge.training.encoder_task import EVALUATION_CELLS, held_out_pairs
 from napari_neurobridge.training.evaluation import partner_ranks, top_k
 from napari_neurobridge.training.plain_measures import PlainMeasure, PoseSearch, plain_similarity
-from napari_neurobridge.types import Float32Array
+from napari_neurobridge.types import Float32Array, Report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_neurobridge.encoder.embed import Encoder
 
-Report: TypeAlias = Callable[[int, int, str], None]
 Compare: TypeAlias = Callable[[PairSet, Report], Float32Array]
 """Takes the pairs of one scene and returns their similarity matrix (N, N)."""
 
@@ -155,7 +154,7 @@ def _run(
     return MethodResult(method=name, topk=topk, seconds=time.monotonic() - began)
 
 
-def _offset(report: Report | None, done: int, total: int) -> Callable[[int, int, str], None]:
+def _offset(report: Report | None, done: int, total: int) -> Report:
     """Return a report whose count starts at ``done`` of ``total``."""
 
     def shifted(part: int, _: int, text: str) -> None:

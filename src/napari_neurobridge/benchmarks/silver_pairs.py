@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_neurobridge.encoder.embed import Encoder
-    from napari_neurobridge.types import Ranking
+    from napari_neurobridge.types import Ranking, Report
 
-Report: TypeAlias = Callable[[int, int, str], None]
 
 SAME_CELL_UM = 6.0
 """Silver positions are whole voxels and were found by patch correlation, not clicked."""

@@ -4,12 +4,10 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
 from enum import StrEnum
 
 from napari_neurobridge.errors import Cancelled
-
-Report = Callable[[int, int, str], None]
+from napari_neurobridge.types import Report
 
 stop_requested = threading.Event()
 """Set by the signal handlers; the next report raises `Cancelled`."""

@@ -32,12 +32,16 @@ def _joined_pairs(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with the two values of each pair option made one."""
     joined, waiting = [], list(arguments)
     while waiting:
-        joined.append(waiting.pop(0))
-        if joined[-1] in _PAIR_OPTIONS:
-            pair, waiting = waiting[:2], waiting[2:]
-            if len(pair) < 2 or any(uid.startswith("--") for uid in pair):
-                raise InputError(f"{joined[-1]} needs two uids, a two-photon and an fMOST one.")
-            joined.append(_JOINT.join(pair))
+        argument = waiting.pop(0)
+        option, equals, first = argument.partition("=")
+        if option not in _PAIR_OPTIONS:
+            joined.append(argument)
+            continue
+        waiting = [first, *waiting] if equals else waiting
+        pair, waiting = waiting[:2], waiting[2:]
+        if len(pair) < 2 or any(uid.startswith("--") for uid in pair):
+            raise InputError(f"{option} needs two uids, a two-photon and an fMOST one.")
+        joined += [option, _JOINT.join(pair)]
     return joined
 
 

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_neurobridge.cli._options import ModelOption
 from napari_neurobridge.cli._output import CommandResult, command, table
-from napari_neurobridge.cli._progress import Report
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.types import Report
 
 LevelOption = Annotated[str, typer.Option("--level", help="Difficulty: easy, paper or hard.")]
 SeedsOption = Annotated[

@@ -7,9 +7,9 @@ import typer
 
 from napari_neurobridge.cli._options import ModelOption
 from napari_neurobridge.cli._output import CommandResult, command
-from napari_neurobridge.cli._progress import Report
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.types import Report
 
 
 class Evaluated(CommandResult):

@@ -9,13 +9,11 @@ from pydantic import BaseModel, ConfigDict
 from napari_neurobridge.cli._options import ProjectArgument, parse_assignments, parse_orientation
 from napari_neurobridge.cli._output import CommandResult, command, table
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.types import Projection, Role, Vec3
+from napari_neurobridge.types import DEFAULT_NAMES, Projection, Role, Vec3
 
 if TYPE_CHECKING:
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.workbench.actions import DatasetSource
-
-TWO_PHOTON, FMOST = "two_photon", "fmost"
 
 AxesOption = Annotated[
     list[str] | None,
@@ -131,24 +129,24 @@ def init(
     """Make a project from two images, or from tables of points."""
     from napari_neurobridge.workbench import actions
 
-    names = (TWO_PHOTON, FMOST)
+    names = tuple(DEFAULT_NAMES.values())
     axes_of = parse_assignments(axes or (), names, "--axes")
     channel_of = _channels(channel or (), names)
     sources = [
         _source(
-            name,
+            DEFAULT_NAMES[role],
             role,
             image,
             points,
             voxel_size_um=voxel,
-            axes=axes_of.get(name),
-            channel=channel_of.get(name, 0),
+            axes=axes_of.get(DEFAULT_NAMES[role]),
+            channel=channel_of.get(DEFAULT_NAMES[role], 0),
             projection=projection,
             orientation=orientation if role is Role.EX_VIVO else None,
         )
-        for name, role, image, points, voxel in (
-            (TWO_PHOTON, Role.IN_VIVO, two_photon, two_photon_points, voxel_two_photon),
-            (FMOST, Role.EX_VIVO, fmost, fmost_points, voxel_fmost),
+        for role, image, points, voxel in (
+            (Role.IN_VIVO, two_photon, two_photon_points, voxel_two_photon),
+            (Role.EX_VIVO, fmost, fmost_points, voxel_fmost),
         )
     ]
     return ProjectMade.of(actions.create_project(project, sources))

@@ -7,10 +7,9 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command, table
-from napari_neurobridge.cli._progress import Report
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
-from napari_neurobridge.types import Candidate, Ranking, Vec3
+from napari_neurobridge.types import Candidate, Ranking, Report, Vec3
 
 
 class Indexed(CommandResult):

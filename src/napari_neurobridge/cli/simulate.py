@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from napari_neurobridge.cli._output import CommandResult, command
-from napari_neurobridge.cli._progress import Report
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.types import Vec3
+from napari_neurobridge.types import Report, Vec3
 
 LevelOption = Annotated[str, typer.Option("--level", help="Difficulty: easy, paper or hard.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same images.")]

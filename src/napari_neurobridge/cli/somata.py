@@ -6,7 +6,7 @@ import typer
 
 from napari_neurobridge.cli._options import ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command, table
-from napari_neurobridge.cli._progress import Report
+from napari_neurobridge.types import Report
 
 
 class Detected(CommandResult):
@@ -56,6 +56,8 @@ def detect(
         what="The detection options are not valid",
     )
     opened = Project.open(project)
-    names = [dataset] if dataset is not None else actions.datasets_with_images(opened)
+    names = [dataset] if dataset is not None else opened.datasets_with_images
+    if not names:
+        raise InputError("No dataset of this project has an image; import points instead.")
     counts = {name: actions.detect(opened, name, params, report=report) for name in names}
     return Detected(n_somata=sum(counts.values()), datasets=counts)

@@ -16,14 +16,13 @@ from napari_neurobridge.detection.candidates import SHELL_RADII, Candidates, fin
 from napari_neurobridge.detection.filters import SCALE_STEP, difference_of_gaussians, reach_um
 from napari_neurobridge.detection.working_grid import WorkingGrid
 from napari_neurobridge.io.blocks import Block, Index3, iter_blocks
+from napari_neurobridge.types import USUAL_SOMA_DIAMETER_UM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
     from napari_neurobridge.io.volumes import Volume
-    from napari_neurobridge.types import Float32Array
+    from napari_neurobridge.types import Float32Array, Report
 
 _VOXELS_PER_RADIUS = 3
 _SAMPLE_SIDE = 48
@@ -36,7 +35,7 @@ class DogParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     soma_diameter_um: Annotated[float, Field(gt=0.5, lt=500)] = Field(
-        default=14.0,
+        default=USUAL_SOMA_DIAMETER_UM,
         title="Soma diameter (µm)",
         description="Usual diameter; somata from 0.7 to 1.5 times as wide are found.",
     )
@@ -94,7 +93,7 @@ def detect_somata(
     volume: Volume,
     params: DogParams | None = None,
     *,
-    report: Callable[[int, int, str], None] | None = None,
+    report: Report | None = None,
 ) -> Detection:
     """Find bright, filled, ball-shaped cell bodies (discs, in a plane).
 

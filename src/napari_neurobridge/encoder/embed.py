@@ -23,7 +23,7 @@ from napari_neurobridge.io.files import atomic_write
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_neurobridge.types import Float32Array
+    from napari_neurobridge.types import Float32Array, Report
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
@@ -102,7 +102,7 @@ class Encoder:
         *,
         batch_size: int = 64,
         precision: Precision = "auto",
-        report: Callable[[int, int, str], None] | None = None,
+        report: Report | None = None,
     ) -> Float32Array:
         """Embed crops as unit vectors.
 
@@ -150,7 +150,7 @@ class Encoder:
         width: int,
         batch_size: int,
         precision: Precision,
-        report: Callable[[int, int, str], None] | None,
+        report: Report | None,
     ) -> Float32Array:
         pixels = self.config.crop_pixels
         if crops.ndim != 3 or crops.shape[1:] != (pixels, pixels):

@@ -16,10 +16,10 @@ from napari_neurobridge.io.resample import Index3, SlabGrid
 from napari_neurobridge.spaces.affine import as_points
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from napari_neurobridge.io.volumes import Volume
-    from napari_neurobridge.types import Float32Array
+    from napari_neurobridge.types import Float32Array, Report
 
 _LOW_PERCENT, _HIGH_PERCENT = 1.0, 99.7
 _PATCH_VOXELS = 2**25
@@ -117,7 +117,7 @@ def extract_crops(
     *,
     linear: npt.NDArray[np.floating] | None = None,
     spec: CropSpec | None = None,
-    report: Callable[[int, int, str], None] | None = None,
+    report: Report | None = None,
 ) -> Float32Array:
     """Crop a slab around every soma, re-sliced along the two-photon optical axis.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -22,18 +21,25 @@ from napari_neurobridge.matching.shards import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.types import Float32Array, Soma, Vec3
-
-Report = Callable[[int, int, str], None]
+    from napari_neurobridge.types import Float32Array, Report, Soma, Vec3
 
 # About ten seconds of work on two cores, which is what a kill can cost.
 SHARD_SIZE = 256
 # Somata close together are cropped together, since they lie in the same chunks.
 _NEIGHBOURHOOD_UM = 128.0
+
+# For readers of a shell and of a dock alike.
+_NOT_INDEXED = (
+    "not indexed for this model; run 'neurobridge index' or press Index in the Data dock."
+)
+_HOW_TO_FIND_SOMATA = (
+    "run 'neurobridge detect', press Detect somata in the Data dock, or import points first."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +72,9 @@ class Gallery:
     def _rows(self) -> dict[str, int]:
         return {uid: row for row, uid in enumerate(self.uids)}
 
-    def embedding(self, uid: str) -> Float32Array | None:
-        """Return the (dim,) embedding of a soma; ``None`` when it is not indexed."""
-        row = self._rows.get(uid)
-        return None if row is None else self.embeddings[row]
+    def row(self, uid: str) -> int | None:
+        """Return the row of a soma; ``None`` when it is not indexed."""
+        return self._rows.get(uid)
 
     def search(
         self, query: Float32Array, k: int
@@ -96,7 +101,7 @@ class Gallery:
         if k < 1:
             raise InputError(f"Ask for at least one candidate, not {k}.")
         if not len(self):
-            raise InputError(f"No soma of '{self.dataset}' is indexed; run 'neurobridge index'.")
+            raise InputError(f"The somata of '{self.dataset}' are {_NOT_INDEXED}")
         similarities = self.embeddings @ np.asarray(query, dtype=np.float32)
         k = min(k, len(self))
         worst = np.partition(similarities, -k)[-k]
@@ -104,17 +109,43 @@ class Gallery:
         best = shortlist[np.lexsort((shortlist, -similarities[shortlist]))[:k]]
         return best, similarities[best]
 
+    def locate(self, query: Float32Array, uid: str) -> tuple[int, int, float]:
+        """Return the row of one soma, its rank for a query, and its cosine similarity.
+
+        Parameters
+        ----------
+        query : ndarray, shape (dim,)
+            Unit vector.
+        uid : str
+
+        Returns
+        -------
+        row, rank : int
+            The place, from 1, at which `search` would return it.
+        similarity : float
+
+        Raises
+        ------
+        InputError
+            If the soma is not in the gallery.
+        """
+        row = self.row(uid)
+        if row is None:
+            raise InputError(f"'{uid}' of '{self.dataset}' is {_NOT_INDEXED}")
+        similarities = self.embeddings @ np.asarray(query, dtype=np.float32)
+        similarity = similarities[row]
+        more_similar = np.count_nonzero(similarities > similarity)
+        tied_before = np.count_nonzero(similarities[:row] == similarity)
+        return row, int(more_similar + tied_before) + 1, float(similarity)
+
     def require_complete(self) -> None:
         """Raise `InputError` unless every living soma is indexed, and there is one."""
         if self.n_living == 0:
-            raise InputError(
-                f"'{self.dataset}' has no somata to rank; run 'neurobridge detect' "
-                "or import points first."
-            )
+            raise InputError(f"'{self.dataset}' has no somata to rank; {_HOW_TO_FIND_SOMATA}")
         if len(self) < self.n_living:
             raise InputError(
                 f"{self.n_living - len(self)} of {self.n_living} somata of '{self.dataset}' are "
-                "not indexed for this model; run 'neurobridge index'."
+                f"{_NOT_INDEXED}"
             )
 
 
@@ -192,9 +223,7 @@ def count_embedded(
 ) -> tuple[int, int]:
     """Return how many somata are indexed, and how many there are, over all images."""
     galleries = [
-        load_gallery(project, encoder, name, spec=spec)
-        for name, source in project.datasets.items()
-        if source.uri is not None
+        load_gallery(project, encoder, name, spec=spec) for name in project.datasets_with_images
     ]
     return sum(map(len, galleries)), sum(gallery.n_living for gallery in galleries)
 
@@ -280,7 +309,7 @@ def index_project(
     """
     tell = report or _silent
     started = time.monotonic()
-    names = _datasets_with_images(project) if datasets is None else list(datasets)
+    names = project.datasets_with_images if datasets is None else list(datasets)
     if not names:
         raise InputError("No dataset of this project has an image, so nothing can be embedded.")
     with project.lock():
@@ -302,9 +331,7 @@ def index_project(
                 tell(done, total, f"embedding {name}")
     counts = {name: len(load_gallery(project, encoder, name, spec=spec)) for name in names}
     if not any(counts.values()):
-        raise InputError(
-            "There are no somata to index; run 'neurobridge detect' or import points first."
-        )
+        raise InputError(f"There are no somata to index; {_HOW_TO_FIND_SOMATA}")
     return IndexResult(done, counts, model_label(encoder), time.monotonic() - started)
 
 
@@ -333,10 +360,6 @@ def _shifted(report: Report, offset: int, total: int) -> Report:
 def _split(somata: Sequence[Soma], size: int) -> Iterator[Sequence[Soma]]:
     for start in range(0, len(somata), size):
         yield somata[start : start + size]
-
-
-def _datasets_with_images(project: Project) -> list[str]:
-    return [name for name, source in project.datasets.items() if source.uri is not None]
 
 
 def _missing_somata(

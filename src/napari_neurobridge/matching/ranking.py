@@ -66,9 +66,7 @@ def rank_soma(
     """
     soma = project.state().soma(uid)
     target = _complete_gallery(project, encoder, soma.dataset, gallery, spec)
-    query = load_gallery(project, encoder, soma.dataset, spec=spec).embedding(uid)
-    if query is None:
-        query = embed_positions(project, encoder, soma.dataset, [soma.center_um], spec=spec)[0]
+    query = _embed_query(project, encoder, soma.dataset, soma.center_um, uid, spec)
     return _ranking(target, query, k, encoder, soma.dataset, soma.center_um, uid)
 
 
@@ -97,8 +95,81 @@ def rank_position(
     z, y, x = as_points(position_um)[0].tolist()
     target = _complete_gallery(project, encoder, dataset, gallery, spec)
     _require_overlap(project, dataset, (z, y, x), spec or CropSpec())
-    query = embed_positions(project, encoder, dataset, [(z, y, x)], spec=spec)[0]
+    query = _embed_query(project, encoder, dataset, (z, y, x), None, spec)
     return _ranking(target, query, k, encoder, dataset, (z, y, x), None)
+
+
+def locate_candidate(
+    project: Project,
+    encoder: Encoder,
+    ranking: Ranking,
+    uid: str,
+    *,
+    spec: CropSpec | None = None,
+) -> Candidate:
+    """Return the candidate that any soma of a ranking's gallery is, listed or not.
+
+    Parameters
+    ----------
+    project : Project
+    encoder : Encoder
+        The one that made the ranking.
+    ranking : Ranking
+        However short. Its query is embedded again only if it is a bare position or its
+        soma is not indexed.
+    uid : str
+        A soma of ``ranking.gallery_dataset``.
+    spec : CropSpec, optional
+        As for the ranking.
+
+    Returns
+    -------
+    Candidate
+        Equal to what a ranking of the whole gallery would hold.
+
+    Raises
+    ------
+    InputError
+        If the uid is unknown, of another dataset or not indexed, or another model made
+        the ranking.
+    """
+    soma = project.state().soma(uid)
+    if soma.dataset != ranking.gallery_dataset:
+        raise InputError(
+            f"'{uid}' lies in '{soma.dataset}', but the candidates in '{ranking.gallery_dataset}'."
+        )
+    if ranking.model != model_label(encoder):
+        raise InputError(f"This ranking was made with {ranking.model}; rank again.")
+    gallery = load_gallery(project, encoder, ranking.gallery_dataset, spec=spec)
+    query = _embed_query(
+        project,
+        encoder,
+        ranking.query_dataset,
+        ranking.query_center_um,
+        ranking.query_uid,
+        spec,
+    )
+    row, rank, similarity = gallery.locate(query, uid)
+    return Candidate(rank, uid, _vec3(gallery.centers_um[row]), similarity)
+
+
+def _embed_query(
+    project: Project,
+    encoder: Encoder,
+    dataset: str,
+    center_um: Vec3,
+    uid: str | None,
+    spec: CropSpec | None,
+) -> Float32Array:
+    """Return the (dim,) embedding of a query, from the index when it holds one for this place."""
+    if uid is not None:
+        known = load_gallery(project, encoder, dataset, spec=spec)
+        row = known.row(uid)
+        if row is not None and _vec3(known.centers_um[row]) == center_um:
+            indexed: Float32Array = known.embeddings[row]
+            return indexed
+    embedded: Float32Array = embed_positions(project, encoder, dataset, [center_um], spec=spec)[0]
+    return embedded
 
 
 def _complete_gallery(

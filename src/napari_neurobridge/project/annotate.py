@@ -12,6 +12,7 @@ import napari_neurobridge
 from napari_neurobridge.errors import InputError, InvalidActionError
 from napari_neurobridge.project.events import (
     Undone,
+    UndoScope,
     VerdictEvidence,
     VerdictGiven,
     default_annotator,
@@ -24,6 +25,7 @@ from napari_neurobridge.project.somata import (
     move_somata,
     record_detection,
 )
+from napari_neurobridge.project.wording import describe
 from napari_neurobridge.types import Verdict
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ __all__ = [
     "default_annotator",
     "delete_soma",
     "delete_somata",
+    "describe_target",
     "move_soma",
     "move_somata",
     "none",
@@ -84,7 +87,7 @@ def accept(
     InvalidActionError
         Forceable, if one of the somata already has another partner in the same dataset.
     InputError
-        If a uid is unknown or both somata lie in one dataset.
+        If a soma does not live or both lie in one dataset.
     """
 
     def decide(state: State) -> list[VerdictGiven]:
@@ -151,8 +154,10 @@ def none(
     )
 
 
-def undo(project: Project, annotator: str | None = None) -> list[Event]:
-    """Take back the annotator's latest event that still counts.
+def undo(
+    project: Project, annotator: str | None = None, *, scope: UndoScope = UndoScope.ALL
+) -> list[Event]:
+    """Take back the annotator's latest event of a scope that still counts.
 
     Raises
     ------
@@ -162,7 +167,7 @@ def undo(project: Project, annotator: str | None = None) -> list[Event]:
     annotator = annotator or default_annotator()
 
     def decide(state: State) -> list[Undone]:
-        event = state.undoable(annotator)
+        event = state.undoable(annotator, scope)
         if event is None:
             raise InvalidActionError(f"There is nothing that '{annotator}' could undo.")
         return [Undone(target=event.id)]
@@ -170,23 +175,30 @@ def undo(project: Project, annotator: str | None = None) -> list[Event]:
     return project.record(annotator, decide)
 
 
-def redo(project: Project, annotator: str | None = None) -> list[Event]:
-    """Bring back what the annotator's latest undo took back.
+def redo(
+    project: Project, annotator: str | None = None, *, scope: UndoScope = UndoScope.ALL
+) -> list[Event]:
+    """Bring back what the annotator's latest undo of a scope took back.
 
     Raises
     ------
     InvalidActionError
-        If there is no undo, or the annotator did something else since.
+        If there is no undo, or the annotator did something else of that scope since.
     """
     annotator = annotator or default_annotator()
 
     def decide(state: State) -> list[Undone]:
-        event = state.redoable(annotator)
+        event = state.redoable(annotator, scope)
         if event is None:
             raise InvalidActionError(f"There is nothing that '{annotator}' could redo.")
         return [Undone(target=event.id)]
 
     return project.record(annotator, decide)
+
+
+def describe_target(project: Project, events: Sequence[Event]) -> str:
+    """Say in a few words what undo or redo events took back or brought back."""
+    return ", ".join(describe(project.action_behind(event)) for event in events)
 
 
 def _judge(
@@ -199,9 +211,9 @@ def _judge(
     reason: NoneReason | None = None,
     evidence: VerdictEvidence | None = None,
 ) -> VerdictGiven:
-    """Make the payload of a verdict, refusing unknown somata and pairs within a dataset."""
-    query = state.soma(query_uid)
-    candidate = None if candidate_uid is None else state.soma(candidate_uid)
+    """Make the payload of a verdict, refusing somata that do not live and pairs of one dataset."""
+    query = state.living_soma(query_uid)
+    candidate = None if candidate_uid is None else state.living_soma(candidate_uid)
     if candidate is not None and candidate.dataset == query.dataset:
         raise InputError(
             f"'{query_uid}' and '{candidate_uid}' both lie in dataset '{query.dataset}'; a pair "

@@ -31,6 +31,20 @@ class EventKind(StrEnum):
     UNDO = "undo"
 
 
+class UndoScope(StrEnum):
+    """Which of an annotator's events undo and redo are about.
+
+    ``HAND`` leaves out what was not decided one by one: detection runs and imports.
+    """
+
+    ALL = "all"
+    HAND = "hand"
+
+    def includes(self, payload: Payload) -> bool:
+        """Return whether an event of this content is meant."""
+        return self is UndoScope.ALL or payload.by_hand
+
+
 class Payload(BaseModel):
     """What one kind of event says; subclasses name their kind and current version."""
 
@@ -38,6 +52,11 @@ class Payload(BaseModel):
 
     kind: ClassVar[EventKind]
     version: ClassVar[int] = 1
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person decided this, rather than a detector or a file."""
+        return True
 
 
 class PlacedSomata(Payload):
@@ -98,6 +117,11 @@ class SomaAdded(PlacedSomata):
 
     source: SomaSource
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person placed the somata."""
+        return self.source is SomaSource.MANUAL
+
 
 class DetectionRun(PlacedSomata):
     """A detector looked at a dataset; its somata replace those it found before."""
@@ -106,6 +130,11 @@ class DetectionRun(PlacedSomata):
 
     method: str
     params: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def by_hand(self) -> bool:
+        """Never: a detector decided."""
+        return False
 
 
 class SomaMoved(Payload):

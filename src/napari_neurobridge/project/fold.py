@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project.events import Event, EventKind, Undone
+from napari_neurobridge.project.events import Event, EventKind, Undone, UndoScope
 from napari_neurobridge.project.somata_fold import SOMA_KINDS, IncrementalSomataFold
 from napari_neurobridge.project.verdicts_fold import PairKey, StandingVerdict, fold_verdicts
 
@@ -20,10 +21,18 @@ __all__ = ["History", "IncrementalFold", "StandingVerdict", "State", "fold"]
 
 @dataclass(frozen=True)
 class History:
-    """What one annotator can take back and bring back, oldest first."""
+    """What one annotator can take back and bring back, oldest first.
+
+    Attributes
+    ----------
+    done : tuple of Event
+        Actions that count.
+    undone : dict of UndoScope to tuple of Event
+        The undo events that a redo of that scope can take back.
+    """
 
     done: tuple[Event, ...] = ()
-    undone: tuple[Event, ...] = ()
+    undone: Mapping[UndoScope, tuple[Event, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,10 @@ class State:
         Somata that are gone, but that a standing verdict names.
     vanished : dict of uid to Soma
         Somata that the latest detection run did not find again; a later run may.
+    withheld : dict of uid to Soma
+        Somata whose adding or detection was undone; a later run may find them.
+    deleted : dict of uid to Soma
+        Somata that a person removed; no run brings them back.
     retired : frozenset of str
         Uids of all somata that are gone; they are never given again.
     verdicts : tuple of StandingVerdict
@@ -59,6 +72,8 @@ class State:
     somata: Mapping[str, Mapping[str, Soma]] = field(default_factory=dict)
     tombstones: Mapping[str, Soma] = field(default_factory=dict)
     vanished: Mapping[str, Soma] = field(default_factory=dict)
+    withheld: Mapping[str, Soma] = field(default_factory=dict)
+    deleted: Mapping[str, Soma] = field(default_factory=dict)
     retired: frozenset[str] = frozenset()
     verdicts: tuple[StandingVerdict, ...] = ()
     agreed: Mapping[PairKey, tuple[str, str]] = field(default_factory=dict)
@@ -103,20 +118,37 @@ class State:
         if uid in self.tombstones:
             return self.tombstones[uid]
         if uid in self.retired:
-            raise InputError(f"Soma '{uid}' was removed from this project; choose a living one.")
+            raise _removed(uid)
         some = next((name for somata in self.somata.values() for name in somata), None)
         hint = f"uids look like '{some}'" if some else "detect or import somata first"
         raise InputError(f"There is no soma '{uid}' in this project; {hint}.")
 
-    def undoable(self, annotator: str) -> Event | None:
+    def living_soma(self, uid: str) -> Soma:
+        """Return a living soma.
+
+        Raises
+        ------
+        InputError
+            If there is none; a tombstone does not live.
+        """
+        soma = self.soma(uid)
+        if uid not in self.somata.get(soma.dataset, {}):
+            raise _removed(uid)
+        return soma
+
+    def undoable(self, annotator: str, scope: UndoScope = UndoScope.ALL) -> Event | None:
         """Return the event that the annotator's next undo takes back."""
         done = self.histories.get(annotator, History()).done
-        return done[-1] if done else None
+        return next((event for event in reversed(done) if scope.includes(event.content)), None)
 
-    def redoable(self, annotator: str) -> Event | None:
+    def redoable(self, annotator: str, scope: UndoScope = UndoScope.ALL) -> Event | None:
         """Return the undo event that the annotator's next redo takes back."""
-        undone = self.histories.get(annotator, History()).undone
+        undone = self.histories.get(annotator, History()).undone.get(scope)
         return undone[-1] if undone else None
+
+
+def _removed(uid: str) -> InputError:
+    return InputError(f"Soma '{uid}' was removed from this project; choose a living one.")
 
 
 def fold(events: Iterable[Event]) -> State:
@@ -143,7 +175,7 @@ class IncrementalFold:
             for event in ordered
             if event.kind is EventKind.VERDICT and event.id not in cancelled
         )
-        gone = {**somata.vanished, **somata.deleted}
+        gone = {**somata.vanished, **somata.withheld, **somata.deleted}
         named = {
             uid
             for verdict in verdicts.verdicts
@@ -153,6 +185,8 @@ class IncrementalFold:
             somata=somata.living,
             tombstones={uid: gone[uid] for uid in gone.keys() & named},
             vanished=somata.vanished,
+            withheld=somata.withheld,
+            deleted=somata.deleted,
             retired=frozenset(gone),
             verdicts=verdicts.verdicts,
             agreed=verdicts.agreed,
@@ -180,23 +214,27 @@ class _Replay:
         self.cancelled: set[str] = set()
         self._actions: dict[str, Event] = {}
         self._meanings: dict[str, tuple[Event, bool]] = {}
-        self._done: dict[str, dict[str, Event]] = {}
-        self._undone: dict[str, dict[str, Event]] = {}
+        self._done: dict[str, dict[str, Event]] = defaultdict(dict)
+        self._undone: dict[tuple[str, UndoScope], dict[str, Event]] = defaultdict(dict)
         for event in ordered:
             content = event.content
             if isinstance(content, Undone):
                 self._take_back(event, content.target)
             else:
                 self._actions[event.id] = event
-                self._done.setdefault(event.annotator, {})[event.id] = event
-                # A new action forgets what could be redone, as in every editor.
-                self._undone.pop(event.annotator, None)
+                self._done[event.annotator][event.id] = event
+                # A new action forgets what could be redone, as in every editor; but a
+                # detection run must not cost a person the verdict just taken back.
+                for scope in UndoScope:
+                    if scope.includes(content):
+                        self._undone[event.annotator, scope].clear()
 
     def histories(self) -> dict[str, History]:
         """Return what each annotator can take back and bring back."""
         return {
             annotator: History(
-                tuple(done.values()), tuple(self._undone.get(annotator, {}).values())
+                tuple(done.values()),
+                {scope: tuple(self._undone[annotator, scope].values()) for scope in UndoScope},
             )
             for annotator, done in self._done.items()
         }
@@ -215,12 +253,14 @@ class _Replay:
         if (action.id in self.cancelled) == cancels:
             return
         done = self._done[action.annotator]
-        undone = self._undone.setdefault(action.annotator, {})
+        scopes = [scope for scope in UndoScope if scope.includes(action.content)]
         if cancels:
             self.cancelled.add(action.id)
             del done[action.id]
-            undone[action.id] = undo
+            for scope in scopes:
+                self._undone[action.annotator, scope][action.id] = undo
         else:
             self.cancelled.discard(action.id)
             done[action.id] = action
-            undone.pop(action.id, None)
+            for scope in scopes:
+                self._undone[action.annotator, scope].pop(action.id, None)

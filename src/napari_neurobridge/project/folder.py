@@ -13,6 +13,7 @@ import numpy as np
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.io.volumes import Volume, inspect_image, open_volume
+from napari_neurobridge.project.events import Undone
 from napari_neurobridge.project.fold import IncrementalFold, State
 from napari_neurobridge.project.lock import LockHolder, writer_lock
 from napari_neurobridge.project.manifest import (
@@ -26,7 +27,7 @@ from napari_neurobridge.project.manifest import (
 )
 from napari_neurobridge.project.store import EventLog, LogWriter
 from napari_neurobridge.spaces import Orientation, SpaceGraph
-from napari_neurobridge.types import Role, Vec3
+from napari_neurobridge.types import DEFAULT_NAMES, Role, Vec3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +42,6 @@ __all__ = ["DatasetSpec", "Project", "dataset_spec"]
 _LOG_NAME = "annotations.db"
 _LOCK_NAME = "job.lock"
 _SUBFOLDERS = ("embeddings", "transforms", "models", "runs")
-_DEFAULT_NAMES = {Role.IN_VIVO: "two_photon", Role.EX_VIVO: "fmost"}
 
 
 class Project:
@@ -163,6 +163,11 @@ class Project:
         """The datasets by name, in the order in which they were added."""
         return {spec.name: spec for spec in self._manifest.datasets}
 
+    @property
+    def datasets_with_images(self) -> list[str]:
+        """Names of the datasets that are more than a table of points, in the same order."""
+        return [name for name, spec in self.datasets.items() if spec.uri is not None]
+
     def dataset(self, name: str) -> DatasetSpec:
         """Return a dataset.
 
@@ -171,13 +176,10 @@ class Project:
         InputError
             If there is none of that name.
         """
-        try:
+        if name in self.datasets:
             return self.datasets[name]
-        except KeyError:
-            known = ", ".join(self.datasets) or "none yet"
-            raise InputError(
-                f"There is no dataset '{name}' in this project; its datasets: {known}."
-            ) from None
+        known = ", ".join(self.datasets) or "none yet"
+        raise InputError(f"There is no dataset '{name}' in this project; its datasets: {known}.")
 
     def in_vivo(self) -> str:
         """Return the name of the default in-vivo dataset."""
@@ -194,7 +196,7 @@ class Project:
                 f"The project has no {role.replace('_', '-')} dataset; add one with "
                 "'neurobridge add-dataset'."
             )
-        return _DEFAULT_NAMES[role] if _DEFAULT_NAMES[role] in names else names[0]
+        return DEFAULT_NAMES[role] if DEFAULT_NAMES[role] in names else names[0]
 
     def add_dataset(self, spec: DatasetSpec) -> DatasetSpec:
         """Add a dataset and return it as stored; see `create` for its ``uri``.
@@ -335,6 +337,13 @@ class Project:
             if events:
                 self._take_in(events, position)
             return self._state
+
+    def action_behind(self, event: Event) -> Event:
+        """Return the action that an undo or redo is about, and any other event itself."""
+        known = {earlier.id: earlier for earlier in self._events}
+        while isinstance(event.content, Undone) and event.content.target in known:
+            event = known[event.content.target]
+        return event
 
     def lock(self) -> AbstractContextManager[LockHolder]:
         """Hold the project for one long job; verdicts need no lock.

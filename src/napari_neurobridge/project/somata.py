@@ -17,7 +17,7 @@ from napari_neurobridge.project.events import (
     default_annotator,
 )
 from napari_neurobridge.spaces.affine import as_points
-from napari_neurobridge.types import Soma, SomaSource, Vec3
+from napari_neurobridge.types import DEFAULT_NAMES, Role, Soma, SomaSource, Vec3
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SAME_SOMA_UM = 3.0
 """A re-detected soma at most this far from a known one is the same soma."""
 
-_PREFIXES = {"two_photon": "tp", "fmost": "fm"}
+_PREFIXES = {DEFAULT_NAMES[Role.IN_VIVO]: "tp", DEFAULT_NAMES[Role.EX_VIVO]: "fm"}
 
 
 def add_somata(
@@ -189,8 +189,9 @@ def record_detection(
 ) -> list[Event]:
     """Record what a detector found; it replaces what detectors found there before.
 
-    A soma within 3 µm of a known one (mutually nearest) keeps its uid. Somata that a person
-    or a file placed stay as they are, and are not found a second time.
+    A soma within 3 µm of a known one (mutually nearest) keeps its uid, also when the run that
+    found it was undone. Somata that a person or a file placed stay as they are, and are not
+    found a second time; within 3 µm of one that a person deleted, none comes to life.
 
     Parameters
     ----------
@@ -221,12 +222,17 @@ def record_detection(
 
     def decide(state: State) -> list[DetectionRun]:
         known = _known_uids(state, dataset, centers)
+        unwanted = _near(centers, _in_dataset(state.deleted, dataset))
         placed_by_hand = {
             uid
             for uid, soma in state.somata.get(dataset, {}).items()
             if soma.source is not SomaSource.DETECTED
         }
-        kept = [row for row, uid in enumerate(known) if uid not in placed_by_hand]
+        kept = [
+            row
+            for row, uid in enumerate(known)
+            if (not unwanted[row] if uid is None else uid not in placed_by_hand)
+        ]
         fresh = iter(_new_uids(state, dataset, len(kept), annotator))
         run = DetectionRun(
             dataset=dataset,
@@ -249,15 +255,29 @@ def _known_uids(
 ) -> list[str | None]:
     """Return for each detected centre the uid of the soma that it is, if any.
 
-    Living somata come first; what is left may bring back one that had vanished.
+    Living somata come first; what is left may bring back one that had vanished or whose
+    run was undone. One that a person deleted is named, too: the fold keeps it deleted, but
+    undoing the deletion brings back what was found.
     """
     known: list[str | None] = [None] * len(centers_um)
-    vanished = [soma for soma in state.vanished.values() if soma.dataset == dataset]
-    for somata in (list(state.somata.get(dataset, {}).values()), vanished):
+    gone = _in_dataset({**state.vanished, **state.withheld, **state.deleted}, dataset)
+    for somata in (list(state.somata.get(dataset, {}).values()), gone):
         free = [row for row, uid in enumerate(known) if uid is None]
         for row, index in _mutual_nearest(centers_um[free], somata):
             known[free[row]] = somata[index].uid
     return known
+
+
+def _in_dataset(somata: Mapping[str, Soma], dataset: str) -> list[Soma]:
+    return [soma for soma in somata.values() if soma.dataset == dataset]
+
+
+def _near(centers_um: npt.NDArray[np.float64], somata: Sequence[Soma]) -> npt.NDArray[np.bool_]:
+    """Return for each of N centres whether one of the somata lies within 3 µm, (N,)."""
+    if not len(centers_um) or not somata:
+        return np.zeros(len(centers_um), dtype=bool)
+    distances, _ = cKDTree([soma.center_um for soma in somata]).query(centers_um)
+    return np.atleast_1d(distances <= SAME_SOMA_UM)
 
 
 def _mutual_nearest(
@@ -317,10 +337,7 @@ def _living_dataset(state: State, uids: Sequence[str]) -> str:
     """Return the one dataset in which all the somata live."""
     datasets = set()
     for uid in uids:
-        soma = state.soma(uid)
-        if uid not in state.somata[soma.dataset]:
-            raise InputError(f"Soma '{uid}' was removed from this project; choose a living one.")
-        datasets.add(soma.dataset)
+        datasets.add(state.living_soma(uid).dataset)
     if len(datasets) != 1:
         raise InputError("Choose somata of one dataset.")
     return datasets.pop()

@@ -45,8 +45,10 @@ class SomataFold:
         Datasets without living somata are absent.
     vanished : dict of uid to Soma
         Not found again by a later detection run, which may bring them back.
+    withheld : dict of uid to Soma
+        Their adding or detection was undone.
     deleted : dict of uid to Soma
-        Removed by a person, or their adding was undone.
+        Removed by a person.
     numbers : dict of uid prefix to int
         Highest number ever used.
     owners : dict of dataset to str
@@ -55,6 +57,7 @@ class SomataFold:
 
     living: Mapping[str, Mapping[str, Soma]] = field(default_factory=dict)
     vanished: Mapping[str, Soma] = field(default_factory=dict)
+    withheld: Mapping[str, Soma] = field(default_factory=dict)
     deleted: Mapping[str, Soma] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
@@ -112,6 +115,7 @@ class _Ledger:
     def __init__(self) -> None:
         self._living: dict[str, dict[str, Soma]] = {}
         self._vanished: dict[str, Soma] = {}
+        self._withheld: dict[str, Soma] = {}
         self._deleted: dict[str, Soma] = {}
         self._numbers: dict[str, int] = {}
         self._owners: dict[str, str] = {}
@@ -119,7 +123,8 @@ class _Ledger:
     def copy(self) -> _Ledger:
         copied = _Ledger()
         copied._living = {dataset: dict(somata) for dataset, somata in self._living.items()}
-        copied._vanished, copied._deleted = dict(self._vanished), dict(self._deleted)
+        copied._vanished, copied._withheld = dict(self._vanished), dict(self._withheld)
+        copied._deleted = dict(self._deleted)
         copied._numbers, copied._owners = dict(self._numbers), dict(self._owners)
         return copied
 
@@ -134,7 +139,9 @@ class _Ledger:
 
     def result(self) -> SomataFold:
         living = {dataset: somata for dataset, somata in self._living.items() if somata}
-        return SomataFold(living, self._vanished, self._deleted, self._numbers, self._owners)
+        return SomataFold(
+            living, self._vanished, self._withheld, self._deleted, self._numbers, self._owners
+        )
 
     def _note(self, content: PlacedSomata, annotator: str) -> None:
         """Remember names that were used, even by events that were undone since."""
@@ -147,9 +154,10 @@ class _Ledger:
 
     def _withhold(self, content: SomaAdded | DetectionRun) -> None:
         """Keep the somata of an undone event findable: verdicts may name them."""
+        known = (self._at(content.dataset), self._vanished, self._deleted)
         for soma in content.to_somata(SomaSource.DETECTED):
-            if soma.uid not in self._vanished and soma.uid not in self._at(content.dataset):
-                self._deleted.setdefault(soma.uid, soma)
+            if not any(soma.uid in somata for somata in known):
+                self._withheld.setdefault(soma.uid, soma)
 
     def _apply(self, content: object) -> None:
         match content:
@@ -161,18 +169,18 @@ class _Ledger:
             case SomaMoved():
                 self._move(content)
             case SomaDeleted():
-                living = self._at(content.dataset)
-                for uid in content.uids:
-                    if uid in living:
-                        self._deleted[uid] = living.pop(uid)
+                for somata in (self._at(content.dataset), self._vanished, self._withheld):
+                    for uid in content.uids:
+                        if uid in somata:
+                            self._deleted[uid] = somata.pop(uid)
 
     def _at(self, dataset: str) -> dict[str, Soma]:
         return self._living.setdefault(dataset, {})
 
     def _place(self, soma: Soma) -> None:
         self._at(soma.dataset)[soma.uid] = soma
-        self._vanished.pop(soma.uid, None)
-        self._deleted.pop(soma.uid, None)
+        for gone in (self._vanished, self._withheld, self._deleted):
+            gone.pop(soma.uid, None)
 
     def _apply_run(self, run: DetectionRun) -> None:
         living = self._at(run.dataset)
@@ -182,8 +190,9 @@ class _Ledger:
                 self._vanished[uid] = living.pop(uid)
         for soma in run.to_somata(SomaSource.DETECTED):
             known = living.get(soma.uid)
-            # A person's position stands against a detector's.
-            if known is None or known.source is SomaSource.DETECTED:
+            # A person's position, or removal, stands against a detector's finding.
+            by_person = known is not None and known.source is not SomaSource.DETECTED
+            if not by_person and soma.uid not in self._deleted:
                 self._place(soma)
 
     def _move(self, content: SomaMoved) -> None:

@@ -112,11 +112,6 @@ class EventLog:
         with self._clear_errors(), self._engine.connect() as connection:
             return _last_position(connection)
 
-    def next_sequence(self, annotator: str) -> int:
-        """Return the number that the annotator's next event would get."""
-        with self._clear_errors(), self._engine.connect() as connection:
-            return _next_sequence(connection, annotator)
-
     def journal_mode(self) -> str:
         """Return SQLite's journal mode, "wal" on a local disk."""
         with self._clear_errors(), self._engine.connect() as connection:

@@ -39,13 +39,11 @@ from napari_neurobridge.simulation.tissue import (
 from napari_neurobridge.spaces.affine import Affine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
     from napari_neurobridge.simulation.levels import MisfitParams
     from napari_neurobridge.simulation.optics import Camera
-    from napari_neurobridge.types import Float32Array, Vec3
+    from napari_neurobridge.types import Float32Array, Report, Vec3
 
 _SPEC = CropSpec()
 _CROPS_AT_ONCE = 16
@@ -125,7 +123,7 @@ def simulate_pairs(
     seed: int,
     level: str | Difficulty = "paper",
     cells_per_scene: int = 64,
-    report: Callable[[int, int, str], None] | None = None,
+    report: Report | None = None,
 ) -> PairSet:
     """Simulate pairs of crops.
 

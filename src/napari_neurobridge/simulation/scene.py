@@ -35,14 +35,13 @@ from napari_neurobridge.spaces.affine import Affine
 from napari_neurobridge.spaces.orientation import Orientation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import numpy.typing as npt
 
     from napari_neurobridge.simulation.tissue import Float64Array, Tissue
-    from napari_neurobridge.types import Vec3
+    from napari_neurobridge.types import Report, Vec3
 
-    Report = Callable[[int, int, str], None]
 
 _SMALLEST_UM = 30.0
 _ANGLE_DEG = 10.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -25,9 +24,11 @@ from napari_neurobridge.training.losses import CircleObjective, info_nce
 from napari_neurobridge.training.sampling import BalancedSceneSampler
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-Report: TypeAlias = Callable[[int, int, str], None]
+    from napari_neurobridge.types import Report
+
 ByteCrops: TypeAlias = npt.NDArray[np.uint8]
 
 SHARD_PAIRS = 1920

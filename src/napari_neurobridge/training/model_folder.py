@@ -35,12 +35,10 @@ from napari_neurobridge.training.encoder_task import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_neurobridge.encoder.dual_channel import DualChannelEncoder
     from napari_neurobridge.training.encoder_task import ByteCrops
     from napari_neurobridge.training.evaluation import EvaluationReport
-    from napari_neurobridge.types import Float32Array
+    from napari_neurobridge.types import Float32Array, Report
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +52,7 @@ def make_model_folder(
     cache: Path,
     *,
     command: str,
-    report: Callable[[int, int, str], None] | None = None,
+    report: Report | None = None,
 ) -> EvaluationReport:
     """Simulate, train, evaluate on held-out scenes, and write the model folder.
 

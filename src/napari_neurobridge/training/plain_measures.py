@@ -20,7 +20,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_neurobridge.types import Float32Array
+    from napari_neurobridge.types import Float32Array, Report
 
 
 class PlainMeasure(StrEnum):
@@ -55,7 +55,7 @@ def plain_similarity(
     fmost: Float32Array,
     *,
     search: PoseSearch | None = None,
-    report: Callable[[int, int, str], None] | None = None,
+    report: Report | None = None,
 ) -> Float32Array:
     """Compare every two-photon crop with every fMOST crop.
 

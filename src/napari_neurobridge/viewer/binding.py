@@ -10,12 +10,11 @@ from napari.layers import Points
 from napari.layers.base import ActionType
 from qtpy.QtCore import Qt
 
-from napari_neurobridge.errors import NeuroBridgeError
-from napari_neurobridge.viewer.canvases import SecondCanvas, look_at, show_slab
-from napari_neurobridge.viewer.dispatch import MainThreadDispatcher, after_events
+from napari_neurobridge.viewer.canvases import SecondCanvas, look_at, show_field, show_slab
+from napari_neurobridge.viewer.dispatch import CloseWatcher, MainThreadDispatcher, after_events
 from napari_neurobridge.viewer.layers import (
     DATASET_KEY,
-    image_layer,
+    load_image,
     somata_layer_kwargs,
     somata_view,
 )
@@ -56,8 +55,12 @@ class ViewerBinding:
         self._drawn_uids: dict[str, list[str]] = {}
         self._to_draw: set[str] = set()
 
+        # napari offers no public signal for this.
+        self._watcher = CloseWatcher(viewer.window._qt_window)
+        self._watcher.closing.connect(self.shut)
         session, questions = self.workbench.session, self.workbench.questions
         session.project_changed.connect(self._on_project_changed)
+        session.orientation_changed.connect(self._on_orientation_changed)
         session.somata_changed.connect(self._draw_soon)
         session.verdicts_changed.connect(self._draw_all_soon)
         questions.query_changed.connect(self._on_query_changed)
@@ -80,27 +83,48 @@ class ViewerBinding:
             return
         second = self._open_second_canvas()
         for model, dataset in self._sides():
-            spec = project.dataset(dataset)
-            if spec.uri is not None:
-                self._add_image(model, dataset)
             self._draw_somata(dataset)
             show_slab(model, self._orientation(dataset))
+            if project.dataset(dataset).uri is not None:
+                self._load_image(project, dataset)
         second.fit_contrast()
-        self.viewer.reset_view()
-        second.model.reset_view()
+
+    def _on_orientation_changed(self) -> None:
+        for model, dataset in self._sides():
+            show_slab(model, self._orientation(dataset))
 
     def _orientation(self, dataset: str) -> Orientation:
         assert self.workbench.project is not None
         return self.workbench.project.dataset(dataset).orientation
 
-    def _add_image(self, model: ViewerModel, dataset: str) -> None:
-        assert self.workbench.project is not None
-        try:
-            data, kwargs = image_layer(self.workbench.project.volume(dataset), dataset)
-        except NeuroBridgeError as error:
-            self.workbench.session.show_error(error)
-            return
-        model.add_image(data, **kwargs)
+    def _load_image(self, project: Project, dataset: str) -> None:
+        """Open an image in the background, and show it under the somata."""
+
+        def add(image: tuple[Any, dict[str, Any]]) -> None:
+            data, kwargs = image
+            for model, name in self._sides():
+                if name == dataset and self.workbench.project is project:
+                    model.add_image(data, **kwargs)
+                    model.layers.move(len(model.layers) - 1, 0)
+                    # The keys act on the somata layer, so that is the one to be active.
+                    model.layers.selection.active = self._somata_layer(model, dataset)
+                    show_slab(model, self._orientation(dataset))
+                    show_field(model, self._canvas_px(model))
+            if self.second is not None:
+                self.second.fit_contrast()
+            self._look_at_what_is_asked()
+
+        session = self.workbench.session
+        session.jobs.submit(
+            f"image {dataset}", lambda: load_image(project, dataset), add, session.show_error
+        )
+
+    def _canvas_px(self, model: ViewerModel) -> tuple[int, int]:
+        """Return width and height of a canvas."""
+        if self.second is not None and model is self.second.model:
+            return self.second.qt_viewer.width(), self.second.qt_viewer.height()
+        central = self.viewer.window._qt_window.centralWidget()
+        return central.width(), central.height()
 
     def _draw_all_soon(self, _: object = None) -> None:
         for _model, dataset in self._sides():
@@ -153,18 +177,22 @@ class ViewerBinding:
         if choice is not None and answer is not None:
             self._look_at(answer.ranking.gallery_dataset, choice.center_um)
 
+    def _look_at_what_is_asked(self) -> None:
+        questions = self.workbench.questions
+        self._on_query_changed(questions.query)
+        self._on_choice_changed(questions.choice)
+
     def _look_at(self, dataset: str, position_um: Vec3) -> None:
         for model, name in self._sides():
             if name != dataset:
                 continue
+            if self.second is not None and model is self.second.model:
+                self._open_second_canvas()
             if model.dims.ndim < 3:
                 # Somebody deleted every layer, and with them the canvas forgot its axes.
                 self._draw_somata(dataset)
                 show_slab(model, self._orientation(dataset))
-            if model is self.viewer:
-                look_at(model, position_um, canvas_height_px=self.viewer.window.geometry()[3])
-            elif self.second is not None:
-                self.second.look_at(position_um)
+            look_at(model, position_um)
 
     # --- from the canvases to the workbench ----------------------------------------------
 
@@ -184,26 +212,29 @@ class ViewerBinding:
             return
         position = np.asarray(event.position)[-3:]
         depth_axis = model.dims.order[0]
-        self.workbench.questions.click(dataset, tuple(position), depth_axis=depth_axis)
+        self.workbench.questions.click(
+            dataset, tuple(position), depth_axis=depth_axis, asks="Shift" in event.modifiers
+        )
 
     def _on_somata_edited(self, event: Any) -> None:
         """Turn an edit of a somata layer into events, then draw what the project says."""
-        layer = event.source
+        layer, verdicts = event.source, self.workbench.verdicts
         dataset = layer.metadata[DATASET_KEY]
-        indices = [int(index) for index in event.data_indices]
+        rows = [int(index) for index in event.data_indices]
         if event.action == ActionType.ADDED:
-            for index in indices:
-                self._after(self.workbench.verdicts.add_soma, dataset, _position(layer, index))
+            self._after(verdicts.add_somata, dataset, [_position(layer, row) for row in rows])
         elif event.action == ActionType.CHANGED:
-            for index in indices:
-                uid = self._drawn_uids[dataset][index]
-                self._after(
-                    self.workbench.verdicts.move_soma, dataset, uid, _position(layer, index)
-                )
+            uids = [layer.features["uid"].iloc[row] for row in rows]
+            positions = [_position(layer, row) for row in rows]
+            self._after(verdicts.move_somata, dataset, uids, positions)
         elif event.action == ActionType.REMOVED:
             left = set(layer.features["uid"])
             removed = [uid for uid in self._drawn_uids[dataset] if uid not in left]
-            self._after(self.workbench.verdicts.delete_somata, dataset, removed)
+            self._after(verdicts.delete_somata, dataset, removed)
+        else:
+            return
+        # Also when the project refuses: the layer then gets its circles back.
+        self._draw_soon(dataset)
 
     def _after(self, action: Callable[..., None], *arguments: Any) -> None:
         # napari is still inside its own edit: the layer may not be redrawn yet.
@@ -237,18 +268,22 @@ class ViewerBinding:
         self._drawn_uids.clear()
 
     def _open_second_canvas(self) -> SecondCanvas:
-        if self.second is not None:
-            return self.second
-        second = SecondCanvas(CANVAS_NAME)
-        dock = self.viewer.window.add_dock_widget(
-            second, name=CANVAS_NAME, area="right", tabify=False, add_vertical_stretch=False
-        )
-        second.watch_window()
-        second.closed.connect(self.shut)
-        second.model.mouse_drag_callbacks.append(self._on_clicked)
-        self.second = second
-        self._put_beside_main_canvas(dock)
-        return second
+        """Return the second canvas, docked; also after its dock was closed."""
+        window = self.viewer.window
+        if self.second is None:
+            self.second = SecondCanvas(CANVAS_NAME)
+            self.second.model.mouse_drag_callbacks.append(self._on_clicked)
+        if CANVAS_NAME not in window.dock_widgets:
+            dock = window.add_dock_widget(
+                self.second,
+                name=CANVAS_NAME,
+                area="right",
+                tabify=False,
+                add_vertical_stretch=False,
+            )
+            self.second.show()
+            self._put_beside_main_canvas(dock)
+        return self.second
 
     def _put_beside_main_canvas(self, dock: Any) -> None:
         """Put the second canvas left of our open docks, as wide as the first canvas."""
@@ -274,6 +309,8 @@ class ViewerBinding:
 
     def shut(self) -> None:
         """Stop all work and let the second canvas go; safe to call twice."""
+        if self.closed:
+            return
         self.closed = True
         self.workbench.close()
         if self.second is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Points
 from napari.qt import QtViewer
-from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
     QButtonGroup,
@@ -53,26 +53,21 @@ def show_slab(model: ViewerModel, orientation: Orientation) -> None:
     model.dims.margin_right = (half,) * 3
 
 
-def look_at(model: ViewerModel, position_um: Vec3, *, canvas_height_px: float) -> None:
-    """Move a canvas to a position, µm (z, y, x), and show ``FIELD_UM`` around it."""
+def show_field(model: ViewerModel, canvas_px: tuple[int, int]) -> None:
+    """Show ``FIELD_UM`` of tissue across a canvas of so many pixels."""
+    model.reset_view()
+    model.scene.camera.zoom = max(min(canvas_px), 100) / FIELD_UM
+
+
+def look_at(model: ViewerModel, position_um: Vec3) -> None:
+    """Move a canvas to a position, µm (z, y, x); the zoom stays as the user has it."""
     model.dims.set_point(range(3), position_um)
     _, rows, columns = model.dims.order
     model.scene.camera.center = (0.0, position_um[rows], position_um[columns])
-    zoom = max(canvas_height_px, 100.0) / FIELD_UM
-    # A person who has zoomed in further wants to stay there.
-    model.scene.camera.zoom = max(model.scene.camera.zoom, zoom)
 
 
 class SecondCanvas(QWidget):
-    """A napari canvas of its own, with its own z slider and contrast.
-
-    Signals
-    -------
-    closed
-        The main window is closing.
-    """
-
-    closed = Signal()
+    """A napari canvas of its own, with its own z slider and contrast."""
 
     def __init__(self, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -82,7 +77,6 @@ class SecondCanvas(QWidget):
         self.qt_viewer.show_welcome_screen = False
         self.contrast = QDoubleRangeSlider(Qt.Orientation.Horizontal)
         self.contrast.setToolTip("Contrast of the fMOST image")
-        self._window: QWidget | None = None
 
         self.tools = {
             mode: _create_tool(text, mode, tip)
@@ -120,26 +114,10 @@ class SecondCanvas(QWidget):
                 self.model.layers.selection.active = layer
                 layer.mode = tool.property("mode")
 
-    def watch_window(self) -> None:
-        """Close with the main window; to be called once the canvas is docked."""
-        self._window = self.window()
-        self._window.installEventFilter(self)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Close the canvas before the window, as vispy wants it."""
-        if watched is self._window and event.type() == QEvent.Type.Close:
-            self.shut()
-        return super().eventFilter(watched, event)
-
     def shut(self) -> None:
-        """Release the canvas; safe to call twice."""
-        if self._window is None:
-            return
-        self._window.removeEventFilter(self)
-        self._window = None
+        """Release the canvas before its window goes, as vispy wants it."""
         self.model.layers.clear()
         self.qt_viewer.close()
-        self.closed.emit()
 
     @property
     def image(self) -> Image | None:
@@ -157,10 +135,6 @@ class SecondCanvas(QWidget):
         self.contrast.setRange(0.0 if low >= 0 else low, float(high + (high - low)))
         self.contrast.setValue((low, high))
         self.contrast.blockSignals(False)
-
-    def look_at(self, position_um: Vec3) -> None:
-        """Move to a position, µm (z, y, x) of the dataset shown here."""
-        look_at(self.model, position_um, canvas_height_px=self.qt_viewer.height())
 
     def _on_contrast_moved(self, limits: tuple[float, float]) -> None:
         low, high = limits

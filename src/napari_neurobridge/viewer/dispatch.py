@@ -1,10 +1,10 @@
-"""Bring callbacks to Qt's main thread."""
+"""Qt's event loop: callbacks on the main thread, and windows that close."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, Qt, QTimer, Signal, Slot
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,3 +32,25 @@ class MainThreadDispatcher(QObject):
 def after_events(callback: Callable[[], None]) -> None:
     """Run ``callback`` once the event being handled is over; main thread only."""
     QTimer.singleShot(0, callback)
+
+
+class CloseWatcher(QObject):
+    """Says when a window is about to close.
+
+    Signals
+    -------
+    closing
+        The window has been told to close; its children are still alive.
+    """
+
+    closing = Signal()
+
+    def __init__(self, window: QObject) -> None:
+        super().__init__(window)
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Look at the window's events and let them pass."""
+        if event.type() == QEvent.Type.Close:
+            self.closing.emit()
+        return super().eventFilter(watched, event)

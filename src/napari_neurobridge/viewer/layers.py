@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_neurobridge.io.volumes import Volume
+    from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Float32Array
     from napari_neurobridge.workbench.workbench import Workbench
 
 SOMATA_SUFFIX = " somata"
 DATASET_KEY = "neurobridge_dataset"
 """Metadata key that `binding` writes, and by which it knows its own layers again."""
+
+
+_SAMPLE = (16, 1024, 1024)
 
 
 @dataclass(frozen=True)
@@ -88,17 +92,37 @@ def _marks_and_labels(workbench: Workbench) -> tuple[Mapping[str, Mark], Mapping
     return marks, labels
 
 
-def image_layer(volume: Volume, dataset: str) -> tuple[Any, dict[str, Any]]:
-    """Return data and keyword arguments of `napari.layers.Image` for a lazily read volume."""
+def load_image(project: Project, dataset: str) -> tuple[Any, dict[str, Any]]:
+    """Return data and keyword arguments of `napari.layers.Image` for a dataset.
+
+    Opens the image and reads a part of it, so it belongs in a worker thread.
+
+    Raises
+    ------
+    InputError
+        If the image is gone, has changed, is damaged or holds NaN.
+    """
+    volume = project.volume(dataset)
     multiscale = len(volume.levels) > 1
     return (list(volume.levels) if multiscale else volume.levels[0]), {
         "name": dataset,
         "multiscale": multiscale,
         "scale": volume.voxel_size_um,
-        "contrast_limits": contrast_limits(np.asarray(volume.levels[-1])),
+        "contrast_limits": contrast_limits(_sample(volume)),
         "metadata": {DATASET_KEY: dataset},
         **ImageStyle().as_kwargs(),
     }
+
+
+def _sample(volume: Volume) -> Float32Array:
+    """Read a block in the middle of the coarsest level, of at most 16 million voxels."""
+    level = len(volume.levels) - 1
+    shape = volume.levels[level].shape
+    start = tuple(max(0, (length - side) // 2) for length, side in zip(shape, _SAMPLE, strict=True))
+    stop = tuple(
+        min(length, first + side) for first, length, side in zip(start, shape, _SAMPLE, strict=True)
+    )
+    return volume.read(start, stop, level=level)
 
 
 def somata_layer_kwargs(view: SomataView, dataset: str) -> dict[str, Any]:
@@ -113,9 +137,7 @@ def somata_layer_kwargs(view: SomataView, dataset: str) -> dict[str, Any]:
     }
 
 
-def contrast_limits(pixels: Float32Array | np.ndarray) -> tuple[float, float]:
-    """Return robust display limits: the 1st and 99.8th percentile of a sample."""
-    step = max(1, int(np.cbrt(pixels.size / 2e6)))
-    sample = pixels[(slice(None, None, step),) * pixels.ndim]
-    low, high = np.percentile(sample, (1.0, 99.8))
+def contrast_limits(pixels: Float32Array) -> tuple[float, float]:
+    """Return robust display limits: the 1st and 99.9th percentile."""
+    low, high = np.percentile(pixels, (1.0, 99.9))
     return float(low), float(max(high, low + 1e-6))

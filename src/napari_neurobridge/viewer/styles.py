@@ -32,15 +32,15 @@ class Mark(StrEnum):
 
 # Okabe and Ito's palette, legible on dark images in both of napari's themes.
 MARK_COLORS = {
-    Mark.PLAIN: "#999999",
+    Mark.PLAIN: "#56B4E9",
+    Mark.CANDIDATE: "#F0E442",
+    # The two somata that a verdict would be about wear one colour.
     Mark.QUERY: "#E69F00",
-    Mark.CANDIDATE: "#56B4E9",
-    Mark.CHOSEN: "#F0E442",
+    Mark.CHOSEN: "#E69F00",
     Mark.ACCEPTED: "#009E73",
     Mark.DISPUTED: "#D55E00",
     Mark.NO_PARTNER: "#CC79A7",
 }
-
 
 MARK_RGBA = {
     mark: (*(int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)), 1.0)

@@ -34,7 +34,7 @@ class VectorEdit(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         self.boxes = []
         for axis in "zyx":
-            box = _number_box(minimum, _LARGEST)
+            box = _NumberBox(minimum, _LARGEST)
             box.setPrefix(f"{axis} ")
             box.setSuffix(unit)
             box.valueChanged.connect(lambda _: self.valueChanged.emit())
@@ -122,18 +122,24 @@ def _editor_for(field: FieldInfo) -> QWidget:
             box = QSpinBox()
             box.setRange(int(low), int(high))
             return box
-        return _number_box(low, high)
+        return _NumberBox(low, high)
     if get_args(annotation) == (float, float, float):
         return VectorEdit()
     raise TypeError(f"There is no editor for {annotation}.")
 
 
-def _number_box(low: float, high: float) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
-    box.setDecimals(3)
-    box.setRange(low, high)
-    box.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
-    return box
+class _NumberBox(QDoubleSpinBox):
+    """A number with as many digits as it needs: 0.65, not 0.650000."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.setDecimals(9)
+        self.setRange(low, high)
+        self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+
+    def textFromValue(self, value: float) -> str:
+        """Return up to nine digits, without trailing zeros."""
+        return f"{value:.9g}"
 
 
 def _bounds(field: FieldInfo) -> tuple[float, float]:

@@ -9,6 +9,9 @@ from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from napari_neurobridge.types import Float32Array
 
+_WHEEL_STEP = 120
+"""One click of a mouse wheel, in Qt's eighths of a degree."""
+
 
 def crop_pixmap(crop: Float32Array, size: int, frame: str | None = None) -> QPixmap:
     """Return a grey picture of a crop with values in [0, 1].
@@ -48,6 +51,7 @@ class CropView(QLabel):
         super().__init__(parent)
         self._frame = frame
         self._size = size
+        self._turned = 0
         self.setFixedSize(QSize(size, size))
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -63,6 +67,10 @@ class CropView(QLabel):
         self.setPixmap(crop_pixmap(crop, self._size, self._frame))
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        """Ask for crops a little deeper or shallower."""
-        self.scrolled.emit(1 if event.angleDelta().y() < 0 else -1)
+        """Ask for crops a little deeper or shallower; trackpads send small steps."""
+        self._turned -= event.angleDelta().y()
+        steps = int(self._turned / _WHEEL_STEP)
+        self._turned -= steps * _WHEEL_STEP
+        if steps:
+            self.scrolled.emit(steps)
         event.accept()

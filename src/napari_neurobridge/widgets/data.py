@@ -67,22 +67,22 @@ class ChecklistRow(QFrame):
         layout.setSpacing(2)
         layout.addLayout(head)
         layout.addLayout(body)
-        form.hide()
         self.title.toggled.connect(self._on_toggled)
+        self._on_toggled(False)
 
     def _on_toggled(self, opened: bool) -> None:
         self.form.setVisible(opened)
         self.title.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
 
-    def show_item(self, item: ChecklistItem, *, is_next: bool) -> None:
-        """Show where this line stands; the next thing to do opens by itself."""
+    def show_item(self, item: ChecklistItem) -> None:
+        """Show where this line stands; whether it is open is the user's business."""
         self.mark.setText("✓" if item.done else "○")
         self.title.setText(f"{item.step.value}  {item.title}")
         self.title.setEnabled(item.available)
         self.detail.setText(item.detail)
         self.detail.setEnabled(item.done or item.available)
-        self.title.setChecked(item.available and is_next)
-        self._on_toggled(self.title.isChecked())
+        if not item.available:
+            self.title.setChecked(False)
 
 
 class DataPanel(QWidget):
@@ -97,6 +97,7 @@ class DataPanel(QWidget):
     def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workbench = workbench
+        self._upcoming: Step | None = None
         self.setAcceptDrops(True)
         layout = QVBoxLayout(self)
         layout.addLayout(self._create_project_row())
@@ -201,7 +202,11 @@ class DataPanel(QWidget):
         items = self._workbench.setup.checklist()
         upcoming = next((item.step for item in items if not item.done and item.available), None)
         for item in items:
-            self.rows[item.step].show_item(item, is_next=item.step is upcoming)
+            self.rows[item.step].show_item(item)
+        if upcoming is not self._upcoming:
+            self._upcoming = upcoming
+            for step, row in self.rows.items():
+                row.title.setChecked(step is upcoming)
 
     def _on_job_changed(self, status: JobStatus) -> None:
         running = status.state is JobState.RUNNING

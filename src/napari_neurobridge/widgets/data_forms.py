@@ -13,22 +13,21 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.spaces import Orientation
-from napari_neurobridge.types import Role
+from napari_neurobridge.types import DEFAULT_NAMES, USUAL_SOMA_DIAMETER_UM, Projection, Role, Vec3
 from napari_neurobridge.widgets._form import ModelForm, VectorEdit
-from napari_neurobridge.workbench.draft import DEFAULT_NAMES
 from napari_neurobridge.workbench.workbench import Workbench
-
-_DEFAULT_DIAMETER_UM = 14.0
 
 
 class ImageForm(QWidget):
-    """Chooses one image, and the order of its axes where the file does not say it."""
+    """Chooses one image, and says what the file leaves open: axes, channel, projection."""
 
     def __init__(self, workbench: Workbench, role: Role) -> None:
         super().__init__()
@@ -41,16 +40,27 @@ class ImageForm(QWidget):
         self.folder_button.setObjectName(f"{name}_folder_button")
         self.axes = QLineEdit()
         self.axes.setObjectName(f"{name}_axes")
-        self.axes.setPlaceholderText("axes, if the file does not say: zyx or tyx")
+        self.axes.setPlaceholderText("if the file does not say: zyx or tyx")
+        self.channel = QSpinBox()
+        self.channel.setObjectName(f"{name}_channel")
+        self.projection = QComboBox()
+        self.projection.setObjectName(f"{name}_projection")
+        self.projection.addItems([str(projection) for projection in Projection])
         buttons = QHBoxLayout()
         buttons.addWidget(self.file_button)
         buttons.addWidget(self.folder_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(buttons)
-        layout.addWidget(self.axes)
+        self._layout = QFormLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.addRow(buttons)
+        self._layout.addRow("axes", self.axes)
+        self._layout.addRow("channel, from 0", self.channel)
+        self._layout.addRow("recording becomes its", self.projection)
         self.file_button.clicked.connect(self._on_file_clicked)
         self.folder_button.clicked.connect(self._on_folder_clicked)
+        self.channel.valueChanged.connect(self._on_reading_changed)
+        self.projection.currentTextChanged.connect(self._on_reading_changed)
+        workbench.setup.draft_changed.connect(self._on_draft_changed)
+        self._on_draft_changed()
 
     def _on_file_clicked(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
@@ -66,6 +76,24 @@ class ImageForm(QWidget):
             axes = self.axes.text().strip() or None
             self._workbench.setup.choose_image(self._role, Path(path), axes=axes)
 
+    def _on_reading_changed(self, _: object) -> None:
+        self._workbench.setup.set_reading(
+            self._role,
+            channel=self.channel.value(),
+            projection=Projection(self.projection.currentText()),
+        )
+
+    def _on_draft_changed(self) -> None:
+        image = self._workbench.setup.draft.images.get(self._role)
+        channels = 1 if image is None else image.info.channels
+        self._layout.setRowVisible(self.channel, channels > 1)
+        self._layout.setRowVisible(self.projection, image is not None and "t" in image.info.axes)
+        with signals_blocked(self.channel), signals_blocked(self.projection):
+            self.channel.setRange(0, channels - 1)
+            if image is not None:
+                self.channel.setValue(image.channel)
+                self.projection.setCurrentText(str(image.projection))
+
 
 class VoxelSizeForm(QWidget):
     """Types voxel sizes that the files do not state, or states wrongly."""
@@ -73,6 +101,7 @@ class VoxelSizeForm(QWidget):
     def __init__(self, workbench: Workbench) -> None:
         super().__init__()
         self._workbench = workbench
+        self._shown: dict[Role, Vec3] = {}
         self.edits = {role: VectorEdit(minimum=0.0) for role in Role}
         self.apply_button = QPushButton("Use these sizes")
         self.apply_button.setObjectName("voxel_size_button")
@@ -84,15 +113,24 @@ class VoxelSizeForm(QWidget):
         layout.addRow(self.apply_button)
         self.apply_button.clicked.connect(self._on_apply_clicked)
         workbench.setup.draft_changed.connect(self._on_draft_changed)
+        self._on_draft_changed()
 
     def _on_apply_clicked(self) -> None:
-        for role in self._workbench.setup.draft.images:
-            self._workbench.setup.set_voxel_size(role, self.edits[role].value())
+        # Only what was typed: a size from the file keeps all its digits.
+        typed = {
+            role: self.edits[role].value()
+            for role in self._workbench.setup.draft.images
+            if self.edits[role].value() != self._shown[role]
+        }
+        for role, size in typed.items():
+            self._workbench.setup.set_voxel_size(role, size)
 
     def _on_draft_changed(self) -> None:
-        for role, image in self._workbench.setup.draft.images.items():
-            if image.voxel_size_um is not None:
-                self.edits[role].setValue(image.voxel_size_um)
+        images = self._workbench.setup.draft.images
+        for role, edit in self.edits.items():
+            known = images[role].voxel_size_um if role in images else None
+            edit.setValue(known or (0.0, 0.0, 0.0))
+            self._shown[role] = edit.value()
 
 
 class OrientationForm(QWidget):
@@ -103,7 +141,8 @@ class OrientationForm(QWidget):
         self._workbench = workbench
         explanation = QLabel(
             "Which fMOST axis, with its sign, runs along the two-photon depth, rows and "
-            "columns. The fMOST canvas turns accordingly: both sides should look alike."
+            "columns: the fMOST canvas turns, and both sides should look alike. Angle and "
+            "expansion act on the crops."
         )
         explanation.setWordWrap(True)
         self.form = ModelForm(Orientation())
@@ -145,9 +184,9 @@ class SomataForm(QWidget):
         self.dataset.setObjectName("detect_dataset")
         self.diameter = QDoubleSpinBox()
         self.diameter.setObjectName("soma_diameter")
-        self.diameter.setRange(2.0, 60.0)
+        self.diameter.setRange(1.0, 100.0)
         self.diameter.setSuffix(" µm")
-        self.diameter.setValue(_DEFAULT_DIAMETER_UM)
+        self.diameter.setValue(USUAL_SOMA_DIAMETER_UM)
         self.detect_button = QPushButton("Detect somata")
         self.detect_button.setObjectName("detect_button")
         self.import_button = QPushButton("Import points (CSV)…")

@@ -26,12 +26,13 @@ from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
 from napari_neurobridge.widgets.crop_view import CropView, crop_pixmap
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.answers import Answer, Query
+from napari_neurobridge.workbench.known import marks_on_candidates, verdict_on_query
 from napari_neurobridge.workbench.workbench import Workbench
 
 _THUMBNAIL = 64
 _DEPTH_STEP_UM = 4.0
 
-_EMPTY = "Click a circle in the two-photon canvas,\nor press space for the next cell."
+_EMPTY = "Click a circle in the two-photon canvas, or press space for the next cell."
 _NO_PROJECT = "Open a project in the Data dock, or File ▸ Open Sample ▸ NeuroBridge."
 
 
@@ -47,7 +48,6 @@ class MatchPanel(QWidget):
     def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workbench = workbench
-        self._flickered = False
         layout = QVBoxLayout(self)
         layout.addLayout(self._create_queue_row())
         layout.addWidget(self._create_header())
@@ -62,6 +62,7 @@ class MatchPanel(QWidget):
         questions.query_changed.connect(self._on_query_changed)
         questions.answer_changed.connect(self._on_answer_changed)
         questions.choice_changed.connect(self._on_choice_changed)
+        questions.flickered_changed.connect(self._show_crops)
         session.verdicts_changed.connect(self._on_verdicts_changed)
         session.project_changed.connect(self._on_project_changed)
         self._on_project_changed()
@@ -93,7 +94,7 @@ class MatchPanel(QWidget):
         self.query_view.setObjectName("query_crop")
         self.choice_view = CropView(MARK_COLORS[Mark.CHOSEN])
         self.choice_view.setObjectName("choice_crop")
-        self.query_caption, self.choice_caption = QLabel("two-photon"), QLabel("fMOST")
+        self.query_caption, self.choice_caption = QLabel(), QLabel()
         grid = QGridLayout()
         for column, (view, caption) in enumerate(
             ((self.query_view, self.query_caption), (self.choice_view, self.choice_caption))
@@ -117,6 +118,7 @@ class MatchPanel(QWidget):
         self.none_reason.addItem("no reason given", None)
         for reason in NoneReason:
             self.none_reason.addItem(reason.replace("_", " "), reason)
+        self.none_reason.currentIndexChanged.connect(self._on_reason_changed)
         row = QHBoxLayout()
         row.addWidget(QLabel("none of these, because"))
         row.addWidget(self.none_reason, stretch=1)
@@ -129,7 +131,7 @@ class MatchPanel(QWidget):
             ("accept", "A  accept", "The chosen soma is this cell", verdicts.accept),
             ("reject", "R  reject", "The chosen soma is another cell", verdicts.reject),
             ("unsure", "U  unsure", "It may or may not be this cell", verdicts.unsure),
-            ("none", "N  none", "No soma of the fMOST brain is this cell", self._on_none),
+            ("none", "N  none", "No soma on the other side is this cell", verdicts.none),
             ("next", "space  next", "Ask about the next cell of the queue", questions.next_query),
             ("undo", "Z  undo", "Take the last decision back (shift-Z: redo)", verdicts.undo),
         )
@@ -145,8 +147,7 @@ class MatchPanel(QWidget):
         return grid
 
     def _create_shortcuts(self) -> None:
-        actions = {**self._workbench.key_actions(), "N": self._on_none, "F": self._flicker}
-        for key, action in actions.items():
+        for key, action in self._workbench.key_actions().items():
             shortcut = QShortcut(QKeySequence(key), self)
             # Elsewhere these keys belong to napari, and in text fields to the text.
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -161,92 +162,110 @@ class MatchPanel(QWidget):
     def _on_scrolled(self, steps: int) -> None:
         self._workbench.questions.look_deeper(steps * _DEPTH_STEP_UM)
 
-    def _on_none(self) -> None:
-        self._workbench.verdicts.none(self.none_reason.currentData())
-
-    def _flicker(self) -> None:
-        """Show the chosen crop in the query's place, and back."""
-        self._flickered = not self._flickered
-        self._show_crops()
+    def _on_reason_changed(self, _: int) -> None:
+        self._workbench.verdicts.none_reason = self.none_reason.currentData()
 
     # --- from the state to the view ------------------------------------------------------
 
     def _on_project_changed(self, _: object = None) -> None:
+        questions = self._workbench.questions
+        self._on_query_changed(questions.query)
+        self._on_answer_changed(questions.answer)
+        self._on_choice_changed(questions.choice)
         self._on_verdicts_changed()
-        self._on_query_changed(self._workbench.questions.query)
-        self._on_answer_changed(self._workbench.questions.answer)
 
     def _on_query_changed(self, query: Query | None) -> None:
-        self._flickered = False
         self.none_reason.setCurrentIndex(0)
-        if self._workbench.project is None:
+        self._show_header()
+
+    def _show_header(self) -> None:
+        query, project = self._workbench.questions.query, self._workbench.project
+        if project is None:
             self.header.setText(_NO_PROJECT)
-        elif query is None:
-            self.header.setText(_EMPTY.replace("\n", "<br>"))
-        else:
-            z, y, x = query.center_um
-            queue = self._workbench.questions.queue()
-            reason = next((item.reason for item in queue if item.uid == query.uid), "")
-            self.header.setText(
-                f"<b>{query.uid or 'a place'}</b>&nbsp;&nbsp; z {z:.1f}&nbsp; y {y:.1f}"
-                f"&nbsp; x {x:.1f} µm" + (f"<br>{reason}" if reason else "")
-            )
+            return
+        if query is None:
+            self.header.setText(_EMPTY)
+            return
+        z, y, x = query.center_um
+        queue = self._workbench.questions.queue()
+        place = f"z {z:.1f}&nbsp; y {y:.1f}&nbsp; x {x:.1f} µm"
+        known = verdict_on_query(project.state(), query.uid)
+        reason = next((item.reason for item in queue if item.uid == query.uid), "")
+        self.header.setText(
+            f"<b>{query.uid or 'a place'}</b>&nbsp;&nbsp; {place}<br>{known or reason}"
+        )
 
     def _on_answer_changed(self, answer: Answer | None) -> None:
+        questions = self._workbench.questions
         with signals_blocked(self.candidates):
             self.candidates.clear()
-            if answer is None:
-                if self._workbench.questions.query is not None:
-                    self.candidates.addItem("ranking …")
-            else:
+            if answer is not None:
                 for index, candidate in enumerate(answer.shown):
                     self.candidates.addItem(self._candidate_item(answer, index, candidate))
+            elif questions.problem:
+                self.candidates.addItem(questions.problem)
+            elif questions.query is not None:
+                self.candidates.addItem("ranking …")
+        self._show_marks()
         self._show_crops()
 
     def _candidate_item(self, answer: Answer, index: int, candidate: Candidate) -> QListWidgetItem:
-        total = len(answer.ranking.candidates)
-        item = QListWidgetItem(
-            f"{candidate.rank}   {candidate.uid}\n     looks {candidate.similarity:.2f}"
-        )
+        item = QListWidgetItem()
         item.setToolTip(
-            f"Number {candidate.rank} of {total} fMOST somata by how alike the crops look "
-            f"(1 is identical). No probability yet: it needs an alignment."
+            f"Number {candidate.rank} of all somata in {answer.ranking.gallery_dataset} by how "
+            f"alike the crops look (1 is identical). No probability yet: it needs an alignment."
         )
         if answer.candidate_crops is not None:
             item.setIcon(QIcon(crop_pixmap(answer.candidate_crops[index], _THUMBNAIL)))
         return item
 
+    def _show_marks(self) -> None:
+        """Write each candidate's line, with what was said about it before."""
+        answer, project = self._workbench.questions.answer, self._workbench.project
+        if answer is None or project is None:
+            return
+        marks = marks_on_candidates(project.state(), answer.query.uid)
+        for index, candidate in enumerate(answer.shown):
+            mark = marks.get(candidate.uid, "")
+            line = f"{candidate.rank}   {candidate.uid}   {mark}"
+            self.candidates.item(index).setText(f"{line}\n     looks {candidate.similarity:.2f}")
+
     def _on_choice_changed(self, choice: Candidate | None) -> None:
         with signals_blocked(self.candidates):
             listed = choice is not None and choice.rank <= self.candidates.count()
             self.candidates.setCurrentRow(choice.rank - 1 if choice and listed else -1)
-        self._flickered = False
         self._show_crops()
 
-    def _show_crops(self) -> None:
-        answer, choice = self._workbench.questions.answer, self._workbench.questions.choice
+    def _show_crops(self, _: object = None) -> None:
+        questions = self._workbench.questions
+        answer, choice = questions.answer, questions.choice
         if answer is None:
-            self.query_view.show_crop(None, "")
-            self.choice_view.show_crop(None, "")
-            self.choice_caption.setText("fMOST")
+            for view, caption in (
+                (self.query_view, self.query_caption),
+                (self.choice_view, self.choice_caption),
+            ):
+                view.show_crop(None, "")
+                caption.clear()
             return
         chosen = None
-        if choice is not None and answer.candidate_crops is not None:
-            rows = [c.uid for c in answer.shown]
-            if choice.uid in rows:
-                chosen = answer.candidate_crops[rows.index(choice.uid)]
-        self.choice_caption.setText(f"fMOST  {choice.uid}" if choice else "fMOST")
-        self.choice_view.show_crop(chosen, "seen in the fMOST canvas")
-        flicker = self._flickered and chosen is not None
+        shown = [candidate.uid for candidate in answer.shown]
+        if choice is not None and answer.candidate_crops is not None and choice.uid in shown:
+            chosen = answer.candidate_crops[shown.index(choice.uid)]
+        self.choice_caption.setText(choice.uid if choice else "")
+        self.choice_view.show_crop(chosen, "seen in the canvas")
+        flicker = questions.flickered and chosen is not None
         self.query_view.show_crop(chosen if flicker else answer.query_crop, "no image")
         depth = f"  {answer.depth_um:+.0f} µm" if answer.depth_um else ""
-        self.query_caption.setText(("fMOST (F)" if flicker else "two-photon") + depth)
+        shown_here = choice.uid if flicker and choice else answer.query.uid or "a place"
+        self.query_caption.setText(shown_here + depth)
 
     def _on_verdicts_changed(self) -> None:
         asked, total = self._workbench.questions.progress()
         self.queue_text.setText(f"{asked} of {total} asked")
         self.queue_bar.setRange(0, max(total, 1))
         self.queue_bar.setValue(asked)
+        self._show_header()
+        self._show_marks()
 
 
 class MatchWidget(MatchPanel):

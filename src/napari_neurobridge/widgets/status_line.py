@@ -9,29 +9,39 @@ from napari_neurobridge.workbench.workbench import Workbench
 
 
 class StatusLine(QWidget):
-    """Shows the workbench's notices; a refused action that may be forced gets a button."""
+    """Shows the workbench's notices; one that knows a way out gets a button for it."""
 
     def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.text = QLabel()
         self.text.setObjectName("status_text")
         self.text.setWordWrap(True)
-        self.force = QPushButton("Replace it")
-        self.force.setObjectName("force_button")
-        self.force.hide()
+        self.remedy = QPushButton()
+        self.remedy.setObjectName("remedy_button")
+        self.remedy.hide()
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.text, stretch=1)
-        layout.addWidget(self.force)
+        layout.addWidget(self.remedy)
         self._notice: Notice | None = None
-        self.force.clicked.connect(self._on_force_clicked)
-        workbench.session.notified.connect(self._on_notified)
+        self.remedy.clicked.connect(self._on_remedy_clicked)
+        workbench.session.notified.connect(self._show)
+        # A way out of an earlier question must not be offered for the next one.
+        workbench.questions.query_changed.connect(self._withdraw_remedy)
+        workbench.questions.choice_changed.connect(self._withdraw_remedy)
+        workbench.session.project_changed.connect(self._withdraw_remedy)
 
-    def _on_notified(self, notice: Notice) -> None:
+    def _show(self, notice: Notice) -> None:
         self._notice = notice
         self.text.setText(("⚠ " if notice.is_error else "") + notice.text)
-        self.force.setVisible(notice.retry is not None)
+        self.remedy.setVisible(notice.remedy is not None)
+        if notice.remedy is not None:
+            self.remedy.setText(notice.remedy.label)
 
-    def _on_force_clicked(self) -> None:
-        if self._notice is not None and self._notice.retry is not None:
-            self._notice.retry()
+    def _withdraw_remedy(self, _: object = None) -> None:
+        if self._notice is not None and self._notice.remedy is not None:
+            self._show(Notice(""))
+
+    def _on_remedy_clicked(self) -> None:
+        if self._notice is not None and self._notice.remedy is not None:
+            self._notice.remedy.apply()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from napari_neurobridge.types import Projection, Role, Soma, SomaSource, Vec3, V
 from napari_neurobridge.workbench.tables import Judgement, export_tables, read_judgements
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_neurobridge.detection.dog import DogParams
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.gallery import IndexResult
     from napari_neurobridge.project.events import Event
     from napari_neurobridge.training.evaluation import EvaluationReport
+    from napari_neurobridge.types import Report
 
 __all__ = [
     "DatasetSource",
     "Judgement",
     "add_dataset",
     "create_project",
-    "datasets_with_images",
     "detect",
     "evaluate_file",
     "evaluate_project",
@@ -43,8 +43,6 @@ __all__ = [
     "load_encoder",
     "read_judgements",
 ]
-
-Report = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -183,14 +181,6 @@ def _require_distinct_uids(sources: Sequence[DatasetSource]) -> None:
         seen.update(uids or ())
 
 
-def datasets_with_images(project: Project) -> list[str]:
-    """Return the names of all datasets that somata can be detected in."""
-    names = [name for name, spec in project.datasets.items() if spec.uri is not None]
-    if not names:
-        raise InputError("No dataset of this project has an image; import points instead.")
-    return names
-
-
 def detect(
     project: Project,
     dataset: str,
@@ -264,16 +254,16 @@ def judge_all(
     Raises
     ------
     InputError
-        If a soma is unknown; nothing is recorded then.
+        If a soma does not live; nothing is recorded then.
     InvalidActionError
         If a verdict contradicts what is recorded and ``force`` is not set; the verdicts
         before it stand.
     """
     state = project.state()
     for judgement in judgements:
-        state.soma(judgement.query_uid)
+        state.living_soma(judgement.query_uid)
         if judgement.candidate_uid is not None:
-            state.soma(judgement.candidate_uid)
+            state.living_soma(judgement.candidate_uid)
     return [
         event
         for judgement in judgements

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 N_SHOWN = 9
 """Candidates shown with a thumbnail: as many as there are digit keys."""
 
-_EVERY_SOMA = 1_000_000
-
 _MAX_STRAGGLERS = 32
 """Somata embedded while somebody waits for a ranking; a second's work at most."""
 
@@ -45,12 +43,10 @@ class Query:
 
 @dataclass(frozen=True)
 class Answer:
-    """A ranking of the whole gallery, with the crops of the best candidates.
+    """The best candidates for a query, with the crops to judge them by.
 
     Attributes
     ----------
-    ranking : Ranking
-        Every soma of the gallery, so that any of them can be picked in the canvas.
     query_crop : ndarray or None, shape (pixels, pixels)
         ``None`` when the dataset has no image.
     candidate_crops : ndarray or None, shape (len(shown), pixels, pixels)
@@ -108,10 +104,24 @@ def answer_query(project: Project, encoder: Encoder, query: Query) -> Answer:
 
     _index_stragglers(project, encoder)
     if query.uid is not None:
-        ranking = rank_soma(project, encoder, query.uid, k=_EVERY_SOMA)
+        ranking = rank_soma(project, encoder, query.uid, k=N_SHOWN)
     else:
-        ranking = rank_position(project, encoder, query.center_um, query.dataset, k=_EVERY_SOMA)
+        ranking = rank_position(project, encoder, query.center_um, query.dataset, k=N_SHOWN)
     return with_crops(project, query, ranking)
+
+
+def locate(project: Project, encoder: Encoder, answer: Answer, uid: str) -> Candidate:
+    """Return the candidate that a soma outside the shown ones would be.
+
+    Raises
+    ------
+    InputError
+        If the soma is not in the gallery's index.
+    """
+    from napari_neurobridge.matching.ranking import locate_candidate
+
+    _index_stragglers(project, encoder)
+    return locate_candidate(project, encoder, answer.ranking, uid)
 
 
 def _index_stragglers(project: Project, encoder: Encoder) -> None:

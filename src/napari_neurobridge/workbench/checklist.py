@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from napari_neurobridge.types import Role, Vec3
-from napari_neurobridge.workbench.draft import DEFAULT_NAMES, ProjectDraft
+from napari_neurobridge.spaces import Orientation
+from napari_neurobridge.types import DEFAULT_NAMES, Role, Vec3
 
 if TYPE_CHECKING:
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.workbench.draft import ProjectDraft
 
 
 class Step(IntEnum):
@@ -91,8 +92,27 @@ def checklist_of_draft(draft: ProjectDraft) -> tuple[ChecklistItem, ...]:
     return tuple(items)
 
 
-def checklist_of_project(project: Project, index: IndexState | None) -> tuple[ChecklistItem, ...]:
-    """Return the checklist of an open project; ``index`` is None while it is unknown."""
+def checklist_of_project(
+    project: Project, index: IndexState | None, *, orientation_confirmed: bool
+) -> tuple[ChecklistItem, ...]:
+    """Return the checklist of an open project.
+
+    Parameters
+    ----------
+    project : Project
+    index : IndexState or None
+        ``None`` while it is unknown.
+    orientation_confirmed : bool
+        Whether somebody has looked at the orientation, even if it is the default.
+    """
+    return (
+        *_image_items(project),
+        _orientation_item(project, confirmed=orientation_confirmed, index=index),
+        *_soma_items(project, index),
+    )
+
+
+def _image_items(project: Project) -> list[ChecklistItem]:
     items = []
     for step, name, title in (
         (Step.TWO_PHOTON, project.in_vivo(), "Two-photon image"),
@@ -115,23 +135,32 @@ def checklist_of_project(project: Project, index: IndexState | None) -> tuple[Ch
             False,
         )
     )
+    return items
+
+
+def _orientation_item(
+    project: Project, *, confirmed: bool, index: IndexState | None
+) -> ChecklistItem:
     orientation = project.dataset(project.ex_vivo()).orientation
-    items.append(
-        ChecklistItem(
-            Step.ORIENTATION,
-            "Orientation",
-            f"depth, rows, columns run along fMOST {orientation.axes}"
-            f"{', mirrored' if orientation.mirrored else ''}; {orientation.angle_deg:g}°, "
-            f"expansion {orientation.expansion:g}",
-            True,
-            True,
-        )
+    # Whoever has set or used an orientation has decided on it.
+    used = index is not None and index.n_embedded > 0
+    done = confirmed or used or orientation != Orientation()
+    detail = (
+        f"depth, rows, columns run along fMOST {orientation.axes}"
+        f"{', mirrored' if orientation.mirrored else ''}; {orientation.angle_deg:g}°, "
+        f"expansion {orientation.expansion:g}"
     )
+    if not done:
+        detail = "same axes assumed: check that both sides look alike, then press Turn"
+    return ChecklistItem(Step.ORIENTATION, "Orientation", detail, done, True)
+
+
+def _soma_items(project: Project, index: IndexState | None) -> list[ChecklistItem]:
     counts = {
         name: len(project.state().somata.get(name, {}))
         for name in (project.in_vivo(), project.ex_vivo())
     }
-    items.append(
+    items = [
         ChecklistItem(
             Step.SOMATA,
             "Somata",
@@ -139,7 +168,7 @@ def checklist_of_project(project: Project, index: IndexState | None) -> tuple[Ch
             min(counts.values()) > 0,
             True,
         )
-    )
+    ]
     detail = "after somata" if min(counts.values()) == 0 else "press Index"
     if index is not None and index.n_somata > 0:
         detail = f"{index.n_embedded} of {index.n_somata} somata embedded"
@@ -152,7 +181,7 @@ def checklist_of_project(project: Project, index: IndexState | None) -> tuple[Ch
             min(counts.values()) > 0,
         )
     )
-    return tuple(items)
+    return items
 
 
 def _file_name(path: str) -> str:

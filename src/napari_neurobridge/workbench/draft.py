@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.volumes import ImageInfo, inspect_image
-from napari_neurobridge.types import Role, Vec3
+from napari_neurobridge.types import DEFAULT_NAMES, Projection, Role, Vec3
 from napari_neurobridge.workbench.actions import DatasetSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DEFAULT_NAMES = {Role.IN_VIVO: "two_photon", Role.EX_VIVO: "fmost"}
 PROJECT_SUFFIX = ".neurobridge"
 
 
@@ -28,10 +27,16 @@ class ImageChoice:
         What the file says about itself.
     voxel_size_um : Vec3 or None
         From the file, or typed by a person; ``None`` while nobody knows.
+    channel : int
+        Counts from 0.
+    projection : Projection
+        How a recording becomes one plane.
     """
 
     info: ImageInfo
     voxel_size_um: Vec3 | None
+    channel: int = 0
+    projection: Projection = Projection.MEAN
 
     @classmethod
     def from_file(cls, path: Path, *, axes: str | None = None) -> ImageChoice:
@@ -47,6 +52,8 @@ class ImageChoice:
             image=Path(self.info.path),
             axes=self.info.axes,
             voxel_size_um=self.voxel_size_um,
+            channel=self.channel,
+            projection=self.projection,
         )
 
 
@@ -68,6 +75,15 @@ class ProjectDraft:
             raise InputError(f"Voxel sizes must be positive µm, not {voxel_size_um}.")
         return self.with_image(role, replace(self.images[role], voxel_size_um=voxel_size_um))
 
+    def with_reading(self, role: Role, *, channel: int, projection: Projection) -> ProjectDraft:
+        """Return a draft that reads an image by another channel or projection."""
+        if role not in self.images:
+            raise InputError("Choose the image before its channel.")
+        image = self.images[role]
+        if not 0 <= channel < image.info.channels:
+            raise InputError(f"This image has {image.info.channels} channels, counted from 0.")
+        return self.with_image(role, replace(image, channel=channel, projection=projection))
+
     @property
     def complete(self) -> bool:
         """Whether both images are there and both voxel sizes are known."""
@@ -82,15 +98,26 @@ class ProjectDraft:
         """Guess which microscope each dropped file comes from.
 
         OME-Zarr is how whole-brain volumes are stored; anything else fills the first
-        empty line, two-photon before fMOST.
+        free line, two-photon before fMOST.
+
+        Raises
+        ------
+        InputError
+            If there are more files than free lines.
         """
+        free = [role for role in Role if role not in self.images]
+        if len(paths) > len(free):
+            raise InputError(
+                "Both images are chosen already; replace one with its own button."
+                if not free
+                else f"Drop one image for each line that is free; these are {len(paths)} files."
+            )
         assigned: dict[Role, Path] = {}
         for path in sorted(paths, key=lambda path: path.suffix != ".zarr"):
-            taken = {*self.images, *assigned}
-            is_brain = path.suffix == ".zarr" or (
-                Role.IN_VIVO in taken and Role.EX_VIVO not in assigned
-            )
-            assigned[Role.EX_VIVO if is_brain else Role.IN_VIVO] = path
+            likely = Role.EX_VIVO if path.suffix == ".zarr" else Role.IN_VIVO
+            role = likely if likely in free else free[0]
+            free.remove(role)
+            assigned[role] = path
         return assigned
 
     def suggested_folder(self) -> Path:

@@ -15,16 +15,23 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_neurobridge.errors import NeuroBridgeError
+
+if TYPE_CHECKING:
+    from napari_neurobridge.types import Report
 
 T = TypeVar("T")
 Dispatch = Callable[[Callable[[], None]], None]
 
 _CANCELLED_EXIT_CODE = 130
+_COMMAND = (sys.executable, "-m", "napari_neurobridge.cli")
+# How long a child may take to answer one way of stopping it before the next, rougher one.
+_PATIENCE_S = 3.0
 
 
 class JobState(StrEnum):
@@ -67,27 +74,47 @@ class _ChildProcess:
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self.cancelled = False
+        self._stopping = threading.Lock()
         # A group of its own, so that a signal reaches the child and not this process.
         flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "napari_neurobridge.cli", *arguments],
+            [*_COMMAND, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
+            errors="replace",  # native libraries print what they like
             env={**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"},
             creationflags=flags,
         )
 
     def cancel(self) -> None:
+        """Ask the child to stop, and make it stop if it does not; returns at once."""
         self.cancelled = True
-        if self._process.poll() is None:
-            interrupt = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT)
-            self._process.send_signal(interrupt)
+        self.stop()
 
-    def run(self, on_line: Callable[[str], None]) -> tuple[int, str, str]:
-        """Feed stderr to ``on_line``; return exit code, stdout and the last error line."""
+    def stop(self) -> None:
+        # No daemon: Python then waits for it before it exits, so that no child is left.
+        threading.Thread(target=self._stop, name="neurobridge-stop").start()
+
+    def _stop(self) -> None:
+        with self._stopping:
+            for step in (self._interrupt, self._process.terminate, self._process.kill):
+                if self._process.poll() is not None:
+                    return
+                step()
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_PATIENCE_S)
+
+    def _interrupt(self) -> None:
+        try:
+            self._process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))
+        except OSError:  # Windows, when there is no console to share
+            self._process.terminate()
+
+    def run(self, report: Report) -> tuple[int, str, str]:
+        """Follow until the end; return exit code, stdout and the last line of text on stderr."""
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         chunks: list[str] = []
@@ -97,13 +124,29 @@ class _ChildProcess:
         tail: deque[str] = deque(maxlen=1)
         for line in self._process.stderr:
             stripped = line.strip()
-            if stripped.startswith("{"):
-                on_line(stripped)
+            if (progress := _parse_progress(stripped)) is not None:
+                report(*progress)
             elif stripped:
                 tail.append(stripped)
         code = self._process.wait()
         reader.join()
-        return code, "".join(chunks), tail[0] if tail else ""
+        return code, "".join(chunks), tail[0].removeprefix("Error: ") if tail else ""
+
+
+def _parse_progress(line: str) -> tuple[int, int, str] | None:
+    """Read a line of ``--progress json``; ``None`` for whatever else a library prints."""
+    match _parse_object(line):
+        case {"done": int(done), "total": int(total), "message": str(message)}:
+            return done, total, message
+    return None
+
+
+def _parse_object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text) if text.startswith("{") else None
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 class JobRunner:
@@ -216,30 +259,30 @@ class JobRunner:
     def _follow(
         self, name: str, child: _ChildProcess, on_finished: Callable[[dict[str, Any]], None]
     ) -> None:
-        def on_line(line: str) -> None:
-            report = json.loads(line)
-            self._tell(
-                JobStatus(
-                    name, JobState.RUNNING, report["done"], report["total"], report["message"]
-                )
-            )
+        code, output, error = -1, "", ""
 
-        code, output, error = child.run(on_line)
+        def report(done: int, total: int, message: str) -> None:
+            self._tell(JobStatus(name, JobState.RUNNING, done, total, message))
 
         def end() -> None:
             self._children.pop(name, None)
             if self._closed:
                 return
-            if code == 0:
+            result = _parse_object(output)
+            if code == 0 and result is not None:
                 self._on_status(JobStatus(name, JobState.FINISHED, 1, 1, "done"))
-                on_finished(json.loads(output))
+                on_finished(result)
             elif child.cancelled or code == _CANCELLED_EXIT_CODE:
                 self._on_status(JobStatus(name, JobState.CANCELLED, message="cancelled"))
             else:
                 message = error or f"'{name}' stopped unexpectedly (exit code {code})."
                 self._on_status(JobStatus(name, JobState.FAILED, message=message))
 
-        self._dispatch(end)
+        try:
+            code, output, error = child.run(report)
+        finally:
+            child.stop()  # nobody reads its output any more, should it still run
+            self._dispatch(end)
 
     def _tell(self, status: JobStatus) -> None:
         self._dispatch(lambda: None if self._closed else self._on_status(status))
@@ -249,13 +292,13 @@ class JobRunner:
         return tuple(self._children)
 
     def cancel(self, name: str) -> None:
-        """Ask a long job to stop; it keeps what it has finished."""
+        """Stop a long job, by force if it does not answer; it keeps what it has finished."""
         if (child := self._children.get(name)) is not None:
             child.cancel()
 
     def close(self) -> None:
         """Stop everything; nothing is called back afterwards."""
         self._closed = True
-        for child in self._children.values():
+        for child in tuple(self._children.values()):
             child.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)

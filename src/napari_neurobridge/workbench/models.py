@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.project.folder import Project
 
-DEFAULT_MODEL = "compact"
-
 
 class EncoderCache:
     """Keeps the encoders that were used; torch is imported at the first use."""

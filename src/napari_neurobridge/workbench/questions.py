@@ -9,14 +9,22 @@ import numpy as np
 from psygnal import Signal
 
 from napari_neurobridge.active.queue import QueueItem, clearest_first
-from napari_neurobridge.workbench.answers import Answer, Query, answer_query, with_crops
-from napari_neurobridge.workbench.models import DEFAULT_MODEL, EncoderCache
+from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.workbench.answers import (
+    Answer,
+    Query,
+    answer_query,
+    locate,
+    with_crops,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_neurobridge.errors import NeuroBridgeError
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Candidate, Vec3
+    from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.session import Session
 
 MAX_DEPTH_UM = 20.0
@@ -40,26 +48,34 @@ class Questions:
     ----------
     query : Query or None
     answer : Answer or None
-        ``None`` while the ranking is on its way.
+        ``None`` while the ranking is on its way, or could not be made.
+    problem : str
+        Why there is no answer; empty while there is hope.
     choice : Candidate or None
         The candidate that a verdict would be about.
+    flickered : bool
+        Whether the chosen crop is shown in the query's place.
     """
 
     query_changed = Signal(object)
     answer_changed = Signal(object)
     choice_changed = Signal(object)
+    flickered_changed = Signal(bool)
 
     def __init__(self, session: Session, encoders: EncoderCache) -> None:
         self.query: Query | None = None
         self.answer: Answer | None = None
+        self.problem = ""
         self.choice: Candidate | None = None
+        self.flickered = False
         self._session = session
         self._encoders = encoders
         self._answered_at = 0.0
+        self._depth_um = 0.0
         self._opened: set[str] = set()
-        self._project: Project | None = None
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._on_somata_changed)
+        session.orientation_changed.connect(self._ask_again)
 
     # --- asking ----------------------------------------------------------------------
 
@@ -73,7 +89,9 @@ class Questions:
 
         self._session.attempt(ask)
 
-    def click(self, dataset: str, position_um: Vec3, *, depth_axis: int) -> None:
+    def click(
+        self, dataset: str, position_um: Vec3, *, depth_axis: int, asks: bool = False
+    ) -> None:
         """Ask about the two-photon soma under a click, or choose the fMOST soma there.
 
         Parameters
@@ -83,16 +101,18 @@ class Questions:
         depth_axis : int
             The axis that the canvas looks along. A click says little about depth, so
             any soma within the displayed slab counts.
+        asks : bool
+            Ask about an fMOST soma, too, and rank the two-photon ones.
         """
         uid = self._soma_at(dataset, position_um, depth_axis)
         if uid is None:
             self._session.notify(
                 "No soma here. Click a circle, or add one with the layer's + tool."
             )
-        elif self.answer is not None and dataset == self.answer.ranking.gallery_dataset:
-            self.choose_soma(uid)
-        else:
+        elif asks or dataset == self._session.require_project().in_vivo():
             self.select(dataset, uid)
+        else:
+            self.choose_soma(uid)
 
     def next_query(self) -> None:
         """Ask about the next cell of the queue."""
@@ -139,19 +159,42 @@ class Questions:
 
     def choose_soma(self, uid: str) -> None:
         """Pick any soma of the gallery, listed or not."""
-        candidates = self.answer.ranking.candidates if self.answer is not None else ()
-        for candidate in candidates:
+        answer, project = self.answer, self._session.project
+        if answer is None or project is None:
+            waiting = self.query is not None and not self.problem
+            self._session.notify(
+                "Still ranking; one moment." if waiting else "Click a two-photon cell first."
+            )
+            return
+        for candidate in answer.shown:
             if candidate.uid == uid:
                 self.choose(candidate.rank)
                 return
-        self._session.notify(f"{uid} is not indexed yet; press Index in the Data dock first.")
+
+        def pick(candidate: Candidate) -> None:
+            self.choice = candidate
+            self.choice_changed.emit(candidate)
+
+        self._session.jobs.submit(
+            "locate",
+            lambda: locate(project, self._encoders.get(project, DEFAULT_MODEL), answer, uid),
+            pick,
+            self._session.show_error,
+        )
+
+    def flicker(self) -> None:
+        """Show the chosen crop in the query's place, and back."""
+        self.flickered = not self.flickered
+        self.flickered_changed.emit(self.flickered)
 
     def look_deeper(self, step_um: float) -> None:
         """Scroll all crops along the optical axis, at most ± 20 µm from the somata."""
         answer, project = self.answer, self._session.project
         if answer is None or project is None:
             return
-        depth = float(np.clip(answer.depth_um + step_um, -MAX_DEPTH_UM, MAX_DEPTH_UM))
+        # From where the user wants to be, not from the crops that have arrived.
+        depth = float(np.clip(self._depth_um + step_um, -MAX_DEPTH_UM, MAX_DEPTH_UM))
+        self._depth_um = depth
 
         def show(deeper: Answer) -> None:
             self.answer = deeper
@@ -171,10 +214,12 @@ class Questions:
 
     # --- inside ----------------------------------------------------------------------
 
-    def _ask(self, query: Query | None) -> None:
+    def _ask(self, query: Query | None, *, keep: str | None = None) -> None:
+        """Rank for a query; ``keep`` names the soma that is to stay picked."""
         self.query, self.answer, self.choice = query, None, None
-        # Crops of the cell before may still be on their way.
-        for key in ("rank", "crops"):
+        self.problem, self.flickered, self._depth_um = "", False, 0.0
+        # Answers about the cell before may still be on their way.
+        for key in ("rank", "crops", "locate"):
             self._session.jobs.forget(key)
         self.query_changed.emit(query)
         self.answer_changed.emit(None)
@@ -187,14 +232,24 @@ class Questions:
             self.answer = answer
             self._answered_at = time.monotonic()
             self.answer_changed.emit(answer)
-            self.choose(1)
+            kept = (candidate.rank for candidate in answer.shown if candidate.uid == keep)
+            self.choose(next(kept, 1))
+
+        def explain(error: NeuroBridgeError) -> None:
+            self.problem = str(error)
+            self.answer_changed.emit(None)
+            self._session.show_error(error)
 
         self._session.jobs.submit(
             "rank",
             lambda: answer_query(project, self._encoders.get(project, DEFAULT_MODEL), query),
             show,
-            self._session.show_error,
+            explain,
         )
+
+    def _ask_again(self) -> None:
+        if self.query is not None:
+            self._ask(self.query, keep=self.choice.uid if self.choice else None)
 
     def _soma_at(self, dataset: str, position_um: Vec3, depth_axis: int) -> str | None:
         project = self._session.require_project()
@@ -208,22 +263,19 @@ class Questions:
         nearest = int(distances.argmin())
         return somata[nearest].uid if distances[nearest] <= CLICK_RADIUS_UM else None
 
-    def _on_project_changed(self, project: Project | None) -> None:
-        if project is self._project:
-            # Same project, seen another way round: the question stays.
-            self._ask(self.query)
-            return
-        self._project = project
+    def _on_project_changed(self, _: Project | None) -> None:
         self._opened = set()
         self._ask(None)
 
-    def _on_somata_changed(self, _: str) -> None:
-        """Forget a question whose soma is gone; ask again for one that was moved."""
+    def _on_somata_changed(self, dataset: str) -> None:
+        """Follow the queried soma, and rank again when the gallery is another."""
         project, query = self._session.project, self.query
         if project is None or query is None or query.uid is None:
             return
         soma = project.state().somata.get(query.dataset, {}).get(query.uid)
         if soma is None:
             self._ask(None)
-        elif soma.center_um != query.center_um or self.answer is None:
+        elif soma.center_um != query.center_um:
             self._ask(Query(query.dataset, soma.center_um, query.uid))
+        elif dataset != query.dataset or self.answer is None:
+            self._ask_again()

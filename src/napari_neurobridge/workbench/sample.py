@@ -75,12 +75,9 @@ def open_sample(
     files = SampleFiles(folder)
     project = str(files.project)
 
-    def open_project() -> None:
-        workbench.setup.open_project(files.project)
-
     steps: list[tuple[str, list[str], Callable[[], None]]] = [
         ("simulate", simulate_command(files), lambda: None),
-        ("init", init_command(files), open_project),
+        ("init", init_command(files), lambda: workbench.setup.open_project(files.project)),
         ("detect", ["detect", project], workbench.setup.refresh),
         ("index", ["index", project], workbench.setup.refresh),
     ]
@@ -95,6 +92,7 @@ def open_sample(
             then()
             run(position + 1)
 
-        workbench.session.jobs.start(name, arguments, finished)
+        # Somebody may have started the same job by hand meanwhile.
+        workbench.session.attempt(lambda: workbench.session.jobs.start(name, arguments, finished))
 
     run(0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from psygnal import Signal
+from psygnal import EmitLoopError, Signal
 
 from napari_neurobridge.errors import InputError, InvalidActionError, NeuroBridgeError
+from napari_neurobridge.project.events import default_annotator
 from napari_neurobridge.workbench.jobs import (
     Dispatch,
     JobRunner,
@@ -24,18 +24,34 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Remedy:
+    """What a button beside a notice does.
+
+    Attributes
+    ----------
+    label : str
+        The button's words.
+    apply : callable
+        Does it, to what was refused and nothing else.
+    """
+
+    label: str
+    apply: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """One sentence for the status line.
 
     Attributes
     ----------
-    retry : callable or None
-        Carries the refused action out all the same; only for actions that may be forced.
+    remedy : Remedy or None
+        A way out that the user may choose, such as doing it all the same.
     """
 
     text: str
     is_error: bool = False
-    retry: Callable[[], None] | None = None
+    remedy: Remedy | None = None
 
 
 class Session:
@@ -50,13 +66,14 @@ class Session:
     """
 
     project_changed = Signal(object)
+    orientation_changed = Signal()
     somata_changed = Signal(str)
     verdicts_changed = Signal()
     job_changed = Signal(object)
     notified = Signal(object)
 
     def __init__(self, dispatch: Dispatch = call_directly, annotator: str | None = None) -> None:
-        self.annotator = annotator or getpass.getuser()
+        self.annotator = annotator or default_annotator()
         self.jobs = JobRunner(dispatch, self._on_job_status)
         self.project: Project | None = None
 
@@ -85,22 +102,27 @@ class Session:
         """Tell the user what went wrong."""
         self.notified.emit(Notice(str(error), is_error=True))
 
-    def attempt(self, action: Callable[[], None], retry: Callable[[], None] | None = None) -> None:
+    def attempt(self, action: Callable[[], None], remedy: Remedy | None = None) -> None:
         """Run an action; what it refuses becomes a notice.
 
         Parameters
         ----------
         action : callable
             May raise any `NeuroBridgeError`.
-        retry : callable, optional
+        remedy : Remedy, optional
             Offered to the user when the action was refused but may be forced.
         """
         try:
             action()
         except InvalidActionError as error:
-            self.notified.emit(Notice(str(error), True, retry if error.forceable else None))
+            self.notified.emit(Notice(str(error), True, remedy if error.forceable else None))
         except NeuroBridgeError as error:
             self.show_error(error)
+        except EmitLoopError as error:
+            # psygnal wraps what a listener raised.
+            if not isinstance(error.__cause__, NeuroBridgeError):
+                raise
+            self.show_error(error.__cause__)
 
     def _on_job_status(self, status: JobStatus) -> None:
         self.job_changed.emit(status)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_neurobridge.project.folder import Project
+from napari_neurobridge.project.zoo import DEFAULT_MODEL
 from napari_neurobridge.workbench import actions
 from napari_neurobridge.workbench.checklist import (
     ChecklistItem,
@@ -15,14 +16,15 @@ from napari_neurobridge.workbench.checklist import (
     checklist_of_project,
 )
 from napari_neurobridge.workbench.draft import PROJECT_SUFFIX, ImageChoice, ProjectDraft
-from napari_neurobridge.workbench.models import DEFAULT_MODEL, EncoderCache
+from napari_neurobridge.workbench.session import Notice, Remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from napari_neurobridge.spaces import Orientation
-    from napari_neurobridge.types import Role, Vec3
+    from napari_neurobridge.types import Projection, Role, Vec3
+    from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.session import Session
 
 
@@ -43,25 +45,41 @@ class Setup:
     def __init__(self, session: Session, encoders: EncoderCache) -> None:
         self.draft = ProjectDraft()
         self.index_state: IndexState | None = None
+        self._orientation_confirmed = False
         self._session = session
         self._encoders = encoders
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._on_somata_changed)
+        session.orientation_changed.connect(self._count_embedded)
 
     # --- a project -------------------------------------------------------------------
 
     def choose_image(self, role: Role, path: Path, *, axes: str | None = None) -> None:
         """Read an image's metadata into the draft; notifies when it cannot be read."""
+        self.choose_images({role: path}, axes=axes)
 
-        def take(choice: ImageChoice) -> None:
-            self._set_draft(self.draft.with_image(role, choice))
+    def choose_images(self, paths: Mapping[Role, Path], *, axes: str | None = None) -> None:
+        """Read several images' metadata; asks first when that would close a project."""
+        project = self._session.project
+        if project is not None:
+            start = Remedy("Start a new one", lambda: self._begin(paths, axes))
+            text = f"{project.path.name} is open. Everything in it is saved."
+            self._session.notified.emit(Notice(text, remedy=start))
+            return
+        self._begin(paths, axes)
 
-        self._session.jobs.submit(
-            f"inspect {role}",
-            lambda: ImageChoice.from_file(path, axes=axes),
-            take,
-            self._session.show_error,
-        )
+    def _begin(self, paths: Mapping[Role, Path], axes: str | None) -> None:
+        for role, path in paths.items():
+
+            def take(choice: ImageChoice, role: Role = role) -> None:
+                self._set_draft(self.draft.with_image(role, choice))
+
+            self._session.jobs.submit(
+                f"inspect {role}",
+                lambda path=path: ImageChoice.from_file(path, axes=axes),  # type: ignore[misc]
+                take,
+                self._session.show_error,
+            )
 
     def take_files(self, paths: Sequence[Path]) -> None:
         """Do the obvious with dropped files: open a project, or fill the checklist."""
@@ -69,8 +87,8 @@ class Setup:
             if path.suffix == PROJECT_SUFFIX:
                 self.open_project(path)
                 return
-        for role, path in self.draft.assign_roles(paths).items():
-            self.choose_image(role, path)
+        draft = ProjectDraft() if self._session.project is not None else self.draft
+        self._session.attempt(lambda: self.choose_images(draft.assign_roles(paths)))
 
     def set_voxel_size(self, role: Role, voxel_size_um: Vec3) -> None:
         """Set a voxel size, µm (z, y, x), that the file does not state."""
@@ -78,17 +96,31 @@ class Setup:
             lambda: self._set_draft(self.draft.with_voxel_size(role, voxel_size_um))
         )
 
-    def create_project(self, folder: Path) -> None:
-        """Make a project folder from the draft and open it."""
+    def set_reading(self, role: Role, *, channel: int, projection: Projection) -> None:
+        """Set which channel is used, and how a recording becomes one plane."""
         self._session.attempt(
-            lambda: self._session.set_project(
-                actions.create_project(folder, self.draft.to_sources())
+            lambda: self._set_draft(
+                self.draft.with_reading(role, channel=channel, projection=projection)
             )
         )
 
+    def create_project(self, folder: Path) -> None:
+        """Make a project folder from the draft and open it."""
+        if folder.suffix != PROJECT_SUFFIX:
+            folder = folder.with_name(folder.name + PROJECT_SUFFIX)
+
+        def create() -> None:
+            sources = self.draft.to_sources()
+            self._open(lambda: actions.create_project(folder, sources))
+
+        self._session.attempt(create)
+
     def open_project(self, folder: Path) -> None:
         """Open an existing project folder."""
-        self._session.attempt(lambda: self._session.set_project(Project.open(folder)))
+        self._open(lambda: Project.open(folder))
+
+    def _open(self, make: Callable[[], Project]) -> None:
+        self._session.jobs.submit("open", make, self._session.set_project, self._session.show_error)
 
     def set_orientation(self, orientation: Orientation) -> None:
         """Set how the fMOST dataset lies in the two-photon frame."""
@@ -96,7 +128,8 @@ class Setup:
         def turn() -> None:
             project = self._session.require_project()
             project.set_orientation(project.ex_vivo(), orientation)
-            self._session.set_project(project)
+            self._orientation_confirmed = True
+            self._session.orientation_changed.emit()
 
         self._session.attempt(turn)
 
@@ -121,9 +154,7 @@ class Setup:
             folder = str(self._session.require_project().path)
             arguments = ["detect", folder, "--dataset", dataset]
             arguments += ["--soma-diameter", str(soma_diameter_um)]
-            self._session.jobs.start(
-                "detect", arguments, lambda _: self._session.somata_were_changed(dataset)
-            )
+            self._session.jobs.start("detect", arguments, lambda _: self.refresh())
 
         self._session.attempt(start)
 
@@ -149,11 +180,16 @@ class Setup:
         """Return what is done and what to do next."""
         if self._session.project is None:
             return checklist_of_draft(self.draft)
-        return checklist_of_project(self._session.project, self.index_state)
+        return checklist_of_project(
+            self._session.project,
+            self.index_state,
+            orientation_confirmed=self._orientation_confirmed,
+        )
 
     def refresh(self) -> None:
-        """Show what another process has added to the project."""
-        for dataset in self._session.require_project().datasets:
+        """Show what another process has added to the project; nothing without one."""
+        project = self._session.project
+        for dataset in project.datasets if project is not None else ():
             self._session.somata_were_changed(dataset)
 
     def _set_draft(self, draft: ProjectDraft) -> None:
@@ -167,6 +203,7 @@ class Setup:
         if project is not None:
             self.draft = ProjectDraft()
         self.index_state = None
+        self._orientation_confirmed = False
         self._count_embedded()
 
     def _on_somata_changed(self, _: str) -> None:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project import annotate
-from napari_neurobridge.project.events import VerdictEvidence
-from napari_neurobridge.types import NoneReason, SomaSource, Vec3
+from napari_neurobridge.project.events import UndoScope, VerdictEvidence
+from napari_neurobridge.types import SomaSource
+from napari_neurobridge.workbench.session import Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_neurobridge.types import Candidate
+    from napari_neurobridge.project.events import Event
+    from napari_neurobridge.types import Candidate, NoneReason, Vec3
     from napari_neurobridge.workbench.questions import Questions
     from napari_neurobridge.workbench.session import Session
 
@@ -30,14 +32,15 @@ class Verdicts:
     """
 
     def __init__(self, session: Session, questions: Questions) -> None:
+        self.none_reason: NoneReason | None = None
         self._session = session
         self._questions = questions
 
     # --- verdicts --------------------------------------------------------------------
 
-    def accept(self, *, force: bool = False) -> None:
+    def accept(self) -> None:
         """Record that the chosen candidate is the queried cell."""
-        self._judge("accepted", partial(annotate.accept, force=force))
+        self._judge("accepted", annotate.accept, forced=partial(annotate.accept, force=True))
 
     def reject(self) -> None:
         """Record that the chosen candidate is another cell."""
@@ -47,11 +50,11 @@ class Verdicts:
         """Record that the chosen candidate may or may not be the cell."""
         self._judge("unsure about", annotate.unsure)
 
-    def none(self, reason: NoneReason | None = None) -> None:
-        """Record that no candidate is the queried cell."""
+    def none(self) -> None:
+        """Record that no candidate is the queried cell, for ``none_reason``."""
 
         def record() -> None:
-            uid = self._require_query_uid()
+            uid, reason = self._require_query_uid(), self.none_reason
             annotate.none(
                 self._session.require_project(),
                 uid,
@@ -65,7 +68,7 @@ class Verdicts:
         self._session.attempt(record)
 
     def undo(self) -> None:
-        """Take this annotator's last decision back."""
+        """Take this annotator's last decision or edit back; never a detection run."""
         self._travel(annotate.undo, "undone")
 
     def redo(self) -> None:
@@ -74,34 +77,34 @@ class Verdicts:
 
     # --- somata ----------------------------------------------------------------------
 
-    def add_soma(self, dataset: str, center_um: Vec3) -> None:
-        """Add a soma by hand."""
+    def add_somata(self, dataset: str, centers_um: Sequence[Vec3]) -> None:
+        """Add somata by hand, in one step of undo."""
 
         def add() -> None:
-            (soma,) = annotate.add_somata(
+            somata = annotate.add_somata(
                 self._session.require_project(),
                 dataset,
-                [center_um],
+                centers_um,
                 source=SomaSource.MANUAL,
                 annotator=self._session.annotator,
             )
             self._session.somata_were_changed(dataset)
-            self._session.notify(f"added {soma.uid}")
+            self._session.notify(f"added {', '.join(soma.uid for soma in somata)}")
 
         self._session.attempt(add)
 
-    def move_soma(self, dataset: str, uid: str, center_um: Vec3) -> None:
-        """Move a soma by hand; its uid stays."""
+    def move_somata(self, dataset: str, uids: Sequence[str], centers_um: Sequence[Vec3]) -> None:
+        """Move somata by hand, in one step of undo; their uids stay."""
 
         def move() -> None:
-            annotate.move_soma(
+            annotate.move_somata(
                 self._session.require_project(),
-                uid,
-                center_um,
+                uids,
+                centers_um,
                 annotator=self._session.annotator,
             )
             self._session.somata_were_changed(dataset)
-            self._session.notify(f"moved {uid}")
+            self._session.notify(f"moved {', '.join(uids)}")
 
         self._session.attempt(move)
 
@@ -119,30 +122,49 @@ class Verdicts:
 
     # --- inside ----------------------------------------------------------------------
 
-    def _judge(self, done: str, judge: Callable[..., object]) -> None:
+    def _judge(
+        self,
+        done: str,
+        judge: Callable[..., object],
+        *,
+        forced: Callable[..., object] | None = None,
+    ) -> None:
+        """Record a verdict on the picked candidate; ``forced`` overrides a contradiction."""
+
         def record() -> None:
             uid, candidate = self._require_query_uid(), self._questions.choice
             if candidate is None:
                 raise InputError("Pick a candidate first (keys 1 to 9).")
-            judge(
-                self._session.require_project(),
-                uid,
-                candidate.uid,
-                annotator=self._session.annotator,
-                evidence=self._evidence(candidate),
-            )
-            self._decided(f"{done} {uid} ↔ {candidate.uid}")
+            project, evidence = self._session.require_project(), self._evidence(candidate)
 
-        # Only accepting can clash with what is recorded, so only it can be forced.
-        self._session.attempt(record, retry=lambda: self.accept(force=True))
+            def write(by: Callable[..., object]) -> None:
+                by(
+                    project,
+                    uid,
+                    candidate.uid,
+                    annotator=self._session.annotator,
+                    evidence=evidence,
+                )
+                self._decided(f"{done} {uid} ↔ {candidate.uid}")
 
-    def _travel(self, step: Callable[..., object], done: str) -> None:
+            # The remedy is about this pair, whatever is being asked when it is pressed.
+            remedy = forced and Remedy("Replace it", lambda: attempt(lambda: write(forced)))
+            attempt(lambda: write(judge), remedy)
+
+        attempt = self._session.attempt
+        attempt(record)
+
+    def _travel(self, step: Callable[..., list[Event]], done: str) -> None:
         def record() -> None:
             project = self._session.require_project()
-            step(project, annotator=self._session.annotator)
+            before = project.state().somata
+            events = step(project, annotator=self._session.annotator, scope=UndoScope.HAND)
+            after = project.state().somata
             for dataset in project.datasets:
-                self._session.somata_changed.emit(dataset)
-            self._decided(f"{done}: the last decision")
+                # The fold keeps what an event did not touch, so identity tells.
+                if after.get(dataset) is not before.get(dataset):
+                    self._session.somata_changed.emit(dataset)
+            self._decided(f"{done}: {annotate.describe_target(project, events)}")
 
         self._session.attempt(record)
 

@@ -62,6 +62,7 @@ class Workbench:
             "R": self.verdicts.reject,
             "U": self.verdicts.unsure,
             "N": self.verdicts.none,
+            "F": self.questions.flicker,
             "Space": self.questions.next_query,
             "Z": self.verdicts.undo,
             "Shift+Z": self.verdicts.redo,

@@ -49,6 +49,15 @@ def test_search_agrees_with_a_full_stable_sort(n: int, k: int, levels: int, seed
     np.testing.assert_allclose(similarities, values[expected])
 
 
+@given(n=st.integers(1, 40), levels=st.integers(1, 5), seed=st.integers(0, 10_000))
+def test_locate_agrees_with_a_search_of_everything(n: int, levels: int, seed: int) -> None:
+    values = np.random.default_rng(seed).integers(0, levels, n) / 8
+    gallery, query = make_gallery(values[:, None]), np.ones(1, np.float32)
+    rows, similarities = gallery.search(query, n)
+    located = [gallery.locate(query, gallery.uids[row]) for row in rows]
+    assert located == list(zip(rows, range(1, n + 1), similarities, strict=True))
+
+
 @pytest.mark.parametrize("k", [0, -3])
 def test_search_refuses_a_k_below_one(k: int) -> None:
     with pytest.raises(InputError, match="at least one"):
@@ -77,16 +86,17 @@ def test_gallery_holds_the_embedding_of_each_position(project: Project, encoder)
 
 def test_added_and_moved_somata_are_embedded_and_no_others(project: Project, encoder) -> None:
     index_project(project, encoder)
-    uid = load_gallery(project, encoder, "fmost").uids[3]
-    before = load_gallery(project, encoder, "fmost").embedding(uid)
+    gallery = load_gallery(project, encoder, "fmost")
+    uid, before = gallery.uids[3], gallery.embeddings[3]
     move_soma(project, uid, (20.0, 60.0, 70.0))
     add_somata(project, "fmost", [(30.0, 90.0, 90.0)], source=SomaSource.MANUAL)
     assert count_embedded(project, encoder) == (N_ALL - 1, N_ALL + 1)
     assert index_project(project, encoder).n_embedded == 2
     after = load_gallery(project, encoder, "fmost")
     assert len(after) == N_FMOST + 1
-    assert not np.allclose(after.embedding(uid), before)
-    np.testing.assert_array_equal(after.centers_um[after.uids.index(uid)], (20.0, 60.0, 70.0))
+    row = after.row(uid)
+    assert not np.allclose(after.embeddings[row], before)
+    np.testing.assert_array_equal(after.centers_um[row], (20.0, 60.0, 70.0))
 
 
 def test_deleted_somata_leave_the_gallery_without_a_new_index(project: Project, encoder) -> None:
@@ -156,7 +166,7 @@ def test_the_key_changes_with_all_that_changes_a_crop(project: Project, encoder)
 def test_an_orientation_change_asks_for_a_new_index(project: Project, encoder) -> None:
     index_project(project, encoder)
     project.set_orientation("fmost", Orientation(axes="+y+z+x"))
-    with pytest.raises(InputError, match=r"9 of 9 somata of 'fmost'.*neurobridge index"):
+    with pytest.raises(InputError, match=r"9 of 9 .* 'fmost' .*neurobridge index.*press Index"):
         load_gallery(project, encoder, "fmost").require_complete()
     project.set_orientation("fmost", Orientation())
     load_gallery(project, encoder, "fmost").require_complete()
@@ -179,7 +189,7 @@ def test_index_without_somata_says_what_to_do(tmp_path: Path, project: Project, 
             for name, spec in project.datasets.items()
         ],
     )
-    with pytest.raises(InputError, match="neurobridge detect"):
+    with pytest.raises(InputError, match=r"neurobridge detect.*press Detect somata"):
         index_project(empty, encoder)
     with pytest.raises(InputError, match="has no somata"):
         load_gallery(empty, encoder, "fmost").require_complete()

@@ -9,8 +9,8 @@ import pytest
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.gallery import embed_positions, index_project, load_gallery
-from napari_neurobridge.matching.ranking import rank_position, rank_soma
-from napari_neurobridge.project.annotate import add_somata
+from napari_neurobridge.matching.ranking import locate_candidate, rank_position, rank_soma
+from napari_neurobridge.project.annotate import add_somata, move_soma
 from napari_neurobridge.project.folder import DatasetSpec, Project
 from napari_neurobridge.types import Role, SomaSource
 
@@ -85,6 +85,45 @@ def test_a_position_at_the_border_is_padded(indexed: Project, encoder) -> None:
 def test_a_position_without_any_pixel_is_refused(indexed: Project, encoder, position) -> None:
     with pytest.raises(InputError, match=r"outside 'two_photon', which spans 57 × 178 × 178 µm"):
         rank_position(indexed, encoder, position, "two_photon")
+
+
+def test_a_located_candidate_is_that_of_the_whole_ranking(indexed: Project, encoder) -> None:
+    everything = rank_soma(indexed, encoder, "tp-00002", k=100)
+    short = rank_soma(indexed, encoder, "tp-00002", k=2)
+    before = encoder.n_embedded
+    located = [locate_candidate(indexed, encoder, short, c.uid) for c in everything.candidates]
+    assert tuple(located) == everything.candidates
+    assert encoder.n_embedded == before
+
+
+def test_a_candidate_is_located_for_a_position_and_for_a_query_that_has_moved_since(
+    indexed: Project, encoder
+) -> None:
+    position = indexed.state().soma("tp-00002").center_um
+    z, y, x = position
+    beside = rank_position(indexed, encoder, (z, y + 4.0, x), "two_photon", k=100)
+    of_soma = rank_soma(indexed, encoder, "tp-00002", k=100)
+    move_soma(indexed, "tp-00002", (z, y + 4.0, x))
+    index_project(indexed, encoder)
+    for ranking in (beside, of_soma):
+        for candidate in ranking.candidates:
+            located = locate_candidate(indexed, encoder, ranking, candidate.uid)
+            assert located.similarity == pytest.approx(candidate.similarity, abs=1e-5)
+
+
+def test_only_indexed_somata_of_the_gallery_are_located(indexed: Project, encoder) -> None:
+    ranking = rank_soma(indexed, encoder, "tp-00002", k=2)
+    (new,) = add_somata(indexed, "fmost", [(9.0, 9.0, 9.0)], source=SomaSource.MANUAL)
+    for uid, sentence in (
+        (new.uid, "not indexed for this model.*press Index"),
+        ("tp-00001", "lies in 'two_photon'"),
+        ("fm-99999", "no soma 'fm-99999'"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            locate_candidate(indexed, encoder, ranking, uid)
+    encoder.hash = "f" * 12
+    with pytest.raises(InputError, match="made with fake@0123456789ab; rank again"):
+        locate_candidate(indexed, encoder, ranking, "fm-00001")
 
 
 def test_unknown_names_are_refused(indexed: Project, encoder) -> None:

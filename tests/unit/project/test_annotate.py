@@ -5,6 +5,7 @@ import pytest
 from napari_neurobridge.errors import InputError, InvalidActionError
 from napari_neurobridge.project import Project, VerdictEvidence
 from napari_neurobridge.project import annotate as act
+from napari_neurobridge.project.events import UndoScope
 from napari_neurobridge.types import NoneReason, Verdict
 
 
@@ -29,6 +30,23 @@ def test_undo_and_redo_need_something(project: Project) -> None:
     assert not caught.value.forceable
     with pytest.raises(InvalidActionError, match="nothing that 'ben' could redo"):
         act.redo(project, "ben")
+
+
+def test_undo_by_hand_leaves_the_detection_run(project: Project) -> None:
+    act.accept(project, "tp-00001", "fm-00002", annotator="ben")
+    act.record_detection(project, "fmost", [(50, 50, 50)], method="dog", annotator="ben")
+    undone = act.undo(project, "ben", scope=UndoScope.HAND)
+    assert act.describe_target(project, undone) == "accepted tp-00001 ↔ fm-00002"
+    assert project.state().pairs == {}
+    assert len(project.state().somata["fmost"]) == 6
+    with pytest.raises(InvalidActionError, match="nothing that 'ben' could undo"):
+        act.undo(project, "ben", scope=UndoScope.HAND)
+
+    redone = act.redo(project, "ben", scope=UndoScope.HAND)
+    assert act.describe_target(project, redone) == "accepted tp-00001 ↔ fm-00002"
+    assert project.state().pairs == {"tp-00001": "fm-00002"}
+    with pytest.raises(InvalidActionError, match="nothing that 'ben' could redo"):
+        act.redo(project, "ben", scope=UndoScope.HAND)
 
 
 def test_evidence_is_kept(project: Project) -> None:
@@ -102,6 +120,24 @@ def test_impossible_pairs(project: Project, query: str, candidate: str, sentence
         act.accept(project, query, candidate)
     assert caught.value.exit_code == 2
     assert project.state().verdicts == ()
+
+
+def test_a_tombstone_gets_no_new_verdict(project: Project) -> None:
+    act.accept(project, "tp-00001", "fm-00001", annotator="anna")
+    act.delete_soma(project, "fm-00001", annotator="ben")
+    before = project.state()
+    for judge in (act.accept, act.reject, act.unsure):
+        for pair in (("tp-00001", "fm-00001"), ("fm-00001", "tp-00002")):
+            with pytest.raises(InputError, match="'fm-00001' was removed"):
+                judge(project, *pair, annotator="anna")
+    with pytest.raises(InputError, match="'fm-00001' was removed"):
+        act.none(project, "fm-00001", annotator="anna")
+    assert project.state() == before
+
+    act.undo(project, "anna", scope=UndoScope.HAND)
+    assert project.state().pairs == {}
+    act.redo(project, "anna", scope=UndoScope.HAND)
+    assert project.state().pairs == {"tp-00001": "fm-00001"}
 
 
 def test_an_annotator_needs_a_name(project: Project) -> None:

@@ -16,6 +16,7 @@ from napari_neurobridge.project.events import (
     SomaDeleted,
     SomaMoved,
     Undone,
+    UndoScope,
     VerdictGiven,
 )
 from napari_neurobridge.project.fold import IncrementalFold, State, fold
@@ -173,6 +174,23 @@ def test_undo_then_redo_restores(log: list[Event]) -> None:
         assert redone.undoable(annotator) == target
 
 
+@given(log=logs())
+def test_undo_and_redo_by_hand_are_about_nothing_else(log: list[Event]) -> None:
+    state = fold(log)
+    for annotator in ANNOTATORS:
+        target = state.undoable(annotator, UndoScope.HAND)
+        done = state.histories[annotator].done if annotator in state.histories else ()
+        assert target == next((e for e in reversed(done) if e.content.by_hand), None)
+        redoable = state.redoable(annotator, UndoScope.HAND)
+        if redoable is None:
+            continue
+        redone = fold([*log, event(40, Undone(target=redoable.id), annotator, tick=30)])
+        action = redone.undoable(annotator, UndoScope.HAND)
+        assert action is not None
+        assert action.content.by_hand
+        assert action not in done
+
+
 @given(log=logs(), payload=st.sampled_from([accept("tp-00001", "fm-00002"), added("fm-00003")]))
 def test_undo_of_the_latest_event_restores_what_was_before(
     log: list[Event], payload: Payload
@@ -239,6 +257,41 @@ def test_an_unsure_colleague_disputes_nothing() -> None:
     doubt = verdict(Verdict.UNSURE, "tp-00001", "fm-00001")
     state = fold([event(0, accept("tp-00001", "fm-00001")), event(1, doubt, "ben")])
     assert state.pairs == {"tp-00001": "fm-00001"}
+
+
+def test_undo_by_hand_skips_detection_runs_and_imports() -> None:
+    run = DetectionRun(dataset="fmost", uids=["fm-9"], centers_um=[(0, 0, 0)], method="dog")
+    imported = added("fm-8").model_copy(update={"source": SomaSource.IMPORTED})
+    log = [event(0, accept("tp-00001", "fm-00001")), event(1, run), event(2, imported)]
+    assert fold(log).undoable("anna") == log[2]
+    assert fold(log).undoable("anna", UndoScope.HAND) == log[0]
+    for payload in (
+        SomaDeleted(dataset="fmost", uids=["fm-9"]),
+        SomaMoved(dataset="fmost", uids=["fm-9"], centers_um=[(1, 1, 1)]),
+        added("fm-10"),
+    ):
+        edit = event(3, payload)
+        assert fold([*log, edit]).undoable("anna", UndoScope.HAND) == edit
+
+
+def test_a_detection_run_does_not_forget_the_verdict_to_redo() -> None:
+    run = DetectionRun(dataset="fmost", uids=["fm-9"], centers_um=[(0, 0, 0)], method="dog")
+    log = [
+        event(0, accept("tp-00001", "fm-00001")),
+        event(1, Undone(target=f"{0:032x}")),
+        event(2, run),
+    ]
+    assert fold(log).redoable("anna") is None
+    assert fold(log).redoable("anna", UndoScope.HAND) == log[1]
+    log.append(event(3, accept("tp-00002", "fm-00002")))
+    assert fold(log).redoable("anna", UndoScope.HAND) is None
+
+
+def test_an_undone_detection_run_is_not_redone_by_hand() -> None:
+    run = DetectionRun(dataset="fmost", uids=["fm-9"], centers_um=[(0, 0, 0)], method="dog")
+    log = [event(0, run), event(1, Undone(target=f"{0:032x}"))]
+    assert fold(log).redoable("anna") == log[1]
+    assert fold(log).redoable("anna", UndoScope.HAND) is None
 
 
 def test_revoking_sets_the_named_acceptance_aside_until_undone() -> None:

@@ -168,6 +168,53 @@ def test_detection_leaves_placed_somata_alone(project: Project) -> None:
     assert set(somata) == {f"fm-{number:05d}" for number in range(1, 7)}
 
 
+def test_redetection_does_not_bring_back_what_a_person_deleted(empty_project: Project) -> None:
+    detect(empty_project, (0, 0, 0), (0, 0, 50))
+    delete_soma(empty_project, "fm-00001", annotator="ben")
+    # Found again, once at its place and once more beside it; and a new one further away.
+    found = detect(empty_project, (0, 0, 0.5), (0, 0, -2.9), (0, 0, 50), (0, 0, -3.1))
+    assert found == ["fm-00002", "fm-00003"]
+    assert empty_project.state().soma("fm-00003").center_um == (0.0, 0.0, -3.1)
+    assert detect(empty_project, (0, 0, 0), (0, 0, 50)) == ["fm-00002"]
+
+    # A person may change their mind, in either way.
+    annotate.undo(empty_project, "ben")
+    assert set(empty_project.state().somata["fmost"]) == {"fm-00001", "fm-00002"}
+    annotate.redo(empty_project, "ben")
+    (soma,) = add_somata(empty_project, "fmost", [(0, 0, 1)], source=SomaSource.MANUAL)
+    assert set(detect(empty_project, (0, 0, 0), (0, 0, 50))) == {soma.uid, "fm-00002"}
+
+
+def test_a_deleted_manual_soma_is_not_detected(empty_project: Project) -> None:
+    add_somata(empty_project, "fmost", [(0, 0, 0)], source=SomaSource.MANUAL, annotator="ben")
+    delete_soma(empty_project, "fm-00001", annotator="ben")
+    assert detect(empty_project, (0, 0, 1)) == []
+    annotate.undo(empty_project, "ben")
+    assert empty_project.state().soma("fm-00001").source is SomaSource.MANUAL
+
+
+def test_a_run_after_an_undone_one_gives_the_old_uids_back(empty_project: Project) -> None:
+    add_somata(empty_project, "two_photon", [(0, 0, 0)], source=SomaSource.MANUAL)
+    detect(empty_project, (0, 0, 0), (0, 0, 50), by="ben")
+    annotate.accept(empty_project, "tp-00001", "fm-00002", annotator="anna")
+    annotate.undo(empty_project, "ben")
+    assert empty_project.state().somata["fmost"] == {}
+    assert set(empty_project.state().tombstones) == {"fm-00002"}
+
+    found = detect(empty_project, (0, 0, 50.5), (0, 0, 80), (0, 0, 0), by="ben")
+    assert set(found) == {"fm-00001", "fm-00002", "fm-00003"}
+    state = empty_project.state()
+    assert state.soma("fm-00002").center_um == (0.0, 0.0, 50.5)
+    assert (state.tombstones, state.pairs) == ({}, {"tp-00001": "fm-00002"})
+
+
+def test_a_deletion_outlives_the_undone_run_that_found_the_soma(empty_project: Project) -> None:
+    detect(empty_project, (0, 0, 0), (0, 0, 50), by="ben")
+    delete_soma(empty_project, "fm-00001", annotator="anna")
+    annotate.undo(empty_project, "ben")
+    assert detect(empty_project, (0, 0, 0), (0, 0, 50), by="ben") == ["fm-00002"]
+
+
 def test_a_run_that_finds_nothing_empties_what_detectors_found(empty_project: Project) -> None:
     detect(empty_project, (0, 0, 0))
     assert detect(empty_project) == []

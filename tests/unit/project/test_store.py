@@ -37,10 +37,9 @@ def test_events_come_back_as_written(log: EventLog, path: Path) -> None:
     events = record(log, count=3)
     assert log.events() == events
     assert [event.sequence for event in events] == [1, 2, 3]
-    assert log.next_sequence("anna") == 4
-    assert log.next_sequence("ben") == 1
+    assert [event.sequence for event in (*record(log), *record(log, "ben"))] == [4, 1]
     other = EventLog(path)
-    assert other.events() == events
+    assert other.events()[:3] == events
     other.close()
 
 

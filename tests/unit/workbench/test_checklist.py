@@ -8,6 +8,7 @@ import pytest
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.folder import Project
+from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import Role
 from napari_neurobridge.workbench.checklist import (
     ChecklistItem,
@@ -67,6 +68,7 @@ def test_a_missing_voxel_size_is_asked_for_and_never_assumed(draft: ProjectDraft
         (["a.tif", "brain.zarr"], {Role.IN_VIVO: "a.tif", Role.EX_VIVO: "brain.zarr"}),
         (["brain.zarr"], {Role.EX_VIVO: "brain.zarr"}),
         (["a.tif"], {Role.IN_VIVO: "a.tif"}),
+        (["a.zarr", "b.zarr"], {Role.EX_VIVO: "a.zarr", Role.IN_VIVO: "b.zarr"}),
     ],
 )
 def test_dropped_files_find_their_lines(names: list[str], expected: dict[Role, str]) -> None:
@@ -79,6 +81,28 @@ def test_a_tiff_dropped_after_the_two_photon_image_is_the_brain(draft: ProjectDr
     assert half.assign_roles([Path("b.tif")]) == {Role.EX_VIVO: Path("b.tif")}
 
 
+def test_no_dropped_file_is_lost_silently(draft: ProjectDraft) -> None:
+    with pytest.raises(InputError, match="3 files"):
+        ProjectDraft().assign_roles([Path(f"{name}.tif") for name in "abc"])
+    with pytest.raises(InputError, match="chosen already"):
+        draft.assign_roles([Path("c.tif")])
+
+
+def test_an_orientation_that_nobody_looked_at_is_not_done(project: Project) -> None:
+    project.set_orientation("fmost", Orientation())
+
+    def done(index: IndexState | None, *, confirmed: bool) -> bool:
+        items = checklist_of_project(project, index, orientation_confirmed=confirmed)
+        return _by_step(items)[Step.ORIENTATION].done
+
+    assert not done(None, confirmed=False)
+    assert done(None, confirmed=True)
+    assert done(IndexState(1, 28), confirmed=False)
+    project.set_orientation("fmost", Orientation(axes="-z+y+x"))
+    items = checklist_of_project(project, None, orientation_confirmed=False)
+    assert "mirrored" in _by_step(items)[Step.ORIENTATION].detail
+
+
 def test_the_suggested_folder_is_free(draft: ProjectDraft) -> None:
     folder = draft.suggested_folder()
     assert not folder.exists()
@@ -86,13 +110,13 @@ def test_the_suggested_folder_is_free(draft: ProjectDraft) -> None:
 
 
 def test_the_checklist_of_a_project_counts(project: Project) -> None:
-    items = _by_step(checklist_of_project(project, None))
-    assert items[Step.SOMATA].done
-    assert items[Step.SOMATA].detail == "14 in two_photon, 14 in fmost"
-    assert not items[Step.INDEX].done
-    assert (
-        "mirrored" in items[Step.ORIENTATION].detail or "+y+z-x" in items[Step.ORIENTATION].detail
-    )
-    half = _by_step(checklist_of_project(project, IndexState(14, 28)))[Step.INDEX]
+    def items(index: IndexState | None) -> dict[Step, ChecklistItem]:
+        return _by_step(checklist_of_project(project, index, orientation_confirmed=False))
+
+    somata = items(None)[Step.SOMATA]
+    assert (somata.done, somata.detail) == (True, "14 in two_photon, 14 in fmost")
+    assert not items(None)[Step.INDEX].done
+    assert "+y+z-x;" in items(None)[Step.ORIENTATION].detail, "not mirrored, so not called it"
+    half = items(IndexState(14, 28))[Step.INDEX]
     assert (half.done, half.detail) == (False, "14 of 28 somata embedded")
-    assert _by_step(checklist_of_project(project, IndexState(28, 28)))[Step.INDEX].done
+    assert items(IndexState(28, 28))[Step.INDEX].done
