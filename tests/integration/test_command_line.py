@@ -267,6 +267,7 @@ def test_points_make_a_project_without_images(tmp_path: Path) -> None:
     project = tmp_path / "p.neurobridge"
     made = answer("init", project, "--two-photon-points", table, "--fmost-points", plain)
     assert [row["n_somata"] for row in made["datasets"]] == [2, 1]
+    assert "import points" in refusal("detect", project)
     assert answer("annotate", project, "--accept", "a", "fm-00001")["events"]
     more = answer("add-dataset", project, "tile_2", plain, "--role", "ex_vivo")
     assert [row["name"] for row in more["datasets"]] == ["two_photon", "fmost", "tile_2"]

@@ -90,13 +90,15 @@ class _ChildProcess:
         )
 
     def cancel(self) -> None:
-        """Ask the child to stop, and make it stop if it does not; returns at once."""
+        """Stop the child because somebody wants it."""
         self.cancelled = True
         self.stop()
 
     def stop(self) -> None:
-        # No daemon: Python then waits for it before it exits, so that no child is left.
-        threading.Thread(target=self._stop, name="neurobridge-stop").start()
+        """Ask the child to stop, and make it stop if it does not; returns at once."""
+        if self._process.poll() is None:
+            # No daemon: Python waits for it before it exits, so that no child is left.
+            threading.Thread(target=self._stop, name="neurobridge-stop").start()
 
     def _stop(self) -> None:
         with self._stopping:
