@@ -243,7 +243,8 @@ Classification, four negatives per positive, half of them the hardest (paper 1, 
 
 Trained on simulated crops only, and not yet validated on a public real pair of
 two-photon and fMOST data. It expects crops of 120 µm (150 pixels) seen along the
-two-photon axis, oriented to within about 20° and centred to within about 3 µm.
+two-photon axis. Training turned the two sides by up to about 20° against each other and
+moved them by a few µm; how far beyond that the model holds was not measured.
 """
 
 
