@@ -160,6 +160,7 @@ def test_the_cancel_button_stops_a_job(
     qtbot.waitUntil(lambda: any(status.total for status in states), timeout=60_000)
     QTest.mouseClick(dock.cancel_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: states[-1].state is JobState.CANCELLED, timeout=30_000)
+    assert binding.workbench.session.jobs.running() == ()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,23 +53,13 @@ def _wait_for_answer(opened: ViewerBinding, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
 
 
-def _click_canvas(opened: ViewerBinding, position_um: np.ndarray, qtbot: Any) -> None:
-    """Click the two-photon canvas with a real mouse event at a position in µm."""
-    viewer = opened.viewer
-    viewer.dims.set_point(0, position_um[0])
-    viewer.scene.camera.center = (0.0, *position_um[1:])
-    qtbot.wait(200)
-    native = viewer.window._qt_viewer.canvas.native
-    middle = QPoint(native.width() // 2, native.height() // 2)
-    QTest.mouseMove(native, middle)
-    QTest.mouseClick(native, Qt.MouseButton.LeftButton, pos=middle)
-
-
-def test_click_rank_accept_undo_redo(dock: MatchWidget, opened: ViewerBinding, qtbot: Any) -> None:
+def test_click_rank_accept_undo_redo(
+    dock: MatchWidget, opened: ViewerBinding, qtbot: Any, click_canvas: Callable[..., None]
+) -> None:
     project = opened.workbench.project
     soma = next(iter(project.state().somata["two_photon"].values()))
 
-    _click_canvas(opened, np.array(soma.center_um), qtbot)
+    click_canvas(opened.viewer, soma.center_um)
     _wait_for_answer(opened, qtbot)
 
     questions = opened.workbench.questions
