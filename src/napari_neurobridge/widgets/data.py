@@ -52,7 +52,6 @@ class ChecklistRow(QFrame):
         self.detail.setWordWrap(True)
         self.detail.setObjectName(f"detail_{step.name.lower()}")
         self.form = form
-        self._step = step
 
         head = QHBoxLayout()
         head.addWidget(self.mark)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_neurobridge.errors import NeuroBridgeError
+    from napari_neurobridge.project.fold import State
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Candidate, Vec3
     from napari_neurobridge.workbench.models import EncoderCache
@@ -73,6 +74,8 @@ class Questions:
         self._answered_at = 0.0
         self._depth_um = 0.0
         self._opened: set[str] = set()
+        self._sorted_state: State | None = None
+        self._sorted_queue: Sequence[QueueItem] = ()
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._on_somata_changed)
         session.orientation_changed.connect(self._ask_again)
@@ -133,12 +136,8 @@ class Questions:
 
     def queue(self) -> Sequence[QueueItem]:
         """Return the two-photon cells nobody has judged, the next one first."""
-        project = self._session.project
-        if project is None:
-            return ()
-        items = clearest_first(project.state(), project.in_vivo())
         # A cell that was opened and left undecided goes to the end of the queue.
-        return sorted(items, key=lambda item: item.uid in self._opened)
+        return sorted(self._waiting(), key=lambda item: item.uid in self._opened)
 
     def progress(self) -> tuple[int, int]:
         """Return how many two-photon cells were asked, and how many there are."""
@@ -146,7 +145,18 @@ class Questions:
         if project is None:
             return 0, 0
         total = len(project.state().somata.get(project.in_vivo(), {}))
-        return total - len(clearest_first(project.state(), project.in_vivo())), total
+        return total - len(self._waiting()), total
+
+    def _waiting(self) -> Sequence[QueueItem]:
+        """Return the undecided cells, sorted anew only when the project's state is another."""
+        project = self._session.project
+        if project is None:
+            return ()
+        state = project.state()
+        if state is not self._sorted_state:
+            self._sorted_state = state
+            self._sorted_queue = clearest_first(state, project.in_vivo())
+        return self._sorted_queue
 
     # --- looking at the answer -----------------------------------------------------------
 
