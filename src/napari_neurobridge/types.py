@@ -35,11 +35,16 @@ DEFAULT_NAMES: Mapping[Role, str] = {Role.IN_VIVO: "two_photon", Role.EX_VIVO: "
 
 
 class Projection(StrEnum):
-    """How a stack or a time series becomes one plane."""
+    """How a stack or a time series becomes one plane.
+
+    `CORRELATION` is the mean correlation over time of a pixel with its eight neighbours,
+    which shows cells that are dark but for rare activity.
+    """
 
     MEAN = "mean"
     MAX = "max"
     STD = "std"
+    CORRELATION = "correlation"
 
 
 class SomaSource(StrEnum):

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 import tifffile
 
 from napari_neurobridge.cli import main
+from napari_neurobridge.cli.benchmark import SimulationFigures
 
 
 def call(*arguments: object) -> tuple[int, str, str]:
@@ -104,7 +106,9 @@ def test_the_whole_job_on_a_simulated_scene(tmp_path: Path, model: Path) -> None
     assert 0 < scene["n_pairs"] <= scene["n_neurons"]
     with Path(scene["truth"]).open(newline="", encoding="utf-8") as handle:
         truth = list(csv.DictReader(handle))
-    assert len(truth) == scene["n_neurons"]
+    assert (
+        sum("1" in (row["in_two_photon"], row["in_fmost"]) for row in truth) == scene["n_neurons"]
+    )
     both = [row for row in truth if row["in_two_photon"] == row["in_fmost"] == "1"]
     assert len(both) == scene["n_pairs"]
 
@@ -245,9 +249,11 @@ def test_simulate_pairs_writes_what_evaluate_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from napari_neurobridge.simulation import pairs as simulation
+    from napari_neurobridge.simulation.levels import level
 
-    def two_pairs(n: int, *, seed: int, level: str, report: object) -> simulation.PairSet:
-        assert (n, seed, level) == (2, 1, "easy")
+    def two_pairs(n: int, *, seed: int, report: object, **request: Any) -> simulation.PairSet:
+        assert (n, seed) == (2, 1)
+        assert request == {"level": level("easy"), "morphologies": [], "cells_per_scene": 64}
         crops = np.full((2, 150, 150), 0.5, np.float32)
         return simulation.PairSet(crops, crops, np.array([0, 1]))
 
@@ -257,6 +263,83 @@ def test_simulate_pairs_writes_what_evaluate_reads(
     assert made == {"n_pairs": 2, "n_scenes": 2, "path": str(path)}
     assert len(simulation.PairSet.load(path)) == 2
     assert "pairs.npz" in refusal("simulate-pairs", tmp_path / "pairs.h5", "--n", 2, "--seed", 1)
+
+
+TINY_SWC = "1 1 0 0 0 6 -1\n" + "".join(
+    f"{n} 3 {10 * n} {3 * n} {5 * n} 0.8 {n - 1}\n" for n in range(2, 9)
+)
+
+
+def test_simulate_pairs_takes_labels_morphologies_and_the_size_of_scenes(tmp_path: Path) -> None:
+    swc = tmp_path / "swc"
+    swc.mkdir()
+    (swc / "a.swc").write_text(TINY_SWC, encoding="utf-8")
+    request = ("--n", 3, "--seed", 1, "--level", "easy", "--cells-per-scene", 2)
+    files = {}
+    for name, options in {
+        "plain": (),
+        "again": (),
+        "labels": ("--labels", "sparse-sparse"),
+        "swc": ("--morphologies", swc),
+    }.items():
+        path = tmp_path / f"{name}.npz"
+        made = answer("simulate-pairs", path, *request, *options)
+        assert made == {"n_pairs": 3, "n_scenes": 2, "path": str(path)}
+        with np.load(path) as arrays:
+            files[name] = arrays["two_photon"]
+            assert arrays["scene"].tolist() == [0, 0, 1]
+    assert np.array_equal(files["plain"], files["again"])
+    assert not np.array_equal(files["plain"], files["labels"])
+    assert not np.array_equal(files["plain"], files["swc"])
+
+
+def test_simulate_answers_with_every_file_of_a_scene(tmp_path: Path) -> None:
+    swc = tmp_path / "swc"
+    swc.mkdir()
+    (swc / "a.swc").write_text(TINY_SWC, encoding="utf-8")
+    request = ("--seed", 1, "--size-um", 30, 40, 40)
+    still = answer("simulate", tmp_path / "still", *request)
+    assert still["recording"] is None
+    options = ("--frames", 3, "--labels", "dense-sparse", "--level", "domain-A")
+    scene = answer(
+        "simulate", tmp_path / "moving", *request, *options, "--morphologies", swc,
+        "--um-per-unit", 1.5,
+    )  # fmt: skip
+    assert scene.keys() == still.keys()
+    files = ("two_photon", "fmost", "truth", "orientation", "vessels", "recording")
+    assert all(Path(scene[name]).exists() for name in files)
+    assert tifffile.imread(scene["recording"]).shape == (3, 40, 40)
+    assert scene["level_digest"] != still["level_digest"]
+    assert len(scene["level_digest"]) == 12
+
+
+def test_benchmark_of_the_simulator() -> None:
+    request = ("--pairs", 1, "--scene-um", 30, 40, 40, "--threads", 1, "--level", "easy")
+    figures = answer("benchmark", "simulation", *request)
+    assert (figures["pairs"], figures["threads"], figures["device"]) == (1, 1, "cpu")
+    assert figures["scene_um"] == [30, 40, 40]
+    summary = SimulationFigures.model_validate(figures).summary()
+    assert "scene of 30 × 40 × 40 µm" in summary
+    assert "pairs a second, 1 threads, level easy" in summary
+
+
+def test_benchmark_of_the_domains(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_neurobridge.benchmarks import domains
+
+    def far_apart(encoder: Any, *, pairs: int, seed: int, **_: object) -> domains.DomainsBenchmark:
+        assert (encoder.name, pairs, seed) == ("tiny", 4, 2)
+        return domains.DomainsBenchmark(
+            model="tiny", domains=("one", "two"), pairs=pairs, mmd2=((0.0, 0.5), (0.5, 0.0)),
+            within=(0.05, 0.025), smallest_ratio=10.0,
+        )  # fmt: skip
+
+    monkeypatch.setattr(domains, "benchmark_domains", far_apart)
+    request = ("benchmark", "domains", "--model", model, "--pairs", 4, "--seed", 2)
+    assert answer(*request)["mmd2"] == [[0.0, 0.5], [0.5, 0.0]]
+    code, out, _ = call(*request)
+    assert code == 0
+    assert out.splitlines()[1].split() == ["one", "0.000", "0.500", "0.050"]
+    assert out.splitlines()[-1].endswith("10.0")
 
 
 def test_points_make_a_project_without_images(tmp_path: Path) -> None:
@@ -396,7 +479,22 @@ def test_unfinished_index(project: Path, model: Path) -> None:
         (("evaluate",), "--pairs"),
         (("evaluate", "--pairs", "gone.npz"), "gone.npz"),
         (("index", "gone.neurobridge"), "gone.neurobridge"),
-        (("simulate", "out", "--seed", 1, "--level", "absurd"), "absurd"),
+        (("simulate", "out", "--seed", 1, "--level", "absurd"), "easy, paper, hard, domain-A"),
+        (("simulate", "out", "--seed", 1, "--labels", "many"), "sparse-sparse, dense-sparse"),
+        (("simulate", "out", "--seed", 1, "--frames", 1), "at least 2 frames"),
+        (("simulate", "out", "--seed", 1, "--size-um", 1, 1, 1), "30 to 2000 µm"),
+        (("simulate", "out", "--seed", 1, "--morphologies", "gone"), "no folder gone"),
+        (("simulate", "out", "--seed", 1, "--morphologies", "."), "no .swc file"),
+        (("simulate-pairs", "a.npz", "--n", 1, "--seed", 1, "--level", "absurd"), "absurd"),
+        (("simulate-pairs", "a.npz", "--n", 1, "--seed", 1, "--labels", "many"), "many"),
+        (("simulate-pairs", "a.npz", "--n", 0, "--seed", 1), "--n must"),
+        (("simulate-pairs", "a.npz", "--n", 1, "--seed", 1, "--cells-per-scene", 0), "--cells-per"),
+        (("simulate-pairs", "a.npz", "--n", 1, "--seed", 1, "--morphologies", "gone"), "gone"),
+        (("benchmark", "simulation", "--level", "absurd"), "absurd"),
+        (("benchmark", "simulation", "--scene-um", 1, 1, 1), "30 to 2000 µm"),
+        (("benchmark", "simulation", "--pairs", 0), "at least 1"),
+        (("benchmark", "simulation", "--threads", 0), "at least 1"),
+        (("benchmark", "simulation", "--device", "abacus"), "abacus"),
         (("benchmark", "speed"), "speed"),
     ],
 )
@@ -415,25 +513,74 @@ def test_wrong_use_is_one_clear_line(
     assert says in refusal(*given)
 
 
+@pytest.mark.parametrize(
+    ("swc", "options", "says"),
+    [
+        ("1 1 0 0 0 6 2\n2 3 9 9 9 1 1\n", (), "no root"),
+        ("1 1 0 0 0 6 -1\n2 3 9 9 9 1 -1\n", (), "root"),
+        ("1 1 0 0 0 6 -1\n2 3 9 9 9 0 1\n", (), "radius"),
+        ("1 1 0 0 0 6 -1\n2 3 9 9 9 1 3\n3 3 9 9 9 1 2\n", (), "circle"),
+        ("soma at the top\n", (), "bad.swc"),
+        (TINY_SWC, ("--um-per-unit", 0.1), "--um-per-unit"),
+        (TINY_SWC, ("--um-per-unit", 0), "unit"),
+    ],
+)
+def test_a_bad_morphology_is_one_clear_line(
+    tmp_path: Path, swc: str, options: tuple[object, ...], says: str
+) -> None:
+    (tmp_path / "bad.swc").write_text(swc, encoding="utf-8")
+    request = ("simulate", tmp_path / "out", "--seed", 1, "--morphologies", tmp_path)
+    assert says in refusal(*request, *options)
+    assert not (tmp_path / "out").exists()
+
+
 # --- stopping --------------------------------------------------------------------------
+
+
+def stopped(command: Sequence[object], message: str, number: int) -> tuple[int, str, list[str]]:
+    """Run a command, send it a signal once it says what it does, and return how it ends.
+
+    Returns
+    -------
+    code : int
+    stdout : str
+    errors : list of str
+        Lines of stderr that are no progress.
+    """
+    parts = [sys.executable, "-m", "napari_neurobridge.cli", *command, "--json"]
+    with subprocess.Popen(
+        [*map(str, parts), "--progress", "json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if json.loads(line)["message"] == message:
+                break
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=60)
+    errors = [line for line in stderr.splitlines() if not line.startswith("{")]
+    return process.returncode, stdout, errors
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM for other processes")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_a_long_command_with_one_line(tmp_path: Path, number: int) -> None:
     out = tmp_path / "pairs.npz"
-    command = [sys.executable, "-m", "napari_neurobridge.cli", "simulate-pairs", str(out)]
-    command += ["--n", "100000", "--seed", "1", "--progress", "json", "--json"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        assert json.loads(process.stderr.readline())["total"] == 100_000
-        process.send_signal(number)
-        stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stdout == ""
-    errors = [line for line in stderr.splitlines() if not line.startswith("{")]
+    command = ("simulate-pairs", out, "--n", 100_000, "--seed", 1)
+    code, stdout, errors = stopped(command, "simulating pairs", number)
+    assert (code, stdout) == (130, "")
     assert len(errors) == 1
     assert errors[0].startswith("Error: Stopped")
     assert not out.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for other processes")
+def test_a_signal_while_recording_leaves_no_half_written_file(tmp_path: Path) -> None:
+    out = tmp_path / "scene"
+    command = ("simulate", out, "--seed", 1, "--size-um", 30, 40, 40, "--frames", 20_000)
+    code, stdout, errors = stopped(command, "simulating a recording", signal.SIGINT)
+    assert (code, stdout) == (130, "")
+    assert len(errors) == 1
+    assert {path.name for path in out.iterdir()} == {"two_photon.ome.tif", "fmost.ome.zarr"}

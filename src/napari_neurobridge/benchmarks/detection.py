@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 
 from napari_neurobridge.detection.dog import detect_somata
 from napari_neurobridge.io.volumes import open_volume
-from napari_neurobridge.simulation.scene import simulate_scene
+from napari_neurobridge.simulation.scene_files import simulate_scene
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.simulation.pairs import PairSet
+from napari_neurobridge.simulation.pair_set import PairSet
 from napari_neurobridge.training.encoder_task import EVALUATION_CELLS, held_out_pairs
 from napari_neurobridge.training.evaluation import partner_ranks, top_k
 from napari_neurobridge.training.plain_measures import PlainMeasure, PoseSearch, plain_similarity

@@ -20,6 +20,14 @@ ModelOption = Annotated[
 AnnotatorOption = Annotated[
     str | None, typer.Option("--annotator", help="Who decides; the login name unless given.")
 ]
+LevelOption = Annotated[
+    str,
+    typer.Option(
+        "--level",
+        help="Difficulty: easy, paper or hard; or an imaging domain: domain-A, domain-B, "
+        "domain-C, domain-D, domain-E or domain-F.",
+    ),
+]
 
 _ORIENTATION_NUMBERS = {"angle": "angle_deg", "expansion": "expansion"}
 

@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from napari_neurobridge.cli._options import ModelOption
+from napari_neurobridge.cli._options import LevelOption, ModelOption
 from napari_neurobridge.cli._output import CommandResult, command, table
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
-from napari_neurobridge.types import Report
+from napari_neurobridge.types import Report, Vec3
 
-LevelOption = Annotated[str, typer.Option("--level", help="Difficulty: easy, paper or hard.")]
 SeedsOption = Annotated[
     list[int] | None,
     typer.Option("--seed", help="A held-out scene; repeat it for more. Several unless given."),
@@ -86,6 +85,53 @@ class SilverPairsFigures(CommandResult):
     chance: dict[str, float]
 
 
+class DomainsFigures(CommandResult):
+    """How far apart imaging domains are; see `benchmarks.domains.DomainsBenchmark`."""
+
+    model: str
+    domains: list[str]
+    pairs: int
+    mmd2: list[list[float]]
+    within: list[float]
+    smallest_ratio: float
+
+    def summary(self) -> str:
+        """Return MMD² between domains, and the scatter within each."""
+        rows = [
+            (name, *row, scatter)
+            for name, row, scatter in zip(self.domains, self.mmd2, self.within, strict=True)
+        ]
+        ratio = f"smallest distance of two domains over their scatter: {self.smallest_ratio:.1f}"
+        return f"{table(('MMD²', *self.domains, 'within'), rows)}\n{ratio}"
+
+
+class SimulationFigures(CommandResult):
+    """The simulator's speed; see `benchmarks.simulation.SimulationBenchmark`."""
+
+    level: str
+    level_digest: str
+    device: str
+    threads: int
+    pairs: int
+    pairs_seconds: float
+    pairs_per_second: float
+    scene_um: Vec3
+    scene_seconds: float
+    scene_peak_memory_gb: float | None
+
+    def summary(self) -> str:
+        """Return a table."""
+        size = " × ".join(f"{length:g}" for length in self.scene_um)
+        rows = (
+            (f"{self.pairs} pairs on {self.device}", self.pairs_seconds, None),
+            ("one pair", 1 / self.pairs_per_second, None),
+            (f"scene of {size} µm", self.scene_seconds, self.scene_peak_memory_gb),
+        )
+        figures = table(("what", "seconds", "peak memory, GB"), rows)
+        speed = f"{self.pairs_per_second:.1f} pairs a second, {self.threads} threads"
+        return f"{figures}\n{speed}, level {self.level} ({self.level_digest})"
+
+
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     benchmarks = typer.Typer(
@@ -94,6 +140,8 @@ def register(app: typer.Typer) -> None:
     command(benchmarks, "retrieval")(retrieval)
     command(benchmarks, "detection")(detection)
     command(benchmarks, "silver-pairs")(silver_pairs)
+    command(benchmarks, "domains")(domains)
+    command(benchmarks, "simulation")(simulation)
     app.add_typer(benchmarks, name="benchmark")
 
 
@@ -153,3 +201,48 @@ def silver_pairs(
             report=report,
         )
     return SilverPairsFigures.model_validate(result.model_dump())
+
+
+def domains(
+    *,
+    model: ModelOption = DEFAULT_MODEL,
+    pairs: Annotated[int, typer.Option("--pairs", help="Pairs of each domain.")] = 256,
+    seed: Annotated[int, typer.Option("--seed", help="Draws scenes and halves.")] = 0,
+    report: Report,
+) -> DomainsFigures:
+    """Compare the simulated imaging domains with the scatter within each."""
+    from napari_neurobridge.benchmarks.domains import benchmark_domains
+    from napari_neurobridge.workbench import actions
+
+    encoder = actions.load_encoder(None, model)
+    result = benchmark_domains(encoder, pairs=pairs, seed=seed, report=report)
+    return DomainsFigures.model_validate(result.model_dump())
+
+
+def simulation(
+    *,
+    level: LevelOption = "paper",
+    pairs: Annotated[int, typer.Option("--pairs", help="Pairs of crops to make.")] = 256,
+    scene_um: Annotated[
+        Vec3, typer.Option("--scene-um", metavar="Z Y X", help="Size of the scene, µm.")
+    ] = (200.0, 500.0, 500.0),
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="Threads to compute with; all unless given.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="Where to make the pairs: cpu, cuda or mps.")
+    ] = "cpu",
+    report: Report,
+) -> SimulationFigures:
+    """Measure how fast pairs are simulated, and the time and memory of a scene."""
+    from napari_neurobridge.benchmarks.simulation import benchmark_simulation
+
+    result = benchmark_simulation(
+        level=level,
+        pairs=pairs,
+        scene_um=scene_um,
+        threads=threads,
+        device=device,
+        report=report,
+    )
+    return SimulationFigures.model_validate(result.model_dump())

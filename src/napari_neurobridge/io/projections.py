@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_neurobridge.io.views import Box, ChannelView, LazyVolume
 from napari_neurobridge.types import Projection
@@ -13,12 +14,117 @@ from napari_neurobridge.types import Projection
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import numpy.typing as npt
-
     from napari_neurobridge.types import Float32Array
 
 _FRAME_BYTES = 2**26
 _KEPT_BYTES = 2**28
+
+
+# Half of the eight neighbours: the other half sees the same pairs from the other side.
+_NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
+# Squared deviations of a steady pixel that rounding alone leaves, relative to its square.
+_STEADY = (8 * np.finfo(np.float64).eps) ** 2
+
+Float64Array: TypeAlias = npt.NDArray[np.float64]
+
+
+class RunningProjections:
+    """Projections of a time series that is seen once, some frames at a time.
+
+    Parameters
+    ----------
+    projections : iterable of Projection
+        What is to be computed; each costs time of its own.
+
+    Notes
+    -----
+    Means, squared deviations and products of deviations are joined by the rule of Chan,
+    Golub and LeVeque (1983), in float64, so that a bright, steady background costs no
+    digits. The local correlation is the mean of Pearson's r with the eight neighbours of
+    a pixel (fewer at the border), as in Smith and Häusser (Nature Neuroscience 13:1144,
+    2010); r with a pixel that never changes is 0.
+    """
+
+    def __init__(self, projections: Iterable[Projection]) -> None:
+        self._wanted = frozenset(projections)
+        self._spread = not self._wanted.isdisjoint((Projection.STD, Projection.CORRELATION))
+        self._count = 0
+        self._mean: Float64Array = np.zeros(())
+        self._squares: Float64Array = np.zeros(())
+        self._products: list[Float64Array] = []
+        self._highest: npt.NDArray[Any] | None = None
+
+    def add(self, piece: npt.NDArray[Any]) -> None:
+        """Take the next frames, shape (t, ...)."""
+        if Projection.MAX in self._wanted:
+            top = piece.max(axis=0)
+            self._highest = top if self._highest is None else np.maximum(self._highest, top)
+        if self._wanted <= {Projection.MAX}:
+            return
+        n = len(piece)
+        piece_mean = piece.mean(axis=0, dtype=np.float64)
+        difference = piece_mean - self._mean
+        if self._spread:
+            weight = self._count * n / (self._count + n)
+            self._add_deviations(piece - piece_mean, difference, weight)
+        self._mean = self._mean + difference * (n / (self._count + n))
+        self._count += n
+
+    def _add_deviations(
+        self, deviation: Float64Array, difference: Float64Array, weight: float
+    ) -> None:
+        """Join a piece's deviations from its own mean, which lies off by ``difference``."""
+        squares = np.einsum("t...,t...->...", deviation, deviation)
+        self._squares = self._squares + squares + weight * difference**2
+        if Projection.CORRELATION not in self._wanted:
+            return
+        for index, step in enumerate(_NEIGHBOURS):
+            here, there = _neighbours(deviation, step)
+            product = np.einsum("t...,t...->...", here, there)
+            here, there = _neighbours(difference, step)
+            product += weight * here * there
+            if index < len(self._products):
+                self._products[index] += product
+            else:
+                self._products.append(product)
+
+    def result(self, projection: Projection) -> Float32Array:
+        """Return one projection of all frames so far, float32, shape (...)."""
+        if projection is Projection.MAX:
+            return np.asarray(self._highest, dtype=np.float32)
+        if projection is Projection.CORRELATION:
+            return self._correlation()
+        if projection is Projection.STD:
+            return np.sqrt(self._squares / self._count).astype(np.float32)
+        return self._mean.astype(np.float32)
+
+    def _correlation(self) -> Float32Array:
+        noise = self._count * _STEADY * self._mean**2
+        squares = np.where(self._squares <= noise, 0.0, self._squares)
+        total, count = np.zeros_like(squares), np.zeros_like(squares)
+        for step, product in zip(_NEIGHBOURS, self._products, strict=True):
+            here, there = _neighbours(squares, step)
+            scale = np.sqrt(here * there)
+            steady = scale == 0
+            r = np.where(steady, 0.0, product / np.where(steady, 1.0, scale))
+            for side_total, side_count in zip(
+                _neighbours(total, step), _neighbours(count, step), strict=True
+            ):
+                side_total += r
+                side_count += 1
+        return (total / np.maximum(count, 1)).astype(np.float32)
+
+
+def _neighbours(values: Float64Array, step: tuple[int, int]) -> tuple[Float64Array, Float64Array]:
+    """Return views (..., y, x) of all pixels that have a neighbour one step on, and of those."""
+    (rows, next_rows), (columns, next_columns) = (_shifted(by) for by in step)
+    return values[..., rows, columns], values[..., next_rows, next_columns]
+
+
+def _shifted(by: int) -> tuple[slice, slice]:
+    """Return which places have one ``by`` places on, and which are those."""
+    here, there = slice(0, -by or None), slice(by, None)
+    return (here, there) if by >= 0 else (slice(-by, None), slice(0, by))
 
 
 def project_frames(
@@ -28,40 +134,20 @@ def project_frames(
 
     Parameters
     ----------
-    pieces : iterable of ndarray, each of shape (t, ...)
+    pieces : iterable of ndarray, each of shape (t, ..., y, x)
         The frames in order, as many at a time as fit into memory.
     projection : Projection
-        Mean, maximum, or (population) standard deviation over t.
+        Mean, maximum, (population) standard deviation over t, or the correlation over t
+        with the neighbours.
 
     Returns
     -------
-    ndarray of float32, shape (...)
-
-    Notes
-    -----
-    Means and squared deviations are joined by the rule of Chan, Golub and LeVeque
-    (1983), in float64, so that a bright, steady background costs no digits.
+    ndarray of float32, shape (..., y, x)
     """
-    count = 0
-    mean: npt.NDArray[Any] = np.zeros(())
-    squares: npt.NDArray[Any] = np.zeros(())
-    highest: npt.NDArray[Any] | None = None
+    running = RunningProjections([projection])
     for piece in pieces:
-        if projection is Projection.MAX:
-            top = piece.max(axis=0)
-            highest = top if highest is None else np.maximum(highest, top)
-            continue
-        n = len(piece)
-        piece_mean = piece.mean(axis=0, dtype=np.float64)
-        if projection is Projection.STD:
-            between = (piece_mean - mean) ** 2 * (count * n / (count + n))
-            squares = squares + ((piece - piece_mean) ** 2).sum(axis=0) + between
-        mean = mean + (piece_mean - mean) * (n / (count + n))
-        count += n
-    if projection is Projection.MAX:
-        return np.asarray(highest, dtype=np.float32)
-    result = np.sqrt(squares / count) if projection is Projection.STD else mean
-    return np.asarray(result, dtype=np.float32)
+        running.add(piece)
+    return running.result(projection)
 
 
 class ProjectedView(LazyVolume):

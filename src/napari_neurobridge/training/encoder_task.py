@@ -16,7 +16,9 @@ from napari_neurobridge.encoder.dual_channel import (
     paper_config,
 )
 from napari_neurobridge.encoder.embed import Encoder, autocast_pays, best_device
-from napari_neurobridge.simulation.pairs import PairSet, simulate_pairs
+from napari_neurobridge.simulation.levels import level
+from napari_neurobridge.simulation.pair_set import PairSet
+from napari_neurobridge.simulation.pairs import simulate_pairs
 from napari_neurobridge.training.augmentation import AugmentConfig, augment_pairs
 from napari_neurobridge.training.evaluation import EvaluationReport, evaluate_pairs
 from napari_neurobridge.training.loop import LoopConfig, StepReport, train
@@ -201,7 +203,8 @@ def simulated_pairs(
     n_scenes = 0
     for index in range(-(-config.pairs // SHARD_PAIRS)):
         seed = config.first_seed + index
-        path = cache / f"{config.level}-{seed:06d}.npz"
+        # Pairs of another version of the level are another file.
+        path = cache / f"{config.level}-{level(config.level).digest()}-{seed:06d}.npz"
         if not path.exists():
             simulate_pairs(
                 SHARD_PAIRS,

@@ -322,7 +322,7 @@ def evaluate_file(
     InputError
         If the file cannot be read or its crops do not fit the model.
     """
-    from napari_neurobridge.simulation.pairs import PairSet
+    from napari_neurobridge.simulation.pair_set import PairSet
     from napari_neurobridge.training.evaluation import evaluate_pairs
 
     pairs = PairSet.load(path)

@@ -7,7 +7,7 @@ import torch
 from napari_neurobridge.benchmarks import retrieval
 from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.simulation.pairs import PairSet
+from napari_neurobridge.simulation.pair_set import PairSet
 from napari_neurobridge.training.plain_measures import PlainMeasure, PoseSearch
 
 BUNDLED = Path(__file__).parents[3] / "models" / "compact"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from napari_neurobridge.cli._options import parse_assignments, parse_orientation
+from napari_neurobridge.cli._options import LevelOption, parse_assignments, parse_orientation
+from napari_neurobridge.cli.simulate import LabelsOption
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.simulation.levels import LEVELS
+from napari_neurobridge.simulation.optics.labels import REGIMES
 from napari_neurobridge.spaces.orientation import Orientation
 
 
@@ -52,3 +57,13 @@ def test_a_named_value_wins_over_a_bare_one() -> None:
 def test_an_assignment_to_an_unknown_dataset_is_refused() -> None:
     with pytest.raises(InputError, match=r"--axes names 'fm', but the datasets are two_photon"):
         parse_assignments(["fm=zyx"], ("two_photon", "fmost"), "--axes")
+
+
+def help_of(option: object) -> str:
+    return get_args(option)[1].help
+
+
+def test_help_names_every_level_and_label_regime() -> None:
+    levels = re.findall(r"[\w-]+", help_of(LevelOption))
+    assert set(LEVELS) <= set(levels)
+    assert set(REGIMES) <= set(re.findall(r"\w+-\w+", help_of(LabelsOption)))

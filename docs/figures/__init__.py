@@ -1,0 +1,1 @@
+"""Pictures of the simulation page, one module for each kind."""

@@ -1,0 +1,100 @@
+"""How far apart the simulated imaging domains are, against the scatter within each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from napari_neurobridge.active.domain import distance_matrix, half_split_mmd2, median_distance
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.simulation.levels import DOMAINS
+from napari_neurobridge.simulation.pairs import simulate_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.types import Float32Array, Report
+
+_SPLITS = 100
+
+
+class DomainsBenchmark(BaseModel, frozen=True):
+    """MMD² between domains, and between random halves of each."""
+
+    model: str = Field(description="Whose trunk's features were compared.")
+    domains: tuple[str, ...]
+    pairs: int = Field(description="Pairs of crops of each domain.")
+    mmd2: tuple[tuple[float, ...], ...] = Field(description="Between domains, symmetric.")
+    within: tuple[float, ...] = Field(
+        description="95th percentile of |MMD²| between 100 random halves of each domain."
+    )
+    smallest_ratio: float = Field(
+        description="Smallest MMD² of two domains over the larger of their own scatters."
+    )
+
+
+def benchmark_domains(
+    encoder: Encoder,
+    *,
+    names: Sequence[str] = DOMAINS,
+    pairs: int = 256,
+    seed: int = 0,
+    report: Report | None = None,
+) -> DomainsBenchmark:
+    """Compare simulated domains by the encoder's max-pooled features of both sides.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Whose features to compare.
+    names : sequence of str
+        Levels of the simulation, at least two.
+    pairs : int
+        Pairs of each domain.
+    seed : int
+        Of the scenes and of the halves.
+    report : callable, optional
+        Called as ``report(done, total, text)``.
+
+    Raises
+    ------
+    InputError
+        If fewer than two domains are named, or one is unknown.
+    """
+    if len(names) < 2:
+        raise InputError("Name at least two domains to compare.")
+    features = []
+    for done, name in enumerate(names):
+        if report is not None:
+            report(done, len(names), f"simulating {name}")
+        features.append(_features(encoder, name, pairs, seed))
+    matrix = distance_matrix(features)
+    bandwidth = median_distance(*features)
+    rng = np.random.default_rng(seed)
+    within = [
+        float(np.percentile(np.abs(values), 95))
+        for values in (
+            half_split_mmd2(rows, bandwidth=bandwidth, splits=_SPLITS, rng=rng) for rows in features
+        )
+    ]
+    ratios = [matrix[i, j] / max(within[i], within[j]) for i in range(len(names)) for j in range(i)]
+    return DomainsBenchmark(
+        model=f"{encoder.name} {encoder.hash}",
+        domains=tuple(names),
+        pairs=pairs,
+        mmd2=tuple(tuple(row) for row in matrix.tolist()),
+        within=tuple(within),
+        smallest_ratio=float(min(ratios)),
+    )
+
+
+def _features(encoder: Encoder, name: str, count: int, seed: int) -> Float32Array:
+    """Return features of both sides of each pair, (N, F), each side of unit length."""
+    pairs = simulate_pairs(count, seed=seed, level=name)
+    sides = [encoder.trunk_features(side) for side in (pairs.two_photon, pairs.fmost)]
+    return np.concatenate(
+        [side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides], axis=1
+    )

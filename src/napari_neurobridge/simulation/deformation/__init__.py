@@ -1,0 +1,1 @@
+"""What differs in space between the two microscopes."""

@@ -1,0 +1,1 @@
+"""Shapes of neurons: grown by rules, or real reconstructions."""

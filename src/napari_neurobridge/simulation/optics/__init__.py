@@ -1,0 +1,1 @@
+"""What each label and each microscope makes of the tissue."""

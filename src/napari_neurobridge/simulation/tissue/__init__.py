@@ -1,0 +1,1 @@
+"""A block of cortex: where cells and vessels lie."""

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.simulation.pair_set import PairSet
+
+
+@pytest.fixture
+def pairs() -> PairSet:
+    rng = np.random.default_rng(0)
+    two_photon, fmost = rng.random((2, 5, 20, 20), dtype=np.float32)
+    return PairSet(two_photon, fmost, np.array([0, 0, 1, 1, 2]))
+
+
+def test_saved_pairs_come_back_to_a_grey_level(pairs, tmp_path):
+    path = tmp_path / "pairs.npz"
+    pairs.save(path)
+    loaded = PairSet.load(path)
+    assert len(loaded) == len(pairs) == 5
+    for side in ("two_photon", "fmost"):
+        assert getattr(loaded, side).dtype == np.float32
+        assert np.abs(getattr(loaded, side) - getattr(pairs, side)).max() <= 0.5 / 255 + 1e-6
+    assert loaded.scene.dtype == np.int64
+    assert np.array_equal(loaded.scene, pairs.scene)
+
+
+def test_saving_takes_the_place_of_an_older_file_and_leaves_nothing_else(pairs, tmp_path):
+    path = tmp_path / "pairs.npz"
+    path.write_text("older")
+    pairs.save(path)
+    assert len(PairSet.load(path)) == 5
+    assert [found.name for found in tmp_path.iterdir()] == ["pairs.npz"]
+
+
+def test_float_crops_of_others_are_read_as_they_are(tmp_path):
+    crops = np.random.default_rng(0).random((3, 150, 150)).astype(np.float16)
+    np.savez(tmp_path / "theirs.npz", two_photon=crops, fmost=crops, scene=np.zeros(3))
+    assert np.array_equal(PairSet.load(tmp_path / "theirs.npz").fmost, crops.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"two_photon": np.zeros((2, 5, 5)), "scene": np.zeros(2)}, "lacks an array"),
+        (
+            {"two_photon": np.zeros((2, 5, 5)), "fmost": np.zeros((3, 5, 5)), "scene": np.zeros(2)},
+            "of one shape",
+        ),
+        (
+            {"two_photon": np.zeros((2, 5, 5)), "fmost": np.zeros((2, 5, 5)), "scene": np.zeros(3)},
+            "of one shape",
+        ),
+        (
+            {"two_photon": np.zeros((2, 5)), "fmost": np.zeros((2, 5)), "scene": np.zeros(2)},
+            "of one shape",
+        ),
+        (
+            {"two_photon": np.array([{}]), "fmost": np.zeros(1), "scene": np.zeros(1)},
+            "readable npz",
+        ),
+    ],
+)
+def test_bad_files_of_pairs_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        PairSet.load(tmp_path / "bad.npz")
+
+
+def test_missing_and_foreign_files_are_refused(tmp_path):
+    with pytest.raises(InputError, match="There is no file"):
+        PairSet.load(tmp_path / "none.npz")
+    (tmp_path / "text.npz").write_text("not a zip")
+    with pytest.raises(InputError, match="readable npz"):
+        PairSet.load(tmp_path / "text.npz")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    with pytest.raises(InputError, match="readable npz"):
+        PairSet.load(tmp_path / "empty.npz")
+
+
+def test_a_file_cut_short_is_refused(pairs, tmp_path):
+    path = tmp_path / "pairs.npz"
+    pairs.save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match="readable npz"):
+        PairSet.load(path)
+
+
+def test_a_single_array_is_no_file_of_pairs(tmp_path):
+    np.save(tmp_path / "one.npy", np.zeros((2, 5, 5)))
+    with pytest.raises(InputError, match="readable npz"):
+        PairSet.load(tmp_path / "one.npy")
