@@ -119,6 +119,9 @@ def simulate_scene(
     difficulty = named_level(level) if isinstance(level, str) else level
     scene = Scene(difficulty, size_um, seed, neuron_factory(difficulty.morphology, morphologies))
     out.mkdir(parents=True, exist_ok=True)
+    # Should this scene be cancelled, nothing may speak for its images but their own truth.
+    for name in ("orientation.json", "truth.csv", "vessels.csv"):
+        (out / name).unlink(missing_ok=True)
     two_photon, fmost = out / "two_photon.ome.tif", out / "fmost.ome.zarr"
     _photograph(scene, two_photon, fmost, report)
     truth = scene.truth()

@@ -263,7 +263,10 @@ def test_a_file_is_no_folder(tmp_path):
 
 
 @pytest.mark.parametrize("after", [0, 1])
-def test_cancelling_leaves_no_half_image(tmp_path, after):
+def test_cancelling_leaves_no_half_image_and_no_table_of_another_scene(tmp_path, after):
+    for name in ("truth.csv", "vessels.csv", "orientation.json"):
+        (tmp_path / name).write_text("of an earlier scene")
+
     def report(done: int, total: int, message: str) -> None:
         if done > after:
             raise Cancelled("stopped")
