@@ -68,9 +68,15 @@ def _kernel(first: FloatArray, second: FloatArray, bandwidth: float) -> npt.NDAr
     return np.asarray(np.mean(kernels, axis=0))
 
 
-def distance_matrix(domains: Sequence[FloatArray]) -> npt.NDArray[np.float64]:
-    """Return the MMD² between each two domains (K, K), with one bandwidth for all."""
-    bandwidth = median_distance(*domains)
+def distance_matrix(
+    domains: Sequence[FloatArray], *, bandwidth: float | None = None
+) -> npt.NDArray[np.float64]:
+    """Return the MMD² between each two domains (K, K), with one bandwidth for all.
+
+    It is the `median_distance` of all domains unless given.
+    """
+    if bandwidth is None:
+        bandwidth = median_distance(*domains)
     matrix = np.zeros((len(domains), len(domains)))
     for i, first in enumerate(domains):
         for j, second in enumerate(domains[:i]):

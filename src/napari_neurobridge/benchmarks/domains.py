@@ -71,8 +71,8 @@ def benchmark_domains(
         if report is not None:
             report(done, len(names), f"simulating {name}")
         features.append(_features(encoder, name, pairs, seed))
-    matrix = distance_matrix(features)
     bandwidth = median_distance(*features)
+    matrix = distance_matrix(features, bandwidth=bandwidth)
     rng = np.random.default_rng(seed)
     within = [
         float(np.percentile(np.abs(values), 95))

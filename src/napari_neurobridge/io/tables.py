@@ -1,7 +1,8 @@
-"""Tables of points: CSV with the columns ``uid,z_um,y_um,x_um``, µm (z, y, x)."""
+"""Tables as CSV; those of points have the columns ``uid,z_um,y_um,x_um``, µm (z, y, x)."""
 
 from __future__ import annotations
 
+import csv
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from napari_neurobridge.io.files import atomic_write
 from napari_neurobridge.spaces.affine import as_points
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -67,6 +68,14 @@ def read_points(path: str | Path) -> tuple[list[str] | None, npt.NDArray[np.floa
     if len(twice):
         raise InputError(f"{path} names '{twice.iloc[0]}' twice; a uid belongs to one soma.")
     return table["uid"].tolist(), points
+
+
+def write_rows(path: Path, columns: Iterable[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV with a header, row by row; under a temporary name is the caller's task."""
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 def write_points(path: str | Path, uids: Sequence[str], points: npt.ArrayLike) -> None:

@@ -48,7 +48,7 @@ def photograph(specimen: Specimen[Label], camera: Camera, box: Box, check: Check
     depth, height, width = nodes.shape
     coarse = Box(nodes.starts[0], (depth + 1, height, width), camera.lumen_step_um)
     shining, bodies, lumen = (
-        Rendering(some, _blur(camera, some), device) for some in (box, coarse, coarse)
+        Rendering(some, point_spread(camera, some), device) for some in (box, coarse, coarse)
     )
     for cells, cell_bodies in specimen.cells(*shining.reach_um):
         check()
@@ -73,12 +73,24 @@ def photograph(specimen: Specimen[Label], camera: Camera, box: Box, check: Check
     return image
 
 
-def _blur(camera: Camera, box: Box) -> Blur:
-    """Return how the camera blurs a box on its own lattice or another one."""
+def point_spread(camera: Camera, box: Box, *, moving: bool = True) -> Blur:
+    """Return how a camera blurs a box on its own lattice or another one.
+
+    Parameters
+    ----------
+    camera : Camera
+        The microscope.
+    box : Box
+        Voxels to image.
+    moving : bool
+        Whether the planes move as those of a z-stack do.
+    """
     plane = torch.arange(box.start[0], box.start[0] + box.shape[0])
     z_um = plane * box.voxel_um[0]
     sigma_um = camera.sigma_um(z_um)
+    lateral = (float(sigma_um[0, 1]), float(sigma_um[0, 2]))
+    if not moving:
+        return Blur(sigma_um[:, 0], lateral)
     # Planes of the camera move, so a coarser lattice moves with the nearest one.
     shift_um = camera.plane_shift_um((z_um / camera.voxel_um[0]).round().long())
-    lateral = (float(sigma_um[0, 1]), float(sigma_um[0, 2]))
     return Blur(sigma_um[:, 0], lateral, shift_um if shift_um.any() else None)

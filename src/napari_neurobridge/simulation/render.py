@@ -31,8 +31,8 @@ _REACH_SIGMAS = 3.5
 _FAINTEST = 1e-7
 _FIXED_POINT = 1 << 16
 _TILE = 96
-# So many that Python's own work is small beside theirs.
-_POINTS_AT_ONCE = 1 << 17
+POINTS_AT_ONCE = 1 << 17
+"""On a CPU: so many that Python's own work is small beside theirs, and memory is little."""
 
 
 @dataclass(frozen=True)
@@ -112,20 +112,40 @@ def spline_shares(offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return below, (1 - below).sub_(above), above
 
 
+def spread_weights(
+    offset: npt.NDArray[np.floating | np.integer],
+    sigma: npt.NDArray[np.float64] | float,
+    fraction: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Return weights that blur and shift a splatted image, not yet normalised.
+
+    They are the discrete analogue of the Gaussian (Lindeberg, PAMI 1990), whose variance is
+    exact however narrow it is; a shift by a fraction interpolates linearly, and what that and
+    the splines blur is taken off.
+
+    Parameters
+    ----------
+    offset : ndarray
+        Whole numbers: from the voxel wanted to the one weighed, less whole voxels of shift.
+    sigma : ndarray or float
+        Standard deviation, voxels.
+    fraction : ndarray
+        Shift by a part of a voxel, 0 … 1, towards rising offsets. All three broadcast.
+    """
+    rest = np.clip(sigma**2 - SPLINE_VARIANCE - fraction * (1 - fraction), 0, None)
+    return np.asarray((1 - fraction) * ive(offset, rest) + fraction * ive(offset - 1, rest))
+
+
 def _taps(
     pad: int, sigma: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], device: torch.device
 ) -> Tensor:
     """Return weights (K, 2 pad + 1) that blur and shift, from ``sigma`` and ``shift`` (K,).
 
-    Both are in voxels. The weights are the discrete analogue of the Gaussian (Lindeberg, PAMI
-    1990), whose variance is exact however narrow it is; a shift by a fraction interpolates
-    linearly, and what that and the splines blur is taken off.
+    Both are in voxels.
     """
     sigma, whole = sigma[:, None], np.floor(shift)[:, None]
-    fraction = shift[:, None] - whole
-    rest = np.clip(sigma**2 - SPLINE_VARIANCE - fraction * (1 - fraction), 0, None)
     offset = np.arange(-pad, pad + 1) - whole
-    weights = (1 - fraction) * ive(offset, rest) + fraction * ive(offset - 1, rest)
+    weights = spread_weights(offset, sigma, shift[:, None] - whole)
     # The same cut whatever the box; besides, products with denormal numbers take ages.
     reach = np.ceil(_REACH_SIGMAS * sigma) + 1
     weights = np.where((np.abs(offset) <= reach) & (weights > _FAINTEST), weights, 0.0)
@@ -196,7 +216,7 @@ class Rendering:
         """Add the points of a cloud; those out of reach do no harm."""
         low = self.reach_um[0][:, None]
         voxel = low.new_tensor(self._box.voxel_um)[:, None]
-        at_once = _POINTS_AT_ONCE if self._device.type == "cpu" else max(1, len(cloud))
+        at_once = POINTS_AT_ONCE if self._device.type == "cpu" else max(1, len(cloud))
         for position, amount in zip(
             torch.split(cloud.position_um, at_once),
             torch.split(cloud.amount, at_once),

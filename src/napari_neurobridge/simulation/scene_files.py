@@ -119,9 +119,12 @@ def simulate_scene(
     difficulty = named_level(level) if isinstance(level, str) else level
     scene = Scene(difficulty, size_um, seed, neuron_factory(difficulty.morphology, morphologies))
     out.mkdir(parents=True, exist_ok=True)
+    orientation_path, truth_path, vessels_path = (
+        out / name for name in ("orientation.json", "truth.csv", "vessels.csv")
+    )
     # Should this scene be cancelled, nothing may speak for its images but their own truth.
-    for name in ("orientation.json", "truth.csv", "vessels.csv"):
-        (out / name).unlink(missing_ok=True)
+    for path in (orientation_path, truth_path, vessels_path):
+        path.unlink(missing_ok=True)
     two_photon, fmost = out / "two_photon.ome.tif", out / "fmost.ome.zarr"
     _photograph(scene, two_photon, fmost, report)
     truth = scene.truth()
@@ -131,17 +134,16 @@ def simulate_scene(
         record_scene(movie, scene, n_frames=n_frames, uids=uids[0], report=report)
     else:
         _remove(RecordingFiles.beside(movie))
-    orientation_path = out / "orientation.json"
     with atomic_write(orientation_path) as temporary:
         temporary.write_text(scene.orientation.model_dump_json(indent=2), encoding="utf-8")
-    write_truth(out / "truth.csv", truth, uids)
-    write_vessels(out / "vessels.csv", *scene.branch_points_um())
+    write_truth(truth_path, truth, uids)
+    write_vessels(vessels_path, *scene.branch_points_um())
     return SceneFiles(
         out,
         two_photon,
         fmost,
-        out / "truth.csv",
-        out / "vessels.csv",
+        truth_path,
+        vessels_path,
         orientation_path,
         scene.orientation,
         scene.transform,

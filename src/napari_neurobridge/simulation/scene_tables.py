@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.io.tables import write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,13 +81,8 @@ def write_vessels(
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with (
-        atomic_write(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as handle,
-    ):
-        writer = csv.writer(handle)
-        writer.writerow(columns)
-        writer.writerows(rows)
+    with atomic_write(path) as temporary:
+        write_rows(temporary, columns, rows)
 
 
 def _shuffled(prefix: str, seen: npt.NDArray[np.bool_], key: Key) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 
 from napari_neurobridge.simulation.cloud import Part, PointCloud
 from napari_neurobridge.simulation.optics.labels import Label
+from napari_neurobridge.simulation.render import POINTS_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 _PROBES = 7
 # How far a box may bulge between these probes.
 _BULGE_UM = 6.0
-# So many that Python's own work is small beside theirs, so few that they take little memory.
-_POINTS_AT_ONCE = 1 << 17
 
 
 AnyLabel = TypeVar("AnyLabel", bound=Label, covariant=True)
@@ -64,7 +63,7 @@ class Specimen(Generic[AnyLabel]):
         """
         low, high = self.tissue_box(low_um, high_um)
         for morphology in self.tissue.chunks(low, high):
-            at_once = _POINTS_AT_ONCE if low_um.device.type == "cpu" else len(morphology.cell)
+            at_once = POINTS_AT_ONCE if low_um.device.type == "cpu" else len(morphology.cell)
             for some in morphology.pieces(max(1, at_once)):
                 position = self.warp.map_tensor(some.position_um)
                 body = some.part == int(Part.SOMA)

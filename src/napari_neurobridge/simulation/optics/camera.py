@@ -33,6 +33,7 @@ class Camera(Protocol):
 
     def lumen_boxes(self, boxes: Boxes) -> Boxes:
         """Return the boxes of the lumen's lattice that these boxes of voxels need."""
+        return boxes.nodes(self.voxel_um, self.lumen_step_um)
 
     def plane_shift_um(self, plane: Tensor) -> Tensor:
         """Return where planes really look, relative to where they should.

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.simulation.lattice import Boxes, Sampling
-from napari_neurobridge.simulation.optics.camera import draw
+from napari_neurobridge.simulation.optics.camera import Camera, draw
 from napari_neurobridge.simulation.optics.noise import shoot_
 from napari_neurobridge.simulation.optics.texture import Texture, noise_along
 from napari_neurobridge.simulation.parameters import (
@@ -77,7 +77,7 @@ class FmostParams(Parameters):
     read_noise: NonNegative = 0.015
 
 
-class FmostCamera:
+class FmostCamera(Camera):
     """One brain on the ex-vivo microscope. It implements `optics.camera.Camera`.
 
     Parameters
@@ -117,10 +117,6 @@ class FmostCamera:
     def sigma_um(self, z_um: Tensor) -> Tensor:
         """Return the standard deviations (n, 3) of the point spread at positions z (n,)."""
         return torch.tensor(self._sigma_um, device=z_um.device).expand(len(z_um), 3)
-
-    def lumen_boxes(self, boxes: Boxes) -> Boxes:
-        """Return the boxes of the lumen's lattice that these boxes of voxels need."""
-        return boxes.nodes(self.voxel_um, self.lumen_step_um)
 
     def plane_shift_um(self, plane: Tensor) -> Tensor:
         """Return zeros (n, 3): the block does not move between the sections."""

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.simulation.lattice import Boxes, Sampling
-from napari_neurobridge.simulation.optics.camera import draw
+from napari_neurobridge.simulation.optics.camera import Camera, draw
 from napari_neurobridge.simulation.optics.noise import shoot_
 from napari_neurobridge.simulation.optics.shadow import VesselShadow
 from napari_neurobridge.simulation.optics.texture import Texture, noise_along
@@ -77,7 +77,7 @@ class TwoPhotonParams(Parameters):
     read_noise: NonNegative = 0.03
 
 
-class TwoPhotonCamera:
+class TwoPhotonCamera(Camera):
     """One session of the in-vivo microscope. It implements `optics.camera.Camera`.
 
     Parameters
@@ -152,10 +152,6 @@ class TwoPhotonCamera:
             jitter.new_tensor(scale) for scale in (self._params.jitter_um, self._params.drift_um)
         )
         return jitter * scale_jitter + drift.to(plane.device) * scale_drift
-
-    def lumen_boxes(self, boxes: Boxes) -> Boxes:
-        """Return the boxes of the lumen's lattice that these boxes of voxels need."""
-        return boxes.nodes(self.voxel_um, self.lumen_step_um)
 
     def expose(
         self,

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_neurobridge.simulation.imaging import point_spread
 from napari_neurobridge.simulation.lattice import Boxes, Sampling
 from napari_neurobridge.simulation.optics.two_photon import TwoPhotonCamera
 from napari_neurobridge.simulation.recording.footprints import Plane
 from napari_neurobridge.simulation.recording.recorded_plane import RecordedCells, Surroundings
 from napari_neurobridge.simulation.recording.recording import simulate_recording
-from napari_neurobridge.simulation.render import Blur, Box, Rendering
+from napari_neurobridge.simulation.render import Box, Rendering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -138,17 +139,11 @@ def _light_and_room(
     pixels = Boxes.of([(round(plane.depth_um / pixel_um[0]), 0, 0)], (1, *plane.shape))
     sampling = Sampling(pixels, pixel_um, camera.lumen_step_um, device=device)
     box = Box(sampling.nodes.starts[0], sampling.nodes.shape, camera.lumen_step_um)
-    bodies, lumen = (Rendering(box, _still(camera, box), device) for _ in range(2))
+    blur = point_spread(camera, box, moving=False)
+    bodies, lumen = (Rendering(box, blur, device) for _ in range(2))
     for _, some in specimen.cells(*bodies.reach_um):
         bodies.add(some)
     lumen.add(specimen.lumen(*lumen.reach_um))
     passed = camera.passed(lumen.image().clamp_(max=1)[None], sampling.nodes)
     room = 1 - bodies.image().clamp_(max=1)[None]
     return None if passed is None else sampling(passed, _ALL)[0, 0], sampling(room, _ALL)[0, 0]
-
-
-def _still(camera: TwoPhotonCamera, box: Box) -> Blur:
-    """Return the camera's blur of a box, without the motion of a z-stack."""
-    planes = torch.arange(box.start[0], box.start[0] + box.shape[0])
-    axial, lateral, _ = camera.sigma_um(planes * box.voxel_um[0]).unbind(dim=1)
-    return Blur(axial, (float(lateral[0]), float(lateral[0])))

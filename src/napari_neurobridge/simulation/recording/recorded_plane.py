@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.special import ive
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.simulation.lattice import Boxes
@@ -28,7 +27,7 @@ from napari_neurobridge.simulation.recording.activity import (
 from napari_neurobridge.simulation.recording.footprints import Plane, make_footprints
 from napari_neurobridge.simulation.recording.motion import MotionParams, draw_motion
 from napari_neurobridge.simulation.recording.seen_somata import SeenSomata
-from napari_neurobridge.simulation.render import SPLINE_VARIANCE
+from napari_neurobridge.simulation.render import spread_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -309,15 +308,10 @@ class RecordedPlane:
         )
 
     def _taps(self, part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the taps (..., 2 reach + 1) that blur and shift by parts of a pixel (...).
-
-        Weights are the discrete analogue of the Gaussian (Lindeberg, PAMI 1990); the shift
-        interpolates linearly, and what that and the splines blur is taken off.
-        """
-        part = part[..., None]
-        rest = np.clip(self._sigma**2 - SPLINE_VARIANCE - part * (1 - part), 0, None)
-        column = np.arange(-self._reach, self._reach + 1)
-        taps = (1 - part) * ive(column, rest) + part * ive(column + 1, rest)
+        """Return the taps (..., 2 reach + 1) that blur and shift by parts of a pixel (...)."""
+        # What moves towards rising pixels is found at falling ones.
+        offset = np.arange(self._reach, -self._reach - 1, -1)
+        taps = spread_weights(offset, self._sigma, part[..., None])
         return np.asarray(taps / taps.sum(axis=-1, keepdims=True))
 
     def truth(self) -> dict[str, npt.NDArray[np.generic]]:

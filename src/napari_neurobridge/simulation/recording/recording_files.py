@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 from napari_neurobridge.io.files import atomic_write
 from napari_neurobridge.io.ome_tiff import write_ome_tiff
 from napari_neurobridge.io.projections import RunningProjections
+from napari_neurobridge.io.tables import write_rows
 from napari_neurobridge.types import Projection
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def write_recording(
         arrays = stack.enter_context(atomic_write(files.truth))
         # NumPy 2.0 would take allow_pickle, which its types now name, for an array.
         np.savez_compressed(arrays, **truth)  # type: ignore[arg-type]
-        _write_table(stack.enter_context(atomic_write(files.cells)), table)
+        cells = stack.enter_context(atomic_write(files.cells))
+        write_rows(cells, table, zip(*table.values(), strict=True))
     return files
 
 
@@ -126,10 +127,3 @@ def _projected(
     for chunk in chunks:
         running.add(chunk)
         yield from chunk
-
-
-def _write_table(path: Path, table: Mapping[str, Sequence[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(table)
-        writer.writerows(zip(*table.values(), strict=True))
