@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.simulation.pair_set import PairSet
-from napari_neurobridge.training.encoder_task import EVALUATION_CELLS, held_out_pairs
 from napari_neurobridge.training.evaluation import partner_ranks, top_k
 from napari_neurobridge.training.plain_measures import PlainMeasure, PoseSearch, plain_similarity
+from napari_neurobridge.training.simulated_data import EVALUATION_CELLS, held_out_pairs
 from napari_neurobridge.types import Float32Array, Report
 
 if TYPE_CHECKING:

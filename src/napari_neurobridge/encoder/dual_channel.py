@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,11 +22,25 @@ class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
     name: str = Field("compact", description="Name of the model.")
     crop_pixels: int = Field(150, gt=0, description="Side of the crops, pixels.")
     dim: int = Field(768, gt=0, description="Length of the unit vector.")
+    views: Literal[1, 4] = Field(
+        4, description="Quarter turns of the crop that are seen; their vectors share the length."
+    )
     channels: Literal["both", "local", "global"] = Field(
         "both", description="Use one channel alone (the paper's ablations)."
     )
     local_channel: LocalConfig = LocalConfig()
     global_channel: GlobalConfig = GlobalConfig()
+
+    @property
+    def view_dim(self) -> int:
+        """Length of the vector of one view."""
+        return self.dim // self.views
+
+    @model_validator(mode="after")
+    def _views_share_the_length(self) -> Self:
+        if self.dim % self.views:
+            raise ValueError(f"a vector of {self.dim} cannot be shared by {self.views} views")
+        return self
 
 
 def paper_config() -> EncoderConfig:
@@ -36,6 +51,7 @@ def paper_config() -> EncoderConfig:
     """
     return EncoderConfig(
         name="paper",
+        views=1,
         local_channel=LocalConfig(widths=(64, 128, 256), blocks=(1, 2, 2)),
         global_channel=GlobalConfig(
             stem_widths=(),
@@ -50,6 +66,10 @@ def paper_config() -> EncoderConfig:
 class DualChannelEncoder(nn.Module):
     """One unit vector per crop, by the same weights for either microscope.
 
+    The vector of a crop is made of those of its quarter turns, side by side, so that the
+    similarity of two crops is the mean of their similarities over four ways to hold both.
+    A network cannot be equally good at all of them, and its errors at each differ.
+
     Parameters
     ----------
     config : EncoderConfig
@@ -59,24 +79,36 @@ class DualChannelEncoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.local_channel = LocalChannel(config.local_channel, config.dim)
-        self.global_channel = GlobalChannel(config.global_channel, config.crop_pixels, config.dim)
-        self.gate = Gate(config.dim)
+        dim = config.view_dim
+        self.local_channel = LocalChannel(config.local_channel, dim)
+        self.global_channel = GlobalChannel(config.global_channel, config.crop_pixels, dim)
+        self.gate = Gate(dim)
 
     def forward(self, crops: Tensor) -> Tensor:
         """Embed crops (B, 1, P, P) in [0, 1] as float32 unit vectors (B, dim)."""
+        vectors = self.embed_view(torch.cat(self._turned(crops)))
+        views = self.config.views
+        return torch.cat(vectors.chunk(views), dim=1) / math.sqrt(views)
+
+    def embed_view(self, crops: Tensor) -> Tensor:
+        """Embed crops as they are held, as unit vectors (B, view_dim).
+
+        Training that turns both crops of a pair alike needs no more than one view of them:
+        its mean over turns is what `forward` compares.
+        """
         crops = standardize(crops)
         maps = self.local_channel.maps(crops)
         tokens = self.global_channel.tokens(crops)
         return functional.normalize(self._fuse(maps, tokens).float(), dim=-1)
 
     def gate_weights(self, crops: Tensor) -> Tensor:
-        """Return the weights (B, 2) that the gate gives the local and global channel."""
-        crops = standardize(crops)
+        """Return the mean weights (B, 2) that the gate gives the local and global channel."""
+        crops = standardize(torch.cat(self._turned(crops)))
         local, context = self._vectors(
             self.local_channel.maps(crops), self.global_channel.tokens(crops)
         )
-        return self.gate.weights(local, context)
+        weights = self.gate.weights(local, context)
+        return torch.stack(weights.chunk(self.config.views)).mean(dim=0)
 
     def trunk_features(self, crops: Tensor) -> Tensor:
         """Max-pool both channels' last maps (B, C_local + C_global), for domain distances."""
@@ -84,6 +116,9 @@ class DualChannelEncoder(nn.Module):
         maps = self.local_channel.maps(crops).amax(dim=(2, 3))
         tokens = self.global_channel.tokens(crops).amax(dim=1)
         return torch.cat((maps.float(), tokens.float()), dim=-1)
+
+    def _turned(self, crops: Tensor) -> list[Tensor]:
+        return [torch.rot90(crops, turns, dims=(2, 3)) for turns in range(self.config.views)]
 
     def _vectors(self, maps: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Read both channels out as unit vectors, so that the gate alone sets their share."""

@@ -42,7 +42,7 @@ class GlobalConfig(BaseModel, frozen=True, extra="forbid"):
         description="timm.create_model options that override the named architecture.",
     )
     pretrained: bool = Field(False, description="Start from timm's weights for that name.")
-    readout: int = Field(16, gt=0, description="Numbers kept per patch token.")
+    readout: int = Field(32, gt=0, description="Numbers kept per patch token.")
 
 
 class GlobalChannel(nn.Module):

@@ -15,7 +15,7 @@ class LocalConfig(BaseModel, frozen=True, extra="forbid"):
     widths: tuple[int, ...] = Field((32, 64, 96), description="Channels of each stage.")
     strides: tuple[int, ...] = Field((2, 2, 2), description="Stride of each stage.")
     blocks: tuple[int, ...] = Field((0, 1, 1), description="Residual blocks of each stage.")
-    readout: int = Field(16, gt=0, description="Numbers kept per place of the last map.")
+    readout: int = Field(32, gt=0, description="Numbers kept per place of the last map.")
 
 
 class LocalChannel(nn.Module):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
@@ -16,26 +14,23 @@ from napari_neurobridge.encoder.dual_channel import (
     paper_config,
 )
 from napari_neurobridge.encoder.embed import Encoder, autocast_pays, best_device
-from napari_neurobridge.simulation.levels import level
-from napari_neurobridge.simulation.pair_set import PairSet
-from napari_neurobridge.simulation.pairs import simulate_pairs
+from napari_neurobridge.simulation.levels import DOMAINS
 from napari_neurobridge.training.augmentation import AugmentConfig, augment_pairs
 from napari_neurobridge.training.evaluation import EvaluationReport, evaluate_pairs
 from napari_neurobridge.training.loop import LoopConfig, StepReport, train
 from napari_neurobridge.training.losses import CircleObjective, info_nce
 from napari_neurobridge.training.sampling import BalancedSceneSampler
+from napari_neurobridge.training.simulated_data import PairSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from napari_neurobridge.types import Report
+    import numpy as np
+    import numpy.typing as npt
 
-ByteCrops: TypeAlias = npt.NDArray[np.uint8]
-
-SHARD_PAIRS = 1920
-CELLS_PER_SCENE = 64
-EVALUATION_CELLS = 53
+    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.training.simulated_data import ByteCrops
 
 
 class EncoderTaskConfig(BaseModel, frozen=True, extra="forbid"):
@@ -44,9 +39,10 @@ class EncoderTaskConfig(BaseModel, frozen=True, extra="forbid"):
     encoder: EncoderConfig = EncoderConfig()
     loop: LoopConfig = LoopConfig()
     augment: AugmentConfig = AugmentConfig()
-    level: str = Field("paper", description="Difficulty of the simulation.")
-    pairs: int = Field(24_000, gt=0, description="Training pairs.")
-    first_seed: int = Field(1000, description="Seed of the first shard; the others follow.")
+    sources: tuple[PairSource, ...] = Field(
+        (PairSource(pairs=24_000),), min_length=1, description="What the training pairs are."
+    )
+    held_out_level: str = Field("paper", description="Difficulty of the held-out scenes.")
     validation_seeds: tuple[int, ...] = Field(
         tuple(range(10, 20)), description="Scenes to watch training by; never trained on."
     )
@@ -76,7 +72,19 @@ def paper_task() -> EncoderTaskConfig:
     )
 
 
-def compact_task(*, steps: int, pairs: int, seed: int = 0) -> EncoderTaskConfig:
+BUNDLED_SOURCES = (
+    PairSource(level="paper", pairs=28_800),
+    PairSource(level="paper", pairs=1_280, first_seed=3000, reconstructions=True),
+    PairSource(level="hard", pairs=1_920, first_seed=2000),
+    PairSource(level="easy", pairs=640, first_seed=2000),
+    *(PairSource(level=domain, pairs=640, first_seed=2000) for domain in DOMAINS),
+)
+"""What the bundled model learns from: mostly `paper`, and a little of everything else."""
+
+
+def compact_task(
+    *, steps: int, sources: Sequence[PairSource] = BUNDLED_SOURCES, seed: int = 0
+) -> EncoderTaskConfig:
     """Return the settings of the bundled model.
 
     From scratch, circle loss with mined pairs alone learns slowly, so the first three
@@ -85,7 +93,7 @@ def compact_task(*, steps: int, pairs: int, seed: int = 0) -> EncoderTaskConfig:
     """
     return EncoderTaskConfig(
         loop=LoopConfig(steps=steps, seed=seed),
-        pairs=pairs,
+        sources=tuple(sources),
         contrastive_steps=steps * 3 // 5,
     )
 
@@ -138,7 +146,8 @@ class EncoderObjective:
         )
         crops = torch.cat(sides).to(self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
-            embeddings = self._model(crops)
+            # Augmentation turned both sides of a pair alike, so one view will do.
+            embeddings = self._model.embed_view(crops)
         two_photon, fmost = embeddings.chunk(2)
         if contrastive:
             return info_nce(two_photon, fmost, temperature=self._config.temperature)
@@ -187,71 +196,11 @@ def train_encoder(
     yield from train(model, objective, config.loop, checkpoint=checkpoint)
 
 
-def simulated_pairs(
-    config: EncoderTaskConfig, cache: Path, *, report: Report | None = None
-) -> tuple[ByteCrops, ByteCrops, npt.NDArray[np.int64]]:
-    """Return the training pairs of a task, simulating the shards that are not cached yet.
-
-    Returns
-    -------
-    tuple of ndarray
-        Two-photon crops and fMOST crops (N, P, P) as bytes, scenes (N,).
-    """
-    two_photon: list[ByteCrops] = []
-    fmost: list[ByteCrops] = []
-    scenes: list[npt.NDArray[np.int64]] = []
-    n_scenes = 0
-    for index in range(-(-config.pairs // SHARD_PAIRS)):
-        seed = config.first_seed + index
-        # Pairs of another version of the level are another file.
-        path = cache / f"{config.level}-{level(config.level).digest()}-{seed:06d}.npz"
-        if not path.exists():
-            simulate_pairs(
-                SHARD_PAIRS,
-                seed=seed,
-                level=config.level,
-                cells_per_scene=CELLS_PER_SCENE,
-                report=report,
-            ).save(path)
-        shard = PairSet.load(path)
-        two_photon.append(as_bytes(shard.two_photon))
-        fmost.append(as_bytes(shard.fmost))
-        scenes.append(shard.scene + n_scenes)
-        n_scenes += int(shard.scene.max()) + 1
-        if report is not None:
-            report(min((index + 1) * SHARD_PAIRS, config.pairs), config.pairs, "training pairs")
-    n = config.pairs
-    return (
-        np.concatenate(two_photon)[:n],
-        np.concatenate(fmost)[:n],
-        np.concatenate(scenes)[:n],
-    )
-
-
-def held_out_pairs(seeds: Sequence[int], level: str) -> PairSet:
-    """Simulate one scene of 53 cells for each seed."""
-    scenes = [
-        simulate_pairs(EVALUATION_CELLS, seed=seed, level=level, cells_per_scene=EVALUATION_CELLS)
-        for seed in seeds
-    ]
-    return PairSet(
-        np.concatenate([scene.two_photon for scene in scenes]),
-        np.concatenate([scene.fmost for scene in scenes]),
-        np.repeat(np.arange(len(scenes)), [len(scene) for scene in scenes]),
-    )
-
-
 def evaluate_encoder(encoder: Encoder, pairs: PairSet, *, seed: int = 0) -> EvaluationReport:
     """Embed both sides of pairs and evaluate by the papers' protocol."""
     return evaluate_pairs(
         encoder.embed(pairs.two_photon), encoder.embed(pairs.fmost), pairs.scene, seed=seed
     )
-
-
-def as_bytes(crops: npt.NDArray[np.floating]) -> ByteCrops:
-    """Store crops in [0, 1] in one byte per pixel."""
-    levels: ByteCrops = np.round(np.clip(crops, 0, 1) * 255).astype(np.uint8)
-    return levels
 
 
 def _as_tensor(crops: ByteCrops) -> Tensor:

@@ -22,28 +22,34 @@ from napari_neurobridge import __version__
 from napari_neurobridge.encoder.embed import Encoder, save_model
 from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder, atomic_write
+from napari_neurobridge.io.morphology import read_swc_folder
 from napari_neurobridge.training.encoder_task import (
-    EVALUATION_CELLS,
-    SHARD_PAIRS,
     EncoderTaskConfig,
     compact_task,
     evaluate_encoder,
-    held_out_pairs,
     new_encoder,
-    simulated_pairs,
     train_encoder,
+)
+from napari_neurobridge.training.simulated_data import (
+    EVALUATION_CELLS,
+    PairSource,
+    held_out_pairs,
+    training_pairs,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_neurobridge.encoder.dual_channel import DualChannelEncoder
-    from napari_neurobridge.training.encoder_task import ByteCrops
+    from napari_neurobridge.io.morphology import Reconstruction
     from napari_neurobridge.training.evaluation import EvaluationReport
+    from napari_neurobridge.training.simulated_data import ByteCrops
     from napari_neurobridge.types import Float32Array, Report
 
 logger = logging.getLogger(__name__)
 
 FINGERPRINT_CROPS = 500
-VALIDATE_EVERY = 100
+VALIDATE_EVERY = 250
 
 
 def make_model_folder(
@@ -52,6 +58,7 @@ def make_model_folder(
     cache: Path,
     *,
     command: str,
+    morphologies: Sequence[Reconstruction] = (),
     report: Report | None = None,
 ) -> EvaluationReport:
     """Simulate, train, evaluate on held-out scenes, and write the model folder.
@@ -68,6 +75,8 @@ def make_model_folder(
         Folder for simulated shards and the checkpoint.
     command : str
         What the card says reproduces the model.
+    morphologies : sequence of Reconstruction
+        Real neurons, for the training pairs that want them.
     report : callable, optional
         Called as ``report(done, total, text)``.
 
@@ -77,11 +86,13 @@ def make_model_folder(
         Of the folder as written, on the test scenes.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    two_photon, fmost, scene = simulated_pairs(config, cache, report=report)
+    two_photon, fmost, scene = training_pairs(
+        config.sources, cache, morphologies=morphologies, report=report
+    )
     checkpoint = cache / f"{config.encoder.name}-checkpoint.safetensors"
     began = time.monotonic()
     model = new_encoder(config)
-    validation = held_out_pairs(config.validation_seeds, config.level)
+    validation = held_out_pairs(config.validation_seeds, config.held_out_level)
     for step in train_encoder(model, two_photon, fmost, scene, config, checkpoint=checkpoint):
         logger.info("step %d of %d, loss %.4f", step.step, step.steps, step.loss)
         if step.step % VALIDATE_EVERY == 0:
@@ -114,7 +125,7 @@ def write_model_folder(
     save_model(model, folder)
     encoder = Encoder.load(folder)
     write_fingerprint(folder / "fingerprint.npz", encoder, training_crops)
-    evaluation = evaluate_encoder(encoder, held_out_pairs(config.test_seeds, config.level))
+    evaluation = evaluate_encoder(encoder, held_out_pairs(config.test_seeds, config.held_out_level))
     with atomic_write(folder / "card.md") as temporary:
         temporary.write_text(
             model_card(encoder, config, evaluation, command=command, minutes=minutes),
@@ -151,7 +162,6 @@ def model_card(
 ) -> str:
     """Return the text of card.md: what the model is, where from, how good, how far to trust."""
     parameters = sum(p.numel() for p in encoder.model.parameters())
-    last = config.first_seed - 1 + -(-config.pairs // SHARD_PAIRS)
     confusion = evaluation.confusion
     counts = (
         f"{confusion.true_positive} true positives, {confusion.false_negative} false negatives, "
@@ -168,7 +178,7 @@ def model_card(
         c=config,
         loop=config.loop,
         change=config.augment,
-        last=last,
+        sources="\n".join(_source(source) for source in config.sources),
         watched=_range(config.validation_seeds),
         tested=_range(config.test_seeds),
         circle_steps=config.loop.steps - config.contrastive_steps,
@@ -189,6 +199,12 @@ def _range(seeds: tuple[int, ...]) -> str:
     return f"{min(seeds)} to {max(seeds)}"
 
 
+def _source(source: PairSource) -> str:
+    tissue = ", tissue filled with real reconstructions" if source.reconstructions else ""
+    kind = f"level `{source.level}`, first seed {source.first_seed}"
+    return f"- {source.pairs:,} pairs of {kind}{tissue}"
+
+
 def _row(topk: dict[str, float]) -> str:
     return " | ".join(f"{value:.3f}" for value in topk.values())
 
@@ -203,9 +219,12 @@ as float16. Weights {hash}.
 
 ## Data
 
-Simulation only, level `{c.level}`: {c.pairs} pairs of crops, shards of seeds
-{c.first_seed} to {last}. Scenes of seeds {watched}
-served to watch the training. Those of seeds {tested} were used for
+Simulation only:
+
+{sources}
+
+Shards of 1,920 pairs have consecutive seeds. Scenes of level `{c.held_out_level}`, seeds
+{watched}, served to watch the training; those of seeds {tested} were used for
 the figures below alone. No real image was used.
 
 ## Training
@@ -257,18 +276,28 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train the bundled encoder on simulation.")
     parser.add_argument("--out", type=Path, default=Path("models/compact"))
     parser.add_argument("--cache", type=Path, required=True, help="folder for pairs and checkpoint")
-    parser.add_argument("--pairs", type=int, default=24_000)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument(
+        "--morphologies", type=Path, required=True, help="folder of SWC reconstructions"
+    )
+    parser.add_argument("--um-per-unit", type=float, default=1.0, help="unit of the SWC files")
+    parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     command = (
         "python -m napari_neurobridge.training.model_folder --out models/compact --cache CACHE "
-        f"--pairs {options.pairs} --steps {options.steps} --seed {options.seed}"
+        f"--morphologies DIR --um-per-unit {options.um_per_unit:g} "
+        f"--steps {options.steps} --seed {options.seed}"
     )
-    config = compact_task(steps=options.steps, pairs=options.pairs, seed=options.seed)
+    config = compact_task(steps=options.steps, seed=options.seed)
     try:
-        evaluation = make_model_folder(options.out, config, options.cache, command=command)
+        evaluation = make_model_folder(
+            options.out,
+            config,
+            options.cache,
+            command=command,
+            morphologies=read_swc_folder(options.morphologies, um_per_unit=options.um_per_unit),
+        )
     except NeuroBridgeError as error:
         logger.error("%s", error)
         return error.exit_code

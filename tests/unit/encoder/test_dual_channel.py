@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pydantic import ValidationError
 
 from napari_neurobridge.encoder.attention import ChannelAttention, SpatialAttention
 from napari_neurobridge.encoder.backbone import build_vit, conv_stages, pyramid_side
@@ -47,6 +48,22 @@ def test_output_is_a_768_d_unit_vector_by_default():
     assert vectors.shape == (2, 768)
     assert vectors.dtype == torch.float32
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
+
+
+def test_turning_both_crops_alike_leaves_their_similarity_and_its_views_are_side_by_side():
+    model = DualChannelEncoder(SMALL).eval()
+    crops = torch.rand(2, 1, 48, 48)
+    with torch.inference_mode():
+        held, turned = model(crops), model(torch.rot90(crops, 1, dims=(2, 3)))
+        views = [model.embed_view(torch.rot90(crops, k, dims=(2, 3))) for k in range(4)]
+    torch.testing.assert_close(held, torch.cat(views, dim=1) / 2)
+    torch.testing.assert_close(held[0] @ held[1], turned[0] @ turned[1])
+    assert not torch.allclose(held, turned)
+
+
+def test_views_must_share_the_length_evenly():
+    with pytest.raises(ValidationError, match="cannot be shared by 4 views"):
+        EncoderConfig(dim=30)
 
 
 def test_gate_weights_sum_to_one_and_differ_between_crops():

@@ -117,7 +117,7 @@ def test_damaged_folders_give_one_sentence(folder):
     weights.write_bytes(whole)
     config = folder / "config.toml"
     text = config.read_text()
-    config.write_text(text.replace("dim = 24", "dim = 25", 1))
+    config.write_text(text.replace("dim = 24", "dim = 28", 1))
     with pytest.raises(InputError, match="do not fit"):
         Encoder.load(folder)
     config.write_text(text.replace("schema_version = 1", "schema_version = 9"))

@@ -10,7 +10,6 @@ from napari_neurobridge.encoder.local_channel import LocalConfig
 from napari_neurobridge.training.augmentation import AugmentConfig
 from napari_neurobridge.training.encoder_task import (
     EncoderTaskConfig,
-    as_bytes,
     compact_task,
     new_encoder,
     paper_task,
@@ -18,6 +17,7 @@ from napari_neurobridge.training.encoder_task import (
 )
 from napari_neurobridge.training.evaluation import evaluate_pairs
 from napari_neurobridge.training.loop import LoopConfig
+from napari_neurobridge.training.simulated_data import as_bytes
 
 PIXELS = 32
 
@@ -111,8 +111,8 @@ def test_paper_settings_are_those_of_the_supplement():
 
 
 def test_compact_settings_end_with_the_papers_objective():
-    task = compact_task(steps=100, pairs=10, seed=3)
+    task = compact_task(steps=100, seed=3)
     assert 0 < task.contrastive_steps < 100
-    assert (task.loop.steps, task.pairs, task.loop.seed) == (100, 10, 3)
+    assert (task.loop.steps, task.loop.seed) == (100, 3)
     held_out = {*task.validation_seeds, *task.test_seeds}
-    assert max(held_out) < task.first_seed
+    assert max(held_out) < min(source.first_seed for source in task.sources)

@@ -8,9 +8,10 @@ from napari_neurobridge.encoder.global_channel import GlobalConfig
 from napari_neurobridge.encoder.local_channel import LocalConfig
 from napari_neurobridge.errors import Cancelled
 from napari_neurobridge.simulation.pair_set import PairSet
-from napari_neurobridge.training import encoder_task, model_folder
+from napari_neurobridge.training import model_folder, simulated_data
 from napari_neurobridge.training.encoder_task import EncoderTaskConfig
 from napari_neurobridge.training.loop import LoopConfig
+from napari_neurobridge.training.simulated_data import PairSource
 
 CONFIG = EncoderTaskConfig(
     encoder=EncoderConfig(
@@ -25,7 +26,7 @@ CONFIG = EncoderTaskConfig(
         ),
     ),
     loop=LoopConfig(steps=4, checkpoint_every=1, report_every=1),
-    pairs=12,
+    sources=(PairSource(pairs=12),),
     neurons=6,
     contrastive_neurons=6,
     contrastive_steps=2,
@@ -39,14 +40,14 @@ def noise_for_simulation(monkeypatch):
     """Pairs of noise: what is tested here is the folder, not what the network learns."""
     torch.set_num_threads(1)
 
-    def pairs(n, *, seed, level, cells_per_scene, report=None):
+    def pairs(n, *, seed, level, cells_per_scene, morphologies=(), report=None):
         rng = np.random.default_rng(seed)
         sides = rng.random((2, n, 150, 150), dtype=np.float32)
         return PairSet(sides[0], sides[1], np.arange(n) // cells_per_scene)
 
-    monkeypatch.setattr(encoder_task, "simulate_pairs", pairs)
-    monkeypatch.setattr(encoder_task, "SHARD_PAIRS", 12)
-    monkeypatch.setattr(encoder_task, "EVALUATION_CELLS", 8)
+    monkeypatch.setattr(simulated_data, "simulate_pairs", pairs)
+    monkeypatch.setattr(simulated_data, "SHARD_PAIRS", 12)
+    monkeypatch.setattr(simulated_data, "EVALUATION_CELLS", 8)
     monkeypatch.setattr(model_folder, "FINGERPRINT_CROPS", 10)
     monkeypatch.setattr(model_folder, "VALIDATE_EVERY", 2)
 
@@ -94,6 +95,6 @@ def test_a_cancelled_run_goes_on_to_the_same_weights(tmp_path):
 
 
 def test_command_line_reports_bad_use_without_a_traceback(tmp_path, caplog):
-    arguments = ["--out", str(tmp_path / "m"), "--cache", str(tmp_path), "--pairs", "10"]
-    assert model_folder.main([*arguments, "--steps", "1"]) == 2
-    assert "a batch needs" in caplog.text
+    arguments = ["--out", str(tmp_path / "m"), "--cache", str(tmp_path)]
+    assert model_folder.main([*arguments, "--morphologies", str(tmp_path / "none")]) == 2
+    assert "There is no folder" in caplog.text
