@@ -1,22 +1,30 @@
-"""Building blocks shared by both channels: convolution stages and a timm ViT by name."""
+"""Building blocks shared by both channels: convolution stages and a timm model by name."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+import math
+from dataclasses import dataclass
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import timm
 import torch
+from safetensors import SafetensorError
 from timm.layers.attention import Attention
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from napari_neurobridge.encoder.attention import ChannelAttention, SpatialAttention
+from napari_neurobridge.encoder.hub import published_backbone
 from napari_neurobridge.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 TimmOption: TypeAlias = int | float | bool | str
+Backbone: TypeAlias = Any
+"""A model of timm, whose families share `forward_features` but no class that says so."""
 
 
 class ConvNormAct(nn.Sequential):
@@ -113,42 +121,131 @@ def pyramid_side(side: int, strides: Sequence[int]) -> int:
     return side
 
 
-def build_vit(
-    name: str, options: Mapping[str, TimmOption], *, pretrained: bool = False
-) -> VisionTransformer:
-    """Create a headless timm vision transformer by name.
+def build_backbone(
+    name: str, options: Mapping[str, TimmOption], *, weights: Path | None = None
+) -> Backbone:
+    """Create a headless timm model by name, of any family.
 
     Parameters
     ----------
     name : str
-        A timm model name, such as ``"vit_tiny_patch16_224"``.
+        A timm model name, such as ``"vit_tiny_patch16_224"`` or ``"resnet18"``, with or
+        without the tag of its weights.
     options : dict
         Keyword arguments of :func:`timm.create_model` that override the named
         architecture (``depth``, ``embed_dim``, ``img_size``, ``patch_size``, ...).
-    pretrained : bool, default: False
-        Download timm's weights for that name.
+    weights : Path, optional
+        File to start from, as :func:`napari_neurobridge.encoder.hub.find_weights` gives it.
 
     Returns
     -------
-    VisionTransformer
-        A model whose ``forward_features`` gives tokens (B, prefix + T, D).
+    nn.Module
+        What its ``forward_features`` gives, :func:`feature_layout` says.
 
     Raises
     ------
     InputError
-        If timm does not know the name, or it names no vision transformer.
+        If timm does not know the name or the options, or the file holds no such weights.
     """
-    if not timm.is_model(name):
-        raise InputError(
-            f"timm knows no model named {name!r}; `timm.list_models('vit*')` lists those it has"
-        )
+    published_backbone(name)
     overrides: dict[str, Any] = dict(options)
-    model = timm.create_model(name, pretrained=pretrained, num_classes=0, **overrides)
-    if not isinstance(model, VisionTransformer):
-        raise InputError(f"{name!r} is no vision transformer; choose a timm model named vit_*")
+    if weights is not None:
+        overrides["pretrained_cfg_overlay"] = {"file": str(weights), "custom_load": False}
+    try:
+        model = timm.create_model(name, pretrained=weights is not None, num_classes=0, **overrides)
+    except (OSError, SafetensorError, UnpicklingError) as error:
+        raise InputError(
+            f"the weights {weights} are damaged; delete the file and fetch it again"
+        ) from error
+    except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
+        what = f"with the weights {weights}" if weights else f"with the options {dict(options)}"
+        reason = next(iter(str(error).splitlines()), "")
+        raise InputError(
+            f"timm cannot build {name!r} {what} ({reason}); give those that belong to it"
+        ) from error
     # The fused kernel's backward pass is several times slower on a CPU than plain matrix
     # products, and at a few hundred tokens it saves no memory that matters.
     for module in model.modules():
         if isinstance(module, Attention):
             module.fused_attn = False  # type: ignore[misc]
     return model
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureLayout:
+    """How a backbone lays its features out.
+
+    Attributes
+    ----------
+    grid : tuple of int
+        Rows and columns of the map.
+    width : int
+        Features of each place.
+    n_prefix : int
+        Tokens before those of the map, such as a class token.
+    order : {"tokens", "channels first", "channels last"}
+        Whether features are (B, n_prefix + T, D), (B, D, h, w) or (B, h, w, D).
+    """
+
+    grid: tuple[int, int]
+    width: int
+    n_prefix: int
+    order: Literal["tokens", "channels first", "channels last"]
+
+    def tokens(self, features: Tensor) -> Tensor:
+        """Return features as tokens (B, T, D) of the map, row by row."""
+        if self.order == "channels first":
+            return features.flatten(2).transpose(1, 2)
+        if self.order == "channels last":
+            return features.flatten(1, 2)
+        return features[:, self.n_prefix :]
+
+
+def feature_layout(backbone: Backbone, channels: int, side: int) -> FeatureLayout:
+    """Find out how a backbone lays out the features of images (B, channels, side, side).
+
+    Raises
+    ------
+    InputError
+        If they are no map of the image, or the images are too small for the backbone.
+    """
+    n_prefix = int(getattr(backbone, "num_prefix_tokens", 0))
+    if isinstance(backbone, VisionTransformer) and backbone.patch_embed.grid_size is not None:
+        rows, columns = backbone.patch_embed.grid_size
+        return FeatureLayout((rows, columns), backbone.num_features, n_prefix, "tokens")
+    name = type(backbone).__name__
+    features = _try(backbone, torch.zeros(1, channels, side, side))
+    if not isinstance(features, Tensor):
+        raise InputError(f"a {name} of timm gives several maps; choose a backbone that gives one")
+    if features.ndim == 3:
+        rows = math.isqrt(features.shape[1] - n_prefix)
+        if rows**2 == features.shape[1] - n_prefix:
+            return FeatureLayout((rows, rows), features.shape[2], n_prefix, "tokens")
+    if features.ndim == 4:
+        # Maps of square images are square, which tells the two orders apart, unless a map
+        # has as many channels as rows.
+        _, first, middle, last = features.shape
+        last_by_name = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
+        if middle == last and (first != middle or not last_by_name):
+            return FeatureLayout((middle, last), first, 0, "channels first")
+        if first == middle:
+            return FeatureLayout((first, middle), last, 0, "channels last")
+    raise InputError(
+        f"the features of a {name} of timm, of shape {tuple(features.shape)}, are no map of the "
+        "image; choose another backbone"
+    )
+
+
+def _try(backbone: Backbone, images: Tensor) -> object:
+    """Return what a backbone makes of images, and leave it as it is."""
+    training = backbone.training
+    try:
+        with torch.no_grad():
+            return cast("object", backbone.eval().forward_features(images))
+    except (RuntimeError, AssertionError, ValueError, IndexError, AttributeError) as error:
+        raise InputError(
+            f"a {type(backbone).__name__} of timm cannot see images of {images.shape[-1]} x "
+            f"{images.shape[-1]} pixels; choose another backbone or size of image"
+        ) from error
+    finally:
+        backbone.train(training)

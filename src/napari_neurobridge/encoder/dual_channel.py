@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from napari_neurobridge.encoder.gate import Gate
 from napari_neurobridge.encoder.global_channel import GlobalChannel, GlobalConfig
+from napari_neurobridge.encoder.hub import published_backbone
 from napari_neurobridge.encoder.local_channel import LocalChannel, LocalConfig
 
 
@@ -35,6 +36,15 @@ class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
     def view_dim(self) -> int:
         """Length of the vector of one view."""
         return self.dim // self.views
+
+    @model_validator(mode="after")
+    def _window_is_in_the_crop(self) -> Self:
+        if self.local_channel.window > self.crop_pixels:
+            raise ValueError(
+                f"a soma window of {self.local_channel.window} pixels does not fit into crops of "
+                f"{self.crop_pixels}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _views_share_the_length(self) -> Self:
@@ -63,6 +73,50 @@ def paper_config() -> EncoderConfig:
     )
 
 
+def backbone_config(
+    name: str, *, pretrained: bool = True, image_size: int | None = None
+) -> EncoderConfig:
+    """Return an encoder whose global channel is a published backbone of timm.
+
+    It sees crops as the backbone saw its images: of the size, channels, mean and deviation
+    that timm names. The local channel is that of the bundled model, untrained.
+
+    Parameters
+    ----------
+    name : str
+        A timm model with or without the tag of its weights, such as ``"resnet18"`` or
+        ``"vit_small_patch16_dinov3.lvd1689m"``.
+    pretrained : bool, default: True
+        Start from its weights, which are looked for when the encoder is made; otherwise
+        from random ones.
+    image_size : int, optional
+        Side that crops are resized to, pixels; the backbone's own unless given. A smaller
+        one is faster.
+
+    Raises
+    ------
+    InputError
+        If timm does not know the name.
+    """
+    backbone = published_backbone(name)
+    return EncoderConfig(
+        name=backbone.name,
+        views=1,
+        global_channel=GlobalConfig(
+            stem_widths=(),
+            stem_strides=(),
+            stem_blocks=(),
+            vit=backbone.name,
+            vit_options={},
+            pretrained=pretrained,
+            image_size=image_size or backbone.size,
+            interpolation=backbone.interpolation,
+            mean=backbone.mean,
+            std=backbone.std,
+        ),
+    )
+
+
 class DualChannelEncoder(nn.Module):
     """One unit vector per crop, by the same weights for either microscope.
 
@@ -83,6 +137,11 @@ class DualChannelEncoder(nn.Module):
         self.local_channel = LocalChannel(config.local_channel, dim)
         self.global_channel = GlobalChannel(config.global_channel, config.crop_pixels, dim)
         self.gate = Gate(dim)
+        if config.global_channel.pretrained:
+            # The model says of itself which weights it started from.
+            digest = {"weights_sha256": self.global_channel.weights_sha256}
+            context = config.global_channel.model_copy(update=digest)
+            self.config = config.model_copy(update={"global_channel": context})
 
     def forward(self, crops: Tensor) -> Tensor:
         """Embed crops (B, 1, P, P) in [0, 1] as float32 unit vectors (B, dim)."""
@@ -99,7 +158,19 @@ class DualChannelEncoder(nn.Module):
         crops = standardize(crops)
         maps = self.local_channel.maps(crops)
         tokens = self.global_channel.tokens(crops)
-        return functional.normalize(self._fuse(maps, tokens).float(), dim=-1)
+        return self._fuse(maps, tokens)
+
+    def fuse(self, local: Tensor, context: Tensor) -> Tensor:
+        """Join what both channels say of one view, each (B, view_dim), into unit vectors."""
+        # As unit vectors, so that the gate alone sets their share.
+        local = functional.normalize(local.float(), dim=-1)
+        context = functional.normalize(context.float(), dim=-1)
+        if self.config.channels == "local":
+            return local
+        if self.config.channels == "global":
+            return context
+        fused: Tensor = self.gate(local, context)
+        return functional.normalize(fused.float(), dim=-1)
 
     def gate_weights(self, crops: Tensor) -> Tensor:
         """Return the mean weights (B, 2) that the gate gives the local and global channel."""
@@ -127,13 +198,7 @@ class DualChannelEncoder(nn.Module):
         return local, context
 
     def _fuse(self, maps: Tensor, tokens: Tensor) -> Tensor:
-        local, context = self._vectors(maps, tokens)
-        if self.config.channels == "local":
-            return local
-        if self.config.channels == "global":
-            return context
-        fused: Tensor = self.gate(local, context)
-        return fused
+        return self.fuse(self.local_channel(maps), self.global_channel(tokens))
 
 
 def standardize(crops: Tensor) -> Tensor:

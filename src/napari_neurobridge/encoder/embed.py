@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -12,8 +14,8 @@ import numpy as np
 import tomli_w
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from napari_neurobridge.encoder.dual_channel import DualChannelEncoder, EncoderConfig
@@ -21,14 +23,16 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from napari_neurobridge.types import Float32Array, Report
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
+SCHEMA_VERSION = 1
 CONFIG_FILE = "config.toml"
 WEIGHTS_FILE = "weights.safetensors"
+_ARCHITECTURE = "architecture"
 
 
 class Encoder:
@@ -73,27 +77,26 @@ class Encoder:
             If a file is missing or damaged, or the two do not fit together.
         """
         folder = Path(folder)
-        config = _read_config(folder / CONFIG_FILE)
+        config, architecture = _read_config(folder / CONFIG_FILE)
         weights = folder / WEIGHTS_FILE
-        try:
-            tensors = load_file(weights)
-            digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
-        except (OSError, SafetensorError) as error:
-            raise InputError(
-                f"the weights {weights} are missing or damaged; fetch the model folder again"
-            ) from error
+        tensors, made_for = _read_weights(weights)
+        with weights.open("rb") as handle:
+            digest = hashlib.file_digest(handle, "sha256").hexdigest()[:12]
         if config.global_channel.pretrained:
             # The folder holds the weights; timm's own would only be overwritten.
             context = config.global_channel.model_copy(update={"pretrained": False})
             config = config.model_copy(update={"global_channel": context})
         model = DualChannelEncoder(config)
+        misfit = InputError(
+            f"the weights {weights} do not fit {CONFIG_FILE} beside them; "
+            "fetch the model folder again"
+        )
+        if made_for not in ("", architecture):
+            raise misfit
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
-            raise InputError(
-                f"the weights {weights} do not fit {CONFIG_FILE} beside them; "
-                "fetch the model folder again"
-            ) from error
+            raise misfit from error
         return cls(model, digest)
 
     def embed(
@@ -127,7 +130,7 @@ class Encoder:
         Raises
         ------
         InputError
-            If the crops have another size than the model was made for.
+            If the crops have another size than the model was made for, or hold NaN.
         """
         vectors = self._map(self.model, crops, self.dim, batch_size, precision, report)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -142,6 +145,32 @@ class Encoder:
         return self._map(
             self.model.trunk_features, crops, width, batch_size, precision, report=None
         )
+
+    def gate_weights(
+        self, crops: Float32Array, *, batch_size: int = 64, precision: Precision = "auto"
+    ) -> Float32Array:
+        """Return how much of each crop's vector is the local and how much the global channel.
+
+        Parameters
+        ----------
+        crops, batch_size, precision
+            As for :meth:`embed`.
+
+        Returns
+        -------
+        ndarray of float32, shape (N, 2)
+            Local and global; rows sum to one. All is on one side where the model uses one
+            channel alone.
+
+        Raises
+        ------
+        InputError
+            If the crops have another size than the model was made for, or hold NaN.
+        """
+        weights = self._map(self.model.gate_weights, crops, 2, batch_size, precision, report=None)
+        if self.config.channels != "both":
+            weights[:] = (1, 0) if self.config.channels == "local" else (0, 1)
+        return weights
 
     def _map(
         self,
@@ -160,29 +189,65 @@ class Encoder:
             )
         vectors = np.empty((len(crops), width), dtype=np.float32)
         with torch.inference_mode(), _autocast(self.device, precision):
+            running: _Running | None = None
             for start in range(0, len(crops), batch_size):
-                batch = np.ascontiguousarray(crops[start : start + batch_size], dtype=np.float32)
-                tensor = torch.from_numpy(batch)[:, None].to(self.device)
-                vectors[start : start + len(batch)] = function(tensor).float().cpu().numpy()
-                if report is not None:
-                    report(start + len(batch), len(crops), "embedding crops")
+                # A GPU works while the next batch is made ready, and the last one fetched.
+                ahead = self._launch(function, crops[start : start + batch_size], start)
+                if running is not None:
+                    self._fetch(running, vectors, report)
+                running = ahead
+            if running is not None:
+                self._fetch(running, vectors, report)
         return vectors
+
+    def _launch(
+        self, function: Callable[[Tensor], Tensor], crops: Float32Array, start: int
+    ) -> _Running:
+        batch = torch.from_numpy(np.ascontiguousarray(crops, dtype=np.float32))[:, None]
+        if self.device.type == "cuda":
+            batch = batch.pin_memory()  # or the copy would wait for the work before it
+        batch = batch.to(self.device, non_blocking=True)
+        finite = torch.isfinite(batch).flatten(1).all(dim=1)
+        return _Running(start, function(batch).float(), finite)
+
+    def _fetch(self, running: _Running, vectors: Float32Array, report: Report | None) -> None:
+        stop = running.start + len(running.vectors)
+        vectors[running.start : stop] = running.vectors.cpu().numpy()
+        finite = running.finite.cpu().numpy()
+        if not finite.all():
+            raise InputError(
+                f"crop {running.start + int(finite.argmin())} of {len(vectors)} (counted from 0) "
+                "holds NaN or infinite pixels; replace them, for example by 0"
+            )
+        if report is not None:
+            report(stop, len(vectors), "embedding crops")
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A batch that the device may still be working on: its first crop, and what becomes of it."""
+
+    start: int
+    vectors: Tensor
+    finite: Tensor
 
 
 def save_model(model: DualChannelEncoder, folder: Path) -> None:
     """Write ``config.toml`` and ``weights.safetensors`` (float16) into a folder.
 
     Weights are rounded to half precision: embeddings change by less than 1e-3, and the
-    file halves. Statistics of batch normalisation stay as they are.
+    file halves. Statistics of batch normalisation stay as they are. The weights name the
+    architecture, since the same tensors can fit another one and mean something else there;
+    hence their hash stands for the whole model.
     """
     tensors = {
         name: tensor.detach().cpu().contiguous().to(_storage_dtype(name, tensor))
         for name, tensor in model.state_dict().items()
     }
+    config = model.config.model_dump(mode="json")
     with atomic_write(folder / WEIGHTS_FILE) as temporary:
         # save_file would leave a file that only its owner may read.
-        temporary.write_bytes(save(tensors))
-    config = model.config.model_dump(mode="json")
+        temporary.write_bytes(save(tensors, {_ARCHITECTURE: _architecture_digest(config)}))
     with atomic_write(folder / CONFIG_FILE) as temporary:
         temporary.write_text(tomli_w.dumps(config), encoding="utf-8")
 
@@ -216,15 +281,52 @@ def _storage_dtype(name: str, tensor: Tensor) -> torch.dtype:
     return torch.float16
 
 
-def _read_config(path: Path) -> EncoderConfig:
+def _read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors, and the digest of the architecture that they were made for, if known."""
     try:
-        return EncoderConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        with safe_open(path, framework="pt") as file:
+            made_for = (file.metadata() or {}).get(_ARCHITECTURE, "")
+            return {key: file.get_tensor(key) for key in file.keys()}, made_for  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"the weights {path} are missing or damaged; fetch the model folder again"
+        ) from error
+
+
+def _architecture_digest(values: Mapping[str, object]) -> str:
+    """Return what changes with all of a configuration file but the name.
+
+    It is that of the file, not of the configuration read from it, which has the options of
+    later versions too.
+    """
+    architecture = {key: value for key, value in values.items() if key != "name"}
+    return hashlib.sha256(json.dumps(architecture, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _read_config(path: Path) -> tuple[EncoderConfig, str]:
+    """Return the configuration, and the digest of the architecture."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
             f"there is no model configuration {path}; `neurobridge models` lists the models"
         ) from error
-    except (tomllib.TOMLDecodeError, ValidationError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(
-            f"the model configuration {path} is damaged or of another version; "
-            "fetch the model folder again or update napari-neurobridge"
+            f"the model configuration {path} is damaged; fetch the model folder again"
+        ) from error
+    version = values.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InputError(
+            f"the model configuration {path} is of the newer version {version}, and this software "
+            f"reads version {SCHEMA_VERSION}; update napari-neurobridge"
+        )
+    try:
+        return EncoderConfig.model_validate(values), _architecture_digest(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise InputError(
+            f"the model configuration {path} is damaged or of another version "
+            f"({where}: {first['msg']}); fetch the model folder again or update napari-neurobridge"
         ) from error

@@ -96,13 +96,14 @@ class Gallery:
         Raises
         ------
         InputError
-            If ``k`` is not positive, or nothing is in the gallery.
+            If ``k`` is not positive, nothing is in the gallery, or its vectors are of another
+            length.
         """
         if k < 1:
             raise InputError(f"Ask for at least one candidate, not {k}.")
         if not len(self):
             raise InputError(f"The somata of '{self.dataset}' are {_NOT_INDEXED}")
-        similarities = self.embeddings @ np.asarray(query, dtype=np.float32)
+        similarities = self._compare(query)
         k = min(k, len(self))
         worst = np.partition(similarities, -k)[-k]
         shortlist = np.flatnonzero(similarities >= worst)
@@ -127,16 +128,25 @@ class Gallery:
         Raises
         ------
         InputError
-            If the soma is not in the gallery.
+            If the soma is not in the gallery, or its vectors are of another length.
         """
         row = self.row(uid)
         if row is None:
             raise InputError(f"'{uid}' of '{self.dataset}' is {_NOT_INDEXED}")
-        similarities = self.embeddings @ np.asarray(query, dtype=np.float32)
+        similarities = self._compare(query)
         similarity = similarities[row]
         more_similar = np.count_nonzero(similarities > similarity)
         tied_before = np.count_nonzero(similarities[:row] == similarity)
         return row, int(more_similar + tied_before) + 1, float(similarity)
+
+    def _compare(self, query: Float32Array) -> Float32Array:
+        if query.shape != self.embeddings.shape[1:]:
+            raise InputError(
+                f"The index of '{self.dataset}' holds vectors of length "
+                f"{self.embeddings.shape[1]}, not {len(query)} as the model makes them; delete "
+                "the folder 'embeddings' of the project and index again."
+            )
+        return self.embeddings @ np.asarray(query, dtype=np.float32)
 
     def require_complete(self) -> None:
         """Raise `InputError` unless every living soma is indexed, and there is one."""

@@ -3,16 +3,14 @@ import torch
 from pydantic import ValidationError
 
 from napari_neurobridge.encoder.attention import ChannelAttention, SpatialAttention
-from napari_neurobridge.encoder.backbone import build_vit, conv_stages, pyramid_side
+from napari_neurobridge.encoder.backbone import conv_stages, pyramid_side
 from napari_neurobridge.encoder.dual_channel import (
     DualChannelEncoder,
     EncoderConfig,
-    paper_config,
     standardize,
 )
 from napari_neurobridge.encoder.global_channel import GlobalConfig
 from napari_neurobridge.encoder.local_channel import LocalConfig
-from napari_neurobridge.errors import InputError
 
 SMALL = EncoderConfig(
     name="small",
@@ -134,23 +132,3 @@ def test_attention_only_reweights():
     torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
     ratio = ChannelAttention(8)(features) / features
     torch.testing.assert_close(ratio, ratio[..., :1, :1].expand_as(ratio))
-
-
-def test_paper_config_is_a_vit_base_on_the_crop_itself():
-    config = paper_config()
-    assert config.dim == 768
-    assert config.global_channel.vit.startswith("vit_base_patch16")
-    assert not config.global_channel.stem_widths
-    tiny = config.global_channel.model_copy(
-        update={"vit": "vit_tiny_patch16_224", "vit_options": {"patch_size": 16, "depth": 1}}
-    )
-    model = DualChannelEncoder(config.model_copy(update={"global_channel": tiny})).eval()
-    with torch.inference_mode():
-        assert model(torch.rand(1, 1, 150, 150)).shape == (1, 768)
-
-
-def test_unknown_and_unfit_backbones_are_named():
-    with pytest.raises(InputError, match="knows no model named 'vit_giantest'"):
-        build_vit("vit_giantest", {})
-    with pytest.raises(InputError, match="'resnet18' is no vision transformer"):
-        build_vit("resnet18", {})

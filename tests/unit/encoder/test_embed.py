@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from napari_neurobridge.encoder.dual_channel import DualChannelEncoder, EncoderConfig
 from napari_neurobridge.encoder.embed import Encoder, save_model
@@ -121,11 +122,63 @@ def test_damaged_folders_give_one_sentence(folder):
     with pytest.raises(InputError, match="do not fit"):
         Encoder.load(folder)
     config.write_text(text.replace("schema_version = 1", "schema_version = 9"))
-    with pytest.raises(InputError, match="another version"):
+    with pytest.raises(InputError, match="newer version 9, and this software reads version 1"):
+        Encoder.load(folder)
+    config.write_text(text.replace("[local_channel]", "[local_channel]\nwindows = 3"))
+    with pytest.raises(InputError, match=r"another version \(local_channel.windows: Extra inputs"):
+        Encoder.load(folder)
+    config.write_text(text[: len(text) // 2] + "\n[")
+    with pytest.raises(InputError, match=r"config\.toml is damaged; fetch"):
         Encoder.load(folder)
     config.unlink()
     with pytest.raises(InputError, match="no model configuration"):
         Encoder.load(folder)
+
+
+def test_weights_belong_to_their_configuration_even_where_the_tensors_fit_another(folder, crops):
+    config = folder / "config.toml"
+    text = config.read_text()
+    assert "views = 4" in text
+    config.write_text(text.replace("views = 4", "views = 1").replace("dim = 24", "dim = 6", 1))
+    with pytest.raises(InputError, match="do not fit"):
+        Encoder.load(folder)
+    config.write_text(text.replace('name = "small"', 'name = "mine"'))
+    assert Encoder.load(folder).name == "mine"
+
+
+def test_weights_that_name_no_architecture_load_as_they_always_did(folder, crops):
+    expected = Encoder.load(folder).embed(crops, precision="float32")
+    weights = folder / "weights.safetensors"
+    save_file(load_file(weights), weights)
+    config = folder / "config.toml"
+    later = ("weights_sha256", "image_size", "interpolation", "mean", "std")
+    lines = [line for line in config.read_text().splitlines() if line.split(" =")[0] not in later]
+    config.write_text("\n".join(lines))
+    vectors = Encoder.load(folder).embed(crops, precision="float32")
+    np.testing.assert_array_equal(vectors, expected)
+
+
+def test_gate_weights_are_those_of_the_model_in_any_batches(folder, crops):
+    encoder = Encoder.load(folder)
+    weights = encoder.gate_weights(crops, batch_size=3, precision="float32")
+    assert weights.shape == (7, 2)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
+    with torch.inference_mode():
+        tensor = torch.from_numpy(crops)[:, None].to(encoder.device)
+        expected = encoder.model.gate_weights(tensor).cpu().numpy()
+    np.testing.assert_allclose(weights, expected, atol=1e-5)
+    model = small_model()
+    model.config = model.config.model_copy(update={"channels": "global"})
+    assert Encoder(model, "").gate_weights(crops).tolist() == [[0.0, 1.0]] * 7
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_crop_that_is_no_image_is_named(folder, crops, bad):
+    crops[5, 3, 4] = bad
+    seen = []
+    with pytest.raises(InputError, match=r"crop 5 of 7 \(counted from 0\) holds NaN"):
+        Encoder.load(folder).embed(crops, batch_size=2, report=lambda *state: seen.append(state))
+    assert [state[0] for state in seen] == [2, 4]
 
 
 @pytest.mark.skipif(not BUNDLED.exists(), reason="no bundled model in this tree")

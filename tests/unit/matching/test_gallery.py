@@ -198,3 +198,13 @@ def test_index_without_somata_says_what_to_do(tmp_path: Path, project: Project, 
 def test_index_refuses_while_another_job_runs(project: Project, encoder) -> None:
     with project.lock(), pytest.raises(InputError, match="already runs"):
         index_project(project, encoder)
+
+
+def test_vectors_of_another_length_are_refused(project: Project, encoder) -> None:
+    index_project(project, encoder)
+    gallery = load_gallery(project, encoder, "fmost")
+    query = np.ones(64, dtype=np.float32)
+    with pytest.raises(InputError, match="vectors of length 100, not 64 as the model makes them"):
+        gallery.search(query, 3)
+    with pytest.raises(InputError, match="index again"):
+        gallery.locate(query, gallery.uids[0])
