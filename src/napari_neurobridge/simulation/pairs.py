@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.simulation.optics.labels import Label
     from napari_neurobridge.simulation.sides import Side
     from napari_neurobridge.simulation.tissue.tissue import NeuronFactory
-    from napari_neurobridge.types import Float32Array, Report, Vec3
+    from napari_neurobridge.types import Float32Array, FloatArray, Report, Vec3
 
 _SPEC = CropSpec()
 # Depth of the layer that the cells of one scene come from.
@@ -75,8 +75,20 @@ class BlockKeys:
         return cls(*(key.child(name) for name in ("tissue", "misfit", "in vivo", "ex vivo")))
 
 
-Block: TypeAlias = tuple["Float32Array", "Float32Array"]
-"""Crops of the same cells, two-photon and fMOST."""
+class Block(NamedTuple):
+    """Crops of the same cells of one block of tissue.
+
+    Attributes
+    ----------
+    two_photon, fmost : ndarray of float32, shape (N, 150, 150)
+        Normalised crops; row i of both shows the same cell.
+    center_um : ndarray of float64, shape (N, 3)
+        Where the cells lie in the oriented fMOST frame, (z, y, x).
+    """
+
+    two_photon: Float32Array
+    fmost: Float32Array
+    center_um: FloatArray
 
 
 def simulate_pairs(
@@ -136,11 +148,11 @@ def simulate_pairs(
         while len(scene) < n:
             block = assembly.take(math.ceil((n - len(scene)) / cells_per_scene))
             # A block may by chance hold fewer cells that both sides show.
-            scene += len(block[0]) * [len(blocks)]
+            scene += len(block.two_photon) * [len(blocks)]
             blocks.append(block)
     tell()
-    two_photon, fmost = (np.concatenate(side)[:n] for side in zip(*blocks, strict=True))
-    return PairSet(two_photon, fmost, np.array(scene[:n], dtype=np.int64))
+    two_photon, fmost, center_um = (np.concatenate(part)[:n] for part in zip(*blocks, strict=True))
+    return PairSet(two_photon, fmost, np.array(scene[:n], dtype=np.int64), center_um)
 
 
 def simulate_block(
@@ -171,8 +183,8 @@ def simulate_block(
 
     Returns
     -------
-    two_photon, fmost : ndarray of float32, shape (<= cells, 150, 150)
-        Normalised crops; row i of both shows the same cell.
+    Block
+        At most so many cells: fewer may be visible on both sides.
     """
     neurons = neuron_factory(difficulty.morphology, morphologies)
     tissue = _make_block(difficulty, cells, neurons, keys.tissue, device)
@@ -195,7 +207,8 @@ def simulate_block(
         _crop_side(side, asked, difficulty.crops, key, check)
         for side, key in zip(sides, (keys.in_vivo, keys.ex_vivo), strict=True)
     )
-    return two_photon, fmost
+    center_um = sides[1].specimen.warp.map_tensor(asked).cpu().double().numpy()
+    return Block(two_photon, fmost, center_um)
 
 
 def _make_block(

@@ -1,4 +1,4 @@
-"""Training a dual-channel encoder on pairs, and evaluating it on held-out scenes."""
+"""Training a dual-channel encoder on pairs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from napari_neurobridge.encoder.dual_channel import (
     EncoderConfig,
     paper_config,
 )
-from napari_neurobridge.encoder.embed import Encoder, autocast_pays, best_device
+from napari_neurobridge.encoder.embed import autocast_pays, best_device
 from napari_neurobridge.simulation.levels import DOMAINS
 from napari_neurobridge.training.augmentation import AugmentConfig, augment_pairs
-from napari_neurobridge.training.evaluation import EvaluationReport, evaluate_pairs
 from napari_neurobridge.training.loop import LoopConfig, StepReport, train
 from napari_neurobridge.training.losses import CircleObjective, info_nce
 from napari_neurobridge.training.sampling import BalancedSceneSampler
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from napari_neurobridge.simulation.pair_set import PairSet
     from napari_neurobridge.training.simulated_data import ByteCrops
 
 
@@ -194,13 +192,6 @@ def train_encoder(
     """
     objective = EncoderObjective(model, two_photon, fmost, scene, config)
     yield from train(model, objective, config.loop, checkpoint=checkpoint)
-
-
-def evaluate_encoder(encoder: Encoder, pairs: PairSet, *, seed: int = 0) -> EvaluationReport:
-    """Embed both sides of pairs and evaluate by the papers' protocol."""
-    return evaluate_pairs(
-        encoder.embed(pairs.two_photon), encoder.embed(pairs.fmost), pairs.scene, seed=seed
-    )
 
 
 def _as_tensor(crops: ByteCrops) -> Tensor:

@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field
-from sklearn.metrics import roc_auc_score
+from scipy import stats
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.mutual import mutual_similarity
+from napari_neurobridge.training.protocol import (
+    PAPER_GALLERY,
+    Classification,
+    Confusion,
+    Interval,
+    classify,
+    draw_trials,
+    reference_similarity,
+    trial_groups,
+)
 
 if TYPE_CHECKING:
-    from napari_neurobridge.types import FloatArray
+    from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.types import FloatArray, Report
+
+__all__ = [
+    "Classification",
+    "Confusion",
+    "EvaluationReport",
+    "evaluate_encoder",
+    "evaluate_pairs",
+    "evaluate_similarity",
+    "gated_ranks",
+    "partner_ranks",
+    "top_k",
+    "top_k_curve",
+]
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
 KS = (1, 5, 10)
-PAPER_GALLERY = 53
-NEGATIVES_PER_POSITIVE = 4
+GATE_UM = 40.0
+FEWEST_PAIRS = 4
+"""With fewer there is nothing to choose a threshold on and to report on."""
 
 
-class Confusion(BaseModel, frozen=True):
-    """Counts of pairs, as in table 1 of paper 1."""
+class MutualReport(BaseModel, frozen=True):
+    """Figures of the mutual similarity, in view of all cells of the scene."""
 
-    true_positive: int
-    false_positive: int
-    false_negative: int
-    true_negative: int
+    topk_scene: dict[str, float] = Field(description="Partner among the first k of its scene.")
+    judged: Classification | None = Field(description="With the same trials as the rest.")
 
 
 class EvaluationReport(BaseModel, frozen=True):
@@ -38,11 +63,52 @@ class EvaluationReport(BaseModel, frozen=True):
     topk: dict[str, float] = Field(description="Partner among the first k of all N.")
     topk_53: dict[str, float] = Field(description="The same over random galleries of 53.")
     topk_scene: dict[str, float] = Field(description="The same over the query's own scene.")
+    median_rank: float = Field(description="Median rank of the partner in the own scene.")
+    curve: tuple[float, ...] = Field(
+        description="Partner among the first k = 1 to 53 of the own scene; of larger scenes, "
+        "over random galleries of 53."
+    )
+    top1_gated: float | None = Field(
+        description=f"Partner first among the cells of the own scene within {GATE_UM:g} µm of it."
+    )
+    gate_candidates: float | None = Field(description="How many cells that are, on average.")
     recall: float | None = Field(description="Part of the test positives called positive.")
     specificity: float | None = Field(description="Part of the test negatives called negative.")
     confusion: Confusion | None
-    auc: float | None = Field(description="Area under the ROC curve of the test pairs.")
+    auc: float | None = Field(description="Area under the ROC curve of the test trials.")
     threshold: float | None = Field(description="Similarity, chosen on the validation part.")
+    intervals: dict[str, Interval] | None = Field(
+        description='95 % bootstrap intervals of "recall", "specificity" and "auc".'
+    )
+    hard_by: Literal["reference", "model"] = Field(
+        description="What chose the hard negatives of the figures above."
+    )
+    own_hard: Classification | None = Field(
+        description="The same figures with the model's own hardest negatives, as in paper 1."
+    )
+    mutual: MutualReport = Field(description="The same by `matching.mutual`.")
+
+
+def evaluate_encoder(
+    encoder: Encoder, pairs: PairSet, *, seed: int = 0, report: Report | None = None
+) -> EvaluationReport:
+    """Embed both sides of pairs and evaluate; see `evaluate_similarity`.
+
+    The hard negatives are those of `protocol.reference_similarity`.
+
+    Raises
+    ------
+    InputError
+        If there are no pairs, or the crops have another size than the model was made for.
+    """
+    return evaluate_pairs(
+        encoder.embed(pairs.two_photon, report=report),
+        encoder.embed(pairs.fmost, report=report),
+        pairs.scene,
+        reference=reference_similarity(pairs),
+        center_um=pairs.center_um,
+        seed=seed,
+    )
 
 
 def evaluate_pairs(
@@ -50,18 +116,11 @@ def evaluate_pairs(
     fmost: FloatArray,
     scene: npt.NDArray[np.integer],
     *,
-    galleries: int = 20,
+    reference: FloatArray | None = None,
+    center_um: FloatArray | None = None,
     seed: int = 0,
 ) -> EvaluationReport:
     """Evaluate embeddings of pairs by retrieval and by classification.
-
-    Retrieval ranks fMOST vectors for each two-photon vector. Classification splits the
-    scenes (the pairs, when there is only one scene) into two halves, takes the
-    threshold with the best mean of recall and specificity from the first, and reports
-    on the second. Every positive meets four negatives: half of them the most similar
-    wrong combinations, half random ones (paper 1, section 3.1). Combinations are formed
-    within groups of about 53 pairs, scene by scene, because the paper's test set has 53:
-    the hardest of more combinations would be harder than the paper's.
 
     Parameters
     ----------
@@ -69,10 +128,8 @@ def evaluate_pairs(
         Unit vectors; row i of both is one neuron.
     scene : ndarray of int, shape (N,)
         Scene of each pair.
-    galleries : int, default: 20
-        Random galleries of 53 per query.
-    seed : int, default: 0
-        Seed of galleries, split and random negatives.
+    reference, center_um, seed
+        See `evaluate_similarity`.
 
     Returns
     -------
@@ -82,37 +139,96 @@ def evaluate_pairs(
     Raises
     ------
     InputError
-        If there are no pairs, or the three arrays disagree in length.
+        If there are no pairs, or the arrays disagree in length.
     """
     if not len(two_photon) or not len(two_photon) == len(fmost) == len(scene):
         raise InputError(
             "evaluation needs at least one pair, and as many two-photon crops, fMOST crops "
             f"and scenes; there are {len(two_photon)}, {len(fmost)} and {len(scene)}"
         )
-    rng = np.random.default_rng(seed)
     similarity = np.asarray(two_photon, np.float32) @ np.asarray(fmost, np.float32).T
+    return evaluate_similarity(
+        similarity, scene, reference=reference, center_um=center_um, seed=seed
+    )
+
+
+def evaluate_similarity(
+    similarity: FloatArray,
+    scene: npt.NDArray[np.integer],
+    *,
+    reference: FloatArray | None = None,
+    center_um: FloatArray | None = None,
+    seed: int = 0,
+) -> EvaluationReport:
+    """Evaluate a similarity of pairs by retrieval and by classification.
+
+    Retrieval ranks fMOST crops for each two-photon crop. Classification splits the
+    scenes (the pairs, when there is only one scene) into two halves, takes the
+    threshold with the best mean of recall and specificity from the first, and reports
+    on the second. See `training.protocol` for positives and negatives.
+
+    Parameters
+    ----------
+    similarity : ndarray, shape (N, N)
+        Of two-photon crop i with fMOST crop j; the diagonal holds the partners.
+    scene : ndarray of int, shape (N,)
+        Scene of each pair.
+    reference : ndarray, shape (N, N), optional
+        What chooses the hard negatives: `protocol.reference_similarity` of the crops. Two
+        models that are compared need the same; the model itself chooses unless it is given.
+    center_um : ndarray, shape (N, 3), optional
+        Where the cells lie, for ranking within a spatial gate.
+    seed : int, default: 0
+        Seed of split, random negatives and bootstrap.
+
+    Returns
+    -------
+    EvaluationReport
+        The classification figures are ``None`` for fewer than four pairs.
+
+    Raises
+    ------
+    InputError
+        If a matrix is not N by N, or there are not N positions.
+    """
+    n = len(scene)
+    wrong = [a.shape for a in (similarity, reference) if a is not None and a.shape != (n, n)]
+    if wrong or (center_um is not None and center_um.shape != (n, 3)):
+        raise InputError(
+            f"evaluation of {n} pairs needs similarities of shape ({n}, {n}) and positions of "
+            f"shape ({n}, 3); compare all crops of both sides and give one position for each pair"
+        )
     own_scene = scene[:, None] == scene[None, :]
-    ranks = partner_ranks(similarity)
-    recall, specificity, confusion, auc, threshold = None, None, None, None, None
-    if len(scene) >= 4:
-        validation, test = _split(scene, rng)
-        threshold = _best_threshold(*_labelled_pairs(similarity, validation, rng))
-        scores, positive = _labelled_pairs(similarity, test, rng)
-        confusion = _confusion(scores >= threshold, positive)
-        recall = confusion.true_positive / int(positive.sum())
-        specificity = confusion.true_negative / int((~positive).sum())
-        auc = float(roc_auc_score(positive, scores))
+    own_ranks = partner_ranks(np.where(own_scene, similarity, -np.inf))
+    gated, n_gated = (None, None)
+    if center_um is not None:
+        ranks, sizes = gated_ranks(similarity, scene, center_um)
+        gated, n_gated = float(np.mean(ranks == 1)), float(sizes.mean())
+    all_ranks = partner_ranks(similarity)
+    mutual = mutual_similarity(similarity, trial_groups(scene))
+    judged, own_hard, judged_mutually = _judge(similarity, mutual, scene, reference, seed)
     return EvaluationReport(
-        n=len(scene),
+        n=n,
         n_scenes=len(np.unique(scene)),
-        topk=top_k(ranks),
-        topk_53=_random_galleries(ranks, galleries, rng),
-        topk_scene=top_k(partner_ranks(np.where(own_scene, similarity, -np.inf))),
-        recall=recall,
-        specificity=specificity,
-        confusion=confusion,
-        auc=auc,
-        threshold=threshold,
+        topk=top_k(all_ranks),
+        topk_53=_of_curve(top_k_curve(all_ranks, np.full(n, n))),
+        topk_scene=top_k(own_ranks),
+        median_rank=float(np.median(own_ranks)),
+        curve=tuple(top_k_curve(own_ranks, own_scene.sum(axis=1)).tolist()),
+        top1_gated=gated,
+        gate_candidates=n_gated,
+        recall=judged and judged.recall,
+        specificity=judged and judged.specificity,
+        confusion=judged and judged.confusion,
+        auc=judged and judged.auc,
+        threshold=judged and judged.threshold,
+        intervals=judged and judged.intervals,
+        hard_by="model" if reference is None else "reference",
+        own_hard=own_hard,
+        mutual=MutualReport(
+            topk_scene=top_k(partner_ranks(np.where(own_scene, mutual, -np.inf))),
+            judged=judged_mutually,
+        ),
     )
 
 
@@ -126,23 +242,85 @@ def partner_ranks(similarity: FloatArray) -> IntArray:
     return np.asarray((similarity >= partner).sum(axis=1), dtype=np.int64)
 
 
+def gated_ranks(
+    similarity: FloatArray,
+    scene: npt.NDArray[np.integer],
+    center_um: FloatArray,
+    *,
+    gate_um: float = GATE_UM,
+) -> tuple[IntArray, IntArray]:
+    """Return the partner's rank within a spatial gate, and how many cells are in the gate.
+
+    The gate is a ball around the partner's true place, as if an alignment foretold it
+    without error. Its cells are those of the same scene that are among the pairs.
+    """
+    near = scene[:, None] == scene[None, :]
+    for name in np.unique(scene):
+        own = np.flatnonzero(scene == name)
+        apart = np.linalg.norm(center_um[own, None] - center_um[None, own], axis=2)
+        near[np.ix_(own, own)] = apart <= gate_um
+    ranks = partner_ranks(np.where(near, similarity, -np.inf))
+    return ranks, near.sum(axis=1, dtype=np.int64)
+
+
 def top_k(ranks: IntArray) -> dict[str, float]:
     """Return the part of ranks within the first 1, 5 and 10, keyed "1", "5" and "10"."""
     return {str(k): float(np.mean(ranks <= k)) for k in KS}
 
 
-def _random_galleries(
-    ranks: IntArray, galleries: int, rng: np.random.Generator
-) -> dict[str, float]:
-    """Average top-k over random galleries of 53: the partner and 52 others.
+def top_k_curve(ranks: IntArray, sizes: IntArray) -> npt.NDArray[np.float64]:
+    """Return how often the partner is among the first k = 1 to 53.
 
-    Of the N - 1 others, rank - 1 beat the partner; how many of those a random gallery
-    holds is hypergeometric, so the galleries need not be drawn one by one.
+    Parameters
+    ----------
+    ranks : ndarray of int, shape (N,)
+        Rank of each query's partner.
+    sizes : ndarray of int, shape (N,)
+        Candidates that it was ranked among.
+
+    Returns
+    -------
+    ndarray, shape (53,)
+        Where there are more than 53 candidates, the mean over all galleries of the partner
+        and 52 others: of the ``size - 1`` others, ``rank - 1`` beat the partner, and how
+        many of those a random gallery holds is hypergeometric.
     """
-    n = len(ranks)
-    others = min(PAPER_GALLERY, n) - 1
-    better = rng.hypergeometric(ranks - 1, n - ranks, others, size=(galleries, n))
-    return top_k(better.ravel() + 1)
+    k = np.arange(1, PAPER_GALLERY + 1)
+    many = sizes > PAPER_GALLERY
+    found = (ranks[~many, None] <= k).sum(axis=0).astype(np.float64)
+    # Cells of large scenes share few ranks, and one distribution for each is slow enough.
+    cases, counts = np.unique(np.stack((ranks, sizes))[:, many], axis=1, return_counts=True)
+    law = stats.hypergeom(cases[1, :, None] - 1, cases[0, :, None] - 1, PAPER_GALLERY - 1)
+    within: npt.NDArray[np.float64] = (found + counts @ law.cdf(k - 1)) / len(ranks)
+    return within
+
+
+def _of_curve(curve: npt.NDArray[np.float64]) -> dict[str, float]:
+    return {str(k): float(curve[k - 1]) for k in KS}
+
+
+def _judge(
+    similarity: FloatArray,
+    mutual: FloatArray,
+    scene: npt.NDArray[np.integer],
+    reference: FloatArray | None,
+    seed: int,
+) -> tuple[Classification | None, Classification | None, Classification | None]:
+    """Classify with the reference's negatives, with the model's own, and by mutual similarity."""
+    if len(scene) < FEWEST_PAIRS:
+        return None, None, None
+    validation, test = _split(scene, np.random.default_rng(seed))
+
+    def judge(chooser: FloatArray, scores: FloatArray) -> Classification:
+        trials = (
+            draw_trials(chooser, scene, np.random.default_rng((seed, part)), among=among)
+            for part, among in enumerate((validation, test))
+        )
+        return classify(scores, *trials, seed=seed)
+
+    chooser = similarity if reference is None else reference
+    own, mutually = judge(similarity, similarity), judge(chooser, mutual)
+    return own if reference is None else judge(chooser, similarity), own, mutually
 
 
 def _split(scene: npt.NDArray[np.integer], rng: np.random.Generator) -> tuple[IntArray, IntArray]:
@@ -156,41 +334,3 @@ def _split(scene: npt.NDArray[np.integer], rng: np.random.Generator) -> tuple[In
         first = rng.permutation(len(scene)) < len(scene) // 2
     order = np.argsort(scene, kind="stable")
     return order[first[order]], order[~first[order]]
-
-
-def _labelled_pairs(
-    similarity: FloatArray, chosen: IntArray, rng: np.random.Generator
-) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Return scores and labels of the positives and of hard and random negatives."""
-    positives = similarity[chosen, chosen]
-    negatives = []
-    for group in np.array_split(chosen, -(-len(chosen) // PAPER_GALLERY)):
-        block = similarity[np.ix_(group, group)]
-        wrong = np.sort(block[~np.eye(len(block), dtype=bool)])
-        half = min(len(group) * NEGATIVES_PER_POSITIVE, len(wrong)) // 2
-        rest, hard = np.split(wrong, [len(wrong) - half])
-        negatives += [hard, rng.choice(rest, size=half, replace=False)]
-    scores = np.concatenate((positives, *negatives))
-    return scores, np.arange(len(scores)) < len(positives)
-
-
-def _best_threshold(scores: FloatArray, positive: npt.NDArray[np.bool_]) -> float:
-    """Return the score that separates best by the mean of recall and specificity.
-
-    It lies halfway to the next lower score, so that it favours neither side.
-    """
-    order = np.argsort(scores)[::-1]
-    ranked, scores = positive[order], scores[order]
-    recall = np.cumsum(ranked) / ranked.sum()
-    specificity = 1 - np.cumsum(~ranked) / (~ranked).sum()
-    best = int(np.argmax(recall + specificity))
-    return float(scores[best : best + 2].mean())
-
-
-def _confusion(called: npt.NDArray[np.bool_], positive: npt.NDArray[np.bool_]) -> Confusion:
-    return Confusion(
-        true_positive=int((called & positive).sum()),
-        false_positive=int((called & ~positive).sum()),
-        false_negative=int((~called & positive).sum()),
-        true_negative=int((~called & ~positive).sum()),
-    )

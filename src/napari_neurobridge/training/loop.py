@@ -69,6 +69,7 @@ def train(
     config: LoopConfig,
     *,
     checkpoint: Path | None = None,
+    identity: str = "",
 ) -> Iterator[StepReport]:
     """Train in place; a generator that yields a report now and then.
 
@@ -86,6 +87,9 @@ def train(
         Steps, optimiser, schedule.
     checkpoint : Path, optional
         File to resume from if it exists, and to write to.
+    identity : str, optional
+        What else decides the result, such as a digest of the data; a checkpoint made with
+        another is refused.
 
     Yields
     ------
@@ -98,7 +102,9 @@ def train(
         If the checkpoint is damaged or belongs to other settings.
     """
     optimizer = _make_optimizer(model, config)
-    start = _resume(model, optimizer, config, checkpoint) if checkpoint is not None else 0
+    start = 0
+    if checkpoint is not None:
+        start = _resume(model, optimizer, config, checkpoint, identity)
     began = time.monotonic()
     total, count = 0.0, 0
     model.train()
@@ -108,7 +114,7 @@ def train(
         count += 1
         done = step + 1
         if checkpoint is not None and (done % config.checkpoint_every == 0 or done == config.steps):
-            _save(model, optimizer, config, checkpoint, done)
+            _save(model, optimizer, config, checkpoint, identity, done)
         if done % config.report_every == 0 or done == config.steps:
             seconds = time.monotonic() - began
             yield StepReport(done, config.steps, total / count, rate, seconds)
@@ -164,18 +170,23 @@ def _save(
     optimizer: torch.optim.Optimizer,
     config: LoopConfig,
     path: Path,
+    identity: str,
     step: int,
 ) -> None:
     tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v.contiguous() for k, v in state.items()}
-    metadata = {"step": str(step), "config": config.model_dump_json()}
+    metadata = {"step": str(step), "config": config.model_dump_json(), "identity": identity}
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
 
 def _resume(
-    model: nn.Module, optimizer: torch.optim.Optimizer, config: LoopConfig, path: Path
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: LoopConfig,
+    path: Path,
+    identity: str,
 ) -> int:
     """Load a checkpoint if there is one; return the steps already done."""
     if not path.exists():
@@ -186,10 +197,13 @@ def _resume(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"the checkpoint {path} is damaged; delete it to start anew") from error
-    if json.loads(metadata.get("config", "null")) != json.loads(config.model_dump_json()):
+    same_settings = json.loads(metadata.get("config", "null")) == json.loads(
+        config.model_dump_json()
+    )
+    if not same_settings or metadata.get("identity", "") != identity:
         raise InputError(
-            f"the checkpoint {path} belongs to other training settings; "
-            "delete it to start anew, or give the settings it was made with"
+            f"the checkpoint {path} belongs to other training settings or pairs; "
+            "delete it to start anew, or give those it was made with"
         )
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():

@@ -42,10 +42,33 @@ class CircleObjective(nn.Module):
 
     def forward(self, two_photon: Tensor, fmost: Tensor) -> Tensor:
         """Return the loss of unit vectors (B, D) and (B, D); row i of both is one neuron."""
-        embeddings = torch.cat((two_photon, fmost))
-        labels = torch.arange(len(two_photon), device=two_photon.device).repeat(2)
+        embeddings, labels = _labelled(two_photon, fmost)
         kept = self.miner(embeddings, labels) if self.miner is not None else None
         loss: Tensor = self.loss(embeddings, labels, kept)
+        return loss
+
+
+class TripletObjective(nn.Module):
+    """Triplet loss on what the same miner keeps: the ablation of circle loss in paper 1.
+
+    Parameters
+    ----------
+    margin : float, default: 0.2
+        By how much, in distance of unit vectors, a negative is to be farther than a
+        positive (FaceNet's value; the paper gives none).
+    epsilon : float, default: 0.1
+        Margin of the miner; see :class:`CircleObjective`.
+    """
+
+    def __init__(self, *, margin: float = 0.2, epsilon: float = 0.1) -> None:
+        super().__init__()
+        self.loss = losses.TripletMarginLoss(margin=margin)
+        self.miner = miners.MultiSimilarityMiner(epsilon=epsilon)
+
+    def forward(self, two_photon: Tensor, fmost: Tensor) -> Tensor:
+        """Return the loss of unit vectors (B, D) and (B, D); row i of both is one neuron."""
+        embeddings, labels = _labelled(two_photon, fmost)
+        loss: Tensor = self.loss(embeddings, labels, self.miner(embeddings, labels))
         return loss
 
 
@@ -67,3 +90,9 @@ def info_nce(two_photon: Tensor, fmost: Tensor, *, temperature: float = 0.07) ->
     forward = functional.cross_entropy(logits, partners)
     backward = functional.cross_entropy(logits.T, partners)
     return (forward + backward) / 2
+
+
+def _labelled(two_photon: Tensor, fmost: Tensor) -> tuple[Tensor, Tensor]:
+    """Stack both sides (2B, D), with the number of its neuron for each row (2B,)."""
+    labels = torch.arange(len(two_photon), device=two_photon.device).repeat(2)
+    return torch.cat((two_photon, fmost)), labels

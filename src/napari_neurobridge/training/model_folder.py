@@ -26,10 +26,10 @@ from napari_neurobridge.io.morphology import read_swc_folder
 from napari_neurobridge.training.encoder_task import (
     EncoderTaskConfig,
     compact_task,
-    evaluate_encoder,
     new_encoder,
     train_encoder,
 )
+from napari_neurobridge.training.evaluation import evaluate_encoder
 from napari_neurobridge.training.simulated_data import (
     EVALUATION_CELLS,
     PairSource,

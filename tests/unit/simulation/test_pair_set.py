@@ -55,6 +55,15 @@ def test_float_crops_of_others_are_read_as_they_are(tmp_path):
             "of one shape",
         ),
         (
+            {
+                "two_photon": np.zeros((2, 5, 5)),
+                "fmost": np.zeros((2, 5, 5)),
+                "scene": np.zeros(2),
+                "center_um": np.zeros((2, 2)),
+            },
+            "center_um of shape",
+        ),
+        (
             {"two_photon": np.array([{}]), "fmost": np.zeros(1), "scene": np.zeros(1)},
             "readable npz",
         ),
@@ -89,3 +98,33 @@ def test_a_single_array_is_no_file_of_pairs(tmp_path):
     np.save(tmp_path / "one.npy", np.zeros((2, 5, 5)))
     with pytest.raises(InputError, match="readable npz"):
         PairSet.load(tmp_path / "one.npy")
+
+
+def test_places_of_cells_are_kept_and_older_files_have_none(pairs, tmp_path):
+    pairs.save(tmp_path / "without.npz")
+    assert PairSet.load(tmp_path / "without.npz").center_um is None
+    center_um = np.random.default_rng(0).uniform(0, 300, (5, 3))
+    known = PairSet(pairs.two_photon, pairs.fmost, pairs.scene, center_um)
+    known.save(tmp_path / "with.npz")
+    assert np.array_equal(PairSet.load(tmp_path / "with.npz").center_um, center_um)
+
+
+def test_some_of_the_pairs_by_index_or_mask(pairs):
+    center_um = np.arange(15.0).reshape(5, 3)
+    known = PairSet(pairs.two_photon, pairs.fmost, pairs.scene, center_um)
+    by_index, by_mask = known.take(np.array([3, 1])), known.take(known.scene == 1)
+    assert by_index.scene.tolist() == [1, 0]
+    assert np.array_equal(by_index.fmost, pairs.fmost[[3, 1]])
+    assert np.array_equal(by_index.center_um, center_um[[3, 1]])
+    assert np.array_equal(by_mask.two_photon, pairs.two_photon[2:4])
+    assert pairs.take(np.array([0])).center_um is None
+
+
+def test_joined_sets_share_no_scene(pairs):
+    center_um = np.arange(15.0).reshape(5, 3)
+    known = PairSet(pairs.two_photon, pairs.fmost, pairs.scene + 7, center_um)
+    joined = PairSet.joined([known, known])
+    assert joined.scene.tolist() == [0, 0, 1, 1, 2, 3, 3, 4, 4, 5]
+    assert np.array_equal(joined.center_um, np.concatenate([center_um, center_um]))
+    assert np.array_equal(joined.fmost[5:], pairs.fmost)
+    assert PairSet.joined([known, pairs]).center_um is None

@@ -52,6 +52,25 @@ def test_crops_have_the_promised_form(pairs):
     assert np.bincount(pairs.scene).tolist() == [10, 10]
 
 
+def test_cells_lie_where_their_crops_say(pairs):
+    assert pairs.center_um.shape == (20, 3)
+    pixel_um = 0.8
+    gains = []
+    for a in range(20):
+        for b in range(a):
+            depth, *plane = pairs.center_um[b] - pairs.center_um[a]
+            if pairs.scene[a] != pairs.scene[b] or abs(depth) > 12 or max(np.abs(plane)) > 60:
+                continue
+            y, x = (round(offset / pixel_um) for offset in plane)
+            # What crop a shows at b's place and what crop b shows of itself.
+            first = pairs.fmost[a][max(0, y) : 150 + min(0, y), max(0, x) : 150 + min(0, x)]
+            second = pairs.fmost[b][max(0, -y) : 150 + min(0, -y), max(0, -x) : 150 + min(0, -x)]
+            still = np.corrcoef(pairs.fmost[a].ravel(), pairs.fmost[b].ravel())[0, 1]
+            gains.append(np.corrcoef(first.ravel(), second.ravel())[0, 1] - still)
+    assert len(gains) >= 5
+    assert np.mean(gains) > 0.3
+
+
 def test_same_seed_same_pairs_and_more_only_adds():
     few, more = (simulate_pairs(n, seed=1, level="easy", cells_per_scene=2) for n in (2, 3))
     other = simulate_pairs(2, seed=2, level="easy", cells_per_scene=2)
@@ -124,8 +143,8 @@ class Sessions:
             other = BlockKeys(Key.of(12, session), keys.misfit, keys.in_vivo, keys.in_vivo)
             for blocks, some in ((first, keys), (second, other)):
                 blocks.append(simulate_block(NUISANCE, CELLS, some, torch.device("cpu")))
-        self.two_photon, self.fmost = (np.stack(side) for side in zip(*first, strict=True))
-        self.two_photon_b, self.leaking = (np.stack(side) for side in zip(*second, strict=True))
+        self.two_photon, self.fmost, _ = (np.stack(part) for part in zip(*first, strict=True))
+        self.two_photon_b, self.leaking, _ = (np.stack(part) for part in zip(*second, strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from napari_neurobridge.training.losses import CircleObjective, info_nce
+from napari_neurobridge.training.losses import CircleObjective, TripletObjective, info_nce
 
 GAMMA, MARGIN, EPSILON = 256.0, 0.25, 0.1
 
@@ -84,6 +84,18 @@ def test_circle_gradient_pulls_partners_together():
     CircleObjective()(a, b).backward()
     moved = functional.normalize(a.detach() - 1e-4 * a.grad, dim=-1)
     assert (moved * b).sum() > (a.detach() * b).sum()
+
+
+def test_triplet_objective_is_the_hinge_of_distances_over_the_mined_pairs():
+    a, b = unit_vectors(6, 5, seed=1, spread=0.6)
+    vectors = torch.cat((a, b))
+    distance = torch.cdist(vectors, vectors).tolist()
+    positives, negatives = mined((vectors @ vectors.T).tolist(), [*range(6), *range(6)])
+    hinges = [
+        distance[i][p] - distance[i][n] + 0.2 for i, p in positives for j, n in negatives if i == j
+    ]
+    expected = [hinge for hinge in hinges if hinge > 0]
+    assert float(TripletObjective()(a, b)) == pytest.approx(sum(expected) / len(expected))
 
 
 def test_info_nce_is_the_mean_of_both_cross_entropies():
