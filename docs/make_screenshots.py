@@ -11,21 +11,113 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import napari
+import numpy as np
+from qtpy.QtWidgets import QApplication
+
+from napari_neurobridge.demo import TruePairs
+from napari_neurobridge.project import annotate
+from napari_neurobridge.project.folder import Project
+from napari_neurobridge.viewer.readers import open_docks
+from napari_neurobridge.viewer.registry import binding_for
+from napari_neurobridge.widgets.insight_plots import Page
+from napari_neurobridge.workbench.sample import SampleFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_neurobridge.workbench.insight_steps import Evaluation
 
 IMAGES = Path(__file__).parent / "images"
 
 
-def make_demo_screenshot() -> None:
-    """Run the headless demo and keep its picture of the window."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "napari_neurobridge.cli", "demo", "--headless", "--json"]
-        answer = subprocess.run(
-            [*command, "--out", f"{folder}/demo"], check=True, stdout=subprocess.PIPE, text=True
-        )
-        IMAGES.mkdir(exist_ok=True)
-        shutil.copyfile(json.loads(answer.stdout)["screenshot"], IMAGES / "demo.png")
+WINDOW_PX = (1900, 1100)
+N_PAIRS = 40
+SAME_CELL_UM = 5.0
+PATIENCE_S = 600.0
+
+
+def make_demo_screenshot(folder: Path) -> None:
+    """Run the headless demo in a folder, and keep its picture of the window."""
+    command = [sys.executable, "-m", "napari_neurobridge.cli", "demo", "--headless", "--json"]
+    answer = subprocess.run(
+        [*command, "--out", str(folder)], check=True, stdout=subprocess.PIPE, text=True
+    )
+    shutil.copyfile(json.loads(answer.stdout)["screenshot"], IMAGES / "demo.png")
+
+
+def make_insight_screenshots(folder: Path) -> None:
+    """Accept true pairs of the demo's project, evaluate them, and explain one similarity."""
+    files = SampleFiles(folder)
+    accept_true_pairs(files)
+    viewer = napari.Viewer(title="NeuroBridge")
+    viewer.window.resize(*WINDOW_PX)
+    open_docks(viewer)
+    viewer.window.remove_dock_widget(viewer.window.dock_widgets["Data (napari-neurobridge)"])
+    _, dock = viewer.window.add_plugin_dock_widget("napari-neurobridge", "Insight")
+    workbench = binding_for(viewer).workbench
+    insights, questions = workbench.insights, workbench.questions
+    workbench.setup.open_project(files.project)
+    wait_until(lambda: "two_photon" in viewer.layers and binding_for(viewer).second.image)
+
+    dock.evaluate_button.click()
+    wait_until(lambda: insights.evaluation is not None and insights.progress is None)
+    dock.show_page(Page.MAP)
+    insights.select(int(np.argmax(np.diag(first_matrix(insights.evaluation)))), fmost=False)
+    wait_until(lambda: questions.choice is not None)
+    dock.parent().raise_()
+    take(viewer, "insight.png")
+
+    dock.show_page(Page.ATTENTION)
+    dock.explain_button.click()
+    wait_until(lambda: insights.attention is not None)
+    take(viewer, "insight-attention.png")
+    viewer.close()
+
+
+def accept_true_pairs(files: SampleFiles) -> None:
+    """Accept pairs of detected somata that the simulation knows to be one cell."""
+    project, truth = Project.open(files.project), TruePairs.read(files.truth)
+    somata = [list(project.state().somata[name].values()) for name in project.datasets]
+    centers = [np.array([soma.center_um for soma in side]) for side in somata]
+    for places in zip(truth.two_photon_um, truth.fmost_um, strict=True):
+        apart = [
+            np.linalg.norm(c - place, axis=1) for c, place in zip(centers, places, strict=True)
+        ]
+        if len(project.state().pairs) < N_PAIRS and max(d.min() for d in apart) < SAME_CELL_UM:
+            one, other = (side[d.argmin()].uid for side, d in zip(somata, apart, strict=True))
+            annotate.accept(project, one, other, annotator="truth", force=True)
+    project.close()
+
+
+def first_matrix(evaluation: Evaluation) -> np.ndarray:
+    """Return the model's own similarities."""
+    return next(iter(evaluation.similarity.values()))
+
+
+def take(viewer: napari.Viewer, name: str) -> None:
+    """Let the canvases draw, and keep a picture of the window."""
+    deadline = time.monotonic() + 3
+    wait_until(lambda: time.monotonic() > deadline)
+    viewer.window.screenshot(str(IMAGES / name), canvas_only=False, flash=False)
+
+
+def wait_until(reached: Callable[[], object]) -> None:
+    """Run Qt's events until something has come true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not reached():
+        if time.monotonic() > deadline:
+            raise TimeoutError("The program took longer than ten minutes.")
+        QApplication.processEvents()
+        time.sleep(0.01)
 
 
 if __name__ == "__main__":
-    make_demo_screenshot()
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        make_demo_screenshot(Path(temporary) / "demo")
+        make_insight_screenshots(Path(temporary) / "demo")

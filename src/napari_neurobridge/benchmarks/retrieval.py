@@ -1,164 +1,206 @@
-"""The bundled model against plain image similarities, on held-out simulated scenes."""
+"""A model, what 190 pairs make of it, and plain measures, on held-out simulated scenes."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import BaseModel, Field
 
+from napari_neurobridge.benchmarks.few_shot import (
+    FULL_METHOD,
+    ZERO_SHOT,
+    Bench,
+    Method,
+    PlainConfiguration,
+    chosen_configurations,
+)
+from napari_neurobridge.benchmarks.few_shot_data import TEST_SEED, few_shot_data
+from napari_neurobridge.benchmarks.retrieval_rows import (
+    MethodResult,
+    SplitScore,
+    markdown_table,
+    method_result,
+    score_split,
+)
+from napari_neurobridge.encoder.dual_channel import EncoderConfig
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.simulation.pair_set import PairSet
-from napari_neurobridge.training.evaluation import partner_ranks, top_k
-from napari_neurobridge.training.plain_measures import PlainMeasure, PoseSearch, plain_similarity
-from napari_neurobridge.training.simulated_data import EVALUATION_CELLS, held_out_pairs
-from napari_neurobridge.types import Float32Array, Report
+from napari_neurobridge.training.plain_measures import PlainMeasure, PoseSearch
+from napari_neurobridge.training.simulated_data import EVALUATION_CELLS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_neurobridge.benchmarks.few_shot import Compared
+    from napari_neurobridge.benchmarks.few_shot_data import FewShotData
     from napari_neurobridge.encoder.embed import Encoder
-
-Compare: TypeAlias = Callable[[PairSet, Report], Float32Array]
-"""Takes the pairs of one scene and returns their similarity matrix (N, N)."""
-
-TEST_SEEDS = tuple(range(100, 110))
-"""Scenes that no bundled model was trained or tuned on."""
-
-
-class MethodResult(BaseModel, frozen=True):
-    """One row of the table."""
-
-    method: str = Field(description="Name of the model or measure.")
-    topk: dict[str, float] = Field(description='Top "1", "5", "10" within the own scene.')
-    seconds: float = Field(description="Time for all scenes.")
+    from napari_neurobridge.types import Report
 
 
 class RetrievalBenchmark(BaseModel, frozen=True):
-    """Top-k of an encoder and of plain measures on the same crops."""
+    """Configurations of a model and plain measures on the same crops."""
 
     model: str = Field(description="Name and hash of the encoder.")
     level: str = Field(description="Difficulty of the simulation.")
-    seeds: tuple[int, ...] = Field(description="One scene each.")
+    seeds: tuple[int, ...] = Field(description="Scenes of the test pairs, one for each split.")
     candidates: int = Field(description="Cells per scene.")
     n_queries: int
     search: PoseSearch = Field(description="Poses that the plain measures may try.")
-    results: tuple[MethodResult, ...] = Field(description="The encoder first.")
+    results: tuple[MethodResult, ...] = Field(description="Configurations, then measures.")
+    figures: tuple[str, ...] = Field((), description="Paths of the figures drawn.")
     ratio: float | None = Field(
-        description="Top-1 of the encoder over that of the best plain measure, if that is not 0."
+        description="Top-1 of the model as it is over that of the best plain measure, "
+        "if both ran and that is not 0."
     )
 
     def table(self) -> str:
         """Return the results as a Markdown table."""
-        lines = ["| method | top-1 | top-5 | top-10 | seconds |", "|---|---|---|---|---|"]
-        for row in self.results:
-            figures = " | ".join(f"{row.topk[k]:.3f}" for k in ("1", "5", "10"))
-            lines.append(f"| {row.method} | {figures} | {row.seconds:.1f} |")
-        return "\n".join(lines)
+        return markdown_table(self.results)
+
+
+class RetrievalRequest(BaseModel, frozen=True, extra="forbid"):
+    """What to compare, and on how many splits."""
+
+    configurations: tuple[str, ...] | None = Field(
+        None, description="Names of `few_shot.CONFIGURATIONS`; all of them unless given."
+    )
+    measures: tuple[PlainMeasure, ...] = Field(
+        tuple(PlainMeasure), description="Plain measures to compare with."
+    )
+    search: PoseSearch = Field(
+        PoseSearch(), description="Poses that those may try: ±15° and ±5 px."
+    )
+    splits: int = Field(5, description="Sets of training, validation and test pairs.")
+    level: str = Field("paper", description="Difficulty of the simulation.")
+    steps: int | None = Field(None, gt=0, description="Most steps of fine-tuning.")
+    generic: EncoderConfig | None = Field(
+        None,
+        description="Architecture of the generic initialisation: the encoder's with random "
+        "weights unless given.",
+    )
+
+    def methods(self) -> dict[str, Method]:
+        """Return all rows of the table by name."""
+        plain = (PlainConfiguration(measure=m, search=self.search) for m in self.measures)
+        return {
+            **chosen_configurations(self.configurations),
+            **{each.measure.value: each for each in plain},
+        }
 
 
 def benchmark_retrieval(
     encoder: Encoder,
+    request: RetrievalRequest | None = None,
     *,
-    seeds: Sequence[int] = TEST_SEEDS,
-    level: str = "paper",
-    measures: Sequence[PlainMeasure] = tuple(PlainMeasure),
-    search: PoseSearch | None = None,
+    cache: Path | None = None,
+    figures: Path | None = None,
     report: Report | None = None,
 ) -> RetrievalBenchmark:
-    """Rank the 53 cells of each held-out scene, by the encoder and by plain measures.
+    """Fine-tune on 190 pairs, rank 53 and tell pairs from others, by all methods and splits.
+
+    Each split has 190 training pairs, 30 validation pairs and 53 test pairs of scenes of
+    its own, and the same negatives for all methods.
 
     Parameters
     ----------
     encoder : Encoder
-        The model to test.
-    seeds : sequence of int
-        Scenes to simulate, one per seed.
-    level : str, default: "paper"
-        Difficulty of the simulation.
-    measures : sequence of PlainMeasure
-        Plain measures to compare with; all by default.
-    search : PoseSearch, optional
-        Poses that the plain measures may try: ±15° and ±5 px by default.
+        The model to test and to start fine-tuning from.
+    request : RetrievalRequest, optional
+        What to compare; everything on five splits by default.
+    cache : Path, optional
+        Folder of pairs and results. A benchmark that was stopped goes on from there.
+    figures : Path, optional
+        Folder to draw figures into.
     report : callable, optional
-        Called as ``report(done, total, text)``.
-
-    Returns
-    -------
-    RetrievalBenchmark
-        The table, and the ratio to the best plain measure.
+        Called as ``report(done, total, text)``; may raise to cancel.
 
     Raises
     ------
     InputError
-        If no seed is given.
+        If there is no split, or a configuration is unknown.
     """
-    if not seeds:
-        raise InputError("the benchmark needs at least one scene; give at least one seed")
-    search = search or PoseSearch()
-    pairs = held_out_pairs(seeds, level)
+    request = request or RetrievalRequest()
+    if request.splits < 1:
+        raise InputError("The benchmark needs at least one split; give --splits 1 or more.")
+    with TemporaryDirectory(prefix="neurobridge-benchmark-") as temporary:
+        folder = cache or Path(temporary)
+        generic = request.generic or encoder.config
+        bench = Bench(encoder, generic, folder / "results", request.steps)
+        run = _Run(bench, request, report)
+        for split in range(request.splits):
+            run.split(few_shot_data(split, request.level, folder / "pairs", report=run.tell))
+    drawn: list[Path] = []
+    if figures is not None:
+        from napari_neurobridge.benchmarks.retrieval_figures import draw_figures
 
-    def learned(scene: PairSet, _: Report) -> Float32Array:
-        vectors = encoder.embed(scene.two_photon), encoder.embed(scene.fmost)
-        similarity: Float32Array = vectors[0] @ vectors[1].T
-        return similarity
-
-    methods: dict[str, Compare] = {f"{encoder.name} (ours)": learned}
-    for measure in measures:
-        methods[measure.value] = _plain(measure, search)
-    total = len(methods) * len(pairs)
-    results = []
-    for index, (name, compare) in enumerate(methods.items()):
-        results.append(_run(name, compare, pairs, _offset(report, index * len(pairs), total)))
-    best = max((row.topk["1"] for row in results[1:]), default=0.0)
+        drawn = draw_figures(figures, run.rows(), run.last_compared, run.last_data.test.scene)
     return RetrievalBenchmark(
         model=f"{encoder.name} {encoder.hash}",
-        level=level,
-        seeds=tuple(seeds),
+        level=request.level,
+        seeds=tuple(TEST_SEED + split for split in range(request.splits)),
         candidates=EVALUATION_CELLS,
-        n_queries=len(pairs),
-        search=search,
-        results=tuple(results),
-        ratio=results[0].topk["1"] / best if best > 0 else None,
+        n_queries=run.n_queries,
+        search=request.search,
+        results=run.rows(),
+        figures=tuple(str(path) for path in drawn),
+        ratio=_ratio(run.rows()),
     )
 
 
-def _plain(measure: PlainMeasure, search: PoseSearch) -> Compare:
-    def compare(scene: PairSet, report: Report) -> Float32Array:
-        return plain_similarity(
-            measure, scene.two_photon, scene.fmost, search=search, report=report
-        )
+class _Run:
+    """Walks through splits and methods, says how far it is, and keeps the scores."""
 
-    return compare
+    def __init__(self, bench: Bench, request: RetrievalRequest, report: Report | None) -> None:
+        self._bench, self._methods = bench, request.methods()
+        self._level, self._splits, self._report = request.level, request.splits, report
+        self._doing, self._done, self._part = "", 0, 0
+        self.n_queries = 0
+        self.scores: dict[str, list[SplitScore]] = {name: [] for name in self._methods}
+        self.last_data: FewShotData
+        self.last_compared: dict[str, Compared]
+
+    def split(self, data: FewShotData) -> None:
+        """Let all methods answer on one split."""
+        self.last_data, self.last_compared = data, {}
+        for name, method in self._methods.items():
+            self._doing = f"{name}, split {data.split + 1} of {self._splits}{self._left()}"
+            self.tell(0, 0, "")
+            compared = self._bench.compare(method, data, self._level, self.tell)
+            self.last_compared[name] = compared
+            self.scores[name].append(score_split(compared, data))
+            self._done, self._part = self._done + 1, 0
+        self.n_queries += len(data.test)
+        self._doing = ""
+        self.tell(0, 0, "")
+
+    def tell(self, done: int, total: int, text: str) -> None:
+        """Report what is being done, as part of the whole; raises to cancel."""
+        if self._report is None:
+            return
+        # Thousandths of a method, so that the count moves while one is trained.
+        # Some count twice, such as features and then steps; what is shown only rises.
+        if total and self._doing:
+            self._part = max(self._part, 1000 * done // total)
+        count = 1000 * self._splits * len(self._methods)
+        self._report(min(1000 * self._done + self._part, count), count, self._doing or text)
+
+    def rows(self) -> tuple[MethodResult, ...]:
+        """Return one row for each method."""
+        full = self.scores.get(FULL_METHOD)
+        return tuple(method_result(name, own, full) for name, own in self.scores.items())
+
+    def _left(self) -> str:
+        """Say how long the rest will take, from what one split took."""
+        known = {name: own[0].seconds for name, own in self.scores.items() if own}
+        if len(known) < len(self._methods):
+            return ""
+        left = sum((self._splits - len(own)) * known[name] for name, own in self.scores.items())
+        return f", about {max(1, round(left / 60))} min left"
 
 
-def _run(
-    name: str,
-    compare: Compare,
-    pairs: PairSet,
-    report: Report,
-) -> MethodResult:
-    """Rank within each scene by one method."""
-    began = time.monotonic()
-    ranks = []
-    done = 0
-    for scene in np.unique(pairs.scene):
-        chosen = pairs.scene == scene
-        own = PairSet(pairs.two_photon[chosen], pairs.fmost[chosen], pairs.scene[chosen])
-        ranks.append(partner_ranks(compare(own, _offset(report, done, len(pairs)))))
-        done += len(own)
-        report(done, len(pairs), f"ranking by {name}")
-    topk = top_k(np.concatenate(ranks))
-    return MethodResult(method=name, topk=topk, seconds=time.monotonic() - began)
-
-
-def _offset(report: Report | None, done: int, total: int) -> Report:
-    """Return a report whose count starts at ``done`` of ``total``."""
-
-    def shifted(part: int, _: int, text: str) -> None:
-        if report is not None:
-            report(done + part, total, text)
-
-    return shifted
+def _ratio(rows: Sequence[MethodResult]) -> float | None:
+    """Return top-1 of the model as it is over that of the best plain measure."""
+    top1 = {row.method: row.topk["1"] for row in rows}
+    best = max((top1[name] for name in top1 if name in list(PlainMeasure)), default=0.0)
+    return top1[ZERO_SHOT] / best if ZERO_SHOT in top1 and best > 0 else None

@@ -82,7 +82,7 @@ def benchmark_silver_pairs(
         If a file cannot be read.
     """
     tell = report or (lambda done, total, message: None)
-    here_um, there_um = _read_pairs(pairs)
+    here_um, there_um = read_silver_pairs(pairs)
     project = actions.create_project(
         folder,
         [
@@ -122,9 +122,19 @@ def _partner_rank(ranking: Ranking, partner_um: npt.NDArray[np.float64]) -> int 
     return ranking.candidates[nearest].rank if distances[nearest] <= SAME_CELL_UM else None
 
 
-def _read_pairs(
+def read_silver_pairs(
     path: Path,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Read a CSV of matching positions, µm: (N, 3) of the first and of the second volume.
+
+    It has three columns ``*_z_um,*_y_um,*_x_um`` of the first volume, then three of the
+    second.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or has other columns.
+    """
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ from napari_neurobridge.cli import (
     retrieval,
     simulate,
     somata,
+    train,
 )
 
 # Plain help without markup: it starts in a tenth of the time, and reads well in a log.
@@ -51,6 +52,7 @@ for group in (
     somata,
     retrieval,
     annotate,
+    train,
     evaluate,
     export,
     models,

@@ -7,45 +7,12 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel, ConfigDict
 
+from napari_neurobridge.cli import benchmark_models
 from napari_neurobridge.cli._options import LevelOption, ModelOption
 from napari_neurobridge.cli._output import CommandResult, command, table
+from napari_neurobridge.cli.benchmark_models import SeedsOption
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report, Vec3
-
-SeedsOption = Annotated[
-    list[int] | None,
-    typer.Option("--seed", help="A held-out scene; repeat it for more. Several unless given."),
-]
-
-
-class MethodRow(BaseModel):
-    """How often one method ranks the partner among the first 1, 5 and 10."""
-
-    model_config = ConfigDict(frozen=True)
-
-    method: str
-    topk: dict[str, float]
-    seconds: float
-
-
-class RetrievalFigures(CommandResult):
-    """A model against plain measures; see `benchmarks.retrieval.RetrievalBenchmark`."""
-
-    model: str
-    level: str
-    seeds: list[int]
-    candidates: int
-    n_queries: int
-    results: list[MethodRow]
-    ratio: float | None
-
-    def summary(self) -> str:
-        """Return a table."""
-        rows = [
-            (row.method, *(row.topk[k] for k in ("1", "5", "10")), row.seconds)
-            for row in self.results
-        ]
-        return table(("method", "top-1", "top-5", "top-10", "seconds"), rows)
 
 
 class DetectionRow(BaseModel):
@@ -137,28 +104,12 @@ def register(app: typer.Typer) -> None:
     benchmarks = typer.Typer(
         help="Measure the figures of docs/benchmarks.md.", rich_markup_mode=None
     )
-    command(benchmarks, "retrieval")(retrieval)
+    benchmark_models.register(benchmarks)
     command(benchmarks, "detection")(detection)
     command(benchmarks, "silver-pairs")(silver_pairs)
     command(benchmarks, "domains")(domains)
     command(benchmarks, "simulation")(simulation)
     app.add_typer(benchmarks, name="benchmark")
-
-
-def retrieval(
-    *,
-    model: ModelOption = DEFAULT_MODEL,
-    level: LevelOption = "paper",
-    seed: SeedsOption = None,
-    report: Report,
-) -> RetrievalFigures:
-    """Rank held-out simulated cells, by a model and by plain measures."""
-    from napari_neurobridge.benchmarks.retrieval import TEST_SEEDS, benchmark_retrieval
-    from napari_neurobridge.workbench import actions
-
-    encoder = actions.load_encoder(None, model)
-    result = benchmark_retrieval(encoder, seeds=seed or TEST_SEEDS, level=level, report=report)
-    return RetrievalFigures.model_validate(result.model_dump())
 
 
 def detection(

@@ -4,12 +4,35 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import BaseModel, ConfigDict
 
 from napari_neurobridge.cli._options import ModelOption
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
+
+
+class Judged(BaseModel):
+    """Classification of trials; see `training.protocol.Classification`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    recall: float
+    specificity: float
+    auc: float
+    threshold: float
+    confusion: dict[str, int]
+    intervals: dict[str, tuple[float, float]]
+
+
+class Mutual(BaseModel):
+    """The same by mutual similarity; see `matching.mutual`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    topk_scene: dict[str, float]
+    judged: Judged | None
 
 
 class Evaluated(CommandResult):
@@ -20,12 +43,25 @@ class Evaluated(CommandResult):
     topk: dict[str, float]
     topk_53: dict[str, float]
     topk_scene: dict[str, float]
+    median_rank: float
+    curve: list[float]
+    top1_gated: float | None
+    gate_candidates: float | None
     recall: float | None
     specificity: float | None
     confusion: dict[str, int] | None
     auc: float | None
     threshold: float | None
+    intervals: dict[str, tuple[float, float]] | None
+    hard_by: str
+    own_hard: Judged | None
+    mutual: Mutual
     model: str
+    figures: list[str]
+
+    def summary(self) -> str:
+        """Return everything but the curve, which is for figures."""
+        return "\n".join(f"{name}: {value}" for name, value in self if name != "curve")
 
 
 def register(app: typer.Typer) -> None:
@@ -43,21 +79,44 @@ def evaluate(
         typer.Option("--pairs", metavar="FILE.npz", help="Arrays two_photon, fmost and scene."),
     ] = None,
     model: ModelOption = DEFAULT_MODEL,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="DIR", help="Draw figures into it.")
+    ] = None,
+    measures: Annotated[
+        bool,
+        typer.Option("--measures", help="Show plain measures in the figures, too; minutes."),
+    ] = False,
     report: Report,
 ) -> Evaluated:
     """Measure how often a model finds the partner."""
     from napari_neurobridge.matching.gallery import model_label
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.training.evaluation import evaluate_encoder
     from napari_neurobridge.workbench import actions
 
     if (project is None) == (pairs is None):
         raise InputError("Give either a PROJECT or --pairs FILE.npz to evaluate on.")
-    if project is not None:
-        opened = Project.open(project)
-        encoder = actions.load_encoder(opened, model)
-        result = actions.evaluate_project(opened, encoder, report=report)
+    if measures and figures is None:
+        raise InputError("--measures needs --figures DIR to draw them into.")
+    opened = None if project is None else Project.open(project)
+    encoder = actions.load_encoder(opened, model)
+    if opened is not None:
+        chosen = actions.accepted_pairs(opened, report=report)
     else:
         assert pairs is not None
-        encoder = actions.load_encoder(None, model)
-        result = actions.evaluate_file(pairs, encoder, report=report)
-    return Evaluated(**result.model_dump(), model=model_label(encoder))
+        chosen = PairSet.load(pairs)
+    drawn: list[Path] = []
+    if figures is None:
+        result = evaluate_encoder(encoder, chosen, report=report)
+    else:
+        from napari_neurobridge.training.plain_measures import PlainMeasure
+        from napari_neurobridge.workbench.evaluation_figures import evaluate_and_draw
+
+        compared = tuple(PlainMeasure) if measures else ()
+        result, drawn = evaluate_and_draw(
+            encoder, chosen, figures, measures=compared, report=report
+        )
+    return Evaluated(
+        **result.model_dump(), model=model_label(encoder), figures=[str(path) for path in drawn]
+    )

@@ -1,12 +1,20 @@
 """``export`` and ``transform``: what leaves a project."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_neurobridge.cli._options import ProjectArgument
+from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command
+from napari_neurobridge.project.zoo import DEFAULT_MODEL, find_model
+from napari_neurobridge.types import Report
+
+if TYPE_CHECKING:
+    from napari_neurobridge.project.folder import Project
+
+REPORT_FORMAT = "report"
+REPORT_NAME = "report.html"
 
 
 class Exported(CommandResult):
@@ -36,18 +44,63 @@ def register(app: typer.Typer) -> None:
 
 def export(
     project: ProjectArgument,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="Folder to write to; for a report also its FILE.html."),
+    ],
     *,
     table_format: Annotated[
-        str, typer.Option("--format", help="csv or parquet: somata, pairs and verdicts.")
+        str,
+        typer.Option(
+            "--format",
+            help="csv or parquet: somata, pairs and verdicts; report: one HTML page on the "
+            "accepted pairs and how well a model finds them.",
+        ),
     ] = "csv",
+    model: ModelOption = DEFAULT_MODEL,
+    measures: Annotated[
+        bool,
+        typer.Option(
+            "--measures/--no-measures",
+            help="Compare the model with NMI, SSIM and others in the report; takes a minute.",
+        ),
+    ] = True,
+    report: Report,
 ) -> Exported:
-    """Write somata, pairs and verdicts as tables."""
+    """Write somata, pairs and verdicts as tables, or a report on the accepted pairs."""
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.workbench import actions
 
-    files = actions.export_tables(Project.open(project), out, table_format)
+    opened = Project.open(project)
+    if table_format == REPORT_FORMAT:
+        path = out if out.suffix.lower() in {".html", ".htm"} else out / REPORT_NAME
+        return Exported(files=[str(_export_report(opened, path, model, measures, report))])
+    files = actions.export_tables(opened, out, table_format)
     return Exported(files=[str(path) for path in files])
+
+
+def _export_report(
+    project: "Project", path: Path, model: str, measures: bool, report: Report
+) -> Path:
+    from napari_neurobridge.workbench import actions
+
+    # First what may be wrong and takes no time, then torch.
+    pairs = actions.accepted_pairs(project, report=report)
+    folder = find_model(model, project)
+    encoder = actions.load_encoder(project, model)
+    from napari_neurobridge.insight.report import write_report
+    from napari_neurobridge.insight.report_subject import project_subject
+    from napari_neurobridge.training.plain_measures import PlainMeasure
+
+    card = folder / "card.md"
+    return write_report(
+        project_subject(project, pairs),
+        encoder,
+        path,
+        measures=tuple(PlainMeasure) if measures else (),
+        card=card.read_text(encoding="utf-8") if card.is_file() else "",
+        report=report,
+    )
 
 
 def transform(

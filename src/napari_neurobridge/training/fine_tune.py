@@ -26,7 +26,7 @@ from napari_neurobridge.training.losses import CircleObjective, TripletObjective
 from napari_neurobridge.training.sampling import BalancedSceneSampler
 from napari_neurobridge.training.splits import check_pairs, check_split
 from napari_neurobridge.training.tuning_batches import CachedBatches, LiveBatches, can_cache
-from napari_neurobridge.training.validation import validation_score
+from napari_neurobridge.training.validation import gain_error, validation_score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.encoder.dual_channel import DualChannelEncoder
     from napari_neurobridge.simulation.pair_set import PairSet
     from napari_neurobridge.training.tuning_batches import EmbeddedBatches
+    from napari_neurobridge.types import Float32Array
 
 
 class FineTuneConfig(BaseModel, frozen=True, extra="forbid"):
@@ -42,7 +43,7 @@ class FineTuneConfig(BaseModel, frozen=True, extra="forbid"):
 
     strategy: Strategy = Field(Strategy.DUAL_CHANNEL, description="Which weights change.")
     ablation: Ablation = Field(Ablation.NONE, description="What of the method is left out.")
-    steps: int = Field(120, gt=0, description="Most updates; it may stop earlier.")
+    steps: int = Field(200, gt=0, description="Most updates; it may stop earlier.")
     learning_rate: float = Field(1e-4, gt=0, description="Highest learning rate, of Adam.")
     neurons: int = Field(50, gt=1, description="Neurons per batch; fewer if there are fewer pairs.")
     scenes_per_batch: int = Field(
@@ -52,12 +53,17 @@ class FineTuneConfig(BaseModel, frozen=True, extra="forbid"):
     margin: float = Field(0.25, gt=0, description="Relaxation of circle loss.")
     augment: AugmentConfig = AugmentConfig()
     copies: int = Field(8, gt=0, description="Changed copies of each pair, for a frozen trunk.")
-    validate_every: int = Field(20, gt=0, description="Steps between validations.")
-    patience: int = Field(4, gt=0, description="Validations without a gain before it stops.")
+    validate_every: int = Field(25, gt=0, description="Steps between validations.")
+    patience: int = Field(6, gt=0, description="Validations without a gain before it stops.")
     mixes: tuple[float, ...] = Field(
         (0.5, 1.0),
         min_length=1,
         description="Shares of the new weights, the rest the old ones, that are validated.",
+    )
+    confidence: float = Field(
+        1.5,
+        ge=0,
+        description="Standard errors by which new weights must be better than the old ones.",
     )
     seed: int = 0
 
@@ -221,7 +227,8 @@ class _Tuning(nn.Module):
         super().__init__()
         self._encoder = Encoder(model, "")
         self._validation = validation
-        self._mixes = config.mixes
+        self._mixes, self._confidence = config.mixes, config.confidence
+        self._similarity: Float32Array | None = None
         self.start = _copied(model)
         self.working = adaptable_copy(model, config.strategy, seed=config.seed)
         self.best = model
@@ -239,15 +246,20 @@ class _Tuning(nn.Module):
         return self
 
     def validate(self, step: int) -> float:
-        """Score the weights that training has reached, and keep them if they are the best."""
+        """Score the weights that training has reached, and keep them if they are the best.
+
+        They replace those of the start only if that is hardly chance: of a few dozen pairs
+        some weights on the way always look better.
+        """
         best, score = _copied(self.best), -np.inf
         ended, gained = plain_state(self.working), False
         try:
             for mix in self._mixes if step else (0.0,):
                 mixed = {key: _mixed(self.start[key], ended[key], mix) for key in best}
                 self.best.load_state_dict(mixed)
-                score = self._score()
-                if score > float(self.best_score):
+                similarity = self._similarity_now()
+                score = validation_score(similarity, self._validation.scene)
+                if score > float(self.best_score) and self._is_no_chance(similarity, score):
                     best, gained = mixed, True
                     self.best_score.fill_(score)
                     self.best_step.fill_(step)
@@ -256,6 +268,21 @@ class _Tuning(nn.Module):
             self.best.load_state_dict(best)
         self.stale.fill_(0 if gained else int(self.stale) + 1)
         return score
+
+    def _is_no_chance(self, similarity: Float32Array, score: float) -> bool:
+        scene = self._validation.scene
+        if self._similarity is None:
+            self._similarity = similarity
+            return True
+        gain = score - validation_score(self._similarity, scene)
+        error = gain_error(self._similarity, similarity, scene) if self._confidence else 0.0
+        return gain > self._confidence * error
+
+    def _similarity_now(self) -> Float32Array:
+        two_photon = self._encoder.embed(self._validation.two_photon)
+        fmost = self._encoder.embed(self._validation.fmost)
+        similarity: Float32Array = two_photon @ fmost.T
+        return similarity
 
     def report(
         self,
@@ -279,11 +306,6 @@ class _Tuning(nn.Module):
             mix=float(self.best_mix),
             seconds=time.monotonic() - began,
         )
-
-    def _score(self) -> float:
-        two_photon = self._encoder.embed(self._validation.two_photon)
-        fmost = self._encoder.embed(self._validation.fmost)
-        return validation_score(two_photon @ fmost.T, self._validation.scene)
 
 
 class _Objective:

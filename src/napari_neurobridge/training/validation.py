@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 HARD_PER_PAIR = 2
 
+FEWEST_PAIRS = 3
+"""With fewer, nobody can say how far a difference is chance."""
+
 _NEWTON_STEPS = 50
 
 
@@ -55,6 +58,37 @@ def validation_score(
     target = np.concatenate([np.full(len(v), 1 - slack if y else slack) for v, y, _ in groups])
     weight = np.concatenate([np.full(len(v), share / len(v)) for v, _, share in groups])
     return 1 - _log_loss(values, target, weight / weight.sum()) / math.log(2)
+
+
+def gain_error(
+    before: FloatArray, after: FloatArray, scene: npt.NDArray[np.integer], *, parts: int = 30
+) -> float:
+    """Return the standard error of the difference of two scores on the same pairs.
+
+    Jackknife: the difference is taken anew without each of ``parts`` parts of the pairs.
+    (A bootstrap would draw a pair twice, and call it its own wrong partner.)
+
+    Parameters
+    ----------
+    before, after : ndarray, shape (N, N)
+        Similarities by two models.
+    scene : ndarray of int, shape (N,)
+        Scene of each pair.
+    parts : int, default: 30
+        Parts to leave out; as many as there are pairs, if those are fewer.
+    """
+    n = len(scene)
+    parts = min(parts, n)
+    if n <= FEWEST_PAIRS:
+        return math.inf
+    gains = np.empty(parts)
+    for part in range(parts):
+        kept = np.arange(n) % parts != part
+        block = np.ix_(kept, kept)
+        gains[part] = validation_score(after[block], scene[kept]) - validation_score(
+            before[block], scene[kept]
+        )
+    return float(np.sqrt((parts - 1) * gains.var()))
 
 
 def _log_loss(values: FloatArray, target: FloatArray, weight: FloatArray) -> float:

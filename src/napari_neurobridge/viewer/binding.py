@@ -10,6 +10,7 @@ from napari.layers import Points
 from napari.layers.base import ActionType
 from qtpy.QtCore import Qt
 
+from napari_neurobridge.viewer.attention_layers import AttentionLayers
 from napari_neurobridge.viewer.canvases import SecondCanvas, look_at, show_field, show_slab
 from napari_neurobridge.viewer.dispatch import CloseWatcher, MainThreadDispatcher, after_events
 from napari_neurobridge.viewer.layers import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 PLUGIN_NAME = "napari-neurobridge"
 CANVAS_NAME = "fMOST"
+MATCH, INSIGHT = "Match", "Insight"
 LAYER_DOCKS_PX = 330
 """Width of napari's own layer list and controls."""
 
@@ -58,6 +60,7 @@ class ViewerBinding:
         # napari offers no public signal for this.
         self._watcher = CloseWatcher(viewer.window._qt_window)
         self._watcher.closing.connect(self.shut)
+        self._attention_layers = AttentionLayers(self.workbench, self._sides)
         session, questions = self.workbench.session, self.workbench.questions
         session.project_changed.connect(self._on_project_changed)
         session.orientation_changed.connect(self._on_orientation_changed)
@@ -285,6 +288,25 @@ class ViewerBinding:
             self._put_beside_main_canvas(dock)
         return self.second
 
+    def stack_docks(self, front: str) -> None:
+        """Lay the Insight dock on the Match dock, as tabs; each wants the window's height.
+
+        Parameters
+        ----------
+        front : str
+            Which of the two is to be seen.
+        """
+        match, insight = (None, None) if self.closed else (self._dock(MATCH), self._dock(INSIGHT))
+        if match is None or insight is None or match.isFloating() or insight.isFloating():
+            return
+        match.window().tabifyDockWidget(match, insight)
+        (insight if front == INSIGHT else match).raise_()
+
+    def _dock(self, name: str) -> Any:
+        """Return one of our docks; None while it is not open."""
+        widget = self.viewer.window.dock_widgets.get(f"{name} ({PLUGIN_NAME})")
+        return None if widget is None else widget.parent()
+
     def _put_beside_main_canvas(self, dock: Any) -> None:
         """Put the second canvas left of our open docks, as wide as the first canvas."""
         window = dock.window()
@@ -292,8 +314,13 @@ class ViewerBinding:
         ours = [widgets[name].parent() for name in widgets if name.endswith(f"({PLUGIN_NAME})")]
         right = Qt.DockWidgetArea.RightDockWidgetArea
         others = [other for other in ours if window.dockWidgetArea(other) == right]
+        match, insight = self._dock(MATCH), self._dock(INSIGHT)
+        seen = insight is not None and not insight.visibleRegion().isEmpty()
+        if match in others and insight in others:
+            others.remove(insight)  # it lies on the Match dock
         for other in others:
             window.splitDockWidget(dock, other, Qt.Orientation.Horizontal)
+        self.stack_docks(INSIGHT if seen else MATCH)
 
         def share_width() -> None:
             taken = sum(other.sizeHint().width() for other in others)

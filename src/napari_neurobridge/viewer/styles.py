@@ -88,3 +88,29 @@ class SomataStyle:
                 "anchor": "upper_left",
             },
         }
+
+
+@dataclass(frozen=True)
+class AttentionStyle:
+    """Look of what a channel of the encoder attends to, over a grey image."""
+
+    name: str
+    color: str
+    opacity: float = 0.75
+
+    def as_kwargs(self) -> dict[str, Any]:
+        """Return keyword arguments of `napari.layers.Image`."""
+        red, green, blue = (int(self.color[start : start + 2], 16) / 255 for start in (1, 3, 5))
+        return {
+            # From clear to the colour: additive light would drown in a bright fMOST image.
+            "colormap": {
+                "name": f"clear to {self.name}",
+                "colors": [[red, green, blue, 0.0], [red, green, blue, 1.0]],
+            },
+            "opacity": self.opacity,
+            "blending": "translucent_no_depth",
+            "contrast_limits": (0.0, 1.0),
+            "interpolation2d": "linear",
+            "projection_mode": "max",
+            "units": UNITS,
+        }

@@ -25,17 +25,16 @@ if TYPE_CHECKING:
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.matching.gallery import IndexResult
     from napari_neurobridge.project.events import Event
-    from napari_neurobridge.training.evaluation import EvaluationReport
+    from napari_neurobridge.simulation.pair_set import PairSet
     from napari_neurobridge.types import Report
 
 __all__ = [
     "DatasetSource",
     "Judgement",
+    "accepted_pairs",
     "add_dataset",
     "create_project",
     "detect",
-    "evaluate_file",
-    "evaluate_project",
     "export_tables",
     "import_points",
     "index",
@@ -283,49 +282,35 @@ def _judge(
     return judge(project, query, candidate, annotator=annotator)
 
 
-def evaluate_project(
-    project: Project, encoder: Encoder, *, report: Report | None = None
-) -> EvaluationReport:
-    """Evaluate a model on the undisputed pairs of the default datasets.
+def accepted_pairs(project: Project, *, report: Report | None = None) -> PairSet:
+    """Crop both cells of each undisputed pair of the default datasets.
 
-    All pairs count as one scene.
+    All pairs count as one scene; they are in the order of their uids on the two-photon side.
 
     Raises
     ------
     InputError
         If there is no pair, or a dataset has no image.
     """
-    from napari_neurobridge.matching.gallery import embed_positions
-    from napari_neurobridge.training.evaluation import evaluate_pairs
+    from napari_neurobridge.io.crops import extract_crops
+    from napari_neurobridge.simulation.pair_set import PairSet
 
-    in_vivo, ex_vivo = project.in_vivo(), project.ex_vivo()
+    datasets = project.dataset(project.in_vivo()), project.dataset(project.ex_vivo())
     state = project.state()
-    pairs = state.pairs_between(in_vivo, ex_vivo)
+    pairs = sorted(state.pairs_between(*(dataset.name for dataset in datasets)).items())
     if not pairs:
         raise InputError("The project has no accepted pairs yet; accept some with 'annotate'.")
-    first, second = (
-        embed_positions(
-            project, encoder, name, [state.soma(uid).center_um for uid in uids], report=report
+    crops, places = [], []
+    for dataset, uids in zip(datasets, zip(*pairs, strict=True), strict=True):
+        if dataset.uri is None:
+            raise InputError(
+                f"'{dataset.name}' has points but no image, so its somata cannot be compared "
+                "by appearance."
+            )
+        centers_um = np.array([state.soma(uid).center_um for uid in uids])
+        linear = dataset.orientation.linear()
+        places.append(centers_um @ np.linalg.inv(linear).T)
+        crops.append(
+            extract_crops(project.volume(dataset.name), centers_um, linear=linear, report=report)
         )
-        for name, uids in ((in_vivo, pairs.keys()), (ex_vivo, pairs.values()))
-    )
-    return evaluate_pairs(first, second, np.zeros(len(pairs), dtype=np.int64))
-
-
-def evaluate_file(
-    path: Path, encoder: Encoder, *, report: Report | None = None
-) -> EvaluationReport:
-    """Evaluate a model on a file of crops, ``two_photon``, ``fmost`` and ``scene``.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read or its crops do not fit the model.
-    """
-    from napari_neurobridge.simulation.pair_set import PairSet
-    from napari_neurobridge.training.evaluation import evaluate_pairs
-
-    pairs = PairSet.load(path)
-    first = encoder.embed(pairs.two_photon, report=report)
-    second = encoder.embed(pairs.fmost, report=report)
-    return evaluate_pairs(first, second, pairs.scene)
+    return PairSet(crops[0], crops[1], np.zeros(len(pairs), dtype=np.int64), places[1])

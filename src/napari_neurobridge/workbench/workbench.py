@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.workbench.answers import N_SHOWN
+from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
 from napari_neurobridge.workbench.models import EncoderCache
 from napari_neurobridge.workbench.questions import Questions
@@ -41,6 +42,8 @@ class Workbench:
         The queried cell, its candidates, and the one that is picked.
     verdicts : Verdicts
         What a person decides.
+    insights : Insights
+        How well the model does, and where it looks.
     """
 
     def __init__(self, dispatch: Dispatch = call_directly, annotator: str | None = None) -> None:
@@ -49,6 +52,7 @@ class Workbench:
         self.setup = Setup(self.session, encoders)
         self.questions = Questions(self.session, encoders)
         self.verdicts = Verdicts(self.session, self.questions)
+        self.insights = Insights(self.session, self.questions, encoders)
 
     @property
     def project(self) -> Project | None:

@@ -26,7 +26,14 @@ GENTLE = AugmentConfig(
     rotation_deg=0, shift_px=0, scale=0, gamma=0, brightness=0, noise=0, dropout_probability=0
 )
 CONFIG = FineTuneConfig(
-    steps=12, learning_rate=3e-3, neurons=12, validate_every=4, augment=GENTLE, copies=2
+    steps=12,
+    learning_rate=3e-3,
+    neurons=12,
+    validate_every=4,
+    patience=4,
+    augment=GENTLE,
+    copies=2,
+    confidence=0.0,
 )
 
 
@@ -129,6 +136,15 @@ def test_a_rate_that_ruins_the_weights_leaves_the_model_as_it_was():
     assert same(weights(model), before)
     # It stopped after two validations without a gain.
     assert max(r.step for r in reports if r.stage == "training") == 8
+
+
+def test_a_gain_that_may_be_chance_does_not_change_the_model():
+    model = make()
+    before = weights(model)
+    assert tune(model)[-1].best_step > 0
+    model.load_state_dict(before)
+    assert tune(model, confidence=1000.0)[-1].best_step == 0
+    assert same(weights(model), before)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():

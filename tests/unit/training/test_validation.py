@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from napari_neurobridge.training.validation import validation_score
+from napari_neurobridge.training.validation import gain_error, validation_score
 
 
 def similarity(n, gain, seed=0):
@@ -64,3 +64,26 @@ def test_only_the_own_scene_counts():
 def test_pairs_from_as_many_scenes_count_as_one():
     values = similarity(8, 2.0)
     assert validation_score(values, np.arange(8)) == validation_score(values, scene_of(8))
+
+
+def test_the_error_of_a_gain_is_its_spread_over_other_pairs():
+    def pair_of_models(seed):
+        common = similarity(40, 2.0, seed)
+        noise = np.random.default_rng(seed + 1000).normal(size=(40, 40))
+        return common, common + 0.5 * noise
+
+    scene, gains, errors = scene_of(40), [], []
+    for seed in range(40):
+        before, after = pair_of_models(seed)
+        gains.append(validation_score(after, scene) - validation_score(before, scene))
+        errors.append(gain_error(before, after, scene))
+    assert np.mean(errors) == pytest.approx(np.std(gains), rel=0.5)
+
+
+def test_the_same_similarities_differ_without_error():
+    values = similarity(20, 2.0)
+    assert gain_error(values, values, scene_of(20)) == 0
+
+
+def test_two_pairs_cannot_tell_a_gain_from_chance():
+    assert gain_error(similarity(2, 0), similarity(2, 9), scene_of(2)) == np.inf

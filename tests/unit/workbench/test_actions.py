@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fixtures.projects import true_partner
 from napari_neurobridge.errors import InputError, InvalidActionError
+from napari_neurobridge.project import annotate
 from napari_neurobridge.types import NoneReason, Role, SomaSource, Verdict
 from napari_neurobridge.workbench import actions
 
@@ -89,4 +92,23 @@ def test_an_unknown_soma_stops_the_list_before_it_begins(tmp_path: Path, tables)
 def test_evaluation_needs_accepted_pairs(tmp_path: Path, tables) -> None:
     project = actions.create_project(tmp_path / "p.neurobridge", sources(*tables))
     with pytest.raises(InputError, match="no accepted pairs"):
-        actions.evaluate_project(project, encoder=None)
+        actions.accepted_pairs(project)
+    annotate.accept(project, "a1", "fm-00001")
+    with pytest.raises(InputError, match="'two_photon' has points but no image"):
+        actions.accepted_pairs(project)
+
+
+def test_accepted_pairs_show_both_cells_in_one_orientation_and_where_they_lie(project) -> None:
+    uids = ("tp-00009", "tp-00002", "tp-00005")
+    for uid in uids:
+        annotate.accept(project, uid, true_partner(uid))
+    pairs = actions.accepted_pairs(project)
+    assert pairs.scene.tolist() == [0, 0, 0]
+    # In the order of their uids, and turned into the two-photon frame.
+    state = project.state()
+    in_vivo_um = np.array([state.soma(uid).center_um for uid in sorted(uids)])
+    assert np.allclose(pairs.center_um - pairs.center_um[0], in_vivo_um - in_vivo_um[0])
+    flat = [side.reshape(3, -1) for side in (pairs.two_photon, pairs.fmost)]
+    alike = np.corrcoef(*flat)[:3, 3:]
+    assert (alike.argmax(axis=1) == np.arange(3)).all()
+    assert alike.diagonal().min() > 0.8

@@ -1,0 +1,140 @@
+"""``train``: fine-tune a model on a project's own pairs, and adopt it if it is better."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_neurobridge.cli._output import CommandResult, command
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.types import Report
+
+# Those of encoder.strategies, which takes torch's seconds to import; a test compares them.
+STRATEGIES = (
+    "frozen",
+    "linear",
+    "partial",
+    "lora-4",
+    "lora-8",
+    "lora-16",
+    "full",
+    "dual-channel",
+)
+DEFAULT_STRATEGY = "dual-channel"
+
+
+class Trained(CommandResult):
+    """The new model, and how it compares with the one it came from."""
+
+    model: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    adopted: bool
+    seconds: float
+    strategy: str
+    gain: float
+    gain_interval: tuple[float, float]
+    n_train: int
+    n_validation: int
+    n_test: int
+    whole_scenes: bool
+    best_step: int
+    mix: float
+
+    def summary(self) -> str:
+        """Return the main figures and what became of the model."""
+        lines = [
+            f"{name}: {_number(self.before[name])} before, {_number(self.after[name])} after"
+            for name in ("recall", "specificity", "auc")
+        ]
+        fate = "adopted" if self.adopted else "kept, but not adopted: not clearly better"
+        low, high = self.gain_interval
+        lines.append(f"gain in reciprocal rank: {self.gain:+.3f} ({low:+.3f} to {high:+.3f})")
+        return "\n".join([*lines, f"{self.model}: {fate} ({self.seconds:.0f} s)"])
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    command(app, "train")(train)
+
+
+def train(
+    project: Annotated[
+        Path | None, typer.Argument(metavar="[PROJECT]", help="Train on its accepted pairs.")
+    ] = None,
+    *,
+    pairs: Annotated[
+        Path | None,
+        typer.Option("--pairs", metavar="FILE.npz", help="Arrays two_photon, fmost and scene."),
+    ] = None,
+    strategy: Annotated[
+        str, typer.Option("--strategy", help=f"What changes: {', '.join(STRATEGIES)}.")
+    ] = DEFAULT_STRATEGY,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Most updates of the weights.")
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", min=1, help="How often each pair is seen, in place of --steps."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--from", help="Name of the model to start from, or path of its folder.")
+    ] = DEFAULT_MODEL,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder of the new model; with a project, its own models unless given.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the split and of the training.")] = 0,
+    report: Report,
+) -> Trained:
+    """Fine-tune a model on pairs, and adopt it only if it is better."""
+    if (project is None) == (pairs is None):
+        raise InputError("Give either a PROJECT or --pairs FILE.npz to train on.")
+    if strategy not in STRATEGIES:
+        raise InputError(f"There is no strategy '{strategy}'; choose {', '.join(STRATEGIES)}.")
+    if steps is not None and epochs is not None:
+        raise InputError("Give --steps or --epochs, not both.")
+    if pairs is not None and out is None:
+        raise InputError("--pairs needs --out DIR, to say where the new model goes.")
+    from napari_neurobridge.encoder.strategies import Strategy
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.training.fine_tune import FineTuneConfig
+    from napari_neurobridge.workbench import training
+
+    settings: dict[str, Any] = {"strategy": Strategy(strategy), "seed": seed}
+    if steps is not None:
+        settings["steps"] = steps
+    config = FineTuneConfig(**settings)
+    if project is not None:
+        result = training.train_project(
+            Project.open(project), config, model=model, epochs=epochs, out=out, report=report
+        )
+    else:
+        assert pairs is not None
+        assert out is not None
+        result = training.train_file(pairs, out, config, model=model, epochs=epochs, report=report)
+    return Trained(
+        model=str(result.model),
+        before=result.before.model_dump(),
+        after=result.after.model_dump(),
+        adopted=result.adopted,
+        seconds=result.seconds,
+        strategy=strategy,
+        gain=result.comparison.gain,
+        gain_interval=result.comparison.interval,
+        n_train=result.n_train,
+        n_validation=result.n_validation,
+        n_test=result.n_test,
+        whole_scenes=result.whole_scenes,
+        best_step=result.best_step,
+        mix=result.mix,
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

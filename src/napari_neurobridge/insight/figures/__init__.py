@@ -1,0 +1,36 @@
+"""The papers' figures as pure functions from arrays to matplotlib figures.
+
+Nothing here keeps state or knows pyplot, so the functions may run in any thread, and the
+figures may go into a file or onto a Qt canvas.
+"""
+
+from napari_neurobridge.insight.figures.attention import attention_figure
+from napari_neurobridge.insight.figures.embedding import embedding_figure
+from napari_neurobridge.insight.figures.retrieval import (
+    confusion_figure,
+    top_k_curves,
+    training_curve,
+)
+from napari_neurobridge.insight.figures.similarity import (
+    similarity_boxes,
+    similarity_densities,
+    similarity_heatmaps,
+    split_similarities,
+)
+from napari_neurobridge.insight.figures.style import DARK, LIGHT, Theme, save_figure
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "Theme",
+    "attention_figure",
+    "confusion_figure",
+    "embedding_figure",
+    "save_figure",
+    "similarity_boxes",
+    "similarity_densities",
+    "similarity_heatmaps",
+    "split_similarities",
+    "top_k_curves",
+    "training_curve",
+]

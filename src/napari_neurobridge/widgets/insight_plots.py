@@ -1,0 +1,271 @@
+"""The pages of the Insight dock, and the canvas that shows their figures.
+
+matplotlib is imported when the first figure is drawn: a dock must open at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Signal
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QWidget
+
+from napari_neurobridge.insight import figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from napari_neurobridge.workbench.insight_steps import Attention, Evaluation
+    from napari_neurobridge.workbench.insights import Insights
+
+_PICK_RADIUS_PX = 14.0
+_MOST_LABELS = 20
+_SMALLEST_PX = (420, 320)
+_SCREEN_DPI = 80
+"""Makes a figure's text as large as napari's."""
+
+
+class Page(StrEnum):
+    """What the dock can show; the value is the button's label."""
+
+    TOP_K = "Top-k"
+    CONFUSION = "Confusion"
+    HEAT_MAPS = "Heat maps"
+    DENSITIES = "Densities"
+    BOXES = "Box plots"
+    MAP = "t-SNE"
+    ATTENTION = "Grad-CAM"
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a page says about itself.
+
+    Attributes
+    ----------
+    tip : str
+        What the page shows.
+    hint : str
+        How to read it, above the figure.
+    """
+
+    tip: str
+    hint: str
+
+
+WORDS = {
+    Page.TOP_K: Words(
+        "How often the true partner is among the first k candidates",
+        "The higher on the left, the better: fewer candidates to look through. "
+        "Candidates are the accepted fMOST cells only.",
+    ),
+    Page.CONFUSION: Words(
+        "How often the model tells the same cell from another one",
+        "Half of the different cells are the most alike of the wrong combinations. "
+        "The threshold comes from one half of the pairs, the counts from the other.",
+    ),
+    Page.HEAT_MAPS: Words(
+        "How alike every two-photon and every fMOST cell look",
+        "A bright diagonal is a model that sees partners as alike. Click a row to ask about "
+        "its cell.",
+    ),
+    Page.DENSITIES: Words(
+        "How similarities of same and of different cells are spread",
+        "The less the two hills overlap, the easier they are told apart.",
+    ),
+    Page.BOXES: Words(
+        "The same spread as boxes, side by side for each measure",
+        "Boxes that do not overlap are told apart. Compare with plain measures to see more rows.",
+    ),
+    Page.MAP: Words(
+        "All cells in one plane, alike ones close together",
+        "Click a mark to ask about its cell. Short lines are pairs that the model sees as alike; "
+        "long distances mean little.",
+    ),
+    Page.ATTENTION: Words(
+        "Where each channel of the network looks, for the picked candidate",
+        "Bright places speak for the similarity. The gate says how much each channel counts.",
+    ),
+}
+
+
+def theme_of(name: str) -> figures.Theme:
+    """Return the colours of a figure that stands in one of napari's themes."""
+    colors = get_theme(name)
+    base = figures.DARK if _is_dark(colors.background) else figures.LIGHT
+    return replace(
+        base,
+        paper=colors.background.as_hex(),
+        ink=colors.text.as_hex(),
+        faint=colors.primary.as_hex(),
+    )
+
+
+def _is_dark(color: Any) -> bool:
+    return sum(color.as_rgb_tuple(alpha=False)) < 3 * 128
+
+
+def draw(page: Page, insights: Insights, theme: figures.Theme) -> Figure | None:
+    """Return a page's figure; None while there is nothing to draw.
+
+    Parameters
+    ----------
+    page : Page
+    insights : Insights
+        What is known.
+    theme : Theme
+        Colours; `figures.LIGHT` for files.
+    """
+    if page is Page.ATTENTION:
+        return None if insights.attention is None else _draw_attention(insights.attention, theme)
+    evaluation = insights.evaluation
+    return None if evaluation is None else _draw_evaluation(page, evaluation, insights, theme)
+
+
+def _draw_attention(attention: Attention, theme: figures.Theme) -> Figure:
+    from napari_neurobridge.io.crops import CropSpec  # torch, which made the maps
+
+    query, candidate = attention.query.uid or "a place", attention.candidate.uid
+    return figures.attention_figure(
+        attention.query_crop,
+        attention.candidate_crop,
+        attention.maps,
+        names=(query, candidate),
+        pixel_um=CropSpec().pixel_um,
+        theme=theme,
+    )
+
+
+def _draw_evaluation(
+    page: Page, evaluation: Evaluation, insights: Insights, theme: figures.Theme
+) -> Figure | None:
+    report = evaluation.report
+    match page:
+        case Page.TOP_K:
+            return figures.top_k_curves(evaluation.curves(), n=len(evaluation), theme=theme)
+        case Page.CONFUSION:
+            counts = report.confusion
+            if counts is None:
+                return None
+            return figures.confusion_figure(
+                counts.true_positive,
+                counts.false_positive,
+                counts.false_negative,
+                counts.true_negative,
+                intervals=report.intervals,
+                theme=theme,
+            )
+        case Page.HEAT_MAPS:
+            return figures.similarity_heatmaps(evaluation.similarity, theme=theme)
+        case Page.DENSITIES:
+            known = {} if report.threshold is None else {evaluation.model: report.threshold}
+            return figures.similarity_densities(
+                evaluation.same_and_different(), thresholds=known, theme=theme
+            )
+        case Page.BOXES:
+            return figures.similarity_boxes(evaluation.same_and_different(), theme=theme)
+        case _:
+            return figures.embedding_figure(
+                evaluation.two_photon_map,
+                evaluation.fmost_map,
+                labels=_labels(evaluation),
+                selected=insights.selected_row,
+                theme=theme,
+            )
+
+
+def _labels(evaluation: Evaluation) -> list[str] | None:
+    """Return the two-photon uids, while there is room for them."""
+    if len(evaluation) > _MOST_LABELS:
+        return None
+    return [soma.uid for soma, _ in evaluation.subject.pairs]
+
+
+def cell_at(page: Page, evaluation: Evaluation, event: Any) -> tuple[int, bool] | None:
+    """Return which cell lies under a mouse event on a page's figure.
+
+    Parameters
+    ----------
+    event : matplotlib.backend_bases.MouseEvent
+
+    Returns
+    -------
+    row : int
+        Which pair.
+    fmost : bool
+        Whether it is the pair's fMOST cell.
+    """
+    axes = event.inaxes
+    if axes is None:
+        return None
+    if page is Page.HEAT_MAPS and axes.get_images():
+        row = round(event.ydata)
+        return (row, False) if 0 <= row < len(evaluation) else None
+    if page is not Page.MAP:
+        return None
+    sides = np.stack([evaluation.two_photon_map, evaluation.fmost_map])
+    places = axes.transData.transform(sides.reshape(-1, 2)).reshape(sides.shape)
+    distances = np.linalg.norm(places - (event.x, event.y), axis=2)
+    side, row = np.unravel_index(distances.argmin(), distances.shape)
+    return (int(row), bool(side)) if distances[side, row] <= _PICK_RADIUS_PX else None
+
+
+class FigureView(QWidget):
+    """Shows one matplotlib figure and says where it is clicked.
+
+    Signals
+    -------
+    clicked, hovered
+        With matplotlib's mouse event.
+    """
+
+    clicked = Signal(object)
+    hovered = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setMinimumSize(*_SMALLEST_PX)
+        self.canvas: Any = None
+        self._aspect = 1.0
+
+    @property
+    def figure(self) -> Figure | None:
+        """The figure that is shown."""
+        return None if self.canvas is None else self.canvas.figure
+
+    def show_figure(self, figure: Figure | None) -> None:
+        """Show a figure, or nothing."""
+        if self.canvas is not None:
+            self.canvas.hide()
+            self.canvas.deleteLater()
+            self.canvas = None
+        if figure is None:
+            return
+        # Its Qt binding is the one that is imported already, which is qtpy's.
+        from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+
+        width, height = figure.get_size_inches()
+        self._aspect = height / width
+        figure.set_dpi(_SCREEN_DPI)
+        self.canvas = FigureCanvasQTAgg(figure)
+        self.canvas.setObjectName("insight_canvas")
+        self.canvas.mpl_connect("button_press_event", self.clicked.emit)
+        self.canvas.mpl_connect("motion_notify_event", self.hovered.emit)
+        self.canvas.setParent(self)
+        self._fit()
+        self.canvas.show()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the figure's shape, from the top: a tall dock must not tear it apart."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        if self.canvas is not None:
+            height = min(self.height(), max(round(self.width() * self._aspect), _SMALLEST_PX[1]))
+            self.canvas.setGeometry(0, 0, self.width(), height)

@@ -1,0 +1,70 @@
+"""The sentences of the Insight dock: what is known, and what to do when nothing is."""
+
+from __future__ import annotations
+
+from napari_neurobridge.widgets.insight_plots import Page
+from napari_neurobridge.workbench.insight_steps import MIN_PAIRS, Evaluation
+from napari_neurobridge.workbench.insights import Insights
+
+_NO_PROJECT = "Open a project in the Data dock, or File ▸ Open Sample ▸ NeuroBridge."
+_PRESS_EVALUATE = "Press <b>Evaluate accepted pairs</b>."
+_FOR_COUNTS = 4
+
+
+def describe(insights: Insights, has_project: bool) -> str:
+    """Return the line above the pages: the figures, or how many pairs there are."""
+    if not has_project:
+        return ""
+    count = insights.n_pairs
+    if insights.evaluation is None:
+        return f"{count} accepted {'pair' if count == 1 else 'pairs'}, not evaluated yet"
+    text = _figures(insights.evaluation)
+    if insights.is_outdated:
+        text += "<br><b>Pairs or orientation have changed since; evaluate again.</b>"
+    return text
+
+
+def _figures(evaluation: Evaluation) -> str:
+    report, n = evaluation.report, len(evaluation)
+    parts = [f"first choice right {report.topk['1']:.0%}"]
+    if n > 5:
+        parts.append(f"among five {report.topk['5']:.0%}")
+    first = f"<b>{evaluation.model}</b> on {n} pairs: {', '.join(parts)}"
+    rates = []
+    for name in ("recall", "specificity", "auc"):
+        value = getattr(report, name)
+        if value is None:
+            continue
+        low, high = (report.intervals or {}).get(name, (None, None))
+        interval = "" if low is None else f" ({low:.2f}–{high:.2f})"
+        rates.append(f"{'AUC' if name == 'auc' else name} {value:.2f}{interval}")
+    return "<br>".join([first, " · ".join(rates)] if rates else [first])
+
+
+def nothing_to_show(page: Page, insights: Insights, has_project: bool) -> str:
+    """Return what to do so that a page has something to show."""
+    if not has_project:
+        return _NO_PROJECT
+    if insights.progress is not None:
+        return "working …"
+    if insights.problem:
+        return insights.problem
+    if page is Page.ATTENTION:
+        return _how_to_explain(insights)
+    if not insights.can_evaluate:
+        return (
+            f"Accept at least {MIN_PAIRS} pairs in the Match dock: click a two-photon cell, "
+            f"pick its partner, press A.<br><br>{insights.n_pairs} so far."
+        )
+    if insights.evaluation is None:
+        return _PRESS_EVALUATE
+    return (
+        f"Half of the pairs sets the threshold and half is counted, which needs {_FOR_COUNTS} "
+        f"pairs; {len(insights.evaluation)} were evaluated."
+    )
+
+
+def _how_to_explain(insights: Insights) -> str:
+    if insights.can_explain:
+        return "Press <b>Explain the picked candidate</b>."
+    return "Click a two-photon cell and pick a candidate in the Match dock, then come back."

@@ -1,0 +1,288 @@
+"""What the Insight dock shows: how well the model does, and where it looks."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from psygnal import Signal
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.workbench.insight_steps import (
+    MIN_PAIRS,
+    Attention,
+    Channel,
+    Evaluation,
+    Progress,
+    Subject,
+    compare_in_steps,
+    evaluate_in_steps,
+    explain_in_steps,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from napari_neurobridge.errors import NeuroBridgeError
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.workbench.answers import Query
+    from napari_neurobridge.workbench.models import EncoderCache
+    from napari_neurobridge.workbench.questions import Questions
+    from napari_neurobridge.workbench.session import Session
+
+T = TypeVar("T")
+
+_Asked: TypeAlias = "tuple[Query | None, str | None]"
+
+REPORT_JOB = "report"
+_KEY = "insight"
+
+
+class Insights:
+    """Evaluates the model on the accepted pairs, and explains single similarities.
+
+    One piece of work runs at a time; a newer one takes the place of an older.
+
+    Parameters
+    ----------
+    session : Session
+        Where the project lives.
+    questions : Questions
+        What is being asked, and which candidate is picked.
+    encoders : EncoderCache
+        Loads the model that is looked into.
+
+    Attributes
+    ----------
+    evaluation : Evaluation or None
+        ``None`` until somebody asked for it.
+    attention : Attention or None
+        About the picked candidate; ``None`` as soon as another one is picked.
+    progress : Progress or None
+        ``None`` while nothing runs.
+    problem : str
+        Why the last piece of work came to nothing; empty while there is hope.
+    shown_channels : frozenset of Channel
+        Whose maps lie over the canvases.
+    """
+
+    evaluation_changed = Signal(object)
+    attention_changed = Signal(object)
+    progress_changed = Signal(object)
+    subject_changed = Signal()
+    shown_channels_changed = Signal(object)
+
+    def __init__(self, session: Session, questions: Questions, encoders: EncoderCache) -> None:
+        self.evaluation: Evaluation | None = None
+        self.attention: Attention | None = None
+        self.progress: Progress | None = None
+        self.problem = ""
+        self.shown_channels = frozenset(Channel)
+        self._session = session
+        self._questions = questions
+        self._encoders = encoders
+        self._explained: _Asked | None = None
+        session.project_changed.connect(self._on_project_changed)
+        session.verdicts_changed.connect(self._on_verdicts_changed)
+        session.orientation_changed.connect(self._on_crops_changed)
+        session.somata_changed.connect(self._on_crops_changed)
+        questions.query_changed.connect(self._on_asked)
+        questions.choice_changed.connect(self._on_asked)
+
+    # --- what there is to look into --------------------------------------------------
+
+    @property
+    def n_pairs(self) -> int:
+        """How many accepted pairs the project holds."""
+        project = self._session.project
+        return 0 if project is None else len(Subject.of_project(project).pairs)
+
+    @property
+    def can_evaluate(self) -> bool:
+        """Whether there are enough pairs."""
+        return self.n_pairs >= MIN_PAIRS
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the evaluation is about other pairs than the project holds now."""
+        project = self._session.project
+        if project is None or self.evaluation is None:
+            return False
+        return self.evaluation.subject != Subject.of_project(project)
+
+    @property
+    def selected_row(self) -> int | None:
+        """Which evaluated pair is being asked about, when it is one of them."""
+        query = self._questions.query
+        if self.evaluation is None or query is None:
+            return None
+        pairs = enumerate(self.evaluation.subject.pairs)
+        return next((row for row, pair in pairs if query.uid in {s.uid for s in pair}), None)
+
+    @property
+    def can_explain(self) -> bool:
+        """Whether a candidate is picked whose similarity can be explained."""
+        return self._questions.answer is not None and self._questions.choice is not None
+
+    # --- looking ---------------------------------------------------------------------
+
+    def evaluate(self) -> None:
+        """Evaluate the model on the accepted pairs."""
+
+        def start() -> None:
+            project = self._session.require_project()
+            subject = Subject.of_project(project)
+
+            def steps() -> Iterator[Progress | Evaluation]:
+                encoder = self._encoders.get(project, DEFAULT_MODEL)
+                yield from evaluate_in_steps(project, encoder, subject)
+
+            self._run(steps(), self._set_evaluation, "loading the model")
+
+        self._session.attempt(start)
+
+    def compare(self) -> None:
+        """Compare the evaluated pairs by the plain measures, too."""
+        if self.evaluation is not None:
+            self._run(compare_in_steps(self.evaluation), self._set_evaluation, "comparing")
+
+    def explain(self) -> None:
+        """Work out where each channel looks, for the query and the picked candidate."""
+
+        def start() -> None:
+            project = self._session.require_project()
+            query, answer = self._questions.query, self._questions.answer
+            choice = self._questions.choice
+            if query is None or answer is None or choice is None:
+                raise InputError("Click a two-photon cell first, then pick a candidate.")
+            dataset = answer.ranking.gallery_dataset
+
+            def steps() -> Iterator[Progress | Attention]:
+                encoder = self._encoders.get(project, DEFAULT_MODEL)
+                yield from explain_in_steps(project, encoder, query, dataset, choice)
+
+            self._set_attention(None)
+            self._run(steps(), self._set_attention, "loading the model")
+            self._explained = self._asked()
+
+        self._session.attempt(start)
+
+    def show_channel(self, channel: Channel, shown: bool) -> None:
+        """Lay a channel's maps over the canvases, or take them away."""
+        changed = {channel}
+        self.shown_channels = (
+            self.shown_channels | changed if shown else self.shown_channels - changed
+        )
+        self.shown_channels_changed.emit(self.shown_channels)
+
+    def cancel(self) -> None:
+        """Stop whatever runs; what was there before stays."""
+        self._session.jobs.forget(_KEY)
+        self._session.jobs.cancel(REPORT_JOB)
+        self._show_progress(None)
+
+    def select(self, row: int, *, fmost: bool) -> None:
+        """Ask about a cell of an evaluated pair.
+
+        Parameters
+        ----------
+        row : int
+            Which pair.
+        fmost : bool
+            The fMOST cell of the pair, not the two-photon one.
+        """
+        project = self._session.project
+        if project is None or self.evaluation is None:
+            return
+        soma = self.evaluation.subject.pairs[row][fmost]
+        self._questions.select(soma.dataset, soma.uid)
+
+    def export_report(self, path: Path) -> None:
+        """Write the report of the accepted pairs, in a child process."""
+
+        def start() -> None:
+            folder = str(self._session.require_project().path)
+            self._session.jobs.start(
+                REPORT_JOB,
+                ["export", folder, str(path), "--format", "report"],
+                lambda result: self._session.notify(f"wrote {', '.join(result['files'])}"),
+            )
+
+        self._session.attempt(start)
+
+    # --- inside ----------------------------------------------------------------------
+
+    def _run(
+        self, steps: Iterator[Progress | T], finish: Callable[[T], None], message: str
+    ) -> None:
+        """Take step after step off the main thread, each a job of its own."""
+
+        def ask() -> None:
+            self._session.jobs.submit(_KEY, partial(next, steps), take, fail)
+
+        def take(step: Progress | T) -> None:
+            if isinstance(step, Progress):
+                self._show_progress(step)
+                ask()
+            else:
+                self._show_progress(None)
+                finish(step)
+
+        def fail(error: NeuroBridgeError) -> None:
+            self.problem = str(error)
+            self._show_progress(None)
+            self._session.show_error(error)
+
+        self.problem = ""
+        if self.attention is None:
+            self._explained = None  # whatever was on its way is dropped
+        self._show_progress(Progress(0, 0, message))
+        ask()
+
+    def _show_progress(self, progress: Progress | None) -> None:
+        self.progress = progress
+        self.progress_changed.emit(progress)
+
+    def _set_evaluation(self, evaluation: Evaluation | None) -> None:
+        self.evaluation = evaluation
+        self.evaluation_changed.emit(evaluation)
+
+    def _set_attention(self, attention: Attention | None) -> None:
+        self.attention = attention
+        self.attention_changed.emit(attention)
+
+    def _on_project_changed(self, _: Project | None) -> None:
+        self._session.jobs.forget(_KEY)
+        self.problem, self._explained = "", None
+        self._show_progress(None)
+        self._set_evaluation(None)
+        self._set_attention(None)
+
+    def _on_verdicts_changed(self) -> None:
+        self.subject_changed.emit()
+
+    def _on_crops_changed(self, _: str = "") -> None:
+        # The maps lie over crops that are cut elsewhere now.
+        self._forget_attention()
+        self.subject_changed.emit()
+
+    def _on_asked(self, _: object) -> None:
+        if self._asked() != self._explained:
+            self._forget_attention()
+        self.subject_changed.emit()
+
+    def _asked(self) -> _Asked:
+        choice = self._questions.choice
+        return self._questions.query, None if choice is None else choice.uid
+
+    def _forget_attention(self) -> None:
+        if self._explained is None:
+            return
+        self._explained = None
+        if self.attention is not None:
+            self._set_attention(None)
+        else:  # it is still on its way
+            self._session.jobs.forget(_KEY)
+            self._show_progress(None)

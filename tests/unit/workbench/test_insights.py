@@ -1,0 +1,198 @@
+"""What the Insight dock shows, without a dock."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fixtures.projects import ThumbnailEncoder, true_partner
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.project import annotate
+from napari_neurobridge.project.folder import Project
+from napari_neurobridge.workbench import insights as insights_module
+from napari_neurobridge.workbench.insight_steps import (
+    Evaluation,
+    Progress,
+    Subject,
+    compare_in_steps,
+    evaluate_in_steps,
+)
+from napari_neurobridge.workbench.workbench import Workbench
+
+_PATIENCE_S = 120.0
+
+
+class Loop:
+    """An event loop that runs what was dispatched when a test asks for it."""
+
+    def __init__(self) -> None:
+        self._callbacks: queue.Queue[Callable[[], None]] = queue.Queue()
+
+    def __call__(self, callback: Callable[[], None]) -> None:
+        self._callbacks.put(callback)
+
+    def run_until(self, reached: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while not reached():
+            assert time.monotonic() < deadline, "it never came"
+            try:
+                self._callbacks.get(timeout=0.05)()
+            except queue.Empty:
+                continue
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture
+def workbench(loop: Loop, project: Project) -> Iterator[Workbench]:
+    bench = Workbench(loop)
+    bench.session.set_project(project)
+    yield bench
+    bench.close()
+
+
+def _accept(project: Project, count: int) -> None:
+    for uid in list(project.state().somata["two_photon"])[:count]:
+        annotate.accept(project, uid, true_partner(uid), annotator="me", force=True)
+
+
+def _evaluate(project: Project) -> Evaluation:
+    *progress, evaluation = evaluate_in_steps(
+        project, ThumbnailEncoder(), Subject.of_project(project)
+    )
+    assert all(isinstance(step, Progress) for step in progress)
+    assert isinstance(evaluation, Evaluation)
+    return evaluation
+
+
+def test_an_evaluation_says_how_often_partners_are_found(project: Project) -> None:
+    _accept(project, 6)
+    evaluation = _evaluate(project)
+    matrix = evaluation.similarity["thumbnail"]
+    curve = evaluation.curves()["thumbnail"]
+    found = [np.mean((matrix >= np.diag(matrix)[:, None]).sum(axis=1) <= k) for k in range(1, 7)]
+    np.testing.assert_allclose(curve, found)
+    assert curve[0] == evaluation.report.topk["1"]
+    same, different = evaluation.same_and_different()["thumbnail"]
+    assert (len(same), len(different)) == (6, 30)
+    assert same.mean() > different.mean()
+    assert evaluation.two_photon_map.shape == evaluation.fmost_map.shape == (6, 2)
+    assert [b.uid for _, b in evaluation.subject.pairs] == [
+        true_partner(a.uid) for a, _ in evaluation.subject.pairs
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_pairs_are_refused(project: Project, count: int) -> None:
+    _accept(project, count)
+    with pytest.raises(InputError, match=f"at least 2 pairs.*{count} so far"):
+        _evaluate(project)
+
+
+def test_plain_measures_compare_the_same_crops(project: Project) -> None:
+    from napari_neurobridge.training.plain_measures import PlainMeasure, plain_similarity
+
+    _accept(project, 2)
+    evaluation = _evaluate(project)
+    *progress, compared = compare_in_steps(evaluation)
+    assert list(compared.similarity) == ["thumbnail", *PlainMeasure]
+    assert [step.done for step in progress] == list(range(10))
+    pairs = evaluation.pairs
+    np.testing.assert_allclose(
+        compared.similarity["pearson"],
+        plain_similarity(PlainMeasure.PEARSON, pairs.two_photon, pairs.fmost),
+        atol=1e-5,
+    )
+
+
+def test_an_evaluation_is_outdated_by_a_pair_a_move_and_a_turn(
+    workbench: Workbench, project: Project, loop: Loop
+) -> None:
+    insights = workbench.insights
+    _accept(project, 3)
+    insights.evaluate()
+    loop.run_until(lambda: insights.evaluation is not None)
+    assert not insights.is_outdated
+    workbench.verdicts.undo()  # nothing of this hand's to undo
+    assert not insights.is_outdated
+    _accept(project, 4)
+    assert insights.is_outdated
+
+    insights.evaluate()
+    loop.run_until(lambda: not insights.is_outdated)
+    soma = insights.evaluation.subject.pairs[0][0]
+    workbench.verdicts.move_somata("two_photon", [soma.uid], [(1.0, 2.0, 3.0)])
+    assert insights.is_outdated
+
+
+def test_rankings_slip_in_between_two_steps(
+    workbench: Workbench, project: Project, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def endless(*_: Any) -> Iterator[Progress]:
+        while True:
+            asked.append(1)
+            yield Progress(len(asked), 0, "working")
+
+    monkeypatch.setattr(insights_module, "evaluate_in_steps", endless)
+    _accept(project, 2)
+    workbench.insights.evaluate()
+    loop.run_until(lambda: len(asked) > 3)
+    workbench.questions.next_query()
+    loop.run_until(lambda: workbench.questions.answer is not None)
+    assert workbench.insights.progress is not None
+
+    workbench.insights.cancel()
+    assert workbench.insights.progress is None
+    count = len(asked)
+    answered: list[bool] = []
+    workbench.session.jobs.submit("probe", lambda: True, answered.append, pytest.fail)
+    loop.run_until(lambda: bool(answered))
+    assert len(asked) <= count + 1, "only the step that was running was finished"
+
+
+def test_an_evaluation_of_a_project_that_was_closed_is_dropped(
+    workbench: Workbench, project: Project, loop: Loop
+) -> None:
+    _accept(project, 2)
+    workbench.insights.evaluate()
+    workbench.session.set_project(None)
+    answered: list[bool] = []
+    workbench.session.jobs.submit("probe", lambda: True, answered.append, pytest.fail)
+    loop.run_until(lambda: bool(answered))
+    assert workbench.insights.evaluation is None
+    assert workbench.insights.progress is None
+
+
+def test_the_pair_that_is_asked_about_is_known(
+    workbench: Workbench, project: Project, loop: Loop
+) -> None:
+    insights = workbench.insights
+    _accept(project, 3)
+    insights.evaluate()
+    loop.run_until(lambda: insights.evaluation is not None)
+    assert insights.selected_row is None
+    for fmost in (False, True):
+        insights.select(2, fmost=fmost)
+        assert workbench.questions.query.uid == insights.evaluation.subject.pairs[2][fmost].uid
+        assert insights.selected_row == 2
+
+
+def test_evaluating_without_a_project_says_what_to_do(loop: Loop) -> None:
+    bench = Workbench(loop)
+    heard: list[str] = []
+    bench.session.notified.connect(lambda notice: heard.append(notice.text))
+    bench.insights.evaluate()
+    bench.insights.explain()
+    assert len(heard) == 2
+    assert all("Data dock" in text for text in heard)
+    bench.close()
