@@ -162,13 +162,6 @@ def model_card(
 ) -> str:
     """Return the text of card.md: what the model is, where from, how good, how far to trust."""
     parameters = sum(p.numel() for p in encoder.model.parameters())
-    confusion = evaluation.confusion
-    counts = (
-        f"{confusion.true_positive} true positives, {confusion.false_negative} false negatives, "
-        f"{confusion.true_negative} true negatives, {confusion.false_positive} false positives"
-        if confusion
-        else "none"
-    )
     return _CARD.format(
         name=encoder.name,
         hash=encoder.hash,
@@ -183,7 +176,7 @@ def model_card(
         tested=_range(config.test_seeds),
         circle_steps=config.loop.steps - config.contrastive_steps,
         e=evaluation,
-        counts=counts,
+        judged_rows=_judged_rows(evaluation),
         minutes=minutes,
         version=__version__,
         torch=torch.__version__,
@@ -207,6 +200,19 @@ def _source(source: PairSource) -> str:
 
 def _row(topk: dict[str, float]) -> str:
     return " | ".join(f"{value:.3f}" for value in topk.values())
+
+
+def _judged_rows(evaluation: EvaluationReport) -> str:
+    rows = {
+        "cosine, a neutral measure": evaluation,
+        "cosine, the model itself": evaluation.own_hard,
+        "mutual, a neutral measure": evaluation.mutual.judged,
+    }
+    return "\n".join(
+        f"| {name} | {row.recall:.3f} | {row.specificity:.3f} | {row.auc:.3f} |"
+        for name, row in rows.items()
+        if row is not None
+    )
 
 
 _CARD = """\
@@ -254,16 +260,19 @@ fixed by the seeds; floating point results differ slightly between processors.
 | 53 random cells | {random_row} |
 | all {e.n} cells | {all_row} |
 
-Classification, four negatives per positive, half of them the hardest (paper 1, section
-3.1), threshold from other scenes: recall {e.recall:.3f}, specificity
-{e.specificity:.3f}, AUC {e.auc:.3f} ({counts}).
+Classification, four negatives per positive, half of them hard (paper 1, section 3.1), threshold
+from other scenes:
+
+| similarity, and who chose the hard negatives | recall | specificity | AUC |
+|---|---|---|---|
+{judged_rows}
 
 ## Limits
 
 Trained on simulated crops only, and not yet validated on a public real pair of
 two-photon and fMOST data. It expects crops of 120 µm (150 pixels) seen along the
 two-photon axis. Training turned the two sides by up to about 20° against each other and
-moved them by a few µm; how far beyond that the model holds was not measured.
+moved them by a few µm; `neurobridge benchmark robustness` measures how far the model holds.
 """
 
 

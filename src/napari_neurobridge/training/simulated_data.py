@@ -92,14 +92,13 @@ def training_pairs(
 
 def held_out_pairs(seeds: Sequence[int], level: str) -> PairSet:
     """Simulate one scene of 53 cells for each seed."""
-    scenes = [
-        simulate_pairs(EVALUATION_CELLS, seed=seed, level=level, cells_per_scene=EVALUATION_CELLS)
-        for seed in seeds
-    ]
-    return PairSet(
-        np.concatenate([scene.two_photon for scene in scenes]),
-        np.concatenate([scene.fmost for scene in scenes]),
-        np.repeat(np.arange(len(scenes)), [len(scene) for scene in scenes]),
+    return PairSet.joined(
+        [
+            simulate_pairs(
+                EVALUATION_CELLS, seed=seed, level=level, cells_per_scene=EVALUATION_CELLS
+            )
+            for seed in seeds
+        ]
     )
 
 
