@@ -81,6 +81,10 @@ def train(
     model: Annotated[
         str, typer.Option("--from", help="Name of the model to start from, or path of its folder.")
     ] = DEFAULT_MODEL,
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", help="Start from a timm model's own weights instead."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -99,6 +103,8 @@ def train(
         raise InputError(f"There is no strategy '{strategy}'; choose {', '.join(STRATEGIES)}.")
     if steps is not None and epochs is not None:
         raise InputError("Give --steps or --epochs, not both.")
+    if backbone is not None and model != DEFAULT_MODEL:
+        raise InputError("Give --from or --backbone, not both.")
     if pairs is not None and out is None:
         raise InputError("--pairs needs --out DIR, to say where the new model goes.")
     from napari_neurobridge.encoder.strategies import Strategy
@@ -112,12 +118,26 @@ def train(
     config = FineTuneConfig(**settings)
     if project is not None:
         result = training.train_project(
-            Project.open(project), config, model=model, epochs=epochs, out=out, report=report
+            Project.open(project),
+            config,
+            model=model,
+            backbone=backbone,
+            epochs=epochs,
+            out=out,
+            report=report,
         )
     else:
         assert pairs is not None
         assert out is not None
-        result = training.train_file(pairs, out, config, model=model, epochs=epochs, report=report)
+        result = training.train_file(
+            pairs,
+            out,
+            config,
+            model=model,
+            backbone=backbone,
+            epochs=epochs,
+            report=report,
+        )
     return Trained(
         model=str(result.model),
         before=result.before.model_dump(),

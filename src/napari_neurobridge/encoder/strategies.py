@@ -132,8 +132,10 @@ def backbone_blocks(model: DualChannelEncoder) -> list[nn.Module]:
     if blocks is None:
         # timm's convolutional families call their sequences of blocks stages or layers.
         stages = getattr(backbone, "stages", None)
-        names = [name for name, _ in backbone.named_children() if name.startswith("layer")]
-        parts = list(stages) if stages is not None else [getattr(backbone, n) for n in names]
+        parts = [part for name, part in backbone.named_children() if name.startswith("layer")]
+        # Of one family it is a method.
+        if isinstance(stages, nn.Sequential | nn.ModuleList):
+            parts = list(stages)
         blocks = [block for part in parts for block in _blocks_of(part)]
     return list(blocks)
 

@@ -81,6 +81,7 @@ def train_project(
     config: FineTuneConfig,
     *,
     model: str = DEFAULT_MODEL,
+    backbone: str | None = None,
     epochs: int | None = None,
     out: Path | None = None,
     report: Report | None = None,
@@ -99,6 +100,8 @@ def train_project(
         Strategy and settings; its seed also splits the pairs.
     model : str
         Name or path of the model to start from.
+    backbone : str, optional
+        A timm backbone with its own weights to start from instead; the rest is random.
     epochs : int, optional
         How often every pair is seen, instead of the steps of ``config``.
     out : Path, optional
@@ -112,7 +115,7 @@ def train_project(
         If there are fewer than six pairs, a dataset has no image, the model cannot be
         read, or another job holds the project.
     """
-    encoder = load_encoder(project, model)
+    encoder = _start(project, model, backbone, config.seed)
     with project.lock():
         pairs = accepted_pairs(project, report=report)
         run = _Run(encoder, pairs, config, epochs, report)
@@ -130,6 +133,7 @@ def train_file(
     config: FineTuneConfig,
     *,
     model: str = DEFAULT_MODEL,
+    backbone: str | None = None,
     epochs: int | None = None,
     report: Report | None = None,
 ) -> TrainingResult:
@@ -140,7 +144,7 @@ def train_file(
     from napari_neurobridge.simulation.pair_set import PairSet
 
     pairs = PairSet.load(path)
-    run = _Run(load_encoder(None, model), pairs, config, epochs, report)
+    run = _Run(_start(None, model, backbone, config.seed), pairs, config, epochs, report)
     return run.finish(out, out.with_name(f".{out.name}-{run.key}.safetensors"))
 
 
@@ -262,6 +266,21 @@ class _Run:
         )
         with atomic_write(folder / "card.md") as temporary:
             temporary.write_text(card, encoding="utf-8")
+
+
+def _start(project: Project | None, model: str, backbone: str | None, seed: int) -> Encoder:
+    """Return what training starts from."""
+    if backbone is None:
+        return load_encoder(project, model)
+    import torch
+
+    from napari_neurobridge.encoder.dual_channel import DualChannelEncoder, backbone_config
+    from napari_neurobridge.encoder.embed import Encoder
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = DualChannelEncoder(backbone_config(backbone))
+    return Encoder(network, f"{backbone} {seed}")
 
 
 def _require_replaceable(folder: Path) -> None:

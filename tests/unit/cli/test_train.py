@@ -100,3 +100,12 @@ def test_dual_channel_on_one_channel_is_refused(files, tmp_path):
     assert code == 2
     assert "choose the strategy 'full'" in err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_model_and_a_backbone_exclude_each_other(files: tuple[Path, Path], tmp_path: Path):
+    pairs, model = files
+    code, _, error = call(
+        "train", "--pairs", pairs, "--out", tmp_path / "out", "--from", model, "--backbone", "vgg11"
+    )
+    assert code == 2
+    assert "--from or --backbone" in error
