@@ -1,0 +1,294 @@
+"""Matching of two fields of somata from coordinates alone, against known partners."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, Field
+from scipy.spatial import cKDTree
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.propagate import MatchProblem, Propagation, match
+from napari_neurobridge.spaces.affine import as_points
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_neurobridge.types import Report
+
+RowArray = npt.NDArray[np.intp]
+BoolArray = npt.NDArray[np.bool_]
+Layout = Literal["random", "ball", "plane"]
+
+_BALL_UM, _PLANE_UM = 75.0, 5.0
+_CALIBRATION_BINS = 10
+_NEIGHBOURS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class PointPairs:
+    """Two fields of somata and which is which.
+
+    Attributes
+    ----------
+    queries_um, gallery_um : ndarray, shape (N, 3) and (M, 3)
+        µm (z, y, x), each side in its own space.
+    partner : ndarray of int, shape (N,)
+        Row of the gallery, or -1 where the gallery does not hold the cell.
+    """
+
+    queries_um: npt.NDArray[np.float64]
+    gallery_um: npt.NDArray[np.float64]
+    partner: RowArray
+
+    def without(self, queries: RowArray) -> PointPairs:
+        """Return the fields with the partners of some queries deleted from the gallery."""
+        gone = self.partner[queries]
+        keep = np.ones(len(self.gallery_um), dtype=np.bool_)
+        keep[gone[gone >= 0]] = False
+        rows = np.where(keep, np.cumsum(keep) - 1, -1)
+        partner = np.where(self.partner >= 0, rows[self.partner], -1)
+        return replace(self, gallery_um=self.gallery_um[keep], partner=partner)
+
+
+def read_point_pairs(queries: Path, gallery: Path, pairs: Path) -> PointPairs:
+    """Read three tables: ``uid,z_um,y_um,x_um`` twice, and two columns of uids.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or a pair names an unknown uid.
+    """
+    try:
+        here, there, both = (
+            pd.read_csv(path, dtype={0: str}) for path in (queries, gallery, pairs)
+        )
+        columns = ["z_um", "y_um", "x_um"]
+        rows = [pd.Index(table["uid"].astype(str)) for table in (here, there)]
+        first, second = (
+            index.get_indexer(pd.Index(both.iloc[:, column].astype(str)))
+            for column, index in enumerate(rows)
+        )
+        points = [as_points(table[columns].to_numpy()) for table in (here, there)]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"These are no tables of points and pairs: {error}.") from error
+    if (first < 0).any() or (second < 0).any():
+        raise InputError(f"{pairs} names a uid that is in neither table.")
+    partner = np.full(len(here), -1, dtype=np.intp)
+    partner[first] = second
+    return PointPairs(points[0], points[1], partner)
+
+
+class PointsTrial(BaseModel, frozen=True):
+    """One draw of landmarks."""
+
+    top1: float = Field(description="Matchable cells whose first candidate is the right one.")
+    claimed: float = Field(description="Share of all asked cells claimed at the FDR.")
+    claims_right: float = Field(description="Of the claims; 1 if there are none.")
+    coverage: float = Field(description="Matchable cells that are claimed, and rightly.")
+    calibration_error: float = Field(description="Expected calibration error of the first.")
+    log_score: float = Field(description="Mean log probability of the truth, none included.")
+    p_detected: float
+    reached: float
+    wrong_rank: int | None = Field(description="Of the wrong landmark in the review list, from 1.")
+    seconds: float
+
+
+class PointsBenchmark(BaseModel, frozen=True):
+    """Matching from coordinates alone."""
+
+    n_landmarks: int
+    missing: float
+    wrong: str | None
+    layout: str
+    fdr: float
+    n_queries: int
+    n_gallery: int
+    top1_mean: float
+    top1_worst: float
+    claims_right: float = Field(description="Of all claims of all draws.")
+    claimed: float
+    coverage: float
+    calibration_error: float
+    wrong_in_first_two: float | None
+    seconds: float = Field(description="Of one propagation.")
+    trials: tuple[PointsTrial, ...]
+
+
+def benchmark_points(
+    pairs: PointPairs,
+    *,
+    n_landmarks: int = 10,
+    draws: int = 20,
+    missing: float = 0.0,
+    wrong: Literal["near", "any"] | None = None,
+    layout: Layout = "random",
+    fdr: float = 0.05,
+    seed: int = 0,
+    report: Report | None = None,
+) -> PointsBenchmark:
+    """Match all cells from some landmarks, many times.
+
+    Parameters
+    ----------
+    pairs : PointPairs
+    n_landmarks, draws : int
+        Landmarks of each draw, and draws.
+    missing : float
+        Share of the other cells whose partners are deleted from the gallery.
+    wrong : {"near", "any"}, optional
+        Makes one landmark wrong: a neighbour of the right partner, or any soma.
+    layout : {"random", "ball", "plane"}
+        Landmarks from anywhere, from a ball of 150 µm across, or a slab of 10 µm.
+    fdr : float
+        Expected share of false claims.
+    seed : int
+    report : callable, optional
+        Called as ``report(done, total, message)``.
+    """
+    trials = []
+    for draw in range(draws):
+        if report is not None:
+            report(draw, draws, "matching from coordinates")
+        rng = np.random.default_rng([seed, draw])
+        trials.append(_trial(pairs, n_landmarks, missing, wrong, layout, fdr, rng))
+    claims = sum(trial.claimed for trial in trials)
+    found = None
+    if wrong is not None:
+        found = float(np.mean([(trial.wrong_rank or 0) <= 2 for trial in trials]))
+    return PointsBenchmark(
+        n_landmarks=n_landmarks,
+        missing=missing,
+        wrong=wrong,
+        layout=layout,
+        fdr=fdr,
+        n_queries=len(pairs.queries_um),
+        n_gallery=len(pairs.gallery_um),
+        top1_mean=_mean(trials, "top1"),
+        top1_worst=min(trial.top1 for trial in trials),
+        claims_right=sum(t.claims_right * t.claimed for t in trials) / claims if claims else 1.0,
+        claimed=_mean(trials, "claimed"),
+        coverage=_mean(trials, "coverage"),
+        calibration_error=_mean(trials, "calibration_error"),
+        wrong_in_first_two=found,
+        seconds=_mean(trials, "seconds"),
+        trials=tuple(trials),
+    )
+
+
+def _mean(trials: list[PointsTrial], name: str) -> float:
+    return float(np.mean([getattr(trial, name) for trial in trials]))
+
+
+def _trial(
+    pairs: PointPairs,
+    n_landmarks: int,
+    missing: float,
+    wrong: str | None,
+    layout: Layout,
+    fdr: float,
+    rng: np.random.Generator,
+) -> PointsTrial:
+    chosen = draw_landmarks(pairs, n_landmarks, layout, rng)
+    others = np.setdiff1d(np.flatnonzero(pairs.partner >= 0), chosen)
+    gone = rng.permutation(others)[: round(missing * len(others))]
+    left = pairs.without(gone)
+    partner = left.partner[chosen].copy()
+    if wrong is not None:
+        partner[0] = _wrong_partner(left, partner[0], wrong, rng)
+    problem = MatchProblem(left.queries_um, left.gallery_um, np.column_stack([chosen, partner]))
+    started = time.perf_counter()
+    found = match(problem)
+    seconds = time.perf_counter() - started
+    place = None
+    if wrong is not None:
+        order = problem.pairs[found.review(), 0]
+        place = int(np.flatnonzero(order == chosen[0])[0]) + 1
+    asked = np.setdiff1d(np.arange(len(left.queries_um)), chosen)
+    return score(found, left.partner, asked, fdr).model_copy(
+        update={"wrong_rank": place, "seconds": seconds}
+    )
+
+
+def score(found: Propagation, partner: RowArray, asked: RowArray, fdr: float) -> PointsTrial:
+    """Compare a propagation with the truth for some queries (rows)."""
+    confidence = found.posterior.confidence[asked]
+    right = found.posterior.best[asked] == partner[asked]
+    matchable = partner[asked] >= 0
+    claims = claimable(confidence, fdr)
+    listed = found.posterior.rows[asked] == partner[asked][:, None]
+    truth = np.where(
+        matchable,
+        (found.posterior.probability[asked] * listed).sum(axis=1),
+        found.posterior.none[asked],
+    )
+    return PointsTrial(
+        top1=float(right[matchable].mean()) if matchable.any() else 1.0,
+        claimed=float(claims.mean()),
+        claims_right=float(right[claims].mean()) if claims.any() else 1.0,
+        coverage=float(right[claims].sum() / max(matchable.sum(), 1)),
+        calibration_error=calibration_error(confidence, right),
+        log_score=float(np.log(np.maximum(truth, 1e-6)).mean()),
+        p_detected=found.p_detected,
+        reached=float(found.reached[asked].mean()),
+        wrong_rank=None,
+        seconds=0.0,
+    )
+
+
+def draw_landmarks(
+    pairs: PointPairs, count: int, layout: Layout, rng: np.random.Generator
+) -> RowArray:
+    """Draw queries with a partner.
+
+    Raises
+    ------
+    InputError
+        If there are not so many in any ball or slab.
+    """
+    matchable = np.flatnonzero(pairs.partner >= 0)
+    points = pairs.queries_um[matchable]
+    for _ in range(1000):
+        inside = np.ones(len(matchable), dtype=np.bool_)
+        centre = points[rng.integers(len(points))]
+        if layout == "ball":
+            inside = np.linalg.norm(points - centre, axis=1) <= _BALL_UM
+        elif layout == "plane":
+            axis = rng.integers(3)
+            inside = np.abs(points[:, axis] - centre[axis]) <= _PLANE_UM
+        if inside.sum() >= count:
+            return np.asarray(rng.choice(matchable[inside], count, replace=False))
+    raise InputError(f"There are no {count} landmarks in any {layout}.")
+
+
+def _wrong_partner(pairs: PointPairs, right: int, kind: str, rng: np.random.Generator) -> int:
+    if kind == "any":
+        return int((right + rng.integers(1, len(pairs.gallery_um))) % len(pairs.gallery_um))
+    tree = cKDTree(pairs.gallery_um)
+    near = np.asarray(tree.query(pairs.gallery_um[right], k=_NEIGHBOURS + 1)[1])
+    return int(rng.choice(near[near != right]))
+
+
+def claimable(confidence: npt.NDArray[np.float64], fdr: float) -> BoolArray:
+    """Return the largest set of claims whose expected share of false ones is at most ``fdr``."""
+    order = np.argsort(-confidence, kind="stable")
+    false = np.cumsum(1.0 - confidence[order]) / np.arange(1, len(order) + 1)
+    count = int((false <= fdr).sum())
+    chosen = np.zeros(len(confidence), dtype=np.bool_)
+    chosen[order[:count]] = True
+    return chosen
+
+
+def calibration_error(confidence: npt.NDArray[np.float64], right: BoolArray) -> float:
+    """Return the expected calibration error over ten bins of confidence."""
+    bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
+    gaps = [
+        (bins == b).mean() * abs(confidence[bins == b].mean() - right[bins == b].mean())
+        for b in np.unique(bins)
+    ]
+    return float(sum(gaps))

@@ -1,0 +1,376 @@
+"""Expectation propagation: a smooth deformation under soft matches of many somata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from napari_neurobridge.matching.posterior import (
+    CandidateField,
+    Candidates,
+    Posterior,
+    find_candidates,
+    posterior,
+    weigh,
+)
+from napari_neurobridge.spaces.gaussian_process import (
+    farthest_points,
+    features,
+    marginals,
+    weight_posterior,
+)
+from napari_neurobridge.spaces.landmarks import log_normal, log_wrong, reach_um
+
+if TYPE_CHECKING:
+    from napari_neurobridge.matching.propagate import MatchProblem, PropagationParams
+    from napari_neurobridge.spaces.deformation import Alignment
+
+Float64Array = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+# Candidates of a query while matches grow, and in the end.
+_NEAR, _LISTED = 24, 64
+# If the prior reaches nothing, growth starts with so many of the best predicted.
+_START_SHARE, _START_LEAST = 0.02, 5
+_PRECISE = 1e-12
+# Most somata are placed better than the noise says and some far worse: this share has this many
+# times the variance, and the others so little that the whole keeps its own.
+_CARELESS, _CARELESS_TIMES = 0.15, 4.0
+_CAREFUL_TIMES = (1.0 - _CARELESS * _CARELESS_TIMES) / (1.0 - _CARELESS)
+# A region is a query's nearest so many; poor, if it explains less than this share of the median.
+_REGION = 12
+_POOR = 0.6
+_CHANCE = (0.02, 0.99)
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """What does not change while matches grow.
+
+    Rows of ``basis``, ``noise`` and ``origin_um`` are the N queries and then the L
+    landmarks.
+
+    Attributes
+    ----------
+    problem : MatchProblem
+    gallery : CandidateField
+    alignment : Alignment
+    basis : ndarray, shape (N + L, F)
+        Features of the deformation.
+    noise : ndarray, shape (N + L,)
+        Variance of a soma's or landmark's place about the deformation.
+    origin_um : ndarray, shape (N + L, 3)
+        Where the alignment's similarity puts each.
+    displacement_um : ndarray, shape (L, 3)
+        Of the landmarks, from there.
+    asked : ndarray of bool, shape (N,)
+        Queries that a person has paired.
+    chance : ndarray, shape (N,)
+        What a query's own detection says.
+    """
+
+    problem: MatchProblem
+    gallery: CandidateField
+    alignment: Alignment
+    basis: Float64Array
+    noise: Float64Array
+    origin_um: Float64Array
+    displacement_um: Float64Array
+    asked: BoolArray
+    chance: Float64Array
+
+    @classmethod
+    def of(
+        cls, problem: MatchProblem, gallery: CandidateField, alignment: Alignment, support: int
+    ) -> Field:
+        """Prepare a problem."""
+        landmarks = problem.landmarks
+        n_queries = len(problem.queries_um)
+        points = np.vstack([problem.queries_um, landmarks.source_um])
+        offsets = alignment.similarity.offsets(points)
+        leading = np.vstack([offsets[n_queries:], offsets[:n_queries]])
+        rows = farthest_points(leading, support, min(len(landmarks), support // 2))
+        basis, left_out = features(alignment.prior, offsets, leading[rows])
+        sigma = np.full(len(points), alignment.prior.sigma_um)
+        sigma[n_queries:] = landmarks.sigma(alignment.prior)
+        origin = alignment.similarity.target_center_um + offsets
+        asked = np.zeros(n_queries, dtype=np.bool_)
+        asked[problem.pairs[:, 0]] = True
+        chance = np.ones(n_queries) if problem.p_detected is None else problem.p_detected
+        return cls(
+            problem,
+            gallery,
+            alignment,
+            basis,
+            sigma**2 + left_out,
+            origin,
+            landmarks.target_um - origin[n_queries:],
+            asked,
+            np.clip(np.asarray(chance, dtype=np.float64), 0.0, 1.0),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """Soft matches of all queries at one moment; `step` returns the next.
+
+    Each query's match is summed up as a Gaussian observation of the deformation there,
+    of which nothing is left where the candidates contradict each other.
+
+    Attributes
+    ----------
+    world : Field
+    params : PropagationParams
+    precision : ndarray, shape (N,)
+        Of each query's soft match, 1/µm².
+    pull : ndarray, shape (N, 3)
+        Precision times displacement.
+    wrong : ndarray, shape (L,)
+        Probability of each landmark to be wrong.
+    held : ndarray of bool, shape (L,)
+        Landmarks left out.
+    p_detected : float
+        Estimated chance that the gallery holds a partner.
+    reached : ndarray of bool, shape (N,)
+        Queries that take part.
+    change : float
+        Largest change of a soft match in the last round, as a share of a full match.
+    """
+
+    world: Field
+    params: PropagationParams
+    precision: Float64Array
+    pull: Float64Array
+    wrong: Float64Array
+    held: BoolArray
+    p_detected: float
+    reached: BoolArray
+    change: float = np.inf
+
+    @classmethod
+    def begin(
+        cls,
+        world: Field,
+        params: PropagationParams,
+        wrong: Float64Array,
+        held: BoolArray | None = None,
+    ) -> Growth:
+        """Start with the landmarks only."""
+        n_queries = len(world.asked)
+        return cls(
+            world,
+            params,
+            np.zeros(n_queries),
+            np.zeros((n_queries, 3)),
+            wrong,
+            np.zeros(len(wrong), dtype=np.bool_) if held is None else held,
+            params.detected[0] / sum(params.detected),
+            np.zeros(n_queries, dtype=np.bool_),
+        )
+
+    def resumed(self, earlier: Growth) -> Growth:
+        """Take over the soft matches of an earlier growth of the same queries."""
+        moved = earlier.world.origin_um[: len(self.precision)] - self._origin
+        precision = np.where(self.world.asked, 0.0, earlier.precision)
+        pull = np.where(self.world.asked[:, None], 0.0, earlier.pull)
+        return replace(
+            self,
+            precision=precision,
+            pull=pull + precision[:, None] * moved,
+            p_detected=earlier.p_detected,
+            reached=earlier.reached & ~self.world.asked,
+        )
+
+    @property
+    def _origin(self) -> Float64Array:
+        return self.world.origin_um[: len(self.precision)]
+
+    @property
+    def _noise(self) -> Float64Array:
+        return self.world.noise[: len(self.precision)]
+
+    @cached_property
+    def _without_itself(self) -> tuple[Float64Array, Float64Array]:
+        """Mean displacement (N + L, 3) and variance (N + L,) of each without its own say."""
+        world, n_queries = self.world, len(self.precision)
+        own = (1.0 - self.wrong) * ~self.held / world.noise[n_queries:]
+        precision = np.concatenate([self.precision, own])
+        pull = np.vstack([self.pull, own[:, None] * world.displacement_um])
+        used = precision > _PRECISE
+        factor, mean = weight_posterior(world.basis[used], precision[used], pull[used])
+        centre, variance = marginals(world.basis, factor, mean)
+        rest = np.maximum(1.0 / variance - precision, 1e-9)
+        return (centre / variance[:, None] - pull) / rest[:, None], 1.0 / rest
+
+    def step(self) -> Growth:
+        """Predict, weigh the candidates in reach, and take over what they say."""
+        n_queries, damping = len(self.precision), self.params.damping
+        mean, variance = self._without_itself
+        rows = self._in_reach(variance[:n_queries] + self._noise)
+        centre, spread, noise = mean[rows], variance[rows], self._noise[rows]
+        candidates, careless = self._candidates(rows, centre, spread, _NEAR)
+        chance = self.world.chance[rows] * self.p_detected
+        _, share, none, beyond = weigh(
+            candidates, chance, len(self.world.gallery), free=self._free()
+        )
+        offset = self.world.gallery.points_um[candidates.rows]
+        offset -= (self._origin[rows] + centre)[:, None]
+        # First and second moment of the displacement about where it was expected.
+        first, second = np.zeros((len(rows), 3)), (none + beyond) * spread
+        for times, part in ((_CAREFUL_TIMES, 1.0 - careless), (_CARELESS_TIMES, careless)):
+            gain = spread / (spread + times * noise)
+            first += np.einsum("nk,nki->ni", share * part, gain[:, None, None] * offset)
+            square = gain[:, None] ** 2 * (offset**2).sum(axis=2) / 3
+            second += (share * part * (square + (gain * times * noise)[:, None])).sum(axis=1)
+        tilted = second - (first**2).sum(axis=1) / 3
+        precision, pull = np.zeros(n_queries), np.zeros((n_queries, 3))
+        precision[rows] = np.maximum(1.0 / tilted - 1.0 / spread, 0.0)
+        new = (first + centre) / tilted[:, None] - centre / spread[:, None]
+        pull[rows] = np.where(precision[rows, None] > 0, new, 0.0)
+        blended = (1 - damping) * self.precision + damping * precision
+        reached = np.zeros(n_queries, dtype=np.bool_)
+        reached[rows] = True
+        return replace(
+            self,
+            precision=blended,
+            pull=(1 - damping) * self.pull + damping * pull,
+            wrong=self._doubt(),
+            p_detected=self._detected(none),
+            reached=reached,
+            change=float(np.max(np.abs(blended - self.precision) * self._noise, initial=0.0)),
+        )
+
+    def judge(self) -> tuple[Posterior, Float64Array, Float64Array]:
+        """Return all queries' posterior, expected places (N, 3) and variances (N,)."""
+        candidates, place, spread = self._all_candidates
+        chance = self.world.chance * self.p_detected
+        found = posterior(
+            self._unclaimed(candidates), chance, len(self.world.gallery), free=self._free()
+        )
+        # A person's pair is judged by all the others, as if its soma were free.
+        asked = self.world.asked
+        own = Candidates(candidates.rows[asked], candidates.ratio[asked], candidates.beyond[asked])
+        alone = posterior(own, chance[asked], len(self.world.gallery), exclusive=False)
+        for whole, part in zip(
+            (found.rows, found.probability, found.none, found.beyond),
+            (alone.rows, alone.probability, alone.none, alone.beyond),
+            strict=True,
+        ):
+            whole[asked] = part
+        return found, place, spread
+
+    @cached_property
+    def evidence(self) -> float:
+        """Log probability of all somata and landmarks, each judged by the others, over chance."""
+        right, wrong = self._landmark_odds()
+        return float(self._said[~self.world.asked].sum() + np.logaddexp(right, wrong).sum())
+
+    @cached_property
+    def _said(self) -> Float64Array:
+        """Log probability of the somata about each query's place, over chance, (N,)."""
+        candidates, _, _ = self._all_candidates
+        return np.log1p(self.world.chance * self.p_detected * (candidates.total - 1.0))
+
+    def loosened(self) -> Growth | None:
+        """Forget the soft matches of regions that fit far worse than the rest of the field.
+
+        A region can lock onto the wrong somata, all shifted alike. What is known around
+        it then predicts it anew.
+
+        Returns
+        -------
+        Growth or None
+            None if there is no such region.
+        """
+        rows = np.flatnonzero(self.reached)
+        if len(rows) < 3 * _REGION:
+            return None
+        near = cKDTree(self._origin[rows]).query(self._origin[rows], k=np.arange(1, _REGION + 1))[1]
+        fit = self._said[rows][near].mean(axis=1)
+        poor = rows[fit < _POOR * np.median(fit)]
+        if not len(poor) or np.median(fit) <= 0:
+            return None
+        precision, pull = self.precision.copy(), self.pull.copy()
+        precision[poor], pull[poor] = 0.0, 0.0
+        return replace(self, precision=precision, pull=pull)
+
+    @cached_property
+    def _all_candidates(self) -> tuple[Candidates, Float64Array, Float64Array]:
+        n_queries = len(self.precision)
+        mean, variance = self._without_itself
+        spread = variance[:n_queries] + self._noise
+        rows = np.arange(n_queries)
+        candidates, _ = self._candidates(rows, mean[:n_queries], variance[:n_queries], _LISTED)
+        return candidates, self._origin + mean[:n_queries], spread
+
+    def _candidates(
+        self,
+        rows: npt.NDArray[np.intp],
+        mean: Float64Array,
+        variance: Float64Array,
+        count: int,
+    ) -> tuple[Candidates, Float64Array]:
+        """Return candidates, and the probability of each to be placed carelessly, (N, K)."""
+        careful, careless = (
+            find_candidates(
+                self.world.gallery,
+                self._origin[rows] + mean,
+                variance + times * self._noise[rows],
+                count=count,
+                log_ratio=self.world.problem.log_ratio,
+                queries=rows,
+            )
+            for times in (_CAREFUL_TIMES, _CARELESS_TIMES)
+        )
+        rare = _CARELESS * careless.ratio
+        ratio = (1.0 - _CARELESS) * careful.ratio + rare
+        beyond = (1.0 - _CARELESS) * careful.beyond + _CARELESS * careless.beyond
+        return Candidates(careful.rows, ratio, beyond), rare / np.maximum(ratio, 1e-300)
+
+    def _unclaimed(self, candidates: Candidates) -> Candidates:
+        """Return candidates without the claims of queries that a person has paired."""
+        ratio = np.where(self.world.asked[:, None], 0.0, candidates.ratio)
+        return Candidates(candidates.rows, ratio, candidates.beyond)
+
+    def _in_reach(self, variance: Float64Array) -> npt.NDArray[np.intp]:
+        space = self.world.gallery.typical_density * (2 * np.pi * variance) ** 1.5
+        space[self.world.asked] = np.inf
+        rows = np.flatnonzero(space < self.params.reach)
+        least = min(
+            max(_START_LEAST, int(_START_SHARE * len(space))), int((~self.world.asked).sum())
+        )
+        return rows if len(rows) >= least else np.argsort(space)[:least]
+
+    def _free(self) -> Float64Array:
+        """Return the probability of each soma of the gallery not to be a landmark's, (M,)."""
+        free = np.ones(len(self.world.gallery))
+        pairs = self.world.problem.pairs
+        free[pairs[:, 1]] = self.wrong[: len(pairs)]
+        return free
+
+    def _landmark_odds(self) -> tuple[Float64Array, Float64Array]:
+        """Return the log weight of each landmark to be right and to be wrong, (L,)."""
+        n_queries, world = len(self.precision), self.world
+        mean, variance = (part[n_queries:] for part in self._without_itself)
+        residual = world.displacement_um - mean
+        spread = variance + world.noise[n_queries:]
+        chance = world.alignment.prior.wrong
+        reach = reach_um(world.displacement_um + world.origin_um[n_queries:])
+        return (
+            np.log1p(-chance) + log_normal(residual, spread),
+            np.log(chance) + log_wrong(residual, spread, reach),
+        )
+
+    def _doubt(self) -> Float64Array:
+        right, wrong = self._landmark_odds()
+        return np.asarray(1.0 / (1.0 + np.exp(np.clip(right - wrong, -500, 500))))
+
+    def _detected(self, none: Float64Array) -> float:
+        first, second = self.params.detected
+        found = first - 1.0 + float((1.0 - none).sum())
+        return float(np.clip(found / (first + second - 2.0 + len(none)), *_CHANCE))

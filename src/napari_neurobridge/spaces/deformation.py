@@ -1,0 +1,369 @@
+"""The alignment of two spaces: a similarity, an affine trend and a Gaussian process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.spaces.affine import as_points
+from napari_neurobridge.spaces.gaussian_process import (
+    DeformationPrior,
+    ExactRegression,
+    farthest_points,
+    features,
+    marginals,
+    weight_posterior,
+)
+from napari_neurobridge.spaces.landmarks import Landmarks, judge, regress
+from napari_neurobridge.spaces.similarity import span
+
+if TYPE_CHECKING:
+    from napari_neurobridge.spaces.similarity import Similarity
+    from napari_neurobridge.types import FloatArray
+
+Float64Array = npt.NDArray[np.float64]
+
+# More landmarks than this are regressed on features instead of exactly.
+_EXACT = 3000
+_SUPPORT = 600
+_INVERSE_ROUNDS = 200
+_INVERSE_TOLERANCE_UM = 1e-7
+# How far displacement, length and noise may be from the prior's, as standard deviations of the
+# log: how exactly a soma is placed is better known than how much tissue gives.
+_SIZE_SD = np.array([0.4, 0.3, 0.2])
+_MOST_TO_ADAPT = 150
+# Rotations that few landmarks leave open: to about 30 degrees with a stated orientation.
+_OPEN_STRAIN = {True: 0.3, False: 0.8}
+# A mirror is said only when it explains the landmarks better by this factor (log).
+_MIRROR_EVIDENCE = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """A smooth map between two spaces that knows how unsure it is.
+
+    Made by `fit_alignment`; a `Transform`.
+
+    Attributes
+    ----------
+    source, target : str
+        Names of the spaces.
+    landmarks : Landmarks
+        All that were given, without those given twice.
+    wrong : ndarray, shape (N,)
+        Probability of each landmark to be wrong; those above one half are not used.
+    similarity : Similarity
+        The map's main part.
+    prior : DeformationPrior
+        Sizes adapted to the landmarks.
+    kind : {"elastic", "similarity", "rigid"}
+        What the mean map is.
+    notes : tuple of str
+        What a person should know about this fit, in sentences.
+    """
+
+    source: str
+    target: str
+    landmarks: Landmarks
+    wrong: Float64Array
+    similarity: Similarity
+    prior: DeformationPrior
+    kind: str
+    notes: tuple[str, ...]
+    _regression: ExactRegression | _FeatureRegression
+
+    @property
+    def used(self) -> npt.NDArray[np.bool_]:
+        """Which landmarks the map rests on, (N,)."""
+        return np.asarray(self.wrong < 0.5)
+
+    def map_points(self, points: npt.ArrayLike) -> Float64Array:
+        """Map points of shape (N, 3), µm (z, y, x), from source to target."""
+        return self._predict(as_points(points))[0]
+
+    def predict(self, points: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
+        """Return where points are expected, and how exactly.
+
+        Parameters
+        ----------
+        points : array_like, shape (N, 3)
+            µm (z, y, x) of the source.
+
+        Returns
+        -------
+        mean : ndarray, shape (N, 3)
+            µm of the target.
+        covariance : ndarray, shape (N, 3, 3)
+            µm², of the map itself, without the noise of a soma's place.
+        """
+        mean, variance = self._predict(as_points(points))
+        return mean, variance[:, None, None] * np.eye(3)
+
+    def residuals(self) -> Float64Array:
+        """Return each landmark's distance from where the others expect it, (N,) µm."""
+        used = self.used
+        residual = self.landmarks.target_um - self.map_points(self.landmarks.source_um)
+        if self.kind == "elastic":
+            residual[used] = self._regression.leave_one_out()[0]
+        return np.asarray(np.linalg.norm(residual, axis=1))
+
+    def review(self) -> npt.NDArray[np.intp]:
+        """Return the landmarks' rows, the most doubtful first."""
+        return np.lexsort((-self.residuals(), -self.wrong))
+
+    def inverse(self) -> InverseAlignment:
+        """Return the map back."""
+        return InverseAlignment(self)
+
+    def _predict(self, points: Float64Array) -> tuple[Float64Array, Float64Array]:
+        offsets = self.similarity.offsets(points)
+        mean, variance = self._regression.predict(offsets)
+        if self.kind != "elastic":
+            mean = np.zeros_like(mean)
+        return self.similarity.target_center_um + offsets + mean, variance
+
+
+@dataclass(frozen=True, eq=False)
+class InverseAlignment:
+    """An alignment followed backwards.
+
+    Parameters
+    ----------
+    forward : Alignment
+    """
+
+    forward: Alignment
+
+    @property
+    def source(self) -> str:
+        """Space that points come from."""
+        return self.forward.target
+
+    @property
+    def target(self) -> str:
+        """Space that points go to."""
+        return self.forward.source
+
+    def map_points(self, points: npt.ArrayLike) -> Float64Array:
+        """Map points of shape (N, 3), µm (z, y, x), from source to target.
+
+        Raises
+        ------
+        InputError
+            If the map folds there.
+        """
+        wanted = as_points(points)
+        similarity = self.forward.similarity
+        back = np.linalg.inv(similarity.linear).T
+        found = (wanted - similarity.target_center_um) @ back + similarity.source_center_um
+        for _ in range(_INVERSE_ROUNDS):
+            miss = wanted - self.forward.map_points(found)
+            if not miss.size or np.abs(miss).max() < _INVERSE_TOLERANCE_UM:
+                return np.asarray(found)
+            found = found + miss @ back
+        raise InputError("The alignment cannot be inverted there: its landmarks contradict.")
+
+    def inverse(self) -> Alignment:
+        """Return the map back."""
+        return self.forward
+
+
+class _FeatureRegression:
+    """As `ExactRegression`, for many landmarks, on features."""
+
+    def __init__(
+        self,
+        prior: DeformationPrior,
+        offsets: FloatArray,
+        displacement: FloatArray,
+        sigma_um: FloatArray,
+    ) -> None:
+        self.prior, self.offsets, self.displacement = prior, offsets, displacement
+        self.support = offsets[farthest_points(offsets, _SUPPORT, 1)]
+        basis, left_out = features(prior, offsets, self.support)
+        self.variance = np.asarray(sigma_um) ** 2 + left_out
+        self._basis, precision = basis, 1.0 / self.variance
+        self._posterior = weight_posterior(basis, precision, precision[:, None] * displacement)
+
+    def predict(self, offsets: FloatArray) -> tuple[Float64Array, Float64Array]:
+        """Return mean (M, 3) and variance (M,) of the displacement, without noise."""
+        basis, left_out = features(self.prior, offsets, self.support)
+        mean, variance = marginals(basis, *self._posterior)
+        return mean, variance + left_out
+
+    def leave_one_out(self) -> tuple[Float64Array, Float64Array]:
+        """Return residuals (N, 3) and variances (N,), with noise, of each without itself."""
+        mean, variance = marginals(self._basis, *self._posterior)
+        share = 1.0 - variance / self.variance
+        return (self.displacement - mean) / share[:, None], self.variance / share
+
+
+def fit_alignment(
+    landmarks: Landmarks,
+    *,
+    prior: DeformationPrior | None = None,
+    mirrored: bool | None = None,
+    orientation: FloatArray | None = None,
+    adapt: bool = True,
+    source: str = "source",
+    target: str = "target",
+) -> Alignment:
+    """Fit the alignment to landmarks, some of which may be wrong.
+
+    Parameters
+    ----------
+    landmarks : Landmarks
+        One or more.
+    prior : DeformationPrior, optional
+    mirrored : bool, optional
+        Whether the two spaces have opposite handedness; if not given, that of the
+        orientation, else what the landmarks say, else no.
+    orientation : ndarray, shape (3, 3), optional
+        Rough linear part of the map, right to about 15 degrees.
+    adapt : bool
+        Adapt the prior's sizes to the landmarks. Say no where matches that the program
+        chose itself are among them.
+    source, target : str
+        Names of the spaces.
+
+    Raises
+    ------
+    InputError
+        If there is no landmark.
+    """
+    given = len(landmarks)
+    landmarks = landmarks.take(landmarks.distinct())
+    if not len(landmarks):
+        raise InputError("An alignment needs at least one landmark.")
+    prior = prior or DeformationPrior()
+    if mirrored is None and orientation is not None:
+        mirrored = bool(np.linalg.det(orientation) < 0)
+    mirrored, notes = _handedness(landmarks, prior, mirrored, orientation)
+    if len(landmarks) < given:
+        notes += (f"{given - len(landmarks)} landmarks were given twice and count once.",)
+    wrong = judge(landmarks, prior, mirrored=mirrored, orientation=orientation)
+    chosen = landmarks.take(wrong < 0.5)
+    if adapt:
+        prior = adapted_prior(chosen, prior, mirrored=mirrored, orientation=orientation)
+    kind, prior, note = _kind(chosen, prior, orientation)
+    similarity, regression = _regressed(chosen, prior, mirrored, orientation)
+    doubtful = int((wrong >= 0.5).sum())
+    if doubtful:
+        notes += (f"{doubtful} landmarks contradict the others and were left out.",)
+    return Alignment(
+        source, target, landmarks, wrong, similarity, prior, kind, (*notes, *note), regression
+    )
+
+
+def _regressed(
+    landmarks: Landmarks, prior: DeformationPrior, mirrored: bool, orientation: FloatArray | None
+) -> tuple[Similarity, ExactRegression | _FeatureRegression]:
+    few = landmarks.take(farthest_points(landmarks.source_um, _EXACT, 1))
+    similarity, exact = regress(few, prior, mirrored=mirrored, orientation=orientation)
+    if len(landmarks) <= _EXACT:
+        return similarity, exact
+    offsets = similarity.offsets(landmarks.source_um)
+    displacement = landmarks.target_um - similarity.target_center_um - offsets
+    sigma = landmarks.sigma(prior)
+    return similarity, _FeatureRegression(prior, offsets, displacement, sigma)
+
+
+def _kind(
+    landmarks: Landmarks, prior: DeformationPrior, orientation: FloatArray | None
+) -> tuple[str, DeformationPrior, tuple[str, ...]]:
+    """Return what can be fitted, the prior of what cannot, and what to say."""
+    count, dimensions = len(landmarks), span(landmarks.source_um)
+    stated = orientation is not None
+    if dimensions < 2:
+        prior = replace(prior, strain=max(prior.strain, _OPEN_STRAIN[stated]))
+    if count < 3 or dimensions < 2:
+        what = "a shift" if count == 1 or dimensions == 0 else "a shift and one direction"
+        rest = "the stated orientation" if stated else "nothing: state an orientation"
+        kind = "rigid" if count < 3 else "similarity"
+        return kind, prior, (f"{count} landmarks give {what}; the rest comes from {rest}.",)
+    if count < 4:
+        return "similarity", prior, ("Fewer than 4 landmarks: only a similarity was fitted.",)
+    if dimensions == 2:
+        return (
+            "elastic",
+            prior,
+            (
+                "All landmarks lie in one plane: the scale across it and the handedness come "
+                "from the prior and the stated orientation.",
+            ),
+        )
+    return "elastic", prior, ()
+
+
+def _handedness(
+    landmarks: Landmarks,
+    prior: DeformationPrior,
+    stated: bool | None,
+    orientation: FloatArray | None,
+) -> tuple[bool, tuple[str, ...]]:
+    if len(landmarks) < 5 or span(landmarks.source_um) < 3:
+        return bool(stated), ()
+    chosen = landmarks.take(farthest_points(landmarks.source_um, _MOST_TO_ADAPT, 1))
+    evidence = {}
+    for mirrored in (False, True):
+        keep = judge(chosen, prior, mirrored=mirrored) < 0.5
+        _, regression = regress(chosen.take(keep), prior, mirrored=mirrored, orientation=None)
+        # A landmark left out costs what a wrong one costs in the volume of the others.
+        lost = (~keep).sum() * (np.log(prior.wrong) - 3 * np.log(10 * prior.displacement_um))
+        evidence[mirrored] = regression.log_evidence + float(lost)
+    data = evidence[True] - evidence[False]
+    if abs(data) < _MIRROR_EVIDENCE:
+        return bool(stated), ()
+    if stated is None:
+        note = ("The landmarks are mirrored: the two spaces have opposite handedness.",)
+        return data > 0, note if data > 0 else ()
+    if stated != (data > 0):
+        said, seen = ("mirrored", "not") if stated else ("not mirrored", "they are")
+        return stated, (f"The orientation says {said}, but the landmarks say {seen}.",)
+    return stated, ()
+
+
+def adapted_prior(
+    landmarks: Landmarks,
+    prior: DeformationPrior,
+    *,
+    mirrored: bool,
+    orientation: FloatArray | None = None,
+) -> DeformationPrior:
+    """Return the prior with its sizes averaged over their posterior.
+
+    Displacement, length and noise are log-normal about the stated values; few landmarks
+    leave them where they are.
+    """
+    if len(landmarks) < 4:
+        return prior
+    rows = farthest_points(landmarks.source_um, _MOST_TO_ADAPT, 1)
+    chosen = landmarks.take(rows)
+    similarity, _ = regress(chosen, prior, mirrored=mirrored, orientation=orientation)
+    offsets = similarity.offsets(chosen.source_um)
+    displacement = chosen.target_um - similarity.target_center_um - offsets
+    steps = np.array([-1.5, -0.75, 0.0, 0.75, 1.5])
+    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    scores = np.empty(len(grid))
+    for number, step in enumerate(grid):
+        trial = _scaled(prior, step)
+        regression = ExactRegression(trial, offsets, displacement, chosen.sigma(trial))
+        scores[number] = regression.log_evidence - 0.5 * float(step @ step)
+    weights = np.exp(scores - scores.max())
+    # The mean of squares: to take too small a displacement costs more than too large a one.
+    mean_square = weights @ np.exp(2 * grid * _SIZE_SD) / weights.sum()
+    return _scaled(prior, 0.5 * np.log(mean_square) / _SIZE_SD)
+
+
+def _scaled(prior: DeformationPrior, step: Float64Array) -> DeformationPrior:
+    size, length, sigma = np.exp(_SIZE_SD * step)
+    return replace(
+        prior,
+        displacement_um=float(prior.displacement_um * size),
+        length_um=float(prior.length_um * length),
+        sigma_um=float(prior.sigma_um * sigma),
+    )
