@@ -28,6 +28,10 @@ LevelOption = Annotated[
         "domain-C, domain-D, domain-E or domain-F.",
     ),
 ]
+SeedsOption = Annotated[
+    list[int] | None,
+    typer.Option("--seed", help="A held-out scene; repeat it for more. Several unless given."),
+]
 
 _ORIENTATION_NUMBERS = {"angle": "angle_deg", "expansion": "expansion"}
 

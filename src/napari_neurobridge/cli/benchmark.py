@@ -8,9 +8,8 @@ import typer
 from pydantic import BaseModel, ConfigDict
 
 from napari_neurobridge.cli import benchmark_models
-from napari_neurobridge.cli._options import LevelOption, ModelOption
+from napari_neurobridge.cli._options import LevelOption, ModelOption, SeedsOption
 from napari_neurobridge.cli._output import CommandResult, command, table
-from napari_neurobridge.cli.benchmark_models import SeedsOption
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report, Vec3
 

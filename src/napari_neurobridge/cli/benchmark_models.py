@@ -6,16 +6,12 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from napari_neurobridge.cli._options import LevelOption, ModelOption
+from napari_neurobridge.cli._options import LevelOption, ModelOption, SeedsOption
 from napari_neurobridge.cli._output import CommandResult, command, table
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
 
-SeedsOption = Annotated[
-    list[int] | None,
-    typer.Option("--seed", help="A held-out scene; repeat it for more. Several unless given."),
-]
 StepsOption = Annotated[
     int | None, typer.Option("--steps", min=1, help="Most steps of fine-tuning.")
 ]

@@ -158,7 +158,7 @@ class DualChannelEncoder(nn.Module):
         crops = standardize(crops)
         maps = self.local_channel.maps(crops)
         tokens = self.global_channel.tokens(crops)
-        return self._fuse(maps, tokens)
+        return self.fuse(self.local_channel(maps), self.global_channel(tokens))
 
     def fuse(self, local: Tensor, context: Tensor) -> Tensor:
         """Join what both channels say of one view, each (B, view_dim), into unit vectors."""
@@ -196,9 +196,6 @@ class DualChannelEncoder(nn.Module):
         local = functional.normalize(self.local_channel(maps).float(), dim=-1)
         context = functional.normalize(self.global_channel(tokens).float(), dim=-1)
         return local, context
-
-    def _fuse(self, maps: Tensor, tokens: Tensor) -> Tensor:
-        return self.fuse(self.local_channel(maps), self.global_channel(tokens))
 
 
 def standardize(crops: Tensor) -> Tensor:
