@@ -24,6 +24,7 @@ from napari_neurobridge.viewer.readers import open_docks
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.workbench import actions
 from napari_neurobridge.workbench.jobs import JobState, JobStatus
+from napari_neurobridge.workbench.matching import match_between
 from napari_neurobridge.workbench.sample import SampleFiles, open_sample
 from napari_neurobridge.workbench.tables import export_tables
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _WINDOW_PX = (1900, 1100)
 _SAME_CELL_UM = 5.0
 _PATIENCE_S = 600.0
-_N_ACCEPTED = 3
+_N_ACCEPTED = 6
 
 
 class DemoResult(BaseModel):
@@ -178,7 +179,7 @@ def _accept_true_partner(workbench: Workbench, truth: TruePairs, failures: list[
         partner_um = truth.partner_of(questions.query.center_um)
         for candidate in questions.answer.shown if partner_um is not None else ():
             if _is_same_cell(candidate.center_um, partner_um):
-                questions.choose(candidate.rank)
+                questions.choose_soma(candidate.uid)
                 workbench.verdicts.accept()
                 return
 
@@ -186,11 +187,12 @@ def _accept_true_partner(workbench: Workbench, truth: TruePairs, failures: list[
 def _top1(project: Project, truth: TruePairs) -> float:
     """Return how often the first candidate at a true position is the true partner."""
     encoder = actions.load_encoder(project, DEFAULT_MODEL)
+    match = match_between(project, encoder, project.in_vivo(), project.ex_vivo())
     right = 0
     for two_photon_um, fmost_um in zip(truth.two_photon_um, truth.fmost_um, strict=True):
         z, y, x = two_photon_um.tolist()
-        ranking = rank_position(project, encoder, (z, y, x), project.in_vivo(), k=1)
-        right += _is_same_cell(ranking.candidates[0].center_um, fmost_um)
+        ranking = rank_position(project, encoder, (z, y, x), project.in_vivo(), k=1, match=match)
+        right += any(_is_same_cell(first.center_um, fmost_um) for first in ranking.candidates)
     return right / max(len(truth.two_photon_um), 1)
 
 

@@ -111,16 +111,50 @@ class Soma:
 class Candidate:
     """One gallery soma proposed for a query.
 
-    ``probability`` and ``residual_um`` stay ``None`` until an alignment and a
-    calibration exist that give them a meaning.
+    Attributes
+    ----------
+    rank : int
+        Place in the ranking, from 1.
+    uid : str
+    center_um : Vec3
+        In the gallery's space.
+    similarity : float or None
+        Cosine of the two crops' embeddings; ``None`` without images or index.
+    residual_um : float or None
+        Distance from where the alignment expects the query.
+    probability : float or None
+        ``None`` where no accepted pair gives it a meaning.
     """
 
     rank: int
     uid: str
     center_um: Vec3
-    similarity: float
+    similarity: float | None = None
     residual_um: float | None = None
     probability: float | None = None
+
+
+class Basis(StrEnum):
+    """What orders a ranking: probabilities, likeness of crops alone, or distance alone."""
+
+    PROBABILITY = "probability"
+    APPEARANCE = "appearance"
+    DISTANCE = "distance"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Where the partner of a soma is expected in another space.
+
+    Attributes
+    ----------
+    center_um : Vec3
+    covariance_um2 : tuple of Vec3
+        Rows of the 3 × 3 matrix, (z, y, x), with the noise of a soma's place.
+    """
+
+    center_um: Vec3
+    covariance_um2: tuple[Vec3, Vec3, Vec3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +172,15 @@ class Ranking:
     candidates : tuple of Candidate
         Best first, ``rank`` counting from 1.
     p_none : float or None
-        Probability that no candidate is the cell; ``None`` until calibrated.
+        Probability that no soma of the gallery is the cell; ``None`` without probabilities.
     model : str
-        Name and hash of the encoder that made the similarities.
+        Name and hash of the encoder that made the similarities; empty if none did.
+    basis : Basis
+        What the order rests on.
+    expected : Expected or None
+        Where the alignment expects the partner.
+    note : str
+        Why there are no probabilities, in a sentence; empty when there are.
     """
 
     query_dataset: str
@@ -150,3 +190,6 @@ class Ranking:
     candidates: tuple[Candidate, ...] = field(default=())
     p_none: float | None = None
     model: str = ""
+    basis: Basis = Basis.APPEARANCE
+    expected: Expected | None = None
+    note: str = ""

@@ -1,19 +1,40 @@
-"""The queue of questions.
-
-Until probabilities exist, the queue asks the clearest cells first: they give the
-most reliable first pairs, which everything that follows rests on.
-"""
+"""The queue of questions: whom to ask next, and why."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import numpy as np
+from scipy.spatial import cKDTree
+
+from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS
 from napari_neurobridge.types import SomaSource, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_neurobridge.matching.project_match import Judged, ProjectMatch
     from napari_neurobridge.project.fold import State
     from napari_neurobridge.types import Soma
+
+AUDIT_EVERY = 5
+"""Every so many questions one is drawn at random and asked blind; error rates rest on those."""
+
+
+class Strategy(StrEnum):
+    """What makes a question worth asking.
+
+    `ENTROPY` asks where the answer is least known, `SPREAD` clear cells far from all accepted
+    pairs, which say most about the alignment while there are few, and `CLEAREST` the
+    brightest cells first, which give the most reliable first pairs.
+    """
+
+    ENTROPY = "entropy"
+    SPREAD = "spread"
+    CLEAREST = "clearest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +45,98 @@ class QueueItem:
     ----------
     reason : str
         Why it is asked, in words for the annotator.
+    uncertainty : float or None
+        Entropy of the answer in bits; ``None`` where there are no probabilities.
+    audit : bool
+        Whether it is drawn at random, and to be answered without seeing scores.
     """
 
     uid: str
     reason: str
+    uncertainty: float | None = None
+    audit: bool = False
+
+
+def waiting_questions(
+    state: State,
+    dataset: str,
+    match: ProjectMatch | None = None,
+    strategy: Strategy | None = None,
+) -> list[QueueItem]:
+    """Return the somata that nobody has decided on, in the order in which they are asked.
+
+    Parameters
+    ----------
+    state : State
+        The fold of the project's events.
+    dataset : str
+        Dataset whose cells are asked.
+    match : ProjectMatch, optional
+        Makes entropy possible.
+    strategy : Strategy, optional
+        By default the clearest first, then spread until four pairs are accepted, then entropy.
+    """
+    landmarks = [uid for pair in state.agreed for uid in pair if uid in state.somata[dataset]]
+    strategy = strategy or _default(len(landmarks), match)
+    clearest = clearest_first(state, dataset)
+    if strategy is Strategy.SPREAD and landmarks:
+        return _spread(state, dataset, clearest, landmarks)
+    if match is None or strategy is not Strategy.ENTROPY:
+        return clearest
+    items = [_with_match(item, match) for item in clearest]
+    known = [item for item in items if item.uncertainty is not None]
+    unknown = [item for item in items if item.uncertainty is None]
+    return sorted(known, key=lambda item: -(item.uncertainty or 0.0)) + unknown
+
+
+def _default(n_landmarks: int, match: ProjectMatch | None) -> Strategy:
+    if not n_landmarks:
+        return Strategy.CLEAREST
+    enough = match is not None and n_landmarks >= ENOUGH_LANDMARKS
+    return Strategy.ENTROPY if enough else Strategy.SPREAD
+
+
+def _spread(
+    state: State, dataset: str, clearest: Sequence[QueueItem], landmarks: Sequence[str]
+) -> list[QueueItem]:
+    """Put the clearer half of the cells first, the farthest from all landmarks leading."""
+    somata = state.somata[dataset]
+    tree = cKDTree(np.array([somata[uid].center_um for uid in landmarks]))
+    clear, dim = clearest[: -(-len(clearest) // 2)], clearest[-(-len(clearest) // 2) :]
+    if not clear:
+        return []
+    distance, _ = tree.query(np.array([somata[item.uid].center_um for item in clear]))
+    order = np.argsort(-np.asarray(distance), kind="stable").tolist()
+    reason = "a clear cell far from your pairs, which says most about the alignment"
+    return [replace(clear[row], reason=reason) for row in order] + list(dim)
+
+
+def with_audits(items: Sequence[QueueItem], n_asked: int) -> list[QueueItem]:
+    """Return the questions with every fifth place taken by one drawn at random.
+
+    Parameters
+    ----------
+    items : sequence of QueueItem
+    n_asked : int
+        Questions answered so far, so that the fifth is the fifth whatever was closed between.
+
+    Returns
+    -------
+    list of QueueItem
+        The same cells, each once. The draw depends on nothing but the uids and the place,
+        so it is the same in every window and cannot be steered.
+    """
+    waiting = list(items)
+    lots = sorted(waiting, key=lambda item: hashlib.sha256(item.uid.encode()).digest())
+    placed: list[QueueItem] = []
+    taken: set[str] = set()
+    rest, drawn = iter(waiting), iter(lots)
+    while len(placed) < len(waiting):
+        audit = (n_asked + len(placed)) % AUDIT_EVERY == AUDIT_EVERY - 1
+        item = next(item for item in (drawn if audit else rest) if item.uid not in taken)
+        taken.add(item.uid)
+        placed.append(replace(item, reason=_AUDIT, audit=True) if audit else item)
+    return placed
 
 
 def clearest_first(state: State, dataset: str) -> list[QueueItem]:
@@ -57,16 +166,38 @@ def clearest_first(state: State, dataset: str) -> list[QueueItem]:
         return soma.uid in tried, -(1.0 if soma.confidence is None else soma.confidence), soma.uid
 
     return [
-        QueueItem(
-            soma.uid,
-            "a candidate was rejected, and no partner found yet"
-            if soma.uid in tried
-            else _REASONS[soma.source],
-        )
+        QueueItem(soma.uid, _REJECTED if soma.uid in tried else _REASONS[soma.source])
         for soma in sorted(waiting, key=order)
     ]
 
 
+def n_asked(state: State, dataset: str) -> int:
+    """Return how many somata of a dataset were asked about."""
+    return len(state.asked & state.somata.get(dataset, {}).keys())
+
+
+def _with_match(item: QueueItem, match: ProjectMatch) -> QueueItem:
+    if item.uid not in match:
+        return item
+    judged = match.judge(item.uid)
+    return replace(item, uncertainty=judged.uncertainty, reason=_reason(judged))
+
+
+def _reason(judged: Judged) -> str:
+    first, second = ([*judged.probability[:2].tolist(), 0.0, 0.0])[:2]
+    if judged.beyond >= max(first, judged.none):
+        return "asked because no accepted pair is near enough to say where it is"
+    if judged.none >= max(first, 0.5):
+        return f"asked because it may have no partner ({judged.none:.0%})"
+    if first >= 0.5:
+        return f"asked because its first candidate is not certain ({first:.0%})"
+    if second >= 0.5 * first:
+        return f"asked because several candidates are about as likely ({first:.0%}, {second:.0%})"
+    return f"asked because no candidate is likely (the first has {first:.0%})"
+
+
+_AUDIT = "a random check: judge by the pictures, the scores are hidden"
+_REJECTED = "a candidate was rejected, and no partner found yet"
 _REASONS = {
     SomaSource.DETECTED: "the clearest cell not asked yet",
     SomaSource.IMPORTED: "imported, and not asked yet",

@@ -29,6 +29,16 @@ TEST_SEEDS = tuple(range(110, 115))
 """Scenes on which no parameter of the detector was chosen."""
 
 SCENE_SIZE_UM = (150.0, 300.0, 300.0)
+_BINS = 4
+
+
+class ConfidenceBin(BaseModel, frozen=True):
+    """Detections of about one confidence."""
+
+    low: float
+    high: float
+    n: int
+    right: float = Field(description="Share that is a soma.")
 
 
 class DetectionScore(BaseModel, frozen=True):
@@ -40,6 +50,7 @@ class DetectionScore(BaseModel, frozen=True):
     precision: float
     recall: float
     f1: float
+    by_confidence: tuple[ConfidenceBin, ...] = Field(description="Quarters of the detections.")
 
 
 class DetectionBenchmark(BaseModel, frozen=True):
@@ -56,7 +67,17 @@ def count_hits(
     *,
     within_um: float = SAME_SOMA_UM,
 ) -> int:
-    """Return how many true somata were found, each by a detection of its own.
+    """Return how many true somata were found, each by a detection of its own."""
+    return int(find_hits(truth_um, found_um, within_um=within_um).sum())
+
+
+def find_hits(
+    truth_um: npt.NDArray[np.float64],
+    found_um: npt.NDArray[np.float64],
+    *,
+    within_um: float = SAME_SOMA_UM,
+) -> npt.NDArray[np.bool_]:
+    """Return which detections (M,) are a true soma, each of its own.
 
     Parameters
     ----------
@@ -65,13 +86,15 @@ def count_hits(
     within_um : float
         Farthest that a detection may lie from its soma.
     """
+    hit = np.zeros(len(found_um), dtype=np.bool_)
     if not len(truth_um) or not len(found_um):
-        return 0
+        return hit
     distance = cdist(truth_um, found_um)
     # Too far costs more than all hits together, so the assignment makes hits first.
     far = within_um * (min(distance.shape) + 1)
-    pairs = linear_sum_assignment(np.where(distance <= within_um, distance, far))
-    return int((distance[pairs] <= within_um).sum())
+    rows, columns = linear_sum_assignment(np.where(distance <= within_um, distance, far))
+    hit[columns] = distance[rows, columns] <= within_um
+    return hit
 
 
 def benchmark_detection(
@@ -95,7 +118,9 @@ def benchmark_detection(
         Called as ``report(done, total, message)``.
     """
     tell = report or (lambda done, total, message: None)
-    counts = {side: np.zeros(3, dtype=int) for side in ("two_photon", "fmost")}
+    n_true = dict.fromkeys(("two_photon", "fmost"), 0)
+    # Confidence of each detection, and whether it is a soma.
+    found: dict[str, list[npt.NDArray[np.float64]]] = {side: [] for side in n_true}
     for done, seed in enumerate(seeds):
         tell(done, len(seeds), "detecting in simulated scenes")
         with TemporaryDirectory() as folder:
@@ -104,16 +129,20 @@ def benchmark_detection(
             for side, path in (("two_photon", scene.two_photon), ("fmost", scene.fmost)):
                 seen = table[table[f"in_{side}"].astype(bool)]
                 truth = seen[[f"{side}_{axis}_um" for axis in "zyx"]].to_numpy(dtype=np.float64)
-                found = detect_somata(open_volume(path, name=side)).centers_um
-                counts[side] += (len(truth), len(found), count_hits(truth, found))
+                detected = detect_somata(open_volume(path, name=side))
+                hit = find_hits(truth, detected.centers_um)
+                n_true[side] += len(truth)
+                found[side].append(np.column_stack([detected.confidence, hit]))
     return DetectionBenchmark(
         level=level,
         seeds=tuple(seeds),
-        results=tuple(_score(side, *numbers.tolist()) for side, numbers in counts.items()),
+        results=tuple(_score(side, n_true[side], np.vstack(found[side])) for side in n_true),
     )
 
 
-def _score(side: str, n_true: int, n_found: int, n_hits: int) -> DetectionScore:
+def _score(side: str, n_true: int, found: npt.NDArray[np.float64]) -> DetectionScore:
+    n_found, n_hits = len(found), int(found[:, 1].sum())
+    parts = np.array_split(found[np.argsort(found[:, 0])], _BINS)
     return DetectionScore(
         side=side,
         n_true=n_true,
@@ -121,4 +150,14 @@ def _score(side: str, n_true: int, n_found: int, n_hits: int) -> DetectionScore:
         precision=n_hits / max(n_found, 1),
         recall=n_hits / max(n_true, 1),
         f1=2 * n_hits / max(n_true + n_found, 1),
+        by_confidence=tuple(
+            ConfidenceBin(
+                low=float(part[0, 0]),
+                high=float(part[-1, 0]),
+                n=len(part),
+                right=float(part[:, 1].mean()),
+            )
+            for part in parts
+            if len(part)
+        ),
     )

@@ -9,7 +9,7 @@ from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command, table
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
-from napari_neurobridge.types import Candidate, Ranking, Report, Vec3
+from napari_neurobridge.types import Basis, Candidate, Ranking, Report, Vec3
 
 
 class Indexed(CommandResult):
@@ -39,7 +39,7 @@ class CandidateRow(BaseModel):
     z_um: float
     y_um: float
     x_um: float
-    similarity: float
+    similarity: float | None
     residual_um: float | None
     probability: float | None
 
@@ -68,6 +68,9 @@ class Ranked(CommandResult):
     gallery_dataset: str
     candidates: list[CandidateRow]
     p_none: float | None
+    basis: Basis
+    expected_um: Vec3 | None
+    note: str
     model: str
 
     @classmethod
@@ -80,13 +83,18 @@ class Ranked(CommandResult):
             gallery_dataset=ranking.gallery_dataset,
             candidates=[CandidateRow.of(candidate) for candidate in ranking.candidates],
             p_none=ranking.p_none,
+            basis=ranking.basis,
+            expected_um=ranking.expected and ranking.expected.center_um,
+            note=ranking.note,
             model=ranking.model,
         )
 
     def summary(self) -> str:
         """Return a table."""
         header = ("rank", "uid", "z_um", "y_um", "x_um", "similarity", "residual_um", "probability")
-        return table(header, [[getattr(row, name) for name in header] for row in self.candidates])
+        rows = [[getattr(row, name) for name in header] for row in self.candidates]
+        none = [] if self.p_none is None else [f"none of these: {self.p_none:.3f}"]
+        return "\n".join([table(header, rows), *none, *filter(None, [self.note])])
 
 
 def register(app: typer.Typer) -> None:
@@ -131,21 +139,23 @@ def rank(
     model: ModelOption = DEFAULT_MODEL,
 ) -> Ranked:
     """Rank candidates for a soma or a position."""
-    from napari_neurobridge.matching.ranking import rank_position, rank_soma
+    from napari_neurobridge.matching.ranking import other_dataset, rank_position, rank_soma
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workbench import actions, matching
 
     if (uid is None) == (at is None):
         raise InputError("Give either --uid or --at Z Y X, to say which cell is meant.")
     if uid is not None and in_dataset is not None:
         raise InputError("--in belongs to --at; a uid names its dataset itself.")
     opened = Project.open(project)
+    # What is wrong is told before a model is loaded.
+    dataset = opened.state().soma(uid).dataset if uid is not None else in_dataset
+    dataset = opened.dataset(dataset or opened.in_vivo()).name
+    name = opened.dataset(gallery or other_dataset(opened, dataset)).name
+    images = None not in (opened.dataset(dataset).uri, opened.dataset(name).uri)
+    encoder = actions.load_encoder(opened, model) if images else None
+    match = matching.match_between(opened, encoder, dataset, name)
     if uid is not None:
-        opened.state().soma(uid)  # a wrong uid is told before the model is loaded
-        encoder = actions.load_encoder(opened, model)
-        return Ranked.of(rank_soma(opened, encoder, uid, k, gallery=gallery))
+        return Ranked.of(rank_soma(opened, encoder, uid, k, gallery=name, match=match))
     assert at is not None
-    name = in_dataset or opened.in_vivo()
-    opened.dataset(name)
-    encoder = actions.load_encoder(opened, model)
-    return Ranked.of(rank_position(opened, encoder, at, name, k, gallery=gallery))
+    return Ranked.of(rank_position(opened, encoder, at, dataset, k, gallery=name, match=match))

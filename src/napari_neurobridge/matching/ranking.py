@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,17 +10,35 @@ import numpy as np
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.crops import CropSpec
 from napari_neurobridge.matching.gallery import (
-    Gallery,
     embed_positions,
     load_gallery,
     model_label,
 )
+from napari_neurobridge.matching.project_match import Side
 from napari_neurobridge.spaces.affine import as_points
-from napari_neurobridge.types import Candidate, Float32Array, Ranking, Role, Vec3
+from napari_neurobridge.types import Basis, Candidate, Expected, Float32Array, Ranking, Role, Vec3
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.matching.project_match import Judged, ProjectMatch
     from napari_neurobridge.project.folder import Project
+
+# Where more than this is left to somata that are not listed, probabilities order nothing.
+_OUT_OF_REACH = 0.5
+_TOO_FAR = "Too far from the accepted pairs for a probability: accept one nearby."
+_NO_PAIRS = "No probability yet: it needs accepted pairs."
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a ranking is about; see `Ranking`."""
+
+    dataset: str
+    gallery: str
+    center_um: Vec3
+    uid: str | None
 
 
 def other_dataset(project: Project, dataset: str) -> str:
@@ -30,11 +49,12 @@ def other_dataset(project: Project, dataset: str) -> str:
 
 def rank_soma(
     project: Project,
-    encoder: Encoder,
+    encoder: Encoder | None,
     uid: str,
     k: int = 10,
     *,
     gallery: str | None = None,
+    match: ProjectMatch | None = None,
     spec: CropSpec | None = None,
 ) -> Ranking:
     """Rank the somata of another dataset for a soma.
@@ -42,42 +62,48 @@ def rank_soma(
     Parameters
     ----------
     project : Project
-        Completely indexed for ``encoder`` in the gallery's dataset.
-    encoder : Encoder
+    encoder : Encoder or None
+        Without it nothing is said about how alike the crops look. The gallery's dataset
+        must be completely indexed for it, unless ``match`` orders the candidates.
     uid : str
         The query.
     k : int
         How many candidates at most.
     gallery : str, optional
         Dataset to search; by default that of the other role.
+    match : ProjectMatch, optional
+        Gives probabilities where it reaches.
     spec : CropSpec, optional
         The default crop unless given.
 
     Returns
     -------
     Ranking
-        Candidates by falling cosine similarity. ``probability``, ``p_none`` and
-        ``residual_um`` are ``None``: nothing gives them a meaning yet.
+        By falling probability; without one by falling cosine similarity of the crops; without
+        images by rising distance from where the alignment or the orientation puts the query.
 
     Raises
     ------
     InputError
         If the uid is unknown, the gallery is empty, or its index incomplete.
     """
+    _require_positive(k)
     soma = project.state().soma(uid)
-    target = _complete_gallery(project, encoder, soma.dataset, gallery, spec)
-    query = _embed_query(project, encoder, soma.dataset, soma.center_um, uid, spec)
-    return _ranking(target, query, k, encoder, soma.dataset, soma.center_um, uid)
+    name = _gallery_name(project, soma.dataset, gallery)
+    return _rank(
+        project, encoder, Question(soma.dataset, name, soma.center_um, uid), k, match, spec
+    )
 
 
 def rank_position(
     project: Project,
-    encoder: Encoder,
+    encoder: Encoder | None,
     position_um: Vec3,
     dataset: str,
     k: int = 10,
     *,
     gallery: str | None = None,
+    match: ProjectMatch | None = None,
     spec: CropSpec | None = None,
 ) -> Ranking:
     """Rank the somata of another dataset for a bare position, which is not snapped.
@@ -92,19 +118,20 @@ def rank_position(
     Other parameters, the result and the errors are those of `rank_soma`; a position so
     far outside the image that its crop would be empty is an `InputError` too.
     """
+    _require_positive(k)
     z, y, x = as_points(position_um)[0].tolist()
-    target = _complete_gallery(project, encoder, dataset, gallery, spec)
+    name = _gallery_name(project, dataset, gallery)
     _require_overlap(project, dataset, (z, y, x), spec or CropSpec())
-    query = _embed_query(project, encoder, dataset, (z, y, x), None, spec)
-    return _ranking(target, query, k, encoder, dataset, (z, y, x), None)
+    return _rank(project, encoder, Question(dataset, name, (z, y, x), None), k, match, spec)
 
 
 def locate_candidate(
     project: Project,
-    encoder: Encoder,
+    encoder: Encoder | None,
     ranking: Ranking,
     uid: str,
     *,
+    match: ProjectMatch | None = None,
     spec: CropSpec | None = None,
 ) -> Candidate:
     """Return the candidate that any soma of a ranking's gallery is, listed or not.
@@ -112,8 +139,9 @@ def locate_candidate(
     Parameters
     ----------
     project : Project
-    encoder : Encoder
-        The one that made the ranking.
+    encoder : Encoder or None
+    match : ProjectMatch, optional
+        Those that made the ranking.
     ranking : Ranking
         However short. Its query is embedded again only if it is a bare position or its
         soma is not indexed.
@@ -138,59 +166,199 @@ def locate_candidate(
         raise InputError(
             f"'{uid}' lies in '{soma.dataset}', but the candidates in '{ranking.gallery_dataset}'."
         )
-    if ranking.model != model_label(encoder):
+    if ranking.model and (encoder is None or ranking.model != model_label(encoder)):
         raise InputError(f"This ranking was made with {ranking.model}; rank again.")
-    gallery = load_gallery(project, encoder, ranking.gallery_dataset, spec=spec)
-    query = _embed_query(
-        project,
-        encoder,
-        ranking.query_dataset,
-        ranking.query_center_um,
-        ranking.query_uid,
-        spec,
+    question = Question(
+        ranking.query_dataset, ranking.gallery_dataset, ranking.query_center_um, ranking.query_uid
     )
-    row, rank, similarity = gallery.locate(query, uid)
-    return Candidate(rank, uid, _vec3(gallery.centers_um[row]), similarity)
+    if ranking.basis is Basis.APPEARANCE and encoder is not None:
+        gallery = load_gallery(project, encoder, question.gallery, spec=spec)
+        row, rank, similarity = gallery.locate(_embed(project, encoder, question, spec), uid)
+        return Candidate(rank, uid, _vec3(gallery.centers_um[row]), similarity)
+    if ranking.basis is Basis.DISTANCE:
+        everyone = _by_distance(project, question, None).candidates
+        return next(candidate for candidate in everyone if candidate.uid == uid)
+    found = _judged(match, question)
+    if match is None or found is None or uid not in match:
+        raise InputError(f"'{uid}' is not matched yet; one moment.")
+    side, (judged, expected) = match.others_of(question.dataset), found
+    row = side.rows[uid]
+    rows = judged.rows if row in judged.rows else np.append(judged.rows, row)
+    candidates = _candidates(project, encoder, question, side, judged, expected, rows, spec)
+    return next(candidate for candidate in candidates if candidate.uid == uid)
 
 
-def _embed_query(
+def _rank(
     project: Project,
-    encoder: Encoder,
-    dataset: str,
-    center_um: Vec3,
-    uid: str | None,
+    encoder: Encoder | None,
+    question: Question,
+    k: int,
+    match: ProjectMatch | None,
     spec: CropSpec | None,
+) -> Ranking:
+    found = _judged(match, question)
+    if match is None or found is None:
+        return _without_probability(project, encoder, question, k, spec)
+    judged, expected = found
+    if judged.beyond >= _OUT_OF_REACH:
+        ranking = _without_probability(project, encoder, question, k, spec)
+        return replace(ranking, note=_TOO_FAR, expected=expected)
+    side = match.others_of(question.dataset)
+    rows = judged.rows[:k]
+    return Ranking(
+        query_dataset=question.dataset,
+        gallery_dataset=question.gallery,
+        query_uid=question.uid,
+        query_center_um=question.center_um,
+        candidates=_candidates(project, encoder, question, side, judged, expected, rows, spec),
+        p_none=judged.none,
+        model="" if encoder is None else model_label(encoder),
+        basis=Basis.PROBABILITY,
+        expected=expected,
+    )
+
+
+def _judged(match: ProjectMatch | None, question: Question) -> tuple[Judged, Expected] | None:
+    """Return what a match says of a question, None if it says nothing."""
+    if match is None or {question.dataset, question.gallery} != set(match.datasets):
+        return None
+    if question.uid is None:
+        place = question.center_um, question.dataset
+        return match.judge_position(*place), match.expect_position(*place)
+    if question.uid not in match:  # added since
+        return None
+    return match.judge(question.uid), match.expect(question.uid)
+
+
+def _candidates(
+    project: Project,
+    encoder: Encoder | None,
+    question: Question,
+    side: Side,
+    judged: Judged,
+    expected: Expected,
+    rows: npt.NDArray[np.intp],
+    spec: CropSpec | None,
+) -> tuple[Candidate, ...]:
+    """Describe somata of the other side, those that are not listed with probability 0."""
+    similarity = _similarities(project, encoder, question, [side.uids[row] for row in rows], spec)
+    known = dict(zip(judged.rows.tolist(), judged.probability.tolist(), strict=True))
+    place = np.asarray(expected.center_um)
+    return tuple(
+        Candidate(
+            rank=rank,
+            uid=side.uids[row],
+            center_um=_vec3(side.centers_um[row]),
+            similarity=alike,
+            residual_um=float(np.linalg.norm(side.centers_um[row] - place)),
+            probability=known.get(int(row), 0.0),
+        )
+        for rank, (row, alike) in enumerate(zip(rows, similarity, strict=True), start=1)
+    )
+
+
+def _similarities(
+    project: Project,
+    encoder: Encoder | None,
+    question: Question,
+    uids: list[str],
+    spec: CropSpec | None,
+) -> list[float | None]:
+    """Return how alike the crops of a query and of some somata are; None where unknown."""
+    images = (project.dataset(name).uri for name in (question.dataset, question.gallery))
+    if encoder is None or None in images:
+        return [None] * len(uids)
+    gallery = load_gallery(project, encoder, question.gallery, spec=spec)
+    query = _embed(project, encoder, question, spec)
+    rows = [gallery.row(uid) for uid in uids]
+    return [None if row is None else float(gallery.embeddings[row] @ query) for row in rows]
+
+
+def _without_probability(
+    project: Project,
+    encoder: Encoder | None,
+    question: Question,
+    k: int,
+    spec: CropSpec | None,
+) -> Ranking:
+    images = [project.dataset(name).uri for name in (question.dataset, question.gallery)]
+    if encoder is None or None in images:
+        return _by_distance(project, question, k)
+    gallery = load_gallery(project, encoder, question.gallery, spec=spec)
+    gallery.require_complete()
+    rows, similarities = gallery.search(_embed(project, encoder, question, spec), k)
+    candidates = tuple(
+        Candidate(rank, gallery.uids[row], _vec3(gallery.centers_um[row]), float(similarity))
+        for rank, (row, similarity) in enumerate(zip(rows, similarities, strict=True), start=1)
+    )
+    return Ranking(
+        query_dataset=question.dataset,
+        gallery_dataset=question.gallery,
+        query_uid=question.uid,
+        query_center_um=question.center_um,
+        candidates=candidates,
+        model=model_label(encoder),
+        basis=Basis.APPEARANCE,
+        note=_NO_PAIRS,
+    )
+
+
+def _by_distance(project: Project, question: Question, k: int | None) -> Ranking:
+    """Rank by the distance from where the alignment, or the orientation, puts the query."""
+    side = Side.of(question.gallery, project.state().somata[question.gallery])
+    if not len(side):
+        raise InputError(
+            f"'{question.gallery}' has no somata to rank; detect or import them first."
+        )
+    place = project.map_points([question.center_um], question.dataset, question.gallery)[0]
+    distance = np.linalg.norm(side.centers_um - place, axis=1)
+    candidates = tuple(
+        Candidate(rank, side.uids[row], _vec3(side.centers_um[row]), None, float(distance[row]))
+        for rank, row in enumerate(np.argsort(distance, kind="stable")[:k], start=1)
+    )
+    return Ranking(
+        query_dataset=question.dataset,
+        gallery_dataset=question.gallery,
+        query_uid=question.uid,
+        query_center_um=question.center_um,
+        candidates=candidates,
+        basis=Basis.DISTANCE,
+        note=_NO_PAIRS,
+    )
+
+
+def _embed(
+    project: Project, encoder: Encoder, question: Question, spec: CropSpec | None
 ) -> Float32Array:
     """Return the (dim,) embedding of a query, from the index when it holds one for this place."""
-    if uid is not None:
-        known = load_gallery(project, encoder, dataset, spec=spec)
-        row = known.row(uid)
-        if row is not None and _vec3(known.centers_um[row]) == center_um:
+    if question.uid is not None:
+        known = load_gallery(project, encoder, question.dataset, spec=spec)
+        row = known.row(question.uid)
+        if row is not None and _vec3(known.centers_um[row]) == question.center_um:
             indexed: Float32Array = known.embeddings[row]
             return indexed
-    embedded: Float32Array = embed_positions(project, encoder, dataset, [center_um], spec=spec)[0]
+    embedded: Float32Array = embed_positions(
+        project, encoder, question.dataset, [question.center_um], spec=spec
+    )[0]
     return embedded
 
 
-def _complete_gallery(
-    project: Project,
-    encoder: Encoder,
-    query_dataset: str,
-    gallery: str | None,
-    spec: CropSpec | None,
-) -> Gallery:
+def _gallery_name(project: Project, query_dataset: str, gallery: str | None) -> str:
     name = gallery or other_dataset(project, query_dataset)
     if name == query_dataset:
         raise InputError(f"Candidates must come from another dataset than '{query_dataset}'.")
-    loaded = load_gallery(project, encoder, name, spec=spec)
-    loaded.require_complete()
-    return loaded
+    return project.dataset(name).name
+
+
+def _require_positive(k: int) -> None:
+    if k < 1:
+        raise InputError(f"Ask for at least one candidate, not {k}.")
 
 
 def _require_overlap(project: Project, dataset: str, position_um: Vec3, spec: CropSpec) -> None:
     source = project.dataset(dataset)
     if source.uri is None:
-        return  # embed_positions says what is missing
+        return  # a space of points has no border
     half = np.array([spec.slab_um, spec.size_um, spec.size_um]) / 2
     reach = np.abs(source.orientation.linear()) @ half
     extent = np.asarray(project.volume(dataset).extent_um)
@@ -202,35 +370,6 @@ def _require_overlap(project: Project, dataset: str, position_um: Vec3, spec: Cr
         raise InputError(
             f"The position lies outside '{dataset}', which spans {far} µm (z × y × x) from 0."
         )
-
-
-def _ranking(
-    gallery: Gallery,
-    query: Float32Array,
-    k: int,
-    encoder: Encoder,
-    dataset: str,
-    center_um: Vec3,
-    uid: str | None,
-) -> Ranking:
-    rows, similarities = gallery.search(query, k)
-    candidates = tuple(
-        Candidate(
-            rank=rank,
-            uid=gallery.uids[row],
-            center_um=_vec3(gallery.centers_um[row]),
-            similarity=float(similarity),
-        )
-        for rank, (row, similarity) in enumerate(zip(rows, similarities, strict=True), start=1)
-    )
-    return Ranking(
-        query_dataset=dataset,
-        gallery_dataset=gallery.dataset,
-        query_uid=uid,
-        query_center_um=center_um,
-        candidates=candidates,
-        model=model_label(encoder),
-    )
 
 
 def _vec3(row: np.ndarray) -> Vec3:

@@ -179,6 +179,10 @@ class VerdictEvidence(BaseModel):
         Time spent on the question.
     audit : bool
         Whether this was a random, blind question.
+    first_uid : str or None
+        The candidate that the program held most probable, whether it was shown first or not.
+    first_probability : float or None
+        How probable, before any calibration.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -191,6 +195,8 @@ class VerdictEvidence(BaseModel):
     alignment_id: str | None = None
     seconds: Annotated[float, Field(ge=0)] | None = None
     audit: bool = False
+    first_uid: str | None = None
+    first_probability: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class VerdictGiven(Payload):
@@ -201,6 +207,7 @@ class VerdictGiven(Payload):
     """
 
     kind: ClassVar[EventKind] = EventKind.VERDICT
+    version: ClassVar[int] = 2  # 2: the evidence names the first candidate
 
     verdict: Verdict
     query_uid: str
@@ -277,8 +284,11 @@ class PayloadSchema:
         return parse_model(self.model, current, what=f"{what} is damaged")
 
 
+_UPCASTS: Mapping[EventKind, tuple[Upcast, ...]] = {
+    EventKind.VERDICT: (dict,),  # what version 2 added may be absent
+}
 SCHEMAS: Mapping[EventKind, PayloadSchema] = {
-    model.kind: PayloadSchema(model)
+    model.kind: PayloadSchema(model, _UPCASTS.get(model.kind, ()))
     for model in (SomaAdded, SomaMoved, SomaDeleted, DetectionRun, VerdictGiven, Undone)
 }
 

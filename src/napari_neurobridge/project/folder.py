@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.io.volumes import Volume, inspect_image, open_volume
@@ -25,17 +23,20 @@ from napari_neurobridge.project.manifest import (
     with_new_dataset,
     write_manifest,
 )
+from napari_neurobridge.project.project_spaces import ProjectSpaces
 from napari_neurobridge.project.store import EventLog, LogWriter
-from napari_neurobridge.spaces import Orientation, SpaceGraph
-from napari_neurobridge.types import DEFAULT_NAMES, Role, Vec3
+from napari_neurobridge.types import DEFAULT_NAMES, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
+    import numpy as np
     import numpy.typing as npt
 
     from napari_neurobridge.project.events import Event, Payload
+    from napari_neurobridge.spaces import Orientation, SpaceGraph
+    from napari_neurobridge.spaces.deformation import Alignment
 
 __all__ = ["DatasetSpec", "Project", "dataset_spec"]
 
@@ -69,6 +70,7 @@ class Project:
         self.log = log
         self._manifest = manifest
         self._volumes: dict[str, Volume] = {}
+        self._spaces = ProjectSpaces(self)
         self._fold = IncrementalFold()
         self._events: list[Event] = []
         self._position = 0
@@ -356,39 +358,20 @@ class Project:
         return writer_lock(self.path / _LOCK_NAME)
 
     def spaces(self) -> SpaceGraph:
-        """Return the datasets' spaces, joined by the orientations that the user set.
+        """Return the datasets' spaces, joined by accepted pairs, else by the orientations set."""
+        return self._spaces.aligned()
 
-        Each dataset hangs on the default in-vivo dataset, centre on centre up to the
-        orientation's shift.
-        """
-        names = list(self.datasets)
-        roles = {spec.role for spec in self._manifest.datasets}
-        if len(names) < 2 or Role.IN_VIVO not in roles:
-            return SpaceGraph(spaces=names)
-        reference = self.in_vivo()
-        center = self._center_um(reference)
-        others = [spec for spec in self._manifest.datasets if spec.name != reference]
-        transforms = [
-            spec.orientation.to_affine(
-                source=reference,
-                target=spec.name,
-                source_center_um=center,
-                target_center_um=self._center_um(spec.name),
-            )
-            for spec in others
-        ]
-        return SpaceGraph(transforms, spaces=names)
+    def linear(self, source: str, target: str) -> npt.NDArray[np.float64]:
+        """Return the (3, 3) linear part of the way between two spaces by orientations alone."""
+        return self._spaces.linear(source, target)
 
-    def _center_um(self, name: str) -> Vec3:
-        """Centre of a dataset's image, or of the box around its points when it has none."""
-        if self.dataset(name).uri is not None:
-            return self.volume(name).center_um
-        somata = self.state().somata[name]
-        if not somata:
-            return (0.0, 0.0, 0.0)
-        points = np.array([soma.center_um for soma in somata.values()])
-        z, y, x = (points.min(axis=0) + points.max(axis=0)) / 2
-        return (float(z), float(y), float(x))
+    def stated_linear(self, source: str, target: str) -> npt.NDArray[np.float64] | None:
+        """Return `linear`, or None where nobody has said how the two datasets lie."""
+        return self._spaces.stated_linear(source, target)
+
+    def alignment(self, source: str, target: str) -> Alignment | None:
+        """Return the alignment that accepted pairs give; see `ProjectSpaces.alignment`."""
+        return self._spaces.alignment(source, target)
 
     def map_points(
         self, points: npt.ArrayLike, source: str, target: str

@@ -26,8 +26,8 @@ from superqt.utils import signals_blocked
 
 from napari_neurobridge.insight import figures
 from napari_neurobridge.viewer.attention_layers import CHANNEL_STYLES
-from napari_neurobridge.viewer.binding import INSIGHT
 from napari_neurobridge.viewer.dispatch import after_events
+from napari_neurobridge.viewer.docks import INSIGHT
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets.insight_plots import (
     WORDS,
@@ -45,6 +45,10 @@ from napari_neurobridge.workbench.jobs import JobState, JobStatus
 from napari_neurobridge.workbench.workbench import Workbench
 
 _COLUMNS = 4
+
+
+# Pages that plain measures add nothing to.
+_WITHOUT_MEASURES = (Page.CONFUSION, Page.MAP, Page.RELIABILITY)
 
 
 class InsightPanel(QWidget):
@@ -300,7 +304,7 @@ class InsightPanel(QWidget):
         self.hint.setText(WORDS[page].hint)
         self.empty.setText(nothing_to_show(page, insights, project is not None))
         self.evaluate_button.setEnabled(idle and project is not None and insights.can_evaluate)
-        self.compare_button.setVisible(not explains and page not in (Page.CONFUSION, Page.MAP))
+        self.compare_button.setVisible(not explains and page not in _WITHOUT_MEASURES)
         self.compare_button.setEnabled(
             idle and evaluation is not None and not evaluation.has_plain_measures
         )

@@ -39,6 +39,7 @@ class Page(StrEnum):
     DENSITIES = "Densities"
     BOXES = "Box plots"
     MAP = "t-SNE"
+    RELIABILITY = "Reliability"
     ATTENTION = "Grad-CAM"
 
 
@@ -87,6 +88,11 @@ WORDS = {
         "Click a mark to ask about its cell. Short lines are pairs that the model sees as alike; "
         "long distances mean little.",
     ),
+    Page.RELIABILITY: Words(
+        "Whether matches are right as often as their probability says",
+        "From audit questions alone, as the program said it before you answered. Points on the "
+        "diagonal mean what they say; below it the program is too sure of itself.",
+    ),
     Page.ATTENTION: Words(
         "Where each channel of the network looks, for the picked candidate",
         "Bright places speak for the similarity. The gate says how much each channel counts.",
@@ -123,6 +129,9 @@ def draw(page: Page, insights: Insights, theme: figures.Theme) -> Figure | None:
     """
     if page is Page.ATTENTION:
         return None if insights.attention is None else _draw_attention(insights.attention, theme)
+    if page is Page.RELIABILITY:
+        measured = insights.reliability
+        return measured and figures.reliability_figure({"audits": measured}, theme=theme)
     evaluation = insights.evaluation
     return None if evaluation is None else _draw_evaluation(page, evaluation, insights, theme)
 

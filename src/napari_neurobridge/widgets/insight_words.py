@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari_neurobridge.widgets.insight_plots import Page
 from napari_neurobridge.workbench.insight_steps import MIN_PAIRS, Evaluation
-from napari_neurobridge.workbench.insights import Insights
+from napari_neurobridge.workbench.insights import FEWEST_SHOWN, Insights
 
 _NO_PROJECT = "Open a project in the Data dock, or File ▸ Open Sample ▸ NeuroBridge."
 _PRESS_EVALUATE = "Press <b>Evaluate accepted pairs</b>."
@@ -51,6 +51,11 @@ def nothing_to_show(page: Page, insights: Insights, has_project: bool) -> str:
         return insights.problem
     if page is Page.ATTENTION:
         return _how_to_explain(insights)
+    if page is Page.RELIABILITY:
+        return (
+            f"{insights.n_audits} of {FEWEST_SHOWN} audit questions answered so far.<br><br>"
+            "Every fifth question that space asks in the Match dock is one."
+        )
     if not insights.can_evaluate:
         return (
             f"Accept at least {MIN_PAIRS} pairs in the Match dock: click a two-photon cell, "

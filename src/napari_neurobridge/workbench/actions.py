@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.matching.gallery import IndexResult
     from napari_neurobridge.project.events import Event
+    from napari_neurobridge.project.fold import State
     from napari_neurobridge.simulation.pair_set import PairSet
     from napari_neurobridge.types import Report
 
@@ -40,6 +41,7 @@ __all__ = [
     "index",
     "judge_all",
     "load_encoder",
+    "named_uid",
     "read_judgements",
 ]
 
@@ -122,7 +124,9 @@ def create_project(path: Path, sources: Sequence[DatasetSource]) -> Project:
         If any source cannot be read, or the folder is not free. Nothing is made then.
     """
     specs = [source.to_spec() for source in sources]
-    _require_distinct_uids(sources)
+    for source in sources:  # before anything is made
+        if source.points is not None:
+            read_points(source.points)
     project = Project.create(path, specs)
     for source in sources:
         if source.points is not None:
@@ -139,7 +143,8 @@ def add_dataset(project: Project, source: DatasetSource) -> DatasetSpec:
         If the source cannot be read, or the name is taken. Nothing is added then.
     """
     spec = source.to_spec()
-    _require_distinct_uids([source])
+    if source.points is not None:
+        read_points(source.points)
     stored = project.add_dataset(spec)
     if source.points is not None:
         import_points(project, source.name, source.points)
@@ -151,6 +156,9 @@ def import_points(
 ) -> list[Soma]:
     """Import a CSV of points, µm in the space of ``dataset``, as somata.
 
+    A uid belongs to one soma of the whole project. Where a table counts its cells as
+    another dataset's table does, its uids get the dataset's name in front; see `named_uid`.
+
     Raises
     ------
     InputError
@@ -158,6 +166,11 @@ def import_points(
     """
     project.dataset(dataset)
     uids, centers_um = read_points(path)
+    others = {
+        u for name, somata in project.state().somata.items() if name != dataset for u in somata
+    }
+    if others.intersection(uids or ()):
+        uids = [f"{dataset}-{uid}" for uid in uids or ()]
     return annotate.add_somata(
         project,
         dataset,
@@ -168,16 +181,11 @@ def import_points(
     )
 
 
-def _require_distinct_uids(sources: Sequence[DatasetSource]) -> None:
-    """Read all tables of points, and refuse a uid that stands in two of them."""
-    seen: set[str] = set()
-    for source in sources:
-        uids = None if source.points is None else read_points(source.points)[0]
-        if twice := seen.intersection(uids or ()):
-            raise InputError(
-                f"Two tables of points name '{min(twice)}'; rename it or leave out the uid column."
-            )
-        seen.update(uids or ())
+def named_uid(state: State, dataset: str, uid: str) -> str:
+    """Return the project's uid of a soma that a person names as their own table does."""
+    somata = state.somata.get(dataset, {})
+    prefixed = f"{dataset}-{uid}"
+    return prefixed if uid not in somata and prefixed in somata else uid
 
 
 def detect(
@@ -259,6 +267,7 @@ def judge_all(
         before it stand.
     """
     state = project.state()
+    judgements = [_named(project, state, judgement) for judgement in judgements]
     for judgement in judgements:
         state.living_soma(judgement.query_uid)
         if judgement.candidate_uid is not None:
@@ -268,6 +277,15 @@ def judge_all(
         for judgement in judgements
         for event in _judge(project, judgement, annotator=annotator, force=force)
     ]
+
+
+def _named(project: Project, state: State, judgement: Judgement) -> Judgement:
+    candidate = judgement.candidate_uid
+    return replace(
+        judgement,
+        query_uid=named_uid(state, project.in_vivo(), judgement.query_uid),
+        candidate_uid=candidate and named_uid(state, project.ex_vivo(), candidate),
+    )
 
 
 def _judge(

@@ -5,13 +5,17 @@ Its functions run in worker threads, and import torch there; see `models`.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.matching.project_match import ProjectMatch
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Candidate, Float32Array, Ranking, Vec3
 
@@ -34,11 +38,15 @@ class Query:
         Position in that dataset's space.
     uid : str or None
         The soma there; ``None`` for a bare position, which can be ranked but not judged.
+    audit : bool
+        Whether it is asked to learn how often the program errs: drawn at random, and
+        answered without scores.
     """
 
     dataset: str
     center_um: Vec3
     uid: str | None = None
+    audit: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class Answer:
     query_crop : ndarray or None, shape (pixels, pixels)
         ``None`` when the dataset has no image.
     candidate_crops : ndarray or None, shape (len(shown), pixels, pixels)
+        In the order of ``shown``.
     depth_um : float
         How far along the optical axis from the somata the crops were taken.
     """
@@ -62,8 +71,21 @@ class Answer:
 
     @property
     def shown(self) -> tuple[Candidate, ...]:
-        """The candidates that have a thumbnail, best first."""
-        return self.ranking.candidates[:N_SHOWN]
+        """The candidates that have a thumbnail: best first, or shuffled for an audit."""
+        return shown_candidates(self.query, self.ranking)
+
+    @property
+    def blind(self) -> bool:
+        """Whether scores and ranks are to be hidden."""
+        return self.query.audit
+
+
+def shown_candidates(query: Query, ranking: Ranking) -> tuple[Candidate, ...]:
+    """Return the candidates that get a thumbnail, in the order of their digit keys."""
+    shown = list(ranking.candidates[:N_SHOWN])
+    if query.audit:
+        random.Random(query.uid).shuffle(shown)
+    return tuple(shown)
 
 
 def crops_at(
@@ -90,10 +112,24 @@ def crops_at(
     return extract_crops(project.volume(dataset), shifted, linear=linear, spec=CropSpec())
 
 
-def answer_query(project: Project, encoder: Encoder, query: Query) -> Answer:
+def answer_query(
+    project: Project,
+    load: Callable[[], Encoder],
+    query: Query,
+    match: ProjectMatch | None = None,
+) -> Answer:
     """Rank the other dataset's somata for a query and cut the crops that show them.
 
     A few somata that were added or moved since the last index are embedded on the way.
+
+    Parameters
+    ----------
+    project : Project
+    load : callable
+        Loads the encoder; called only where both sides have images.
+    query : Query
+    match : ProjectMatch, optional
+        Gives probabilities.
 
     Raises
     ------
@@ -102,15 +138,23 @@ def answer_query(project: Project, encoder: Encoder, query: Query) -> Answer:
     """
     from napari_neurobridge.matching.ranking import rank_position, rank_soma
 
-    _index_stragglers(project, encoder)
+    encoder = _encoder(project, load)
     if query.uid is not None:
-        ranking = rank_soma(project, encoder, query.uid, k=N_SHOWN)
+        ranking = rank_soma(project, encoder, query.uid, k=N_SHOWN, match=match)
     else:
-        ranking = rank_position(project, encoder, query.center_um, query.dataset, k=N_SHOWN)
+        ranking = rank_position(
+            project, encoder, query.center_um, query.dataset, k=N_SHOWN, match=match
+        )
     return with_crops(project, query, ranking)
 
 
-def locate(project: Project, encoder: Encoder, answer: Answer, uid: str) -> Candidate:
+def locate(
+    project: Project,
+    load: Callable[[], Encoder],
+    answer: Answer,
+    uid: str,
+    match: ProjectMatch | None = None,
+) -> Candidate:
     """Return the candidate that a soma outside the shown ones would be.
 
     Raises
@@ -120,8 +164,17 @@ def locate(project: Project, encoder: Encoder, answer: Answer, uid: str) -> Cand
     """
     from napari_neurobridge.matching.ranking import locate_candidate
 
+    encoder = _encoder(project, load)
+    return locate_candidate(project, encoder, answer.ranking, uid, match=match)
+
+
+def _encoder(project: Project, load: Callable[[], Encoder]) -> Encoder | None:
+    """Return the encoder with a nearly complete index completed; None without images."""
+    if any(project.dataset(name).uri is None for name in (project.in_vivo(), project.ex_vivo())):
+        return None
+    encoder = load()
     _index_stragglers(project, encoder)
-    return locate_candidate(project, encoder, answer.ranking, uid)
+    return encoder
 
 
 def _index_stragglers(project: Project, encoder: Encoder) -> None:
@@ -136,7 +189,7 @@ def _index_stragglers(project: Project, encoder: Encoder) -> None:
 def with_crops(project: Project, query: Query, ranking: Ranking, depth_um: float = 0.0) -> Answer:
     """Return the answer's crops, taken ``depth_um`` deeper than the somata."""
     query_crops = crops_at(project, query.dataset, np.array([query.center_um]), depth_um=depth_um)
-    centers = np.array([candidate.center_um for candidate in ranking.candidates[:N_SHOWN]])
+    centers = np.array([candidate.center_um for candidate in shown_candidates(query, ranking)])
     return Answer(
         query=query,
         ranking=ranking,

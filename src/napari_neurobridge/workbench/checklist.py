@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from napari_neurobridge.workbench.draft import ProjectDraft
 
 
+_NO_VOXELS = "none needed: points are in µm"
+
+
 class Step(IntEnum):
     """Lines of the checklist, in the order in which they are done."""
 
@@ -67,14 +70,13 @@ def checklist_of_draft(draft: ProjectDraft) -> tuple[ChecklistItem, ...]:
         (Step.TWO_PHOTON, Role.IN_VIVO, "Two-photon image"),
         (Step.FMOST, Role.EX_VIVO, "fMOST image"),
     ):
-        image = draft.images.get(role)
-        detail = "choose a file, or drop it here"
-        if image is not None:
-            shape = " × ".join(str(n) for n in image.info.shape)
-            detail = f"{_file_name(image.info.path)}  ({image.info.axes}: {shape})"
-        items.append(ChecklistItem(step, title, detail, image is not None, True))
+        items.append(
+            ChecklistItem(step, title, _choice_in_words(draft, role), draft.chosen(role), True)
+        )
     detail = "after both images"
-    if draft.images:
+    if not draft.images and draft.complete:
+        detail = _NO_VOXELS
+    elif draft.images:
         detail = "; ".join(
             f"{DEFAULT_NAMES[role]} "
             + ("? — type it" if image.voxel_size_um is None else format_um(image.voxel_size_um))
@@ -90,6 +92,24 @@ def checklist_of_draft(draft: ProjectDraft) -> tuple[ChecklistItem, ...]:
     items.append(ChecklistItem(Step.SOMATA, "Somata", later, False, False))
     items.append(ChecklistItem(Step.INDEX, "Index", later, False, False))
     return tuple(items)
+
+
+def _choice_in_words(draft: ProjectDraft, role: Role) -> str:
+    image, points = draft.images.get(role), draft.points.get(role)
+    parts = []
+    if image is not None:
+        shape = " × ".join(str(n) for n in image.info.shape)
+        parts.append(f"{_file_name(image.info.path)}  ({image.info.axes}: {shape})")
+    if points is not None:
+        only = "points only: " if image is None else ""
+        parts.append(f"{only}{points.n_points} in {points.path.name}")
+    return "; ".join(parts) or "choose a file, or drop it here: an image, or a table of points"
+
+
+def lacks_images(project: Project) -> bool:
+    """Return whether a side has no image, so that no crops can be compared."""
+    sides = project.in_vivo(), project.ex_vivo()
+    return any(project.dataset(name).uri is None for name in sides)
 
 
 def checklist_of_project(
@@ -130,7 +150,7 @@ def _image_items(project: Project) -> list[ChecklistItem]:
         ChecklistItem(
             Step.VOXEL_SIZES,
             "Voxel sizes (z × y × x)",
-            "; ".join(sizes) or "none needed: points are in µm",
+            "; ".join(sizes) or _NO_VOXELS,
             True,
             False,
         )
@@ -169,6 +189,10 @@ def _soma_items(project: Project, index: IndexState | None) -> list[ChecklistIte
             True,
         )
     ]
+    if lacks_images(project):
+        detail = "not needed: cells are compared by their places, since a side has no image"
+        items.append(ChecklistItem(Step.INDEX, "Index", detail, min(counts.values()) > 0, False))
+        return items
     detail = "after somata" if min(counts.values()) == 0 else "press Index"
     if index is not None and index.n_somata > 0:
         detail = f"{index.n_embedded} of {index.n_somata} somata embedded"

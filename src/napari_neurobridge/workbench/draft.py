@@ -1,4 +1,4 @@
-"""What a person has chosen before a project exists: two images and what is missing."""
+"""What a person has chosen before a project exists: images, points, and what is missing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.tables import read_points
 from napari_neurobridge.io.volumes import ImageInfo, inspect_image
 from napari_neurobridge.types import DEFAULT_NAMES, Projection, Role, Vec3
 from napari_neurobridge.workbench.actions import DatasetSource
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROJECT_SUFFIX = ".neurobridge"
+POINTS_SUFFIX = ".csv"
 
 
 @dataclass(frozen=True)
@@ -44,28 +46,45 @@ class ImageChoice:
         info = inspect_image(path, axes=axes)
         return cls(info=info, voxel_size_um=info.voxel_size_um)
 
-    def to_source(self, role: Role) -> DatasetSource:
-        """Return the dataset that a project is made from."""
-        return DatasetSource(
-            name=DEFAULT_NAMES[role],
-            role=role,
-            image=Path(self.info.path),
-            axes=self.info.axes,
-            voxel_size_um=self.voxel_size_um,
-            channel=self.channel,
-            projection=self.projection,
-        )
+
+@dataclass(frozen=True)
+class PointsChoice:
+    """One table of somata.
+
+    Attributes
+    ----------
+    path : Path
+        CSV ``[uid,]z_um,y_um,x_um``, µm.
+    n_points : int
+    """
+
+    path: Path
+    n_points: int
+
+    @classmethod
+    def from_file(cls, path: Path) -> PointsChoice:
+        """Read a table; raises `InputError` when it cannot be read."""
+        return cls(path, len(read_points(path)[1]))
 
 
 @dataclass(frozen=True)
 class ProjectDraft:
-    """Choices on the way to a project."""
+    """Choices on the way to a project: for each side an image, a table of points, or both."""
 
     images: dict[Role, ImageChoice] = field(default_factory=dict)
+    points: dict[Role, PointsChoice] = field(default_factory=dict)
 
     def with_image(self, role: Role, choice: ImageChoice) -> ProjectDraft:
         """Return a draft in which ``role`` is played by another image."""
-        return ProjectDraft({**self.images, role: choice})
+        return replace(self, images={**self.images, role: choice})
+
+    def with_points(self, role: Role, choice: PointsChoice) -> ProjectDraft:
+        """Return a draft in which the somata of ``role`` come from another table."""
+        return replace(self, points={**self.points, role: choice})
+
+    def chosen(self, role: Role) -> bool:
+        """Return whether there is anything for ``role``."""
+        return role in self.images or role in self.points
 
     def with_voxel_size(self, role: Role, voxel_size_um: Vec3) -> ProjectDraft:
         """Return a draft with a voxel size, µm (z, y, x), typed by a person."""
@@ -86,8 +105,8 @@ class ProjectDraft:
 
     @property
     def complete(self) -> bool:
-        """Whether both images are there and both voxel sizes are known."""
-        return len(self.images) == len(Role) and not self.missing_voxel_sizes
+        """Whether both sides are there, and the voxel sizes of what images there are."""
+        return all(map(self.chosen, Role)) and not self.missing_voxel_sizes
 
     @property
     def missing_voxel_sizes(self) -> tuple[Role, ...]:
@@ -120,9 +139,42 @@ class ProjectDraft:
             assigned[role] = path
         return assigned
 
+    def assign_points(self, paths: Sequence[Path]) -> dict[Role, Path]:
+        """Guess which side each dropped table of points belongs to.
+
+        A table whose name says it goes where it says; any other fills the first side that
+        has nothing, then the first that has no table.
+
+        Raises
+        ------
+        InputError
+            If there are more tables than sides without one.
+        """
+        free = [role for role in Role if role not in self.points]
+        if len(paths) > len(free):
+            raise InputError(
+                "Both sides have their points already; replace a table with its own button."
+                if not free
+                else f"Drop one table of points for each side; these are {len(paths)}."
+            )
+        free.sort(key=self.chosen)
+        assigned: dict[Role, Path] = {}
+        named = {path: role for path in paths for role in Role if DEFAULT_NAMES[role] in path.stem}
+        for path in sorted(paths, key=lambda path: path not in named):
+            role = named[path] if named.get(path) in free else free[0]
+            free.remove(role)
+            assigned[role] = path
+        return assigned
+
     def suggested_folder(self) -> Path:
         """Return a project folder beside the two-photon file that does not exist yet."""
-        source = Path(self.images[Role.IN_VIVO].info.path)
+        image, points = self.images.get(Role.IN_VIVO), self.points.get(Role.IN_VIVO)
+        if image is not None:
+            source = Path(image.info.path)
+        elif points is not None:
+            source = points.path
+        else:
+            raise InputError(f"Choose the {DEFAULT_NAMES[Role.IN_VIVO]} image or points first.")
         stem = source.name.split(".")[0]
         folder = source.with_name(stem + PROJECT_SUFFIX)
         number = 2
@@ -137,12 +189,29 @@ class ProjectDraft:
         Raises
         ------
         InputError
-            If an image or a voxel size is still missing.
+            If a side or a voxel size is still missing.
         """
         for role in Role:
-            if role not in self.images:
-                raise InputError(f"Choose the {DEFAULT_NAMES[role]} image first.")
+            if not self.chosen(role):
+                raise InputError(f"Choose the {DEFAULT_NAMES[role]} image or points first.")
         if self.missing_voxel_sizes:
             names = ", ".join(DEFAULT_NAMES[role] for role in self.missing_voxel_sizes)
             raise InputError(f"Type the voxel size of {names} in µm; the file does not say it.")
-        return tuple(self.images[role].to_source(role) for role in Role)
+        return tuple(map(self._source, Role))
+
+    def _source(self, role: Role) -> DatasetSource:
+        points = self.points.get(role)
+        source = DatasetSource(
+            name=DEFAULT_NAMES[role], role=role, points=None if points is None else points.path
+        )
+        image = self.images.get(role)
+        if image is None:
+            return source
+        return replace(
+            source,
+            image=Path(image.info.path),
+            axes=image.info.axes,
+            voxel_size_um=image.voxel_size_um,
+            channel=image.channel,
+            projection=image.projection,
+        )

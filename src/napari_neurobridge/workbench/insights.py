@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from psygnal import Signal
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.calibration import audits_of, reliability
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
 from napari_neurobridge.workbench.insight_steps import (
     MIN_PAIRS,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_neurobridge.errors import NeuroBridgeError
+    from napari_neurobridge.matching.calibration import Audit, Reliability
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.workbench.answers import Query
     from napari_neurobridge.workbench.models import EncoderCache
@@ -36,7 +38,11 @@ T = TypeVar("T")
 
 _Asked: TypeAlias = "tuple[Query | None, str | None]"
 
+FEWEST_SHOWN = 5
+"""Audits that a reliability diagram needs; fewer say nothing at all."""
+
 REPORT_JOB = "report"
+_RELIABILITY_BINS = 5
 _KEY = "insight"
 
 
@@ -103,6 +109,29 @@ class Insights:
     def can_evaluate(self) -> bool:
         """Whether there are enough pairs."""
         return self.n_pairs >= MIN_PAIRS
+
+    @property
+    def n_audits(self) -> int:
+        """How many audit questions were answered."""
+        return len(self._audits())
+
+    @property
+    def reliability(self) -> Reliability | None:
+        """How often the first candidate was right, over its probability; None with few audits."""
+        audits = self._audits()
+        if len(audits) < FEWEST_SHOWN:
+            return None
+        return reliability(
+            [audit.probability for audit in audits],
+            [audit.right for audit in audits],
+            bins=_RELIABILITY_BINS,
+        )
+
+    def _audits(self) -> list[Audit]:
+        project = self._session.project
+        if project is None:
+            return []
+        return audits_of(project.state(), project.in_vivo(), project.ex_vivo())
 
     @property
     def is_outdated(self) -> bool:

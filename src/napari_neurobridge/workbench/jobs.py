@@ -172,6 +172,8 @@ class JobRunner:
         self._on_status = on_status or (lambda status: None)
         # One worker: a laptop's cores belong to the network that runs inside the job.
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="neurobridge")
+        # Another for what may take longer than a person waits for a click's answer.
+        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="neurobridge-beside")
         self._generations: Counter[str] = Counter()
         self._pending: dict[str, Future[Any]] = {}
         self._children: dict[str, _ChildProcess] = {}
@@ -183,6 +185,8 @@ class JobRunner:
         work: Callable[[], T],
         on_done: Callable[[T], None],
         on_error: Callable[[NeuroBridgeError], None],
+        *,
+        beside: bool = False,
     ) -> None:
         """Run short work in a thread; only the newest request of a key is answered.
 
@@ -196,6 +200,8 @@ class JobRunner:
         on_done, on_error : callable
             Take the answer, or the error that the user should read. Any other exception
             is a bug and is raised on the dispatching thread.
+        beside : bool
+            Run beside the other short work, so that a click does not wait for it.
         """
         if self._closed:
             return
@@ -219,7 +225,7 @@ class JobRunner:
 
             self._dispatch(answer)
 
-        future = self._threads.submit(work)
+        future = (self._beside if beside else self._threads).submit(work)
         self._pending[key] = future
         future.add_done_callback(deliver)
 
@@ -303,4 +309,5 @@ class JobRunner:
         self._closed = True
         for child in tuple(self._children.values()):
             child.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._beside):
+            threads.shutdown(wait=False, cancel_futures=True)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
-from napari_neurobridge.active.queue import QueueItem, clearest_first
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
 from napari_neurobridge.workbench.answers import (
     Answer,
@@ -17,14 +16,19 @@ from napari_neurobridge.workbench.answers import (
     locate,
     with_crops,
 )
+from napari_neurobridge.workbench.matching import questions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from napari_neurobridge.active.queue import QueueItem
+    from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.errors import NeuroBridgeError
+    from napari_neurobridge.matching.project_match import ProjectMatch
     from napari_neurobridge.project.fold import State
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Candidate, Vec3
+    from napari_neurobridge.workbench.matches import Matches
     from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.session import Session
 
@@ -44,6 +48,8 @@ class Questions:
         Where the project lives.
     encoders : EncoderCache
         Loads the model that ranks.
+    matches : Matches
+        Gives probabilities, and with them the queue.
 
     Attributes
     ----------
@@ -63,7 +69,7 @@ class Questions:
     choice_changed = Signal(object)
     flickered_changed = Signal(bool)
 
-    def __init__(self, session: Session, encoders: EncoderCache) -> None:
+    def __init__(self, session: Session, encoders: EncoderCache, matches: Matches) -> None:
         self.query: Query | None = None
         self.answer: Answer | None = None
         self.problem = ""
@@ -71,24 +77,26 @@ class Questions:
         self.flickered = False
         self._session = session
         self._encoders = encoders
+        self._matches = matches
         self._answered_at = 0.0
         self._depth_um = 0.0
         self._opened: set[str] = set()
-        self._sorted_state: State | None = None
+        self._sorted_for: tuple[State, ProjectMatch | None, frozenset[str]] | None = None
         self._sorted_queue: Sequence[QueueItem] = ()
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._on_somata_changed)
         session.orientation_changed.connect(self._ask_again)
+        matches.match_changed.connect(self._on_match_changed)
 
     # --- asking ----------------------------------------------------------------------
 
-    def select(self, dataset: str, uid: str) -> None:
-        """Ask about a soma."""
+    def select(self, dataset: str, uid: str, *, audit: bool = False) -> None:
+        """Ask about a soma; for an audit, without scores."""
 
         def ask() -> None:
             soma = self._session.require_project().state().soma(uid)
             self._opened.add(uid)
-            self._ask(Query(dataset=dataset, center_um=soma.center_um, uid=uid))
+            self._ask(Query(dataset=dataset, center_um=soma.center_um, uid=uid, audit=audit))
 
         self._session.attempt(ask)
 
@@ -130,14 +138,26 @@ class Questions:
                     "Every two-photon cell has been asked; click one to look at it again."
                 )
                 return
-            self.select(in_vivo, item.uid)
+            self.select(in_vivo, item.uid, audit=item.audit)
 
         self._session.attempt(ask)
 
     def queue(self) -> Sequence[QueueItem]:
-        """Return the two-photon cells nobody has judged, the next one first."""
-        # A cell that was opened and left undecided goes to the end of the queue.
-        return sorted(self._waiting(), key=lambda item: item.uid in self._opened)
+        """Return the two-photon cells nobody has judged, the next one first.
+
+        A cell that was opened and left undecided comes last.
+        """
+        project = self._session.project
+        if project is None:
+            return ()
+        key = (project.state(), self._matches.match, frozenset(self._opened))
+        # Sorting thousands of cells is for when something changed, not for each redraw.
+        if self._sorted_for is None or any(
+            old is not new and old != new for old, new in zip(self._sorted_for, key, strict=True)
+        ):
+            self._sorted_for = key
+            self._sorted_queue = questions_of(project, self._matches.match, postponed=key[2])
+        return self._sorted_queue
 
     def progress(self) -> tuple[int, int]:
         """Return how many two-photon cells were asked, and how many there are."""
@@ -145,26 +165,15 @@ class Questions:
         if project is None:
             return 0, 0
         total = len(project.state().somata.get(project.in_vivo(), {}))
-        return total - len(self._waiting()), total
-
-    def _waiting(self) -> Sequence[QueueItem]:
-        """Return the undecided cells, sorted anew only when the project's state is another."""
-        project = self._session.project
-        if project is None:
-            return ()
-        state = project.state()
-        if state is not self._sorted_state:
-            self._sorted_state = state
-            self._sorted_queue = clearest_first(state, project.in_vivo())
-        return self._sorted_queue
+        return total - len(self.queue()), total
 
     # --- looking at the answer -----------------------------------------------------------
 
-    def choose(self, rank: int) -> None:
-        """Pick a candidate by its rank, counting from 1."""
-        if self.answer is None or not 1 <= rank <= len(self.answer.ranking.candidates):
+    def choose(self, place: int) -> None:
+        """Pick a shown candidate by its place, counting from 1."""
+        if self.answer is None or not 1 <= place <= len(self.answer.shown):
             return
-        self.choice = self.answer.ranking.candidates[rank - 1]
+        self.choice = self.answer.shown[place - 1]
         self.choice_changed.emit(self.choice)
 
     def choose_soma(self, uid: str) -> None:
@@ -176,9 +185,9 @@ class Questions:
                 "Still ranking; one moment." if waiting else "Click a two-photon cell first."
             )
             return
-        for candidate in answer.shown:
+        for place, candidate in enumerate(answer.shown, start=1):
             if candidate.uid == uid:
-                self.choose(candidate.rank)
+                self.choose(place)
                 return
 
         def pick(candidate: Candidate) -> None:
@@ -187,7 +196,7 @@ class Questions:
 
         self._session.jobs.submit(
             "locate",
-            lambda: locate(project, self._encoders.get(project, DEFAULT_MODEL), answer, uid),
+            lambda: locate(project, self._loader(project), answer, uid, self._matches.match),
             pick,
             self._session.show_error,
         )
@@ -238,24 +247,52 @@ class Questions:
         if query is None or project is None:
             return
 
-        def show(answer: Answer) -> None:
-            self.answer = answer
-            self._answered_at = time.monotonic()
-            self.answer_changed.emit(answer)
-            kept = (candidate.rank for candidate in answer.shown if candidate.uid == keep)
-            self.choose(next(kept, 1))
-
         def explain(error: NeuroBridgeError) -> None:
             self.problem = str(error)
             self.answer_changed.emit(None)
             self._session.show_error(error)
 
+        self._rank(project, query, keep, explain)
+
+    def _rank(
+        self,
+        project: Project,
+        query: Query,
+        keep: str | None,
+        explain: Callable[[NeuroBridgeError], None],
+    ) -> None:
+        match = self._matches.match
+
+        def show(answer: Answer) -> None:
+            first = self.answer is None
+            self.answer = answer
+            if first:
+                self._answered_at = time.monotonic()
+            self.answer_changed.emit(answer)
+            places = {candidate.uid: place for place, candidate in enumerate(answer.shown, 1)}
+            if keep is not None and keep not in places:
+                self.choose_soma(keep)
+            else:
+                # Nothing is proposed in an audit, not even by being picked already.
+                self.choose(places.get(keep or "", 0 if query.audit else 1))
+
         self._session.jobs.submit(
             "rank",
-            lambda: answer_query(project, self._encoders.get(project, DEFAULT_MODEL), query),
+            lambda: answer_query(project, self._loader(project), query, match),
             show,
             explain,
         )
+
+    def _loader(self, project: Project) -> Callable[[], Encoder]:
+        return lambda: self._encoders.get(project, DEFAULT_MODEL)
+
+    def _on_match_changed(self) -> None:
+        """Rank again without taking away what is being looked at; an audit is left alone."""
+        project, query = self._session.project, self.query
+        if self._matches.updating or project is None or query is None or query.audit:
+            return
+        keep = self.choice.uid if self.choice and self.choice.rank > 1 else None
+        self._rank(project, query, keep, self._session.show_error)
 
     def _ask_again(self) -> None:
         if self.query is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from psygnal import Signal
 
@@ -14,8 +15,15 @@ from napari_neurobridge.workbench.checklist import (
     IndexState,
     checklist_of_draft,
     checklist_of_project,
+    lacks_images,
 )
-from napari_neurobridge.workbench.draft import PROJECT_SUFFIX, ImageChoice, ProjectDraft
+from napari_neurobridge.workbench.draft import (
+    POINTS_SUFFIX,
+    PROJECT_SUFFIX,
+    ImageChoice,
+    PointsChoice,
+    ProjectDraft,
+)
 from napari_neurobridge.workbench.session import Notice, Remedy
 
 if TYPE_CHECKING:
@@ -26,6 +34,8 @@ if TYPE_CHECKING:
     from napari_neurobridge.types import Projection, Role, Vec3
     from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.session import Session
+
+T = TypeVar("T")
 
 
 class Setup:
@@ -56,30 +66,48 @@ class Setup:
 
     def choose_image(self, role: Role, path: Path, *, axes: str | None = None) -> None:
         """Read an image's metadata into the draft; notifies when it cannot be read."""
-        self.choose_images({role: path}, axes=axes)
+        self._choose({role: path}, {}, axes)
 
-    def choose_images(self, paths: Mapping[Role, Path], *, axes: str | None = None) -> None:
-        """Read several images' metadata; asks first when that would close a project."""
+    def choose_points(self, role: Role, path: Path) -> None:
+        """Read a table of points into the draft; notifies when it cannot be read."""
+        self._choose({}, {role: path})
+
+    def _choose(
+        self, images: Mapping[Role, Path], points: Mapping[Role, Path], axes: str | None = None
+    ) -> None:
+        """Read files into the draft; asks first when that would close a project."""
         project = self._session.project
         if project is not None:
-            start = Remedy("Start a new one", lambda: self._begin(paths, axes))
+            start = Remedy("Start a new one", lambda: self._begin(images, points, axes))
             text = f"{project.path.name} is open. Everything in it is saved."
             self._session.notified.emit(Notice(text, remedy=start))
             return
-        self._begin(paths, axes)
+        self._begin(images, points, axes)
 
-    def _begin(self, paths: Mapping[Role, Path], axes: str | None) -> None:
-        for role, path in paths.items():
-
-            def take(choice: ImageChoice, role: Role = role) -> None:
-                self._set_draft(self.draft.with_image(role, choice))
-
-            self._session.jobs.submit(
-                f"inspect {role}",
-                lambda path=path: ImageChoice.from_file(path, axes=axes),  # type: ignore[misc]
-                take,
-                self._session.show_error,
+    def _begin(
+        self, images: Mapping[Role, Path], points: Mapping[Role, Path], axes: str | None
+    ) -> None:
+        for role, path in images.items():
+            self._inspect(
+                f"image {role}",
+                partial(ImageChoice.from_file, path, axes=axes),
+                partial(self._take_image, role),
             )
+        for role, path in points.items():
+            self._inspect(
+                f"points {role}",
+                partial(PointsChoice.from_file, path),
+                partial(self._take_points, role),
+            )
+
+    def _inspect(self, what: str, read: Callable[[], T], take: Callable[[T], None]) -> None:
+        self._session.jobs.submit(f"inspect {what}", read, take, self._session.show_error)
+
+    def _take_image(self, role: Role, choice: ImageChoice) -> None:
+        self._set_draft(self.draft.with_image(role, choice))
+
+    def _take_points(self, role: Role, choice: PointsChoice) -> None:
+        self._set_draft(self.draft.with_points(role, choice))
 
     def take_files(self, paths: Sequence[Path]) -> None:
         """Do the obvious with dropped files: open a project, or fill the checklist."""
@@ -88,7 +116,13 @@ class Setup:
                 self.open_project(path)
                 return
         draft = ProjectDraft() if self._session.project is not None else self.draft
-        self._session.attempt(lambda: self.choose_images(draft.assign_roles(paths)))
+        tables = [path for path in paths if path.suffix.lower() == POINTS_SUFFIX]
+        images = [path for path in paths if path not in tables]
+
+        def take() -> None:
+            self._choose(draft.assign_roles(images), draft.assign_points(tables))
+
+        self._session.attempt(take)
 
     def set_voxel_size(self, role: Role, voxel_size_um: Vec3) -> None:
         """Set a voxel size, µm (z, y, x), that the file does not state."""
@@ -212,7 +246,7 @@ class Setup:
     def _count_embedded(self) -> None:
         self.checklist_changed.emit()
         project = self._session.project
-        if project is None:
+        if project is None or lacks_images(project):
             return
 
         def show(state: IndexState) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project import annotate
 from napari_neurobridge.project.events import UndoScope, VerdictEvidence
-from napari_neurobridge.types import SomaSource
+from napari_neurobridge.types import Basis, SomaSource
 from napari_neurobridge.workbench.session import Remedy
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.project.events import Event
     from napari_neurobridge.types import Candidate, NoneReason, Vec3
+    from napari_neurobridge.workbench.matches import Matches
     from napari_neurobridge.workbench.questions import Questions
     from napari_neurobridge.workbench.session import Session
 
@@ -29,12 +30,15 @@ class Verdicts:
         Where the project lives.
     questions : Questions
         What is being asked, and which candidate is picked.
+    matches : Matches
+        Names the alignment that the shown numbers came from.
     """
 
-    def __init__(self, session: Session, questions: Questions) -> None:
+    def __init__(self, session: Session, questions: Questions, matches: Matches) -> None:
         self.none_reason: NoneReason | None = None
         self._session = session
         self._questions = questions
+        self._matches = matches
 
     # --- verdicts --------------------------------------------------------------------
 
@@ -177,12 +181,24 @@ class Verdicts:
         return query.uid
 
     def _evidence(self, candidate: Candidate | None) -> VerdictEvidence:
-        answer = self._questions.answer
+        answer, match = self._questions.answer, self._matches.match
+        ranking = answer.ranking if answer else None
+        probable = ranking is not None and ranking.basis is Basis.PROBABILITY
+        uid = answer.query.uid if answer else None
+        first = None
+        if match is not None and probable and uid is not None and uid in match:
+            first = match.first_uncalibrated(uid)
         return VerdictEvidence(
             rank=candidate.rank if candidate else None,
             similarity=candidate.similarity if candidate else None,
-            model_hash=answer.ranking.model if answer else None,
+            residual_um=candidate.residual_um if candidate else None,
+            probability=candidate.probability if candidate else None,
+            model_hash=ranking.model or None if ranking else None,
+            alignment_id=match.alignment_id if match and probable else None,
             seconds=self._questions.seconds_spent(),
+            audit=answer is not None and answer.blind,
+            first_uid=first[0] if first else None,
+            first_probability=first[1] if first else None,
         )
 
     def _decided(self, text: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_neurobridge.workbench.answers import N_SHOWN
 from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
+from napari_neurobridge.workbench.matches import Matches
 from napari_neurobridge.workbench.models import EncoderCache
 from napari_neurobridge.workbench.questions import Questions
 from napari_neurobridge.workbench.session import Session
@@ -38,6 +39,8 @@ class Workbench:
         The open project, the jobs, and what changed.
     setup : Setup
         From two files to an indexed project.
+    matches : Matches
+        All cells matched at once, kept up to date.
     questions : Questions
         The queried cell, its candidates, and the one that is picked.
     verdicts : Verdicts
@@ -50,8 +53,9 @@ class Workbench:
         encoders = EncoderCache()
         self.session = Session(dispatch, annotator)
         self.setup = Setup(self.session, encoders)
-        self.questions = Questions(self.session, encoders)
-        self.verdicts = Verdicts(self.session, self.questions)
+        self.matches = Matches(self.session, encoders)
+        self.questions = Questions(self.session, encoders, self.matches)
+        self.verdicts = Verdicts(self.session, self.questions, self.matches)
         self.insights = Insights(self.session, self.questions, encoders)
 
     @property

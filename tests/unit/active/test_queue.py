@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fixtures.projects import true_partner
-from napari_neurobridge.active.queue import clearest_first
+from napari_neurobridge.active.queue import (
+    AUDIT_EVERY,
+    QueueItem,
+    Strategy,
+    clearest_first,
+    waiting_questions,
+    with_audits,
+)
+from napari_neurobridge.matching.match_project import match_project
 from napari_neurobridge.project import annotate
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.types import SomaSource
@@ -48,3 +61,67 @@ def test_clear_cells_come_before_dim_ones(project: Project) -> None:
     confidences = [project.state().soma(uid).confidence for uid in found]
     assert confidences == [0.9, 0.6]
     assert all(project.state().soma(uid).source is SomaSource.DETECTED for uid in found)
+
+
+def _items(count: int) -> list[QueueItem]:
+    return [QueueItem(f"tp-{number:05d}", "why") for number in range(count)]
+
+
+@given(count=st.integers(0, 40), n_asked=st.integers(0, 30))
+def test_every_fifth_question_is_drawn_by_lot_and_each_cell_asked_once(count, n_asked) -> None:
+    items = _items(count)
+    placed = with_audits(items, n_asked)
+    assert sorted(item.uid for item in placed) == [item.uid for item in items]
+    for place, item in enumerate(placed):
+        assert item.audit == ((n_asked + place) % AUDIT_EVERY == AUDIT_EVERY - 1)
+    ordered = [item for item in placed if not item.audit]
+    assert [item.uid for item in ordered] == sorted(item.uid for item in ordered)
+
+
+def test_the_lot_does_not_depend_on_the_order_of_the_queue() -> None:
+    items = _items(60)
+    first = next(item.uid for item in with_audits(items, 4) if item.audit)
+    assert first == next(item.uid for item in with_audits(items[::-1], 4) if item.audit)
+
+
+def test_lots_fall_on_certain_and_uncertain_cells_alike() -> None:
+    places = []
+    for name in range(60):
+        items = [QueueItem(f"{name}-{number}", "why") for number in range(50)]
+        drawn = next(item.uid for item in with_audits(items, 4) if item.audit)
+        places.append(int(drawn.split("-")[1]))
+    assert 18 < np.mean(places) < 31
+    assert len(set(places)) > 25
+
+
+def test_the_least_certain_cell_is_asked_first(points_world, tmp_path) -> None:
+    project = points_world.project(tmp_path / "p.neurobridge", 8)
+    match = match_project(project)
+    items = waiting_questions(project.state(), "two_photon", match)
+    bits = [item.uncertainty for item in items]
+    assert bits == sorted(bits, reverse=True)
+    assert bits[0] == pytest.approx(max(match.judge(item.uid).uncertainty for item in items))
+    assert not {item.uid for item in items} & set(project.state().pairs)
+    assert all(item.reason.startswith("asked because") for item in items[:10])
+    clearest = waiting_questions(project.state(), "two_photon", match, Strategy.CLEAREST)
+    assert {item.uid for item in clearest} == {item.uid for item in items}
+    assert clearest[0].uncertainty is None
+
+
+def test_while_pairs_are_few_cells_far_from_them_are_asked(points_world, tmp_path) -> None:
+    project = points_world.project(tmp_path / "p.neurobridge", 2)
+    state = project.state()
+    items = waiting_questions(state, "two_photon")
+    pairs = [state.soma(uid).center_um for uid in project.state().pairs]
+    clear = items[: (len(items) + 1) // 2]
+    distances = [
+        min(np.linalg.norm(np.subtract(state.soma(item.uid).center_um, pair)) for pair in pairs)
+        for item in clear
+    ]
+    assert distances == sorted(distances, reverse=True)
+    assert "far from your pairs" in items[0].reason
+    assert len({item.uid for item in items}) == 118
+    empty = points_world.project(tmp_path / "q.neurobridge")
+    assert waiting_questions(empty.state(), "two_photon") == clearest_first(
+        empty.state(), "two_photon"
+    )

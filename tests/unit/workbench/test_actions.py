@@ -45,12 +45,19 @@ def test_nothing_is_made_when_a_table_is_wrong(tmp_path: Path, tables) -> None:
     broken = write_points(tmp_path / "c.csv", "1,2", header="z_um,y_um")
     with pytest.raises(InputError, match="x_um"):
         actions.create_project(folder, sources(tables[0], broken))
-    twice = write_points(tmp_path / "d.csv", "a1,0,0,0")
-    with pytest.raises(InputError, match="'a1'"):
-        actions.create_project(folder, sources(tables[0], twice))
     with pytest.raises(InputError, match="needs an image or a table"):
         actions.create_project(folder, [actions.DatasetSource("two_photon", Role.IN_VIVO)])
     assert not folder.exists()
+
+
+def test_tables_that_count_alike_stay_apart(tmp_path: Path, tables) -> None:
+    alike = write_points(tmp_path / "d.csv", "a1,0,0,0", "a2,9,9,9")
+    project = actions.create_project(tmp_path / "p.neurobridge", sources(tables[0], alike))
+    assert list(project.state().somata["fmost"]) == ["fmost-a1", "fmost-a2"]
+    # As the person's own tables name them, and as the project does.
+    for names in (("a1", "a2"), ("a2", "fmost-a1")):
+        actions.judge_all(project, [actions.Judgement(Verdict.ACCEPT, *names)], annotator="b")
+    assert project.state().pairs == {"a1": "fmost-a2", "a2": "fmost-a1"}
 
 
 def test_a_project_without_images_cannot_detect(tmp_path: Path, tables) -> None:

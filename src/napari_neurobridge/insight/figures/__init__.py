@@ -6,6 +6,7 @@ figures may go into a file or onto a Qt canvas.
 
 from napari_neurobridge.insight.figures.attention import attention_figure
 from napari_neurobridge.insight.figures.embedding import embedding_figure
+from napari_neurobridge.insight.figures.reliability import reliability_figure
 from napari_neurobridge.insight.figures.retrieval import (
     confusion_figure,
     top_k_curves,
@@ -26,6 +27,7 @@ __all__ = [
     "attention_figure",
     "confusion_figure",
     "embedding_figure",
+    "reliability_figure",
     "save_figure",
     "similarity_boxes",
     "similarity_densities",

@@ -1,0 +1,183 @@
+"""``match`` and ``queue``: all cells at once, and whom to ask next."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel, ConfigDict
+
+from napari_neurobridge.active.queue import Strategy
+from napari_neurobridge.cli._options import ModelOption, ProjectArgument
+from napari_neurobridge.cli._output import CommandResult, command, table
+from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.types import Report
+
+ImagesOption = Annotated[
+    bool,
+    typer.Option("--images/--no-images", help="Use what the crops say where there is an index."),
+]
+
+
+class ReviewRow(BaseModel):
+    """An accepted pair to look at again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    two_photon_uid: str
+    fmost_uid: str
+    p_wrong: float
+    residual_um: float
+
+
+class DecoyRow(BaseModel):
+    """What would be claimed in a gallery that holds no partner."""
+
+    model_config = ConfigDict(frozen=True)
+
+    n_claimed: int
+    n_asked: int
+
+
+class Matched(CommandResult):
+    """What may be claimed."""
+
+    n_matched: int
+    n_accepted: int
+    expected_false: float
+    pairs: str
+    p_partner: float
+    used_images: bool
+    calibrated_on: str
+    decoys: DecoyRow | None
+    review: list[ReviewRow]
+    notes: list[str]
+
+    def summary(self) -> str:
+        """Return sentences."""
+        proposed = self.n_matched - self.n_accepted
+        decoys = ""
+        if self.decoys is not None:
+            decoys = (
+                f" Among shifted somata, none of which is right, {self.decoys.n_claimed} of "
+                f"{self.decoys.n_asked} would be claimed."
+            )
+        return "\n".join(
+            [
+                f"{self.n_matched} pairs: {self.n_accepted} accepted and {proposed} claimed, of "
+                f"which about {self.expected_false:.1f} are expected to be wrong.{decoys}",
+                f"Written to {self.pairs}.",
+                *self.notes,
+            ]
+        )
+
+
+class QueueRow(BaseModel):
+    """One question."""
+
+    model_config = ConfigDict(frozen=True)
+
+    uid: str
+    uncertainty: float | None
+    reason: str
+    audit: bool
+
+
+class Queued(CommandResult):
+    """Whom to ask next, first question first."""
+
+    queue: list[QueueRow]
+    n_waiting: int
+
+    def summary(self) -> str:
+        """Return a table."""
+        header = ("uid", "uncertainty", "reason", "audit")
+        return table(header, [[getattr(row, name) for name in header] for row in self.queue])
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    command(app, "match")(match)
+    command(app, "queue")(queue)
+
+
+def match(
+    project: ProjectArgument,
+    *,
+    fdr: Annotated[
+        float, typer.Option("--fdr", help="Share of the claimed pairs that may be wrong.")
+    ] = 0.05,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="CSV to write; in the project unless given.")
+    ] = None,
+    decoys: Annotated[
+        bool,
+        typer.Option(
+            "--decoys/--no-decoys", help="Count what would be claimed where nothing is right."
+        ),
+    ] = True,
+    images: ImagesOption = True,
+    model: ModelOption = DEFAULT_MODEL,
+    report: Report,
+) -> Matched:
+    """Match all cells at once, from the accepted pairs outward."""
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.workbench import matching
+
+    opened = Project.open(project)
+    found = matching.match_all(opened, model, images=images, report=report)
+    claims = matching.Claims.of(found, fdr)
+    check = found.decoys(fdr) if decoys else None
+    return Matched(
+        n_matched=len(claims.pairs),
+        n_accepted=claims.n_accepted,
+        expected_false=claims.expected_false,
+        pairs=str(matching.write_claims(opened, claims, out)),
+        p_partner=found.propagation.p_detected,
+        used_images=found.appearance is not None,
+        calibrated_on=found.calibration.source,
+        decoys=check and DecoyRow(n_claimed=check.n_claimed, n_asked=check.n_asked),
+        review=[
+            ReviewRow(
+                two_photon_uid=pair.in_vivo_uid,
+                fmost_uid=pair.ex_vivo_uid,
+                p_wrong=pair.p_wrong,
+                residual_um=pair.residual_um,
+            )
+            for pair in found.review()
+        ],
+        notes=list(found.notes),
+    )
+
+
+def queue(
+    project: ProjectArgument,
+    *,
+    strategy: Annotated[
+        Strategy | None,
+        typer.Option(
+            "--strategy",
+            help="By default clearest, then spread until four pairs are accepted, then entropy.",
+        ),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many questions.")] = 10,
+    images: ImagesOption = True,
+    model: ModelOption = DEFAULT_MODEL,
+) -> Queued:
+    """List the cells that a person should be asked about next."""
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.workbench import matching
+
+    opened = Project.open(project)
+    found = None
+    if strategy in (None, Strategy.ENTROPY) and (strategy or matching.has_landmarks(opened)):
+        found = matching.match_all(opened, model, images=images)
+    items = matching.questions_of(opened, found, strategy)
+    return Queued(
+        queue=[
+            QueueRow(
+                uid=item.uid, uncertainty=item.uncertainty, reason=item.reason, audit=item.audit
+            )
+            for item in items[:n]
+        ],
+        n_waiting=len(items),
+    )

@@ -1,0 +1,415 @@
+"""All somata of two datasets matched at once, from accepted pairs, and read in both directions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.assignment import assign
+from napari_neurobridge.matching.decoys import DecoyCheck, decoy_claims
+from napari_neurobridge.matching.posterior import CandidateField, find_candidates, posterior
+from napari_neurobridge.types import Expected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_neurobridge.matching.appearance import Appearance
+    from napari_neurobridge.matching.calibration import Calibration
+    from napari_neurobridge.matching.posterior import Posterior
+    from napari_neurobridge.matching.propagate import MatchProblem, Propagation
+    from napari_neurobridge.types import Soma, Vec3
+
+Float64Array = npt.NDArray[np.float64]
+RowArray = npt.NDArray[np.intp]
+
+_INVERSE_ROUNDS = 30
+_INVERSE_TOLERANCE_UM = 0.01
+# So many doubtful pairs are named in a sentence.
+_NAMED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The living somata of one dataset, ordered by uid.
+
+    Attributes
+    ----------
+    dataset : str
+    uids : tuple of str, length N
+    centers_um : ndarray, shape (N, 3)
+        µm (z, y, x) of the dataset's own space.
+    """
+
+    dataset: str
+    uids: tuple[str, ...]
+    centers_um: Float64Array
+
+    @classmethod
+    def of(cls, dataset: str, somata: Mapping[str, Soma]) -> Side:
+        """Take the somata of one dataset."""
+        uids = tuple(sorted(somata))
+        return cls(dataset, uids, np.array([somata[u].center_um for u in uids]).reshape(-1, 3))
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def same_as(self, other: Side) -> bool:
+        """Return whether both are the same somata in the same places."""
+        return self.uids == other.uids and np.array_equal(self.centers_um, other.centers_um)
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Row of each uid."""
+        return {uid: row for row, uid in enumerate(self.uids)}
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What is known about the partner of one soma.
+
+    Attributes
+    ----------
+    rows : ndarray of int, shape (K,)
+        Somata of the other side, the most probable first.
+    probability : ndarray, shape (K,)
+    none : float
+        That the other side does not hold the cell.
+    beyond : float
+        That it is a soma that is not listed.
+    """
+
+    rows: RowArray
+    probability: Float64Array
+    none: float
+    beyond: float
+
+    @property
+    def uncertainty(self) -> float:
+        """Entropy of the answer in bits, all that is not listed being one outcome."""
+        share = np.concatenate([self.probability, [self.none, self.beyond]])
+        share = share[share > 0]
+        return float(-(share * np.log2(share)).sum())
+
+
+@dataclass(frozen=True)
+class MatchedPair:
+    """The most probable partner of one soma, no partner being given twice.
+
+    Attributes
+    ----------
+    in_vivo_uid, ex_vivo_uid : str
+    probability : float
+        For an accepted pair, that the person was right.
+    residual_um : float
+        Distance of the partner from where it was expected without this pair.
+    score_um : float
+        Distance of the nearest other soma from there, less the residual (MICrONS Consortium,
+        Nature 2025): small or negative where another soma fits as well.
+    accepted : bool
+        Whether a person accepted it.
+    """
+
+    in_vivo_uid: str
+    ex_vivo_uid: str
+    probability: float
+    residual_um: float
+    score_um: float
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class ReviewedPair:
+    """An accepted pair, judged by all other cells.
+
+    Attributes
+    ----------
+    in_vivo_uid, ex_vivo_uid : str
+    p_wrong : float
+        Probability that it is wrong.
+    residual_um : float
+        Distance from where the others expect the partner.
+    """
+
+    in_vivo_uid: str
+    ex_vivo_uid: str
+    p_wrong: float
+    residual_um: float
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectMatch:
+    """A propagation over two datasets of a project.
+
+    Attributes
+    ----------
+    queries, gallery : Side
+        Matches grow from the side with fewer somata, since more of those have a partner.
+    queries_in_vivo : bool
+        Whether that is the in-vivo side.
+    field : CandidateField
+        The gallery's somata.
+    problem : MatchProblem
+    propagation : Propagation
+    posterior : Posterior
+        The propagation's, calibrated.
+    accepted : frozenset of (int, int)
+        Those of the problem's pairs that a person accepted; the others are proposals of
+        the program, to begin with.
+    alignment_id : str
+        Names the landmarks that it rests on.
+    calibration : Calibration
+        What made the posterior of the propagation's.
+    appearance : Appearance or None
+        What the crops say; ``None`` without a complete index.
+    model : str
+        Name and hash of the encoder whose index told candidates apart; empty if none did.
+    """
+
+    queries: Side
+    gallery: Side
+    queries_in_vivo: bool
+    field: CandidateField
+    problem: MatchProblem
+    propagation: Propagation
+    posterior: Posterior
+    accepted: frozenset[tuple[int, int]]
+    alignment_id: str
+    calibration: Calibration
+    appearance: Appearance | None = None
+    model: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about the alignment, in sentences."""
+        doubtful = [pair for pair in self.review() if pair.p_wrong >= 0.5]
+        named = ", ".join(f"{p.in_vivo_uid} ↔ {p.ex_vivo_uid}" for p in doubtful[:_NAMED])
+        note = (f"Look again at {named}: the other cells contradict.",) if doubtful else ()
+        return (*self.propagation.notes, *note)
+
+    def review(self) -> tuple[ReviewedPair, ...]:
+        """Return the accepted pairs, the most doubtful first."""
+        return tuple(
+            ReviewedPair(
+                *self._in_vivo_first(query, soma),
+                float(self.propagation.wrong[row]),
+                self.distances(query, soma)[0],
+            )
+            for row in self.propagation.review().tolist()
+            if row < len(self.problem.pairs)
+            for query, soma in [self.problem.pairs[row].tolist()]
+            if (query, soma) in self.accepted
+        )
+
+    @property
+    def proposals(self) -> RowArray:
+        """Rows (P, 2) of the pairs that the program began with by itself."""
+        rows = [pair for pair in self.problem.pairs.tolist() if tuple(pair) not in self.accepted]
+        return np.array(rows, dtype=np.intp).reshape(-1, 2)
+
+    def __contains__(self, uid: object) -> bool:
+        return uid in self.queries.rows or uid in self.gallery.rows
+
+    @property
+    def datasets(self) -> tuple[str, str]:
+        """The two datasets, that of the queries first."""
+        return self.queries.dataset, self.gallery.dataset
+
+    def others_of(self, dataset: str) -> Side:
+        """Return the side that partners of a dataset's somata are on."""
+        return self.gallery if dataset == self.queries.dataset else self.queries
+
+    def others(self, uid: str) -> Side:
+        """Return the side that a soma's partner is on.
+
+        Raises
+        ------
+        InputError
+            If the soma is of neither side.
+        """
+        if uid in self.queries.rows:
+            return self.gallery
+        if uid in self.gallery.rows:
+            return self.queries
+        raise InputError(f"'{uid}' was not there when the cells were matched; match again.")
+
+    def judge(self, uid: str) -> Judged:
+        """Return what is known about the partner of a soma of either side.
+
+        Raises
+        ------
+        InputError
+            If the soma is of neither side.
+        """
+        if self.others(uid) is self.gallery:
+            row, found = self.queries.rows[uid], self.posterior
+            listed = found.probability[row] > 0
+            return Judged(
+                found.rows[row][listed],
+                found.probability[row][listed],
+                float(found.none[row]),
+                float(found.beyond[row]),
+            )
+        rows, probability = _row(self._by_gallery, self.gallery.rows[uid])
+        left = float(np.clip(1.0 - probability.sum(), 0.0, 1.0))
+        beyond = min(self._share_beyond, left)
+        return Judged(rows, probability, left - beyond, beyond)
+
+    def first_uncalibrated(self, uid: str) -> tuple[str, float] | None:
+        """Return the most probable partner, and its probability as the propagation says it.
+
+        What an audit compares with the truth; None if there is no candidate.
+        """
+        found = self.propagation.posterior
+        if self.others(uid) is self.gallery:
+            row = self.queries.rows[uid]
+            return self.gallery.uids[found.best[row]], float(found.confidence[row])
+        rows, probability = _row(self._by_gallery_uncalibrated, self.gallery.rows[uid])
+        return (self.queries.uids[rows[0]], float(probability[0])) if len(rows) else None
+
+    def expect(self, uid: str) -> Expected:
+        """Return where the partner of a soma of either side should lie.
+
+        Raises
+        ------
+        InputError
+            If the soma is of neither side.
+        """
+        if self.others(uid) is self.gallery:
+            row = self.queries.rows[uid]
+            variance = self.propagation.sigma_um[row] ** 2
+            return _expected(self.propagation.predicted_um[row], variance * np.eye(3))
+        return self._follow_back(self.gallery.centers_um[self.gallery.rows[uid]])
+
+    def judge_position(self, position_um: Vec3, dataset: str) -> Judged:
+        """As `judge`, for a bare place of either side, whose own soma nobody knows."""
+        expected = self.expect_position(position_um, dataset)
+        field, chance = self.field, self.propagation.p_detected
+        if dataset != self.queries.dataset:
+            field, chance = self._query_field, chance * len(self.queries) / len(self.gallery)
+        found = posterior(
+            find_candidates(
+                field,
+                np.array([expected.center_um]),
+                np.array([expected.covariance_um2]),
+            ),
+            chance,
+            len(field),
+            exclusive=False,
+        )
+        return Judged(
+            found.rows[0],
+            found.probability[0],
+            float(found.none[0]),
+            float(found.beyond[0]),
+        )
+
+    def expect_position(self, position_um: Vec3, dataset: str) -> Expected:
+        """As `expect`, for a bare place of either side."""
+        place = np.asarray(position_um, dtype=np.float64)
+        if dataset != self.queries.dataset:
+            return self._follow_back(place)
+        mean, covariance = self.propagation.predict(place[None])
+        return _expected(mean[0], covariance[0])
+
+    @cached_property
+    def _share_beyond(self) -> float:
+        """What queries that may be anywhere leave to each soma of the gallery, on average."""
+        unlisted = max(len(self.gallery) - self.posterior.rows.shape[1], 1)
+        return float(self.posterior.beyond.sum() / unlisted)
+
+    @cached_property
+    def _query_field(self) -> CandidateField:
+        return CandidateField(self.queries.centers_um)
+
+    @cached_property
+    def _by_gallery(self) -> csr_array:
+        return self._transposed(self.posterior)
+
+    @cached_property
+    def _by_gallery_uncalibrated(self) -> csr_array:
+        return self._transposed(self.propagation.posterior)
+
+    def _transposed(self, found: Posterior) -> csr_array:
+        query, column = np.nonzero(found.probability > 0)
+        values = found.probability[query, column]
+        shape = (len(self.gallery), len(self.queries))
+        return csr_array((values, (found.rows[query, column], query)), shape=shape)
+
+    def _follow_back(self, wanted: Float64Array) -> Expected:
+        """Follow the grown map backwards to a place of the gallery's space."""
+        similarity = self.propagation.alignment.similarity
+        back = np.linalg.inv(similarity.linear)
+        found = back @ (wanted - similarity.target_center_um) + similarity.source_center_um
+        for _ in range(_INVERSE_ROUNDS):
+            mean, covariance = self.propagation.predict(found[None])
+            miss = wanted - mean[0]
+            if np.abs(miss).max() < _INVERSE_TOLERANCE_UM:
+                break
+            found = found + back @ miss
+        return _expected(found, back @ covariance[0] @ back.T)
+
+    def decoys(self, fdr: float) -> DecoyCheck:
+        """Return what would be claimed at a rate of false claims if no partner were there."""
+        return decoy_claims(
+            self.problem, fdr, found=self.propagation, calibration=self.calibration, regrow=True
+        )
+
+    def matched(self) -> tuple[MatchedPair, ...]:
+        """Return the most probable one-to-one pairs, the most probable first."""
+        return self._matched
+
+    @cached_property
+    def _matched(self) -> tuple[MatchedPair, ...]:
+        seeds, found = self.problem.pairs, self.posterior
+        trusted = 1.0 - self.propagation.wrong[: len(seeds)]
+        rows = np.setdiff1d(np.arange(len(self.queries)), seeds[:, 0])
+        partner = assign(found.rows[rows], found.probability[rows], found.none[rows])
+        pairs = [
+            self._pair(int(query), int(soma), self._probability(int(query), int(soma)), False)
+            for query, soma in zip(rows, partner, strict=True)
+            if soma >= 0
+        ]
+        pairs += [
+            self._pair(query, soma, trust, (query, soma) in self.accepted)
+            for (query, soma), trust in zip(seeds.tolist(), trusted.tolist(), strict=True)
+        ]
+        return tuple(sorted(pairs, key=lambda pair: -pair.probability))
+
+    def _probability(self, query: int, soma: int) -> float:
+        listed = self.posterior.rows[query] == soma
+        return float(self.posterior.probability[query][listed].sum())
+
+    def _pair(self, query: int, soma: int, probability: float, accepted: bool) -> MatchedPair:
+        residual, score = self.distances(query, soma)
+        uids = self._in_vivo_first(query, soma)
+        return MatchedPair(*uids, probability, residual, score, accepted)
+
+    def _in_vivo_first(self, query: int, soma: int) -> tuple[str, str]:
+        here, there = self.queries.uids[query], self.gallery.uids[soma]
+        return (here, there) if self.queries_in_vivo else (there, here)
+
+    def distances(self, query: int, soma: int) -> tuple[float, float]:
+        """Return ``residual_um`` and ``score_um`` of two rows; see `MatchedPair`."""
+        expected = self.propagation.predicted_um[query]
+        residual = float(np.linalg.norm(self.gallery.centers_um[soma] - expected))
+        distance, nearest = map(np.asarray, self.field.tree.query(expected, k=2))
+        other = distance[1] if nearest[0] == soma else distance[0]
+        return residual, float(other) - residual
+
+
+def _row(table: csr_array, row: int) -> tuple[RowArray, Float64Array]:
+    """Return columns and values of a row, the largest value first."""
+    place = slice(table.indptr[row], table.indptr[row + 1])
+    order = np.argsort(-table.data[place], kind="stable")
+    return table.indices[place][order].astype(np.intp), table.data[place][order]
+
+
+def _expected(mean: Float64Array, covariance: Float64Array) -> Expected:
+    first, second, third = (tuple(row) for row in covariance.tolist())
+    return Expected(tuple(mean.tolist()), (first, second, third))

@@ -1,0 +1,245 @@
+"""The current match of all cells, kept up to date in the background."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from psygnal import Signal
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.types import Verdict
+from napari_neurobridge.workbench import matching
+from napari_neurobridge.workbench.matching import Claims
+
+if TYPE_CHECKING:
+    from napari_neurobridge.errors import NeuroBridgeError
+    from napari_neurobridge.matching.project_match import ProjectMatch
+    from napari_neurobridge.project.fold import State
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.types import Vec3
+    from napari_neurobridge.workbench.models import EncoderCache
+    from napari_neurobridge.workbench.session import Session
+
+DEFAULT_FDR = 0.05
+N_NEIGHBOURS = 6
+"""Numbered neighbours of a query, accepted and claimed ones together."""
+
+_NEIGHBOURHOOD_UM = 150.0
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A pair near the query, to compare the surroundings by.
+
+    Attributes
+    ----------
+    number : int
+        From 1, the same on both sides.
+    centers_um : dict of str to Vec3
+        Its place in each of the two datasets.
+    accepted : bool
+        By a person; the others are only claimed.
+    """
+
+    number: int
+    uids: tuple[str, str]
+    centers_um: dict[str, Vec3]
+    accepted: bool
+
+
+class Matches:
+    """Refits and matches after each verdict, without holding anybody up.
+
+    Parameters
+    ----------
+    session : Session
+        Where the project lives.
+    encoders : EncoderCache
+        Loads the model whose index tells candidates apart.
+
+    Attributes
+    ----------
+    match : ProjectMatch or None
+        The latest; an older one stays until a newer is there.
+    problem : str
+        Why there is none; empty while there is hope.
+    updating : bool
+        Whether a newer one is on its way.
+    changed : frozenset of str
+        In-vivo cells whose most probable partner the latest verdict changed.
+    fdr : float
+        Share of claims that may be wrong.
+    """
+
+    match_changed = Signal()
+    claims_changed = Signal()
+
+    def __init__(self, session: Session, encoders: EncoderCache) -> None:
+        self.match: ProjectMatch | None = None
+        self.problem = ""
+        self.updating = False
+        self.changed: frozenset[str] = frozenset()
+        self.fdr = DEFAULT_FDR
+        self._session = session
+        self._encoders = encoders
+        self._basis: object = None
+        self._claims: tuple[object, Claims] | None = None
+        session.project_changed.connect(self._on_project_changed)
+        session.orientation_changed.connect(self._start_over)
+        session.verdicts_changed.connect(self.refresh)
+
+    # --- what is claimed -----------------------------------------------------------------
+
+    def claims(self) -> Claims | None:
+        """Return the pairs that may be claimed at the current cut; None without a match."""
+        if self.match is None:
+            return None
+        key = (self.match, self.fdr)
+        if self._claims is None or self._claims[0] != key:
+            self._claims = (key, Claims.of(self.match, self.fdr))
+        return self._claims[1]
+
+    def set_fdr(self, fdr: float) -> None:
+        """Move the cut."""
+        self.fdr = fdr
+        self.claims_changed.emit()
+
+    def partners(self) -> dict[str, tuple[str, float]]:
+        """Return partner and probability of each cell of a claimed pair, of either side."""
+        claims = self.claims()
+        found: dict[str, tuple[str, float]] = {}
+        for pair in claims.pairs if claims is not None else ():
+            found[pair.in_vivo_uid] = (pair.ex_vivo_uid, pair.probability)
+            found[pair.ex_vivo_uid] = (pair.in_vivo_uid, pair.probability)
+        return found
+
+    def neighbours(self, dataset: str, center_um: Vec3, uid: str | None) -> list[Neighbour]:
+        """Return the pairs nearest to a place, accepted ones before claimed ones.
+
+        Parameters
+        ----------
+        dataset, center_um
+            Where, µm (z, y, x).
+        uid : str, optional
+            The soma there, which is no neighbour of itself.
+        """
+        project, claims = self._session.project, self.claims()
+        if project is None or claims is None or self.match is None:
+            return []
+        sides = project.in_vivo(), project.ex_vivo()
+        if dataset not in sides:
+            return []
+        somata = [project.state().somata.get(name, {}) for name in sides]
+        near: list[tuple[bool, float, tuple[str, str], bool]] = []
+        for pair in claims.pairs:
+            uids = (pair.in_vivo_uid, pair.ex_vivo_uid)
+            if uid in uids or any(u not in s for u, s in zip(uids, somata, strict=True)):
+                continue
+            here = somata[sides.index(dataset)][uids[sides.index(dataset)]].center_um
+            distance = float(np.linalg.norm(np.subtract(here, center_um)))
+            if distance <= _NEIGHBOURHOOD_UM:
+                near.append((not pair.accepted, distance, uids, pair.accepted))
+        return [
+            Neighbour(
+                number,
+                uids,
+                {
+                    name: known[u].center_um
+                    for name, known, u in zip(sides, somata, uids, strict=True)
+                },
+                accepted,
+            )
+            for number, (_, _, uids, accepted) in enumerate(sorted(near)[:N_NEIGHBOURS], start=1)
+        ]
+
+    # --- keeping up to date ----------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Match anew if anything that matters is another; the old match stays until then."""
+        project = self._session.project
+        if project is None:
+            self._set(None, "")
+            return
+        basis = _basis(project.state(), project)
+        if basis == self._basis:
+            return
+        self._basis = basis
+        begun = self.match is not None and len(self.match.proposals) > 0
+        if not (begun or matching.has_landmarks(project)):
+            self._session.jobs.forget("match")
+            self._set(None, "")
+            return
+        self._submit(project)
+
+    def find_start(self) -> None:
+        """Look for a first match without any accepted pair; takes a while."""
+
+        def start() -> None:
+            project = self._session.require_project()
+            if matching.has_landmarks(project):
+                raise InputError("There are accepted pairs already; the match grows from those.")
+            self._submit(project, constellation=True)
+
+        self._session.attempt(start)
+
+    def _submit(self, project: Project, *, constellation: bool = False) -> None:
+        start = self.match
+        self.updating, self.problem = True, ""
+        self.match_changed.emit()
+
+        def work() -> ProjectMatch:
+            from napari_neurobridge.matching.match_project import match_project
+
+            encoder = matching.matching_encoder(
+                project, lambda: self._encoders.get(project, DEFAULT_MODEL)
+            )
+            return match_project(project, encoder, start=start, constellation=constellation)
+
+        def explain(error: NeuroBridgeError) -> None:
+            self._set(None, str(error))
+            self._session.show_error(error)
+
+        self._session.jobs.submit(
+            "match", work, lambda found: self._set(found, ""), explain, beside=True
+        )
+
+    def _set(self, match: ProjectMatch | None, problem: str) -> None:
+        before, self.match = self.match, match
+        self.updating, self.problem = False, problem
+        self.changed = _changed(before, match)
+        self.match_changed.emit()
+        self.claims_changed.emit()
+
+    def _start_over(self) -> None:
+        self._basis = None
+        self.match = None
+        self.refresh()
+
+    def _on_project_changed(self, _: Project | None) -> None:
+        self._session.jobs.forget("match")
+        self._start_over()
+
+
+def _basis(state: State, project: Project) -> object:
+    """Return what a match depends on, to be compared."""
+    sides = project.in_vivo(), project.ex_vivo()
+    rejected = frozenset(v.pair for v in state.verdicts if v.verdict is Verdict.REJECT)
+    return (
+        frozenset(state.pairs_between(*sides).items()),
+        rejected,
+        frozenset(state.none),
+        tuple(state.somata.get(name) for name in sides),
+    )
+
+
+def _changed(before: ProjectMatch | None, after: ProjectMatch | None) -> frozenset[str]:
+    if before is None or after is None:
+        return frozenset()
+    old, new = (
+        {pair.in_vivo_uid: pair.ex_vivo_uid for pair in match.matched()}
+        for match in (before, after)
+    )
+    return frozenset(uid for uid in old.keys() | new.keys() if old.get(uid) != new.get(uid))

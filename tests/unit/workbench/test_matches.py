@@ -1,0 +1,203 @@
+"""The match follows each verdict in the background, and questions follow the match."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fixtures.points import PointsWorld
+from napari_neurobridge.types import Basis
+from napari_neurobridge.workbench.reasons import why
+from napari_neurobridge.workbench.workbench import Workbench
+
+_PATIENCE_S = 60.0
+
+
+class Loop:
+    """Runs what was dispatched when a test asks for it."""
+
+    def __init__(self) -> None:
+        self._callbacks: queue.Queue[Callable[[], None]] = queue.Queue()
+
+    def __call__(self, callback: Callable[[], None]) -> None:
+        self._callbacks.put(callback)
+
+    def run_until(self, reached: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while not reached():
+            assert time.monotonic() < deadline, "it never came"
+            try:
+                self._callbacks.get(timeout=0.05)()
+            except queue.Empty:
+                continue
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture
+def workbench(points_world: PointsWorld, tmp_path: Path, loop: Loop) -> Iterator[Workbench]:
+    """Opened on a project with eight accepted pairs, matched."""
+    workbench = Workbench(loop, annotator="me")
+    workbench.session.set_project(points_world.project(tmp_path / "p.neurobridge", 8))
+    loop.run_until(lambda: settled(workbench))
+    yield workbench
+    workbench.close()
+
+
+def settled(workbench: Workbench) -> bool:
+    return workbench.matches.match is not None and not workbench.matches.updating
+
+
+def ask(workbench: Workbench, loop: Loop, uid: str) -> None:
+    workbench.questions.select("two_photon", uid)
+    loop.run_until(lambda: workbench.questions.answer is not None)
+
+
+def test_a_verdict_changes_the_match_and_says_what_it_rested_on(
+    workbench, loop, points_world
+) -> None:
+    before = workbench.matches.match
+    two_photon, fmost = points_world.some(9)[-1]
+    ask(workbench, loop, two_photon)
+    assert workbench.questions.answer.ranking.basis is Basis.PROBABILITY
+    assert workbench.questions.choice.uid == fmost
+    shown = workbench.questions.choice
+    workbench.verdicts.accept()
+    loop.run_until(lambda: settled(workbench) and workbench.matches.match is not before)
+    assert (two_photon, fmost) in workbench.project.state().pairs.items()
+    evidence = workbench.project.state().verdicts[-1].evidence
+    assert evidence.probability == shown.probability
+    assert evidence.residual_um == shown.residual_um
+    assert (evidence.first_uid, evidence.first_probability) == (fmost, shown.probability)
+    assert evidence.alignment_id == before.alignment_id != workbench.matches.match.alignment_id
+    assert not evidence.audit
+    workbench.verdicts.undo()
+    after = workbench.matches.match
+    loop.run_until(lambda: settled(workbench) and workbench.matches.match is not after)
+    assert workbench.matches.match.alignment_id == before.alignment_id
+
+
+def test_what_a_verdict_changed_is_told(workbench, loop) -> None:
+    match = workbench.matches.match
+    pair = next(pair for pair in match.matched() if not pair.accepted)
+    ask(workbench, loop, pair.in_vivo_uid)
+    workbench.verdicts.reject()
+    loop.run_until(lambda: settled(workbench) and workbench.matches.match is not match)
+    assert pair.in_vivo_uid in workbench.matches.changed
+    assert len(workbench.matches.changed) < 15
+
+
+def test_an_unsure_verdict_is_no_reason_to_match_again(workbench, loop) -> None:
+    match = workbench.matches.match
+    ask(workbench, loop, match.queries.uids[0])
+    workbench.verdicts.unsure()
+    assert not workbench.matches.updating
+    assert workbench.matches.match is match
+
+
+def test_the_cut_decides_what_is_claimed(workbench) -> None:
+    matches = workbench.matches
+    told = []
+    matches.claims_changed.connect(lambda: told.append(matches.fdr))
+    usual = matches.claims()
+    matches.set_fdr(0.001)
+    assert told == [0.001]
+    assert len(matches.claims().pairs) < len(usual.pairs)
+    assert matches.claims().expected_false < usual.expected_false
+    partners = matches.partners()
+    for pair in matches.claims().pairs:
+        assert partners[pair.in_vivo_uid] == (pair.ex_vivo_uid, pair.probability)
+        assert partners[pair.ex_vivo_uid] == (pair.in_vivo_uid, pair.probability)
+
+
+def test_neighbours_carry_one_number_on_both_sides_and_accepted_ones_come_first(workbench) -> None:
+    state = workbench.project.state()
+    soma = state.somata["two_photon"]["t010"]
+    neighbours = workbench.matches.neighbours("two_photon", soma.center_um, soma.uid)
+    assert [neighbour.number for neighbour in neighbours] == list(range(1, len(neighbours) + 1))
+    assert len(neighbours) == 6
+    flags = [neighbour.accepted for neighbour in neighbours]
+    assert flags == sorted(flags, reverse=True)
+    for neighbour in neighbours:
+        assert soma.uid not in neighbour.uids
+        for uid, name in zip(neighbour.uids, ("two_photon", "fmost"), strict=True):
+            assert neighbour.centers_um[name] == state.soma(uid).center_um
+
+
+def test_an_audit_shows_the_candidates_shuffled_and_picks_none(workbench, loop) -> None:
+    uid = workbench.matches.match.queries.uids[3]
+    ask(workbench, loop, uid)
+    usual = [candidate.uid for candidate in workbench.questions.answer.shown]
+    workbench.questions.select("two_photon", uid, audit=True)
+    loop.run_until(lambda: workbench.questions.answer is not None)
+    answer = workbench.questions.answer
+    assert answer.blind
+    assert workbench.questions.choice is None
+    assert sorted(c.uid for c in answer.shown) == sorted(usual)
+    assert [c.uid for c in answer.shown] != usual
+    workbench.questions.choose(2)
+    chosen = workbench.questions.choice
+    assert chosen is answer.shown[1]
+    workbench.verdicts.accept()
+    evidence = workbench.project.state().verdicts[-1].evidence
+    assert evidence.audit
+    assert evidence.rank == chosen.rank
+    assert evidence.first_uid == usual[0]
+
+
+def test_every_fifth_question_is_an_audit(workbench, loop) -> None:
+    audits = []
+    for _ in range(6):
+        workbench.questions.next_query()
+        loop.run_until(lambda: workbench.questions.answer is not None)
+        audits.append(workbench.questions.query.audit)
+        workbench.verdicts.none()
+        loop.run_until(lambda: settled(workbench))
+    # Eight cells were answered before.
+    assert audits == [False, True, False, False, False, False]
+
+
+def test_without_a_pair_there_is_no_match_and_no_problem(points_world, tmp_path, loop) -> None:
+    workbench = Workbench(loop, annotator="me")
+    workbench.session.set_project(points_world.project(tmp_path / "p.neurobridge"))
+    ask(workbench, loop, "t001")
+    assert workbench.matches.match is None
+    assert not workbench.matches.updating
+    assert not workbench.matches.problem
+    assert workbench.questions.answer.ranking.basis is Basis.DISTANCE
+    assert workbench.questions.answer.candidate_crops is None
+    workbench.close()
+
+
+def test_the_tooltip_gives_every_number_a_meaning(workbench, loop) -> None:
+    ask(workbench, loop, workbench.matches.match.queries.uids[0])
+    ranking = workbench.questions.answer.ranking
+    text = why(ranking, ranking.candidates[0])
+    assert "that this is the cell" in text
+    assert "µm from where the other matches expect it (±" in text
+    assert "no soma there is the cell" in text
+    assert "alike" not in text
+
+
+def test_audits_become_a_reliability_diagram(workbench, loop, points_world) -> None:
+    insights = workbench.insights
+    assert insights.reliability is None
+    uids = [uid for uid in points_world.partners if uid not in workbench.project.state().pairs][:6]
+    for uid in uids:
+        workbench.questions.select("two_photon", uid, audit=True)
+        loop.run_until(lambda: workbench.questions.answer is not None)
+        workbench.questions.choose_soma(points_world.partners[uid])
+        loop.run_until(lambda: workbench.questions.choice is not None)
+        workbench.verdicts.accept()
+        loop.run_until(lambda: settled(workbench))
+    assert insights.n_audits == 6
+    measured = insights.reliability
+    assert measured.n == 6
+    assert measured.bins[-1].right > 0.8
