@@ -46,6 +46,10 @@ _CAREFUL_TIMES = (1.0 - _CARELESS * _CARELESS_TIMES) / (1.0 - _CARELESS)
 _REGION = 12
 _POOR = 0.6
 _CHANCE = (0.02, 0.99)
+# A growth that comes to 2 % more queries in a round still grows. After it no longer does for so
+# many rounds, each takes over less than the last.
+_STILL_GROWING = 1.02
+_PATIENCE, _COOLING = 15, 0.85
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +144,8 @@ class Growth:
         Queries that take part.
     change : float
         Largest change of a soft match in the last round, as a share of a full match.
+    calm : int
+        Rounds since the growth last came to many more queries.
     """
 
     world: Field
@@ -151,6 +157,7 @@ class Growth:
     p_detected: float
     reached: BoolArray
     change: float = np.inf
+    calm: int = 0
 
     @classmethod
     def begin(
@@ -209,7 +216,7 @@ class Growth:
 
     def step(self) -> Growth:
         """Predict, weigh the candidates in reach, and take over what they say."""
-        n_queries, damping = len(self.precision), self.params.damping
+        n_queries, damping = len(self.precision), self._damping
         mean, variance = self._without_itself
         rows = self._in_reach(variance[:n_queries] + self._noise)
         centre, spread, noise = mean[rows], variance[rows], self._noise[rows]
@@ -235,6 +242,7 @@ class Growth:
         blended = (1 - damping) * self.precision + damping * precision
         reached = np.zeros(n_queries, dtype=np.bool_)
         reached[rows] = True
+        grown = len(rows) > _STILL_GROWING * max(int(self.reached.sum()), 1)
         return replace(
             self,
             precision=blended,
@@ -243,7 +251,14 @@ class Growth:
             p_detected=self._detected(none),
             reached=reached,
             change=float(np.max(np.abs(blended - self.precision) * self._noise, initial=0.0)),
+            calm=0 if grown else self.calm + 1,
         )
+
+    @property
+    def _damping(self) -> float:
+        """Share to take over: less and less once grown, or two cells take turns for ever."""
+        cooled = max(0, self.calm - _PATIENCE)
+        return self.params.damping * _COOLING**cooled
 
     def judge(self) -> tuple[Posterior, Float64Array, Float64Array]:
         """Return all queries' posterior, expected places (N, 3) and variances (N,)."""
@@ -316,14 +331,16 @@ class Growth:
         count: int,
     ) -> tuple[Candidates, Float64Array]:
         """Return candidates, and the probability of each to be placed carelessly, (N, K)."""
+        place, looks = self._origin[rows] + mean, self.world.problem.log_ratio
+        nearest = self.world.gallery.nearest(place, count)
+        seen = None if looks is None else looks(rows, nearest[1])
         careful, careless = (
             find_candidates(
                 self.world.gallery,
-                self._origin[rows] + mean,
+                place,
                 variance + times * self._noise[rows],
-                count=count,
-                log_ratio=self.world.problem.log_ratio,
-                queries=rows,
+                log_ratio=None if seen is None else lambda *_: seen,
+                nearest=nearest,
             )
             for times in (_CAREFUL_TIMES, _CARELESS_TIMES)
         )
