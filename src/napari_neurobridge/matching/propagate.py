@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.distance import cdist
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.expectation import Field, Growth
+from napari_neurobridge.matching.expectation import Growth
+from napari_neurobridge.matching.match_field import Field, shared_landmarks
 from napari_neurobridge.matching.posterior import CandidateField, Posterior
 from napari_neurobridge.spaces.affine import as_points
 from napari_neurobridge.spaces.deformation import Alignment, fit_alignment
@@ -51,6 +53,8 @@ class PropagationParams:
         rest explains more without them.
     second_looks : int
         At most so many times, regions that fit far worse than the rest are matched anew.
+    scouts : int
+        Of more queries than this, so many try the growths; all others join the best.
     """
 
     reach: float = 0.3
@@ -62,6 +66,7 @@ class PropagationParams:
     support: int = 250
     suspects: int = 2
     second_looks: int = 3
+    scouts: int = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +120,18 @@ class MatchProblem:
             np.concatenate([np.full(len(source), np.nan), own]),
         )
 
+    def only(self, rows: RowArray) -> MatchProblem:
+        """Return the problem of some of the queries, all that are paired among them."""
+        here = np.searchsorted(rows, self.pairs[:, 0])
+        looks = self.log_ratio
+        return replace(
+            self,
+            queries_um=self.queries_um[rows],
+            pairs=np.column_stack([here, self.pairs[:, 1]]),
+            p_detected=None if self.p_detected is None else np.asarray(self.p_detected)[rows],
+            log_ratio=None if looks is None else lambda own, there: looks(rows[own], there),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Propagation:
@@ -133,7 +150,9 @@ class Propagation:
     reached : ndarray of bool, shape (N,)
         Whether the growth came to the query; elsewhere the prior alone speaks.
     p_detected : float
-        Estimated chance that the gallery holds a query's partner.
+        Mean chance that the gallery holds a query's partner, estimated.
+    chance : ndarray, shape (N,)
+        The same of each query, by its place and its own detection, before its candidates.
     wrong : ndarray, shape (L,)
         Probability of each landmark to be wrong, judged by the whole field.
     evidence : float
@@ -148,9 +167,35 @@ class Propagation:
     sigma_um: Float64Array
     reached: npt.NDArray[np.bool_]
     p_detected: float
+    chance: Float64Array
     wrong: Float64Array
     evidence: float
     growth: Growth
+
+    def predict(self, points_um: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
+        """Return where somata of the query side are expected, from landmarks and soft matches.
+
+        `predicted_um` and `sigma_um` are the same for the queries, each without its own
+        soft match.
+
+        Parameters
+        ----------
+        points_um : array_like, shape (N, 3)
+            Any points, µm (z, y, x) of the query side.
+
+        Returns
+        -------
+        mean : ndarray, shape (N, 3)
+            µm of the gallery's space.
+        covariance : ndarray, shape (N, 3, 3)
+            µm², with the noise of a soma's place.
+        """
+        similarity = self.alignment.similarity
+        offsets = similarity.offsets(as_points(points_um))
+        mean, variance = self.growth.predict(offsets)
+        variance = variance + self.alignment.prior.sigma_um**2
+        covariance = variance[:, None, None] * np.eye(3)
+        return similarity.target_center_um + offsets + mean, covariance
 
     def review(self) -> RowArray:
         """Return the landmarks' rows, the most doubtful first."""
@@ -204,8 +249,9 @@ def propagate(
     mirrored, orientation
         See `fit_alignment`.
     start : Propagation, optional
-        Of the same queries, before the latest verdict: goes on from there, once, and does
-        not try again from scratch.
+        Of the same somata and orientation, before the latest verdicts: goes on from there,
+        and tries again only about a landmark that is gone or contradicts the rest. Of
+        other somata: not used.
 
     Yields
     ------
@@ -219,21 +265,50 @@ def propagate(
     """
     params = params or PropagationParams()
     landmarks = problem.landmarks
-    alignment = fit_alignment(landmarks, prior=prior, mirrored=mirrored, orientation=orientation)
-    world = Field.of(problem, CandidateField(problem.gallery_um), alignment, params.support)
+    earlier = None if start is None or not _goes_on(problem, start) else start.growth
+    alignment = fit_alignment(
+        landmarks,
+        prior=prior,
+        mirrored=mirrored,
+        orientation=orientation,
+        known=None if earlier is None else earlier.world.alignment,
+    )
+    gallery = CandidateField(problem.gallery_um) if earlier is None else earlier.world.gallery
+    world = Field.of(problem, gallery, alignment, params.support)
     doubt = alignment_doubt(alignment, landmarks)
-    if start is not None and len(start.growth.precision) == len(problem.queries_um):
-        first = Growth.begin(world, params, doubt).resumed(start.growth)
-        best = yield from _grow(first, 1, 1)
+    if earlier is not None:
+        best = yield from _go_on(Growth.begin(world, params, doubt), earlier)
         return _result(alignment, best)
+    scouts = _scouts(problem, params.scouts)
+    if scouts is None:
+        best = yield from _best_growth(world, params, doubt)
+        return _result(alignment, best)
+    part = Field.of(problem.only(scouts), gallery, alignment, params.support)
+    best = yield from _best_growth(part, params, doubt)
+    best = yield from _grow(Growth.begin(world, params, doubt).extending(best, scouts), 1, 1)
+    return _result(alignment, best)
+
+
+def _best_growth(
+    world: Field, params: PropagationParams, doubt: Float64Array
+) -> Generator[PropagationProgress, None, Growth]:
     attempts = 2 + params.suspects
     best = yield from _grow(Growth.begin(world, params, doubt), 1, attempts)
     cautious = replace(params, reach=params.second_reach)
     other = yield from _grow(Growth.begin(world, cautious, doubt), 2, attempts)
     best = max(best, replace(other, params=params), key=lambda growth: growth.evidence)
     best = yield from _without_suspects(best, doubt, attempts)
-    best = yield from _look_again(best, attempts)
-    return _result(alignment, best)
+    return (yield from _look_again(best, attempts))
+
+
+def _scouts(problem: MatchProblem, count: int) -> RowArray | None:
+    """Return rows of the queries to try growths with, if there are too many to try with all."""
+    total, asked = len(problem.queries_um), np.unique(problem.pairs[:, 0])
+    others = np.setdiff1d(np.arange(total), asked)
+    if len(others) <= count:
+        return None
+    drawn = np.random.default_rng(0).choice(others, count, replace=False)
+    return np.sort(np.concatenate([asked, drawn]))
 
 
 def match(problem: MatchProblem, **options: object) -> Propagation:
@@ -265,6 +340,39 @@ def alignment_doubt(alignment: Alignment, landmarks: Landmarks) -> Float64Array:
     for row, (source, target) in enumerate(pairs):
         doubt[row] = known[*source, *target]
     return doubt
+
+
+def _goes_on(problem: MatchProblem, start: Propagation) -> bool:
+    """Return whether the problem has the same somata as an earlier one."""
+    earlier = start.growth.world.problem
+    return all(
+        here is there or np.array_equal(here, there)
+        for here, there in (
+            (problem.queries_um, earlier.queries_um),
+            (problem.gallery_um, earlier.gallery_um),
+        )
+    )
+
+
+def _go_on(fresh: Growth, earlier: Growth) -> Generator[PropagationProgress, None, Growth]:
+    """Grow from an earlier growth; about what a verdict contradicts, also anew."""
+    best = yield from _grow(fresh.resumed(earlier), 1, 1)
+    before, now = earlier.world.problem.landmarks, fresh.world.problem.landmarks
+    kept, was_kept = shared_landmarks(fresh.world.problem, earlier.world.problem)
+    disputed = best.wrong > 0.5
+    disputed[kept] = False
+    removed = earlier.wrong < 0.5
+    removed[was_kept] = False
+    places = np.vstack([now.source_um[disputed], before.source_um[removed]])
+    if not len(places):
+        return best
+    similarity = fresh.world.alignment.similarity
+    queries = similarity.offsets(fresh.world.problem.queries_um)
+    distance = cdist(queries, similarity.offsets(places)).min(axis=1)
+    again = best.forgetting(distance < fresh.world.alignment.prior.length_um)
+    wrong = np.where(disputed, fresh.wrong, best.wrong)
+    other = yield from _grow(replace(again, wrong=wrong), 2, 2)
+    return max(best, other, key=lambda growth: growth.evidence)
 
 
 def _grow(
@@ -322,7 +430,8 @@ def _result(alignment: Alignment, growth: Growth) -> Propagation:
         mean,
         np.sqrt(variance),
         growth.reached,
-        growth.p_detected,
+        float(growth.presence.at(growth.world.origin_um[: len(mean)]).mean()),
+        growth.chance,
         growth.wrong,
         growth.evidence,
         growth,

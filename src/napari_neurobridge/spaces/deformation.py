@@ -40,6 +40,7 @@ _MOST_TO_ADAPT = 150
 _OPEN_STRAIN = {True: 0.3, False: 0.8}
 # A mirror is said only when it explains the landmarks better by this factor (log).
 _MIRROR_EVIDENCE = 5.0
+_SURE_OF_HAND = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,8 @@ class Alignment:
         What the mean map is.
     notes : tuple of str
         What a person should know about this fit, in sentences.
+    hand_notes : tuple of str
+        Those of them that are about handedness.
     """
 
     source: str
@@ -74,6 +77,7 @@ class Alignment:
     prior: DeformationPrior
     kind: str
     notes: tuple[str, ...]
+    hand_notes: tuple[str, ...]
     _regression: ExactRegression | _FeatureRegression
 
     @property
@@ -209,6 +213,7 @@ def fit_alignment(
     mirrored: bool | None = None,
     orientation: FloatArray | None = None,
     adapt: bool = True,
+    known: Alignment | None = None,
     source: str = "source",
     target: str = "target",
 ) -> Alignment:
@@ -227,6 +232,9 @@ def fit_alignment(
     adapt : bool
         Adapt the prior's sizes to the landmarks. Say no where matches that the program
         chose itself are among them.
+    known : Alignment, optional
+        Of nearly the same landmarks and the same orientation: where it rests on enough of
+        them, its handedness is taken over instead of weighed again.
     source, target : str
         Names of the spaces.
 
@@ -242,7 +250,11 @@ def fit_alignment(
     prior = prior or DeformationPrior()
     if mirrored is None and orientation is not None:
         mirrored = bool(np.linalg.det(orientation) < 0)
-    mirrored, notes = _handedness(landmarks, prior, mirrored, orientation)
+    if known is not None and min(len(known.landmarks), len(landmarks)) >= _SURE_OF_HAND:
+        mirrored, notes = known.similarity.mirrored, known.hand_notes
+    else:
+        mirrored, notes = _handedness(landmarks, prior, mirrored, orientation)
+    said = notes
     if len(landmarks) < given:
         notes += (f"{given - len(landmarks)} landmarks were given twice and count once.",)
     wrong = judge(landmarks, prior, mirrored=mirrored, orientation=orientation)
@@ -255,7 +267,16 @@ def fit_alignment(
     if doubtful:
         notes += (f"{doubtful} landmarks contradict the others and were left out.",)
     return Alignment(
-        source, target, landmarks, wrong, similarity, prior, kind, (*notes, *note), regression
+        source,
+        target,
+        landmarks,
+        wrong,
+        similarity,
+        prior,
+        kind,
+        (*notes, *note),
+        said,
+        regression,
     )
 
 
