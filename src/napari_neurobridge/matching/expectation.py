@@ -28,7 +28,7 @@ from napari_neurobridge.spaces.landmarks import log_normal, log_wrong, reach_um
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.match_field import Field
-    from napari_neurobridge.matching.propagate import PropagationParams
+    from napari_neurobridge.matching.match_problem import PropagationParams
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from napari_neurobridge.spaces.gaussian_process import farthest_points, features
 
 if TYPE_CHECKING:
+    from napari_neurobridge.matching.match_problem import MatchProblem
     from napari_neurobridge.matching.posterior import CandidateField
-    from napari_neurobridge.matching.propagate import MatchProblem
     from napari_neurobridge.spaces.deformation import Alignment
 
 Float64Array = npt.NDArray[np.float64]

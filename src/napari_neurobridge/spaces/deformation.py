@@ -65,8 +65,10 @@ class Alignment:
         What the mean map is.
     notes : tuple of str
         What a person should know about this fit, in sentences.
+    hand_known : bool
+        Whether the handedness was stated, or is what the landmarks say.
     hand_notes : tuple of str
-        Those of them that are about handedness.
+        Those of the notes that are about handedness.
     """
 
     source: str
@@ -77,6 +79,7 @@ class Alignment:
     prior: DeformationPrior
     kind: str
     notes: tuple[str, ...]
+    hand_known: bool
     hand_notes: tuple[str, ...]
     _regression: ExactRegression | _FeatureRegression
 
@@ -251,9 +254,9 @@ def fit_alignment(
     if mirrored is None and orientation is not None:
         mirrored = bool(np.linalg.det(orientation) < 0)
     if known is not None and min(len(known.landmarks), len(landmarks)) >= _SURE_OF_HAND:
-        mirrored, notes = known.similarity.mirrored, known.hand_notes
+        mirrored, sure, notes = known.similarity.mirrored, known.hand_known, known.hand_notes
     else:
-        mirrored, notes = _handedness(landmarks, prior, mirrored, orientation)
+        mirrored, sure, notes = _handedness(landmarks, prior, mirrored, orientation)
     said = notes
     if len(landmarks) < given:
         notes += (f"{given - len(landmarks)} landmarks were given twice and count once.",)
@@ -275,6 +278,7 @@ def fit_alignment(
         prior,
         kind,
         (*notes, *note),
+        sure,
         said,
         regression,
     )
@@ -305,7 +309,8 @@ def _kind(
         what = "a shift" if count == 1 or dimensions == 0 else "a shift and one direction"
         rest = "the stated orientation" if stated else "nothing: state an orientation"
         kind = "rigid" if count < 3 else "similarity"
-        return kind, prior, (f"{count} landmarks give {what}; the rest comes from {rest}.",)
+        who = "1 landmark gives" if count == 1 else f"{count} landmarks give"
+        return kind, prior, (f"{who} {what}; the rest comes from {rest}.",)
     if count < 4:
         return "similarity", prior, ("Fewer than 4 landmarks: only a similarity was fitted.",)
     if dimensions == 2:
@@ -325,9 +330,10 @@ def _handedness(
     prior: DeformationPrior,
     stated: bool | None,
     orientation: FloatArray | None,
-) -> tuple[bool, tuple[str, ...]]:
+) -> tuple[bool, bool, tuple[str, ...]]:
+    """Return whether the map is mirrored, whether that is sure, and what to say."""
     if len(landmarks) < 5 or span(landmarks.source_um) < 3:
-        return bool(stated), ()
+        return bool(stated), stated is not None, ()
     chosen = landmarks.take(farthest_points(landmarks.source_um, _MOST_TO_ADAPT, 1))
     evidence = {}
     for mirrored in (False, True):
@@ -338,14 +344,14 @@ def _handedness(
         evidence[mirrored] = regression.log_evidence + float(lost)
     data = evidence[True] - evidence[False]
     if abs(data) < _MIRROR_EVIDENCE:
-        return bool(stated), ()
+        return bool(stated), stated is not None, ()
     if stated is None:
         note = ("The landmarks are mirrored: the two spaces have opposite handedness.",)
-        return data > 0, note if data > 0 else ()
+        return data > 0, True, note if data > 0 else ()
     if stated != (data > 0):
         said, seen = ("mirrored", "not") if stated else ("not mirrored", "they are")
-        return stated, (f"The orientation says {said}, but the landmarks say {seen}.",)
-    return stated, ()
+        return stated, True, (f"The orientation says {said}, but the landmarks say {seen}.",)
+    return stated, True, ()
 
 
 def adapted_prior(

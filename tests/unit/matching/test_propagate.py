@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
-from scipy.stats import special_ortho_group
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.propagate import MatchProblem, PropagationParams, match, propagate
+from napari_neurobridge.matching.propagate import MatchProblem, match, propagate
 from napari_neurobridge.matching.question_value import question_value, spread_query
 from napari_neurobridge.spaces.landmarks import Landmarks
-
-SIZE = np.array([250.0, 400.0, 400.0])
-PARAMS = PropagationParams(support=120)
-
-
-@dataclass
-class World:
-    queries: np.ndarray
-    gallery: np.ndarray
-    partner: np.ndarray
-
-    def problem(self, landmarks, **options) -> MatchProblem:
-        pairs = np.column_stack([landmarks, self.partner[landmarks]])
-        return MatchProblem(self.queries, self.gallery, pairs, **options)
+from point_world import PARAMS, SIZE, World, landmarks, make_world
 
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    """A field under an affine map and waves that no Gaussian process drew."""
-    rng = np.random.default_rng(11)
-    points = rng.uniform(0, 1, (1600, 3)) * SIZE
-    linear = special_ortho_group.rvs(3, random_state=rng) @ np.diag([0.9, 1.05, 1.1])
-    bent = points + 5 * np.sin(points[:, [1, 2, 0]] / 70)
-    gallery = bent @ linear.T + [900, 300, -50] + rng.normal(0, 1.5, points.shape)
-    chosen = rng.permutation(len(points))[:250]
-    order = rng.permutation(len(points))
-    partner = np.argsort(order)[chosen]
-    return World(points[chosen], gallery[order], partner)
-
-
-def landmarks(count: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).choice(250, count, replace=False)
+    return make_world()
 
 
 @pytest.mark.parametrize("count", [4, 10])
@@ -227,28 +200,6 @@ def test_many_queries_join_what_a_part_of_them_found(world):
     right = few.posterior.best == world.partner
     assert right.mean() > 0.93
     assert few.reached.mean() > 0.9
-
-
-def test_one_soma_of_two_landmarks_is_left_to_one_of_them(world):
-    rows = landmarks(10)
-    partner = world.partner[rows].copy()
-    partner[3] = partner[7]
-    problem = MatchProblem(world.queries, world.gallery, np.column_stack([rows, partner]))
-    found = match(problem, params=PARAMS)
-    assert problem.pairs[found.review()[0], 0] == rows[3]
-    order = np.flatnonzero(problem.pairs[:, 0] == rows[7])
-    assert found.wrong[order[0]] < 0.5
-    assert found.posterior.best[rows[3]] == world.partner[rows[3]]
-
-
-def test_one_query_of_two_landmarks_keeps_the_right_one(world):
-    rows = landmarks(10)
-    extra = [rows[4], (world.partner[rows[4]] + 300) % len(world.gallery)]
-    pairs = np.vstack([np.column_stack([rows, world.partner[rows]]), extra, extra])
-    problem = MatchProblem(world.queries, world.gallery, pairs)
-    assert len(problem.pairs) == 11
-    found = match(problem, params=PARAMS)
-    assert problem.pairs[found.review()[0]].tolist() == extra
 
 
 def test_the_most_uncertain_query_is_worth_most(world):
