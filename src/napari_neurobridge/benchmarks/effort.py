@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field
-from scipy.spatial import cKDTree
 
+from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.propagate import MatchProblem, Propagation, match
-from napari_neurobridge.spaces.gaussian_process import farthest_points
+from napari_neurobridge.matching.question_value import question_value, spread_query
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
     from napari_neurobridge.types import Report
 
 RowArray = npt.NDArray[np.intp]
-QueueName = Literal["entropy", "random", "nearest", "spread"]
 
-QUEUES: tuple[QueueName, ...] = ("entropy", "random", "nearest", "spread")
+QUEUES = ("entropy", "random", "nearest", "spread")
 _FEWEST_LANDMARKS = 4
 _NEIGHBOURS = 6
+_ENOUGH = 0.95
 
 
 class EffortCurve(BaseModel, frozen=True):
@@ -34,7 +36,9 @@ class EffortCurve(BaseModel, frozen=True):
     right: tuple[float, ...] = Field(
         description="Share of all matchable cells with the right partner first, asked or not."
     )
+    worst: tuple[float, ...] = Field(description="The same in the worst draw of each moment.")
     questions_to_95: int | None = Field(description="Until 95 % are right; None if never.")
+    seconds_per_question: float
 
 
 class EffortBenchmark(BaseModel, frozen=True):
@@ -53,7 +57,7 @@ def benchmark_effort(
     questions: int = 25,
     draws: int = 5,
     error_rate: float = 0.05,
-    queues: Sequence[QueueName] = QUEUES,
+    queues: Sequence[str] = QUEUES,
     seed: int = 0,
     report: Report | None = None,
 ) -> EffortBenchmark:
@@ -70,25 +74,39 @@ def benchmark_effort(
     seed : int
     report : callable, optional
         Called as ``report(done, total, message)``.
+
+    Raises
+    ------
+    InputError
+        If there is no such queue, or too many or too few questions.
     """
+    unknown = [name for name in queues if name not in QUEUES]
+    if unknown or not queues:
+        raise InputError(f"There is no queue {unknown}; choose {', '.join(QUEUES)}.")
+    if not (1 <= questions <= len(pairs.queries_um) and draws >= 1 and 0 <= error_rate <= 1):
+        raise InputError(
+            "There must be draws, questions (no more than cells) and a share of errors."
+        )
     curves: list[EffortCurve] = []
     for queue in queues:
-        runs = []
+        runs, started = [], time.perf_counter()
         for draw in range(draws):
             if report is not None:
                 done = len(curves) * draws + draw
                 report(done, len(queues) * draws, f"asking by {queue}")
-            runs.append(
-                _run(pairs, queue, questions, error_rate, np.random.default_rng([seed, draw]))
-            )
+            session = _Session(pairs, np.random.default_rng([seed, draw]), error_rate)
+            runs.append([session.ask(queue) for _ in range(questions)])
+        seconds = (time.perf_counter() - started) / (draws * questions)
         right = np.mean(runs, axis=0)
-        enough = np.flatnonzero(right >= 0.95)
+        enough = np.flatnonzero(right >= _ENOUGH)
         curves.append(
             EffortCurve(
                 queue=queue,
                 questions=tuple(range(1, questions + 1)),
                 right=tuple(right.tolist()),
+                worst=tuple(np.min(runs, axis=0).tolist()),
                 questions_to_95=int(enough[0]) + 1 if len(enough) else None,
+                seconds_per_question=seconds,
             )
         )
     return EffortBenchmark(
@@ -100,87 +118,62 @@ def benchmark_effort(
     )
 
 
-def _run(
-    pairs: PointPairs,
-    queue: QueueName,
-    questions: int,
-    error_rate: float,
-    rng: np.random.Generator,
-) -> list[float]:
-    """Return the share of right cells after each question."""
-    tree = cKDTree(pairs.gallery_um)
-    asked: list[int] = []
-    answered: dict[int, int] = {}
+@dataclass
+class _Session:
+    """One annotator at work."""
+
+    pairs: PointPairs
+    rng: np.random.Generator
+    error_rate: float
+    asked: list[int] = field(default_factory=list)
+    answered: dict[int, int] = field(default_factory=dict)
     found: Propagation | None = None
-    curve = []
-    for _ in range(questions):
-        query = _next(queue, pairs, asked, found, rng)
-        asked.append(query)
-        answer = _answer(pairs, tree, query, error_rate, rng)
-        if answer >= 0 and answer not in answered.values():
-            answered[query] = answer
-        if len(answered) >= _FEWEST_LANDMARKS:
-            landmarks = np.array(list(answered.items()), dtype=np.intp)
-            problem = MatchProblem(pairs.queries_um, pairs.gallery_um, landmarks)
-            found = match(problem)
-        curve.append(_share_right(pairs, answered, found))
-    return curve
 
+    def ask(self, queue: str) -> float:
+        """Ask one question, match anew, and return the share of right cells."""
+        query = self._next(queue)
+        self.asked.append(query)
+        self.answered[query] = self._answer(query)
+        pairs = np.array([pair for pair in self.answered.items() if pair[1] >= 0], dtype=np.intp)
+        if len(pairs) >= _FEWEST_LANDMARKS:
+            chance = np.ones(len(self.pairs.queries_um))
+            chance[[query for query, answer in self.answered.items() if answer < 0]] = 0.0
+            problem = MatchProblem(
+                self.pairs.queries_um, self.pairs.gallery_um, pairs, p_detected=chance
+            )
+            self.found = match(problem, start=self.found)
+        return self._share_right()
 
-def _share_right(pairs: PointPairs, answered: dict[int, int], found: Propagation | None) -> float:
-    matchable = pairs.partner >= 0
-    guess = np.full(len(pairs.partner), -2, dtype=np.intp)
-    if found is not None:
-        guess = found.posterior.best.copy()
-    doubted = set()
-    if found is not None:
-        pairs_now = found.growth.world.problem.pairs
-        wrong = found.wrong[: len(pairs_now)] > 0.5
-        doubted = set(pairs_now[wrong, 0].tolist())
-    for query, answer in answered.items():
-        if query not in doubted:
-            guess[query] = answer
-    return float((guess == pairs.partner)[matchable].mean())
+    def _share_right(self) -> float:
+        partner = self.pairs.partner
+        guess = np.full(len(partner), -2, dtype=np.intp)
+        believed = dict(self.answered)
+        if self.found is not None:
+            guess = self.found.posterior.best.copy()
+            paired = self.found.growth.world.problem.pairs
+            for query in paired[self.found.wrong[: len(paired)] > 0.5, 0].tolist():
+                del believed[query]
+        guess[list(believed)] = list(believed.values())
+        return float((guess == partner)[partner >= 0].mean())
 
+    def _answer(self, query: int) -> int:
+        right, somata = int(self.pairs.partner[query]), self.pairs.gallery_um
+        if right < 0 or self.rng.random() >= self.error_rate:
+            return right
+        if self.rng.random() < 0.5:
+            return int(self.rng.integers(len(somata)))
+        distance = np.linalg.norm(somata - somata[right], axis=1)
+        return int(self.rng.choice(distance.argsort()[1 : _NEIGHBOURS + 1]))
 
-def _answer(
-    pairs: PointPairs, tree: cKDTree, query: int, error_rate: float, rng: np.random.Generator
-) -> int:
-    right = int(pairs.partner[query])
-    if right < 0 or rng.random() >= error_rate:
-        return right
-    if rng.random() < 0.5:
-        return int(rng.integers(len(pairs.gallery_um)))
-    near = np.asarray(tree.query(pairs.gallery_um[right], k=_NEIGHBOURS + 1)[1])
-    return int(rng.choice(near[near != right]))
-
-
-def _next(
-    queue: QueueName,
-    pairs: PointPairs,
-    asked: list[int],
-    found: Propagation | None,
-    rng: np.random.Generator,
-) -> int:
-    """Return the query to ask about; before there is anything to go by, a spread one."""
-    free = np.setdiff1d(np.arange(len(pairs.queries_um)), asked)
-    if queue == "random":
-        return int(rng.choice(free))
-    if not asked:
-        return int(rng.choice(free))
-    points = pairs.queries_um
-    if queue == "nearest":
-        distance = np.linalg.norm(points[free] - points[asked[-1]], axis=1)
-        return int(free[distance.argmin()])
-    if queue == "spread" or found is None:
-        leading = np.concatenate([points[asked], points[free]])
-        row = farthest_points(leading, len(asked) + 1, len(asked))[-1]
-        return int(free[max(int(row) - len(asked), 0)])
-    return int(free[_entropy(found)[free].argmax()])
-
-
-def _entropy(found: Propagation) -> npt.NDArray[np.float64]:
-    """Return the entropy of each query's posterior, nats, (N,)."""
-    posterior = found.posterior
-    shares = np.column_stack([posterior.probability, posterior.none, posterior.beyond])
-    return np.asarray(-(shares * np.log(np.maximum(shares, 1e-300))).sum(axis=1))
+    def _next(self, queue: str) -> int:
+        """Return the query to ask; before there is anything to go by, a spread one."""
+        points = self.pairs.queries_um
+        free = np.setdiff1d(np.arange(len(points)), self.asked)
+        if queue == "random" or not self.asked:
+            return int(self.rng.choice(free))
+        if queue == "nearest":
+            distance = np.linalg.norm(points[free] - points[self.asked[-1]], axis=1)
+            return int(free[distance.argmin()])
+        if queue == "spread" or self.found is None:
+            return spread_query(points, np.array(self.asked))
+        return int(free[question_value(self.found)[free].argmax()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 RowArray = npt.NDArray[np.intp]
 BoolArray = npt.NDArray[np.bool_]
-Layout = Literal["random", "ball", "plane"]
 
+LAYOUTS, ERRORS = ("random", "ball", "plane"), ("near", "any")
 _BALL_UM, _PLANE_UM = 75.0, 5.0
 _CALIBRATION_BINS = 10
 _NEIGHBOURS = 6
+_LEAST_PROBABILITY = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,10 @@ class PointsTrial(BaseModel, frozen=True):
     claims_right: float = Field(description="Of the claims; 1 if there are none.")
     coverage: float = Field(description="Matchable cells that are claimed, and rightly.")
     calibration_error: float = Field(description="Expected calibration error of the first.")
-    log_score: float = Field(description="Mean log probability of the truth, none included.")
+    log_score: float = Field(
+        description="Mean log probability of what is so: that the first is right, or not."
+    )
+    base_log_score: float = Field(description="The same, had only the share of right been said.")
     p_detected: float
     reached: float
     wrong_rank: int | None = Field(description="Of the wrong landmark in the review list, from 1.")
@@ -115,6 +119,8 @@ class PointsBenchmark(BaseModel, frozen=True):
     claimed: float
     coverage: float
     calibration_error: float
+    log_score: float
+    base_log_score: float
     wrong_in_first_two: float | None
     seconds: float = Field(description="Of one propagation.")
     trials: tuple[PointsTrial, ...]
@@ -126,8 +132,8 @@ def benchmark_points(
     n_landmarks: int = 10,
     draws: int = 20,
     missing: float = 0.0,
-    wrong: Literal["near", "any"] | None = None,
-    layout: Layout = "random",
+    wrong: str | None = None,
+    layout: str = "random",
     fdr: float = 0.05,
     seed: int = 0,
     report: Report | None = None,
@@ -150,7 +156,13 @@ def benchmark_points(
     seed : int
     report : callable, optional
         Called as ``report(done, total, message)``.
+
+    Raises
+    ------
+    InputError
+        If an option makes no sense, or there are not so many landmarks laid out so.
     """
+    _check(n_landmarks, draws, missing, wrong, layout, fdr)
     trials = []
     for draw in range(draws):
         if report is not None:
@@ -175,10 +187,25 @@ def benchmark_points(
         claimed=_mean(trials, "claimed"),
         coverage=_mean(trials, "coverage"),
         calibration_error=_mean(trials, "calibration_error"),
+        log_score=_mean(trials, "log_score"),
+        base_log_score=_mean(trials, "base_log_score"),
         wrong_in_first_two=found,
         seconds=_mean(trials, "seconds"),
         trials=tuple(trials),
     )
+
+
+def _check(
+    n_landmarks: int, draws: int, missing: float, wrong: str | None, layout: str, fdr: float
+) -> None:
+    if n_landmarks < 1 or draws < 1:
+        raise InputError("A benchmark needs at least one landmark and one draw.")
+    if not (0 <= missing <= 1 and 0 <= fdr <= 1):
+        raise InputError("The share of missing partners and the FDR lie between 0 and 1.")
+    if wrong not in (None, *ERRORS):
+        raise InputError(f"A landmark is wrong in one of the ways {', '.join(ERRORS)}.")
+    if layout not in LAYOUTS:
+        raise InputError(f"There is no layout '{layout}'; choose {', '.join(LAYOUTS)}.")
 
 
 def _mean(trials: list[PointsTrial], name: str) -> float:
@@ -190,7 +217,7 @@ def _trial(
     n_landmarks: int,
     missing: float,
     wrong: str | None,
-    layout: Layout,
+    layout: str,
     fdr: float,
     rng: np.random.Generator,
 ) -> PointsTrial:
@@ -221,19 +248,15 @@ def score(found: Propagation, partner: RowArray, asked: RowArray, fdr: float) ->
     right = found.posterior.best[asked] == partner[asked]
     matchable = partner[asked] >= 0
     claims = claimable(confidence, fdr)
-    listed = found.posterior.rows[asked] == partner[asked][:, None]
-    truth = np.where(
-        matchable,
-        (found.posterior.probability[asked] * listed).sum(axis=1),
-        found.posterior.none[asked],
-    )
+    rate = np.full(len(asked), right.mean())
     return PointsTrial(
         top1=float(right[matchable].mean()) if matchable.any() else 1.0,
         claimed=float(claims.mean()),
         claims_right=float(right[claims].mean()) if claims.any() else 1.0,
         coverage=float(right[claims].sum() / max(matchable.sum(), 1)),
         calibration_error=calibration_error(confidence, right),
-        log_score=float(np.log(np.maximum(truth, 1e-6)).mean()),
+        log_score=log_score(confidence, right),
+        base_log_score=log_score(rate, right),
         p_detected=found.p_detected,
         reached=float(found.reached[asked].mean()),
         wrong_rank=None,
@@ -242,7 +265,7 @@ def score(found: Propagation, partner: RowArray, asked: RowArray, fdr: float) ->
 
 
 def draw_landmarks(
-    pairs: PointPairs, count: int, layout: Layout, rng: np.random.Generator
+    pairs: PointPairs, count: int, layout: str, rng: np.random.Generator
 ) -> RowArray:
     """Draw queries with a partner.
 
@@ -282,6 +305,12 @@ def claimable(confidence: npt.NDArray[np.float64], fdr: float) -> BoolArray:
     chosen = np.zeros(len(confidence), dtype=np.bool_)
     chosen[order[:count]] = True
     return chosen
+
+
+def log_score(confidence: npt.NDArray[np.float64], right: BoolArray) -> float:
+    """Return the mean log probability of what is so, right or not."""
+    truth = np.where(right, confidence, 1.0 - confidence)
+    return float(np.log(np.maximum(truth, _LEAST_PROBABILITY)).mean())
 
 
 def calibration_error(confidence: npt.NDArray[np.float64], right: BoolArray) -> float:

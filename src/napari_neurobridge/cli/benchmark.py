@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from napari_neurobridge.cli import benchmark_models
+from napari_neurobridge.cli import benchmark_models, benchmark_points
 from napari_neurobridge.cli._options import LevelOption, ModelOption, SeedsOption
 from napari_neurobridge.cli._output import CommandResult, command, table
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
@@ -104,6 +104,7 @@ def register(app: typer.Typer) -> None:
         help="Measure the figures of docs/benchmarks.md.", rich_markup_mode=None
     )
     benchmark_models.register(benchmarks)
+    benchmark_points.register(benchmarks)
     command(benchmarks, "detection")(detection)
     command(benchmarks, "silver-pairs")(silver_pairs)
     command(benchmarks, "domains")(domains)

@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from napari_neurobridge.matching.match_field import shared_landmarks
 from napari_neurobridge.matching.posterior import (
-    CandidateField,
     Candidates,
     Posterior,
     find_candidates,
     posterior,
     weigh,
 )
+from napari_neurobridge.matching.presence import Presence
 from napari_neurobridge.spaces.gaussian_process import (
-    farthest_points,
     features,
     marginals,
     weight_posterior,
@@ -27,8 +27,8 @@ from napari_neurobridge.spaces.gaussian_process import (
 from napari_neurobridge.spaces.landmarks import log_normal, log_wrong, reach_um
 
 if TYPE_CHECKING:
-    from napari_neurobridge.matching.propagate import MatchProblem, PropagationParams
-    from napari_neurobridge.spaces.deformation import Alignment
+    from napari_neurobridge.matching.match_field import Field
+    from napari_neurobridge.matching.match_problem import PropagationParams
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -45,74 +45,10 @@ _CAREFUL_TIMES = (1.0 - _CARELESS * _CARELESS_TIMES) / (1.0 - _CARELESS)
 # A region is a query's nearest so many; poor, if it explains less than this share of the median.
 _REGION = 12
 _POOR = 0.6
-_CHANCE = (0.02, 0.99)
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """What does not change while matches grow.
-
-    Rows of ``basis``, ``noise`` and ``origin_um`` are the N queries and then the L
-    landmarks.
-
-    Attributes
-    ----------
-    problem : MatchProblem
-    gallery : CandidateField
-    alignment : Alignment
-    basis : ndarray, shape (N + L, F)
-        Features of the deformation.
-    noise : ndarray, shape (N + L,)
-        Variance of a soma's or landmark's place about the deformation.
-    origin_um : ndarray, shape (N + L, 3)
-        Where the alignment's similarity puts each.
-    displacement_um : ndarray, shape (L, 3)
-        Of the landmarks, from there.
-    asked : ndarray of bool, shape (N,)
-        Queries that a person has paired.
-    chance : ndarray, shape (N,)
-        What a query's own detection says.
-    """
-
-    problem: MatchProblem
-    gallery: CandidateField
-    alignment: Alignment
-    basis: Float64Array
-    noise: Float64Array
-    origin_um: Float64Array
-    displacement_um: Float64Array
-    asked: BoolArray
-    chance: Float64Array
-
-    @classmethod
-    def of(
-        cls, problem: MatchProblem, gallery: CandidateField, alignment: Alignment, support: int
-    ) -> Field:
-        """Prepare a problem."""
-        landmarks = problem.landmarks
-        n_queries = len(problem.queries_um)
-        points = np.vstack([problem.queries_um, landmarks.source_um])
-        offsets = alignment.similarity.offsets(points)
-        leading = np.vstack([offsets[n_queries:], offsets[:n_queries]])
-        rows = farthest_points(leading, support, min(len(landmarks), support // 2))
-        basis, left_out = features(alignment.prior, offsets, leading[rows])
-        sigma = np.full(len(points), alignment.prior.sigma_um)
-        sigma[n_queries:] = landmarks.sigma(alignment.prior)
-        origin = alignment.similarity.target_center_um + offsets
-        asked = np.zeros(n_queries, dtype=np.bool_)
-        asked[problem.pairs[:, 0]] = True
-        chance = np.ones(n_queries) if problem.p_detected is None else problem.p_detected
-        return cls(
-            problem,
-            gallery,
-            alignment,
-            basis,
-            sigma**2 + left_out,
-            origin,
-            landmarks.target_um - origin[n_queries:],
-            asked,
-            np.clip(np.asarray(chance, dtype=np.float64), 0.0, 1.0),
-        )
+# A growth that comes to 2 % more queries in a round still grows. After it no longer does for so
+# many rounds, each takes over less than the last.
+_STILL_GROWING = 1.02
+_PATIENCE, _COOLING = 15, 0.85
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +70,14 @@ class Growth:
         Probability of each landmark to be wrong.
     held : ndarray of bool, shape (L,)
         Landmarks left out.
-    p_detected : float
-        Estimated chance that the gallery holds a partner.
+    presence : Presence
+        Estimated chance that the gallery holds a partner, by place.
     reached : ndarray of bool, shape (N,)
         Queries that take part.
     change : float
         Largest change of a soft match in the last round, as a share of a full match.
+    calm : int
+        Rounds since the growth last came to many more queries.
     """
 
     world: Field
@@ -148,9 +86,10 @@ class Growth:
     pull: Float64Array
     wrong: Float64Array
     held: BoolArray
-    p_detected: float
+    presence: Presence
     reached: BoolArray
     change: float = np.inf
+    calm: int = 0
 
     @classmethod
     def begin(
@@ -169,22 +108,49 @@ class Growth:
             np.zeros((n_queries, 3)),
             wrong,
             np.zeros(len(wrong), dtype=np.bool_) if held is None else held,
-            params.detected[0] / sum(params.detected),
+            Presence.constant(world.origin_um[:n_queries], params.detected),
             np.zeros(n_queries, dtype=np.bool_),
         )
 
     def resumed(self, earlier: Growth) -> Growth:
-        """Take over the soft matches of an earlier growth of the same queries."""
+        """Take over what an earlier growth of the same queries knew, also of its landmarks."""
         moved = earlier.world.origin_um[: len(self.precision)] - self._origin
         precision = np.where(self.world.asked, 0.0, earlier.precision)
         pull = np.where(self.world.asked[:, None], 0.0, earlier.pull)
+        here, there = shared_landmarks(self.world.problem, earlier.world.problem)
+        wrong, held = self.wrong.copy(), self.held.copy()
+        wrong[here], held[here] = earlier.wrong[there], earlier.held[there]
         return replace(
             self,
             precision=precision,
             pull=pull + precision[:, None] * moved,
-            p_detected=earlier.p_detected,
+            wrong=wrong,
+            held=held,
+            presence=earlier.presence,
             reached=earlier.reached & ~self.world.asked,
+            calm=_PATIENCE // 2,
         )
+
+    def extending(self, part: Growth, rows: npt.NDArray[np.intp]) -> Growth:
+        """Take over a growth of some of the queries, with the same alignment."""
+        precision, pull = self.precision.copy(), self.pull.copy()
+        reached = self.reached.copy()
+        precision[rows], pull[rows], reached[rows] = part.precision, part.pull, part.reached
+        return replace(
+            self,
+            precision=precision,
+            pull=pull,
+            wrong=part.wrong,
+            held=part.held,
+            presence=part.presence,
+            reached=reached,
+        )
+
+    def forgetting(self, rows: npt.NDArray[np.intp] | BoolArray) -> Growth:
+        """Return the growth without the soft matches of some queries, to be matched anew."""
+        precision, pull = self.precision.copy(), self.pull.copy()
+        precision[rows], pull[rows] = 0.0, 0.0
+        return replace(self, precision=precision, pull=pull, calm=0)
 
     @property
     def _origin(self) -> Float64Array:
@@ -195,26 +161,40 @@ class Growth:
         return self.world.noise[: len(self.precision)]
 
     @cached_property
+    def _observed(self) -> tuple[Float64Array, Float64Array]:
+        """Precision (N + L,) of what queries and landmarks say, and its pull (N + L, 3)."""
+        own = (1.0 - self.wrong) * ~self.held / self.world.noise[len(self.precision) :]
+        precision = np.concatenate([self.precision, own])
+        return precision, np.vstack([self.pull, own[:, None] * self.world.displacement_um])
+
+    @cached_property
+    def _weights(self) -> tuple[Float64Array, Float64Array]:
+        precision, pull = self._observed
+        used = precision > _PRECISE
+        return weight_posterior(self.world.basis[used], precision[used], pull[used])
+
+    def predict(self, offsets: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Return the mean displacement (P, 3) and its variance (P,) at any offsets (P, 3)."""
+        basis, left_out = features(self.world.alignment.prior, offsets, self.world.support_um)
+        mean, variance = marginals(basis, *self._weights)
+        return mean, variance + left_out
+
+    @cached_property
     def _without_itself(self) -> tuple[Float64Array, Float64Array]:
         """Mean displacement (N + L, 3) and variance (N + L,) of each without its own say."""
-        world, n_queries = self.world, len(self.precision)
-        own = (1.0 - self.wrong) * ~self.held / world.noise[n_queries:]
-        precision = np.concatenate([self.precision, own])
-        pull = np.vstack([self.pull, own[:, None] * world.displacement_um])
-        used = precision > _PRECISE
-        factor, mean = weight_posterior(world.basis[used], precision[used], pull[used])
-        centre, variance = marginals(world.basis, factor, mean)
+        precision, pull = self._observed
+        centre, variance = marginals(self.world.basis, *self._weights)
         rest = np.maximum(1.0 / variance - precision, 1e-9)
         return (centre / variance[:, None] - pull) / rest[:, None], 1.0 / rest
 
     def step(self) -> Growth:
         """Predict, weigh the candidates in reach, and take over what they say."""
-        n_queries, damping = len(self.precision), self.params.damping
+        n_queries, damping = len(self.precision), self._damping
         mean, variance = self._without_itself
         rows = self._in_reach(variance[:n_queries] + self._noise)
         centre, spread, noise = mean[rows], variance[rows], self._noise[rows]
         candidates, careless = self._candidates(rows, centre, spread, _NEAR)
-        chance = self.world.chance[rows] * self.p_detected
+        chance = self.chance[rows]
         _, share, none, beyond = weigh(
             candidates, chance, len(self.world.gallery), free=self._free()
         )
@@ -235,20 +215,33 @@ class Growth:
         blended = (1 - damping) * self.precision + damping * precision
         reached = np.zeros(n_queries, dtype=np.bool_)
         reached[rows] = True
+        grown = len(rows) > _STILL_GROWING * max(int(self.reached.sum()), 1)
         return replace(
             self,
             precision=blended,
             pull=(1 - damping) * self.pull + damping * pull,
             wrong=self._doubt(),
-            p_detected=self._detected(none),
+            presence=self.presence.updated(self._origin[rows], self.world.chance[rows], none),
             reached=reached,
             change=float(np.max(np.abs(blended - self.precision) * self._noise, initial=0.0)),
+            calm=0 if grown else self.calm + 1,
         )
+
+    @cached_property
+    def chance(self) -> Float64Array:
+        """Chance of each query's partner to be in the gallery, before its candidates, (N,)."""
+        return self.world.chance * self.presence.at(self._origin)
+
+    @property
+    def _damping(self) -> float:
+        """Share to take over: less and less once grown, or two cells take turns for ever."""
+        cooled = max(0, self.calm - _PATIENCE)
+        return self.params.damping * _COOLING**cooled
 
     def judge(self) -> tuple[Posterior, Float64Array, Float64Array]:
         """Return all queries' posterior, expected places (N, 3) and variances (N,)."""
         candidates, place, spread = self._all_candidates
-        chance = self.world.chance * self.p_detected
+        chance = self.chance
         found = posterior(
             self._unclaimed(candidates), chance, len(self.world.gallery), free=self._free()
         )
@@ -274,7 +267,7 @@ class Growth:
     def _said(self) -> Float64Array:
         """Log probability of the somata about each query's place, over chance, (N,)."""
         candidates, _, _ = self._all_candidates
-        return np.log1p(self.world.chance * self.p_detected * (candidates.total - 1.0))
+        return np.log1p(self.chance * (candidates.total - 1.0))
 
     def loosened(self) -> Growth | None:
         """Forget the soft matches of regions that fit far worse than the rest of the field.
@@ -295,9 +288,7 @@ class Growth:
         poor = rows[fit < _POOR * np.median(fit)]
         if not len(poor) or np.median(fit) <= 0:
             return None
-        precision, pull = self.precision.copy(), self.pull.copy()
-        precision[poor], pull[poor] = 0.0, 0.0
-        return replace(self, precision=precision, pull=pull)
+        return self.forgetting(poor)
 
     @cached_property
     def _all_candidates(self) -> tuple[Candidates, Float64Array, Float64Array]:
@@ -316,14 +307,16 @@ class Growth:
         count: int,
     ) -> tuple[Candidates, Float64Array]:
         """Return candidates, and the probability of each to be placed carelessly, (N, K)."""
+        place, looks = self._origin[rows] + mean, self.world.problem.log_ratio
+        nearest = self.world.gallery.nearest(place, count)
+        seen = None if looks is None else looks(rows, nearest[1])
         careful, careless = (
             find_candidates(
                 self.world.gallery,
-                self._origin[rows] + mean,
+                place,
                 variance + times * self._noise[rows],
-                count=count,
-                log_ratio=self.world.problem.log_ratio,
-                queries=rows,
+                log_ratio=None if seen is None else lambda *_: seen,
+                nearest=nearest,
             )
             for times in (_CAREFUL_TIMES, _CARELESS_TIMES)
         )
@@ -350,7 +343,8 @@ class Growth:
         """Return the probability of each soma of the gallery not to be a landmark's, (M,)."""
         free = np.ones(len(self.world.gallery))
         pairs = self.world.problem.pairs
-        free[pairs[:, 1]] = self.wrong[: len(pairs)]
+        # Two landmarks may name one soma: it is free if both are wrong.
+        np.multiply.at(free, pairs[:, 1], self.wrong[: len(pairs)])
         return free
 
     def _landmark_odds(self) -> tuple[Float64Array, Float64Array]:
@@ -369,8 +363,3 @@ class Growth:
     def _doubt(self) -> Float64Array:
         right, wrong = self._landmark_odds()
         return np.asarray(1.0 / (1.0 + np.exp(np.clip(right - wrong, -500, 500))))
-
-    def _detected(self, none: Float64Array) -> float:
-        first, second = self.params.detected
-        found = first - 1.0 + float((1.0 - none).sum())
-        return float(np.clip(found / (first + second - 2.0 + len(none)), *_CHANCE))

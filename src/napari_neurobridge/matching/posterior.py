@@ -57,6 +57,11 @@ class CandidateField:
     def __len__(self) -> int:
         return len(self.points_um)
 
+    def nearest(self, places_um: Float64Array, count: int) -> tuple[Float64Array, RowArray]:
+        """Return distances and rows of the nearest somata of places (N, 3), (N, count)."""
+        distance, rows = self.tree.query(places_um, k=np.arange(1, min(count, len(self)) + 1))
+        return np.asarray(distance), np.asarray(rows)
+
     @property
     def typical_density(self) -> float:
         """Median density at the somata, in each µm³."""
@@ -126,6 +131,7 @@ def find_candidates(
     count: int = 64,
     log_ratio: Callable[[RowArray, RowArray], Float64Array] | None = None,
     queries: RowArray | None = None,
+    nearest: tuple[Float64Array, RowArray] | None = None,
 ) -> Candidates:
     """Return the candidates of predicted places.
 
@@ -143,10 +149,10 @@ def find_candidates(
         the gallery; 0 unless given.
     queries : ndarray of int, shape (N,), optional
         Rows of the queries that `log_ratio` is asked about; 0 to N - 1 unless given.
+    nearest : tuple of ndarray, optional
+        What ``field.nearest(mean_um, count)`` returns, if that is known already.
     """
-    count = min(count, len(field))
-    distance, nearest = field.tree.query(mean_um, k=np.arange(1, count + 1))
-    rows = np.asarray(nearest)
+    distance, rows = nearest or field.nearest(mean_um, count)
     if covariance_um2.ndim == 1:
         square = distance**2 / covariance_um2[:, None]
         half_log_determinant = 1.5 * np.log(covariance_um2)
@@ -163,7 +169,7 @@ def find_candidates(
         log += log_ratio(np.arange(len(rows)) if queries is None else queries, rows)
     ratio = np.minimum(np.exp(np.minimum(log, 700.0)), _LARGEST_RATIO)
     beyond = np.zeros(len(rows))
-    if count < len(field):
+    if rows.shape[1] < len(field):
         beyond = chi2.sf(square.max(axis=1), 3)
     return Candidates(rows, ratio, beyond)
 

@@ -2,118 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.distance import cdist
 
-from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.expectation import Field, Growth
+from napari_neurobridge.matching.expectation import Growth
+from napari_neurobridge.matching.match_field import Field, shared_landmarks
+from napari_neurobridge.matching.match_problem import MatchProblem, PropagationParams
 from napari_neurobridge.matching.posterior import CandidateField, Posterior
 from napari_neurobridge.spaces.affine import as_points
 from napari_neurobridge.spaces.deformation import Alignment, fit_alignment
-from napari_neurobridge.spaces.landmarks import Landmarks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator, Sequence
 
     from napari_neurobridge.spaces.gaussian_process import DeformationPrior
+    from napari_neurobridge.spaces.landmarks import Landmarks
     from napari_neurobridge.types import FloatArray
 
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
 
+__all__ = [
+    "MatchProblem",
+    "Propagation",
+    "PropagationParams",
+    "PropagationProgress",
+    "alignment_doubt",
+    "match",
+    "propagate",
+]
 
-@dataclass(frozen=True)
-class PropagationParams:
-    """How matches grow.
-
-    Attributes
-    ----------
-    reach : float
-        A cell takes part once fewer than so many wrong somata are expected in the space
-        of its uncertainty, λ (2π)^3/2 σ³.
-    second_reach : float
-        As `reach`, for a second and more cautious growth; the one that explains more wins.
-    rounds : int
-        At most so many rounds for a growth.
-    damping : float
-        Share of what a round says that is taken over.
-    settled : float
-        A growth ends when no soft match changes by more than this share.
-    detected : tuple of float
-        Beta prior of the chance that the gallery holds a partner.
-    support : int
-        Points on which the deformation is represented.
-    suspects : int
-        So many of the most doubtful landmarks are left out in turn, to see whether the
-        rest explains more without them.
-    second_looks : int
-        At most so many times, regions that fit far worse than the rest are matched anew.
-    """
-
-    reach: float = 0.3
-    second_reach: float = 0.1
-    rounds: int = 80
-    damping: float = 0.6
-    settled: float = 0.03
-    detected: tuple[float, float] = (9.0, 1.0)
-    support: int = 250
-    suspects: int = 2
-    second_looks: int = 3
-
-
-@dataclass(frozen=True, eq=False)
-class MatchProblem:
-    """Two fields of somata, and what a person has said about them.
-
-    Attributes
-    ----------
-    queries_um : array_like, shape (N, 3)
-        Somata of one side, µm (z, y, x).
-    gallery_um : array_like, shape (M, 3)
-        Somata of the other side, in its own space.
-    pairs : array_like of int, shape (L, 2)
-        Rows of queries and gallery that a person paired.
-    points : Landmarks, optional
-        Landmarks that are no somata, such as branches of vessels.
-    p_detected : array_like, shape (N,), optional
-        What the query's own detection says of the chance that the gallery holds it,
-        relative to the others; 1 unless given.
-    log_ratio : callable, optional
-        Log likelihood ratio of appearance; see `posterior.find_candidates`.
-    """
-
-    queries_um: Float64Array
-    gallery_um: Float64Array
-    pairs: RowArray
-    points: Landmarks | None = None
-    p_detected: Float64Array | None = None
-    log_ratio: Callable[[RowArray, RowArray], Float64Array] | None = field(default=None)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "queries_um", as_points(self.queries_um))
-        object.__setattr__(self, "gallery_um", as_points(self.gallery_um))
-        pairs = np.asarray(self.pairs, dtype=np.intp).reshape(-1, 2)
-        sizes = np.array([len(self.queries_um), len(self.gallery_um)])
-        if (pairs < 0).any() or (pairs >= sizes).any():
-            raise InputError("A pair names a soma that does not exist.")
-        object.__setattr__(self, "pairs", np.unique(pairs, axis=0))
-
-    @property
-    def landmarks(self) -> Landmarks:
-        """The pairs, and behind them the points."""
-        source, target = self.queries_um[self.pairs[:, 0]], self.gallery_um[self.pairs[:, 1]]
-        if self.points is None:
-            return Landmarks(source, target)
-        sigma = self.points.sigma_um
-        own = np.full(len(self.points), np.nan) if sigma is None else sigma
-        return Landmarks(
-            np.vstack([source, self.points.source_um]),
-            np.vstack([target, self.points.target_um]),
-            np.concatenate([np.full(len(source), np.nan), own]),
-        )
+_FIELD_NOTES = (
+    "The field is mirrored: far more cells find partners so; the two spaces have opposite "
+    "handedness.",
+)
+# Log evidence of a mirror beyond that of none; and of each query, where there is no need to look.
+_MIRROR_EVIDENCE = 10.0
+_CLEAR = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,13 +62,17 @@ class Propagation:
     reached : ndarray of bool, shape (N,)
         Whether the growth came to the query; elsewhere the prior alone speaks.
     p_detected : float
-        Estimated chance that the gallery holds a query's partner.
+        Mean chance that the gallery holds a query's partner, estimated.
+    chance : ndarray, shape (N,)
+        The same of each query, by its place and its own detection, before its candidates.
     wrong : ndarray, shape (L,)
         Probability of each landmark to be wrong, judged by the whole field.
     evidence : float
         Log evidence of the growth, relative to chance.
     growth : Growth
         Start of a later propagation.
+    notes : tuple of str
+        What a person should know, in sentences: those of the alignment, and of the field.
     """
 
     alignment: Alignment
@@ -148,9 +81,36 @@ class Propagation:
     sigma_um: Float64Array
     reached: npt.NDArray[np.bool_]
     p_detected: float
+    chance: Float64Array
     wrong: Float64Array
     evidence: float
     growth: Growth
+    notes: tuple[str, ...]
+
+    def predict(self, points_um: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
+        """Return where somata of the query side are expected, from landmarks and soft matches.
+
+        `predicted_um` and `sigma_um` are the same for the queries, each without its own
+        soft match.
+
+        Parameters
+        ----------
+        points_um : array_like, shape (N, 3)
+            Any points, µm (z, y, x) of the query side.
+
+        Returns
+        -------
+        mean : ndarray, shape (N, 3)
+            µm of the gallery's space.
+        covariance : ndarray, shape (N, 3, 3)
+            µm², with the noise of a soma's place.
+        """
+        similarity = self.alignment.similarity
+        offsets = similarity.offsets(as_points(points_um))
+        mean, variance = self.growth.predict(offsets)
+        variance = variance + self.alignment.prior.sigma_um**2
+        covariance = variance[:, None, None] * np.eye(3)
+        return similarity.target_center_um + offsets + mean, covariance
 
     def review(self) -> RowArray:
         """Return the landmarks' rows, the most doubtful first."""
@@ -202,10 +162,12 @@ def propagate(
     params : PropagationParams, optional
     prior : DeformationPrior, optional
     mirrored, orientation
-        See `fit_alignment`.
+        See `fit_alignment`. If neither is given and the landmarks cannot tell, the handedness
+        that explains more of the field wins.
     start : Propagation, optional
-        Of the same queries, before the latest verdict: goes on from there, once, and does
-        not try again from scratch.
+        Of the same somata and orientation, before the latest verdicts: goes on from there,
+        and tries again only about a landmark that is gone or contradicts the rest. Of
+        other somata: not used.
 
     Yields
     ------
@@ -218,22 +180,72 @@ def propagate(
         The generator's return value.
     """
     params = params or PropagationParams()
-    landmarks = problem.landmarks
-    alignment = fit_alignment(landmarks, prior=prior, mirrored=mirrored, orientation=orientation)
-    world = Field.of(problem, CandidateField(problem.gallery_um), alignment, params.support)
-    doubt = alignment_doubt(alignment, landmarks)
-    if start is not None and len(start.growth.precision) == len(problem.queries_um):
-        first = Growth.begin(world, params, doubt).resumed(start.growth)
-        best = yield from _grow(first, 1, 1)
-        return _result(alignment, best)
+
+    def fitted(hand: bool | None, known: Alignment | None = None) -> Alignment:
+        return fit_alignment(
+            problem.landmarks, prior=prior, mirrored=hand, orientation=orientation, known=known
+        )
+
+    if start is not None and _same_somata(problem, start):
+        before = start.alignment
+        alignment = fitted(mirrored, before)
+        if not alignment.hand_known:
+            alignment = fitted(before.similarity.mirrored)
+        if alignment.similarity.mirrored == before.similarity.mirrored:
+            best = yield from _go_on(_begin(problem, alignment, params, start), start.growth)
+            return _result(best, [note for note in _FIELD_NOTES if note in start.notes])
+    alignment = fitted(mirrored)
+    best = yield from _from_scratch(_begin(problem, alignment, params))
+    if alignment.hand_known or best.evidence > len(problem.queries_um) * _CLEAR:
+        return _result(best)
+    other = fitted(not alignment.similarity.mirrored)
+    turned = yield from _from_scratch(_begin(problem, other, params))
+    if turned.evidence < best.evidence + _MIRROR_EVIDENCE:
+        return _result(best)
+    return _result(turned, _FIELD_NOTES[:1] if other.similarity.mirrored else ())
+
+
+def _begin(
+    problem: MatchProblem,
+    alignment: Alignment,
+    params: PropagationParams,
+    start: Propagation | None = None,
+) -> Growth:
+    gallery = CandidateField(problem.gallery_um) if start is None else start.growth.world.gallery
+    world = Field.of(problem, gallery, alignment, params.support)
+    return Growth.begin(world, params, alignment_doubt(alignment, problem.landmarks))
+
+
+def _from_scratch(fresh: Growth) -> Generator[PropagationProgress, None, Growth]:
+    """Grow from the landmarks; if there are very many queries, try it with some of them."""
+    world, params = fresh.world, fresh.params
+    scouts = _scouts(world.problem, params.scouts)
+    if scouts is None:
+        return (yield from _best_growth(fresh))
+    few = Field.of(world.problem.only(scouts), world.gallery, world.alignment, params.support)
+    best = yield from _best_growth(Growth.begin(few, params, fresh.wrong))
+    return (yield from _grow(fresh.extending(best, scouts), 1, 1))
+
+
+def _best_growth(fresh: Growth) -> Generator[PropagationProgress, None, Growth]:
+    params = fresh.params
     attempts = 2 + params.suspects
-    best = yield from _grow(Growth.begin(world, params, doubt), 1, attempts)
+    best = yield from _grow(fresh, 1, attempts)
     cautious = replace(params, reach=params.second_reach)
-    other = yield from _grow(Growth.begin(world, cautious, doubt), 2, attempts)
+    other = yield from _grow(replace(fresh, params=cautious), 2, attempts)
     best = max(best, replace(other, params=params), key=lambda growth: growth.evidence)
-    best = yield from _without_suspects(best, doubt, attempts)
-    best = yield from _look_again(best, attempts)
-    return _result(alignment, best)
+    best = yield from _without_suspects(best, fresh.wrong, attempts)
+    return (yield from _look_again(best, attempts))
+
+
+def _scouts(problem: MatchProblem, count: int) -> RowArray | None:
+    """Return rows of the queries to try growths with, if there are too many to try with all."""
+    total, asked = len(problem.queries_um), np.unique(problem.pairs[:, 0])
+    others = np.setdiff1d(np.arange(total), asked)
+    if len(others) <= count:
+        return None
+    drawn = np.random.default_rng(0).choice(others, count, replace=False)
+    return np.sort(np.concatenate([asked, drawn]))
 
 
 def match(problem: MatchProblem, **options: object) -> Propagation:
@@ -265,6 +277,39 @@ def alignment_doubt(alignment: Alignment, landmarks: Landmarks) -> Float64Array:
     for row, (source, target) in enumerate(pairs):
         doubt[row] = known[*source, *target]
     return doubt
+
+
+def _same_somata(problem: MatchProblem, start: Propagation) -> bool:
+    """Return whether the problem has the same somata as an earlier one."""
+    earlier = start.growth.world.problem
+    return all(
+        here is there or np.array_equal(here, there)
+        for here, there in (
+            (problem.queries_um, earlier.queries_um),
+            (problem.gallery_um, earlier.gallery_um),
+        )
+    )
+
+
+def _go_on(fresh: Growth, earlier: Growth) -> Generator[PropagationProgress, None, Growth]:
+    """Grow from an earlier growth; about what a verdict contradicts, also anew."""
+    best = yield from _grow(fresh.resumed(earlier), 1, 1)
+    before, now = earlier.world.problem.landmarks, fresh.world.problem.landmarks
+    kept, was_kept = shared_landmarks(fresh.world.problem, earlier.world.problem)
+    disputed = best.wrong > 0.5
+    disputed[kept] = False
+    removed = earlier.wrong < 0.5
+    removed[was_kept] = False
+    places = np.vstack([now.source_um[disputed], before.source_um[removed]])
+    if not len(places):
+        return best
+    similarity = fresh.world.alignment.similarity
+    queries = similarity.offsets(fresh.world.problem.queries_um)
+    distance = cdist(queries, similarity.offsets(places)).min(axis=1)
+    again = best.forgetting(distance < fresh.world.alignment.prior.length_um)
+    wrong = np.where(disputed, fresh.wrong, best.wrong)
+    other = yield from _grow(replace(again, wrong=wrong), 2, 2)
+    return max(best, other, key=lambda growth: growth.evidence)
 
 
 def _grow(
@@ -314,16 +359,23 @@ def _look_again(best: Growth, attempts: int) -> Generator[PropagationProgress, N
     return best
 
 
-def _result(alignment: Alignment, growth: Growth) -> Propagation:
+def _result(growth: Growth, said: Sequence[str] = ()) -> Propagation:
     found, mean, variance = growth.judge()
+    alignment = growth.world.alignment
+    doubtful = int((growth.wrong > 0.5).sum())
+    if doubtful:
+        who = "1 landmark contradicts" if doubtful == 1 else f"{doubtful} landmarks contradict"
+        said = (*said, f"{who} the whole field: look at the first of the review list.")
     return Propagation(
         alignment,
         found,
         mean,
         np.sqrt(variance),
         growth.reached,
-        growth.p_detected,
+        float(growth.presence.at(growth.world.origin_um[: len(mean)]).mean()),
+        growth.chance,
         growth.wrong,
         growth.evidence,
         growth,
+        (*alignment.notes, *said),
     )

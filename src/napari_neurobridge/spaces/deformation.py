@@ -40,6 +40,7 @@ _MOST_TO_ADAPT = 150
 _OPEN_STRAIN = {True: 0.3, False: 0.8}
 # A mirror is said only when it explains the landmarks better by this factor (log).
 _MIRROR_EVIDENCE = 5.0
+_SURE_OF_HAND = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,10 @@ class Alignment:
         What the mean map is.
     notes : tuple of str
         What a person should know about this fit, in sentences.
+    hand_known : bool
+        Whether the handedness was stated, or is what the landmarks say.
+    hand_notes : tuple of str
+        Those of the notes that are about handedness.
     """
 
     source: str
@@ -74,6 +79,8 @@ class Alignment:
     prior: DeformationPrior
     kind: str
     notes: tuple[str, ...]
+    hand_known: bool
+    hand_notes: tuple[str, ...]
     _regression: ExactRegression | _FeatureRegression
 
     @property
@@ -209,6 +216,7 @@ def fit_alignment(
     mirrored: bool | None = None,
     orientation: FloatArray | None = None,
     adapt: bool = True,
+    known: Alignment | None = None,
     source: str = "source",
     target: str = "target",
 ) -> Alignment:
@@ -227,6 +235,9 @@ def fit_alignment(
     adapt : bool
         Adapt the prior's sizes to the landmarks. Say no where matches that the program
         chose itself are among them.
+    known : Alignment, optional
+        Of nearly the same landmarks and the same orientation: where it rests on enough of
+        them, its handedness is taken over instead of weighed again.
     source, target : str
         Names of the spaces.
 
@@ -242,7 +253,11 @@ def fit_alignment(
     prior = prior or DeformationPrior()
     if mirrored is None and orientation is not None:
         mirrored = bool(np.linalg.det(orientation) < 0)
-    mirrored, notes = _handedness(landmarks, prior, mirrored, orientation)
+    if known is not None and min(len(known.landmarks), len(landmarks)) >= _SURE_OF_HAND:
+        mirrored, sure, notes = known.similarity.mirrored, known.hand_known, known.hand_notes
+    else:
+        mirrored, sure, notes = _handedness(landmarks, prior, mirrored, orientation)
+    said = notes
     if len(landmarks) < given:
         notes += (f"{given - len(landmarks)} landmarks were given twice and count once.",)
     wrong = judge(landmarks, prior, mirrored=mirrored, orientation=orientation)
@@ -255,7 +270,17 @@ def fit_alignment(
     if doubtful:
         notes += (f"{doubtful} landmarks contradict the others and were left out.",)
     return Alignment(
-        source, target, landmarks, wrong, similarity, prior, kind, (*notes, *note), regression
+        source,
+        target,
+        landmarks,
+        wrong,
+        similarity,
+        prior,
+        kind,
+        (*notes, *note),
+        sure,
+        said,
+        regression,
     )
 
 
@@ -284,7 +309,8 @@ def _kind(
         what = "a shift" if count == 1 or dimensions == 0 else "a shift and one direction"
         rest = "the stated orientation" if stated else "nothing: state an orientation"
         kind = "rigid" if count < 3 else "similarity"
-        return kind, prior, (f"{count} landmarks give {what}; the rest comes from {rest}.",)
+        who = "1 landmark gives" if count == 1 else f"{count} landmarks give"
+        return kind, prior, (f"{who} {what}; the rest comes from {rest}.",)
     if count < 4:
         return "similarity", prior, ("Fewer than 4 landmarks: only a similarity was fitted.",)
     if dimensions == 2:
@@ -304,9 +330,10 @@ def _handedness(
     prior: DeformationPrior,
     stated: bool | None,
     orientation: FloatArray | None,
-) -> tuple[bool, tuple[str, ...]]:
+) -> tuple[bool, bool, tuple[str, ...]]:
+    """Return whether the map is mirrored, whether that is sure, and what to say."""
     if len(landmarks) < 5 or span(landmarks.source_um) < 3:
-        return bool(stated), ()
+        return bool(stated), stated is not None, ()
     chosen = landmarks.take(farthest_points(landmarks.source_um, _MOST_TO_ADAPT, 1))
     evidence = {}
     for mirrored in (False, True):
@@ -317,14 +344,14 @@ def _handedness(
         evidence[mirrored] = regression.log_evidence + float(lost)
     data = evidence[True] - evidence[False]
     if abs(data) < _MIRROR_EVIDENCE:
-        return bool(stated), ()
+        return bool(stated), stated is not None, ()
     if stated is None:
         note = ("The landmarks are mirrored: the two spaces have opposite handedness.",)
-        return data > 0, note if data > 0 else ()
+        return data > 0, True, note if data > 0 else ()
     if stated != (data > 0):
         said, seen = ("mirrored", "not") if stated else ("not mirrored", "they are")
-        return stated, (f"The orientation says {said}, but the landmarks say {seen}.",)
-    return stated, ()
+        return stated, True, (f"The orientation says {said}, but the landmarks say {seen}.",)
+    return stated, True, ()
 
 
 def adapted_prior(

@@ -27,6 +27,7 @@ _ENUMERATED = 12
 _ROUNDS = 20
 # Beyond a factor of 30 between the sizes of the two sides, one of them is not in µm.
 _LARGEST_SCALE = 30.0
+_SAME_UM = 1e-6
 _POLAR_ROUNDS = 3
 
 
@@ -92,7 +93,7 @@ def _require_micrometres(source: Float64Array, target: Float64Array) -> None:
     here, there = (
         float(np.linalg.norm(p - p.mean(axis=0), axis=1).mean()) for p in (source, target)
     )
-    if min(here, there) <= 0:
+    if min(here, there) < _SAME_UM:
         return
     ratio = there / here
     if not 1 / _LARGEST_SCALE < ratio < _LARGEST_SCALE:

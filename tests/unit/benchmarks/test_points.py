@@ -67,6 +67,7 @@ def test_effort_curves_rise(pairs):
     assert [curve.queue for curve in result.results] == ["entropy", "random", "nearest", "spread"]
     for curve in result.results:
         assert curve.right[-1] > 0.9 > curve.right[0]
+        assert curve.worst == curve.right
 
 
 def test_tables_are_read_and_bad_ones_refused(tmp_path):

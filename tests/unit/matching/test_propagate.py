@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import special_ortho_group
+from scipy.spatial import cKDTree
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.propagate import MatchProblem, PropagationParams, match, propagate
+from napari_neurobridge.matching.propagate import MatchProblem, match, propagate
+from napari_neurobridge.matching.question_value import question_value, spread_query
 from napari_neurobridge.spaces.landmarks import Landmarks
-
-SIZE = np.array([250.0, 400.0, 400.0])
-PARAMS = PropagationParams(support=120)
-
-
-@dataclass
-class World:
-    queries: np.ndarray
-    gallery: np.ndarray
-    partner: np.ndarray
-
-    def problem(self, landmarks, **options) -> MatchProblem:
-        pairs = np.column_stack([landmarks, self.partner[landmarks]])
-        return MatchProblem(self.queries, self.gallery, pairs, **options)
+from point_world import PARAMS, SIZE, World, landmarks, make_world
 
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    """A field under an affine map and waves that no Gaussian process drew."""
-    rng = np.random.default_rng(11)
-    points = rng.uniform(0, 1, (1600, 3)) * SIZE
-    linear = special_ortho_group.rvs(3, random_state=rng) @ np.diag([0.9, 1.05, 1.1])
-    bent = points + 5 * np.sin(points[:, [1, 2, 0]] / 70)
-    gallery = bent @ linear.T + [900, 300, -50] + rng.normal(0, 1.5, points.shape)
-    chosen = rng.permutation(len(points))[:250]
-    order = rng.permutation(len(points))
-    partner = np.argsort(order)[chosen]
-    return World(points[chosen], gallery[order], partner)
-
-
-def landmarks(count: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).choice(250, count, replace=False)
+    return make_world()
 
 
 @pytest.mark.parametrize("count", [4, 10])
@@ -133,3 +108,114 @@ def test_appearance_decides_between_neighbours(world):
 def test_pairs_of_unknown_somata_are_refused(world):
     with pytest.raises(InputError, match="does not exist"):
         MatchProblem(world.queries, world.gallery, [[0, len(world.gallery)]])
+
+
+def test_a_wrong_answer_that_is_taken_back_leaves_no_trace(world):
+    rows = landmarks(10)
+    partner = world.partner[rows].copy()
+    partner[-1] = world.partner[(rows[-1] + 1) % 250]
+    pairs = np.column_stack([rows, partner])
+    wrong = match(MatchProblem(world.queries, world.gallery, pairs), params=PARAMS)
+    undone = match(world.problem(rows[:-1]), params=PARAMS, start=wrong)
+    assert len(undone.wrong) == 9
+    fresh = match(world.problem(rows[:-1]), params=PARAMS)
+    assert (undone.posterior.best == fresh.posterior.best).mean() > 0.97
+    assert undone.evidence > fresh.evidence - 10
+
+
+def test_going_back_to_four_landmarks_keeps_what_was_found(world):
+    rows = landmarks(10)
+    many = match(world.problem(rows), params=PARAMS)
+    few = match(world.problem(rows[:4]), params=PARAMS, start=many)
+    assert (few.posterior.best == world.partner).mean() > 0.93
+
+
+def test_a_right_answer_wins_over_a_field_that_grew_wrongly(world):
+    """Growth from landmarks that are all shifted alike, and then the truth."""
+    rows = landmarks(14)
+    tree = cKDTree(world.gallery)
+    shifted = tree.query(world.gallery[world.partner[rows[:5]]] + [18.0, 0, 0])[1]
+    first = np.column_stack([rows[:5], shifted])
+    start = match(MatchProblem(world.queries, world.gallery, first), params=PARAMS)
+    pairs = np.vstack([first, np.column_stack([rows[5:], world.partner[rows[5:]]])])
+    found = match(MatchProblem(world.queries, world.gallery, pairs), params=PARAMS, start=start)
+    assert (found.posterior.best == world.partner).mean() > 0.9
+
+
+def test_a_start_of_other_somata_is_not_used(world):
+    rows = landmarks(8)
+    start = match(world.problem(rows), params=PARAMS)
+    other = MatchProblem(world.queries[:200], world.gallery, world.problem(rows[rows < 200]).pairs)
+    alone = match(other, params=PARAMS)
+    resumed = match(other, params=PARAMS, start=start)
+    np.testing.assert_array_equal(resumed.posterior.best, alone.posterior.best)
+
+
+def test_any_point_is_predicted(world):
+    found = match(world.problem(landmarks(10)), params=PARAMS)
+    mean, covariance = found.predict(world.queries)
+    assert covariance.shape == (250, 3, 3)
+    # A query's own soft match moves the field a little towards its candidate.
+    assert np.median(np.linalg.norm(mean - found.predicted_um, axis=1)) < 1.5
+    between = (world.queries[:-1] + world.queries[1:]) / 2
+    there = (world.gallery[world.partner[:-1]] + world.gallery[world.partner[1:]]) / 2
+    close = np.linalg.norm(world.queries[:-1] - world.queries[1:], axis=1) < 120
+    mean, covariance = found.predict(between)
+    square = ((mean - there) ** 2).sum(axis=1) / covariance[:, 0, 0]
+    assert square[close].mean() < 6
+    far = found.predict(world.queries[:1] + 4000)[1]
+    assert far[0, 0, 0] > 100 * covariance[0, 0, 0]
+
+
+def test_where_one_side_ends_less_is_claimed_and_honestly(world):
+    """The gallery holds no partner of the deep half: the chance falls there alone."""
+    rows = landmarks(40)
+    deep = world.queries[:, 0] > SIZE[0] / 2
+    keep = np.ones(len(world.gallery), dtype=bool)
+    keep[world.partner[deep]] = False
+    rows = rows[~deep[rows]][:10]
+    pairs = np.column_stack([rows, (np.cumsum(keep) - 1)[world.partner[rows]]])
+    found = match(MatchProblem(world.queries, world.gallery[keep], pairs), params=PARAMS)
+    others = np.setdiff1d(np.arange(250), rows)
+    there, here = others[deep[others]], others[~deep[others]]
+    assert found.chance[there].mean() < 0.4
+    assert found.chance[here].mean() > 0.8
+    assert (found.posterior.confidence[there] > 0.9).mean() < 0.05
+    assert (found.posterior.confidence[here] > 0.9).mean() > 0.7
+
+
+def test_a_query_that_is_surely_no_soma_claims_nothing_and_teaches_nothing(world):
+    rows = landmarks(10)
+    chance = np.ones(250)
+    chance[100:150] = 0.0
+    chance[rows] = 1.0
+    found = match(world.problem(rows, p_detected=chance), params=PARAMS)
+    assert found.posterior.none[chance == 0] == pytest.approx(1.0)
+    assert found.p_detected > 0.9
+
+
+def test_many_queries_join_what_a_part_of_them_found(world):
+    rows = landmarks(10)
+    few = match(world.problem(rows), params=replace(PARAMS, scouts=120))
+    right = few.posterior.best == world.partner
+    assert right.mean() > 0.93
+    assert few.reached.mean() > 0.9
+
+
+def test_the_most_uncertain_query_is_worth_most(world):
+    rows = landmarks(10)
+    found = match(world.problem(rows), params=PARAMS)
+    value = question_value(found)
+    assert value.shape == (250,)
+    assert (value[rows] == 0).all()
+    others = np.setdiff1d(np.arange(250), rows)
+    sure = found.posterior.confidence[others] > 0.999
+    assert value[others[sure]].max() < value.max() / 5
+    assert value.max() < np.log(66)
+
+
+def test_the_first_questions_are_spread():
+    line = np.arange(11)[:, None] * np.array([[10.0, 0, 0]])
+    assert spread_query(line, np.array([], dtype=int)) == 5
+    assert spread_query(line, np.array([5])) in (0, 10)
+    assert spread_query(line, np.array([5, 0])) == 10
