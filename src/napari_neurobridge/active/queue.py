@@ -16,7 +16,7 @@ from napari_neurobridge.types import SomaSource, Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_neurobridge.matching.project_match import Judged, ProjectMatch
+    from napari_neurobridge.matching.project_match import ProjectMatch
     from napari_neurobridge.project.fold import State
     from napari_neurobridge.types import Soma
 
@@ -83,7 +83,7 @@ def waiting_questions(
         return _spread(state, dataset, clearest, landmarks)
     if match is None or strategy is not Strategy.ENTROPY:
         return clearest
-    items = [_with_match(item, match) for item in clearest]
+    items = _with_match(clearest, dataset, match)
     known = [item for item in items if item.uncertainty is not None]
     unknown = [item for item in items if item.uncertainty is None]
     return sorted(known, key=lambda item: -(item.uncertainty or 0.0)) + unknown
@@ -176,19 +176,25 @@ def n_asked(state: State, dataset: str) -> int:
     return len(state.asked & state.somata.get(dataset, {}).keys())
 
 
-def _with_match(item: QueueItem, match: ProjectMatch) -> QueueItem:
-    if item.uid not in match:
-        return item
-    judged = match.judge(item.uid)
-    return replace(item, uncertainty=judged.uncertainty, reason=_reason(judged))
+def _with_match(items: Sequence[QueueItem], dataset: str, match: ProjectMatch) -> list[QueueItem]:
+    outlook, rows = match.outlook(dataset), match.side(dataset).rows
+    answers = np.column_stack([outlook.first, outlook.second, outlook.none, outlook.beyond])
+    told = []
+    for item in items:
+        row = rows.get(item.uid)
+        if row is None:  # added since
+            told.append(item)
+            continue
+        bits, reason = float(outlook.bits[row]), _reason(*answers[row].tolist())
+        told.append(QueueItem(item.uid, reason, bits))
+    return told
 
 
-def _reason(judged: Judged) -> str:
-    first, second = ([*judged.probability[:2].tolist(), 0.0, 0.0])[:2]
-    if judged.beyond >= max(first, judged.none):
+def _reason(first: float, second: float, none: float, beyond: float) -> str:
+    if beyond >= max(first, none):
         return "asked because no accepted pair is near enough to say where it is"
-    if judged.none >= max(first, 0.5):
-        return f"asked because it may have no partner ({judged.none:.0%})"
+    if none >= max(first, 0.5):
+        return f"asked because it may have no partner ({none:.0%})"
     if first >= 0.5:
         return f"asked because its first candidate is not certain ({first:.0%})"
     if second >= 0.5 * first:

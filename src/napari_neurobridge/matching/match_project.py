@@ -13,8 +13,9 @@ from napari_neurobridge.matching.appearance import Appearance, Margins, fit_appe
 from napari_neurobridge.matching.calibration import audits_of, fit_calibration
 from napari_neurobridge.matching.gallery import load_gallery, model_label
 from napari_neurobridge.matching.posterior import CandidateField
-from napari_neurobridge.matching.project_match import ProjectMatch, Side
+from napari_neurobridge.matching.project_match import ProjectMatch
 from napari_neurobridge.matching.propagate import MatchProblem, propagate
+from napari_neurobridge.matching.sides import Side
 from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS, LandmarkPairs
 from napari_neurobridge.types import Verdict
 

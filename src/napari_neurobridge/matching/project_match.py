@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.answers import Answers, Judged, Outlook
 from napari_neurobridge.matching.assignment import assign
 from napari_neurobridge.matching.decoys import DecoyCheck, decoy_claims
 from napari_neurobridge.matching.posterior import CandidateField, find_candidates, posterior
 from napari_neurobridge.types import Expected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from napari_neurobridge.matching.appearance import Appearance
     from napari_neurobridge.matching.calibration import Calibration
     from napari_neurobridge.matching.posterior import Posterior
     from napari_neurobridge.matching.propagate import MatchProblem, Propagation
-    from napari_neurobridge.types import Soma, Vec3
+    from napari_neurobridge.matching.sides import Side
+    from napari_neurobridge.types import Vec3
 
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
@@ -32,69 +31,6 @@ _INVERSE_ROUNDS = 30
 _INVERSE_TOLERANCE_UM = 0.01
 # So many doubtful pairs are named in a sentence.
 _NAMED = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """The living somata of one dataset, ordered by uid.
-
-    Attributes
-    ----------
-    dataset : str
-    uids : tuple of str, length N
-    centers_um : ndarray, shape (N, 3)
-        µm (z, y, x) of the dataset's own space.
-    """
-
-    dataset: str
-    uids: tuple[str, ...]
-    centers_um: Float64Array
-
-    @classmethod
-    def of(cls, dataset: str, somata: Mapping[str, Soma]) -> Side:
-        """Take the somata of one dataset."""
-        uids = tuple(sorted(somata))
-        return cls(dataset, uids, np.array([somata[u].center_um for u in uids]).reshape(-1, 3))
-
-    def __len__(self) -> int:
-        return len(self.uids)
-
-    def same_as(self, other: Side) -> bool:
-        """Return whether both are the same somata in the same places."""
-        return self.uids == other.uids and np.array_equal(self.centers_um, other.centers_um)
-
-    @cached_property
-    def rows(self) -> dict[str, int]:
-        """Row of each uid."""
-        return {uid: row for row, uid in enumerate(self.uids)}
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """What is known about the partner of one soma.
-
-    Attributes
-    ----------
-    rows : ndarray of int, shape (K,)
-        Somata of the other side, the most probable first.
-    probability : ndarray, shape (K,)
-    none : float
-        That the other side does not hold the cell.
-    beyond : float
-        That it is a soma that is not listed.
-    """
-
-    rows: RowArray
-    probability: Float64Array
-    none: float
-    beyond: float
-
-    @property
-    def uncertainty(self) -> float:
-        """Entropy of the answer in bits, all that is not listed being one outcome."""
-        share = np.concatenate([self.probability, [self.none, self.beyond]])
-        share = share[share > 0]
-        return float(-(share * np.log2(share)).sum())
 
 
 @dataclass(frozen=True)
@@ -220,6 +156,10 @@ class ProjectMatch:
         """The two datasets, that of the queries first."""
         return self.queries.dataset, self.gallery.dataset
 
+    def side(self, dataset: str) -> Side:
+        """Return the somata of a dataset."""
+        return self.queries if dataset == self.queries.dataset else self.gallery
+
     def others_of(self, dataset: str) -> Side:
         """Return the side that partners of a dataset's somata are on."""
         return self.gallery if dataset == self.queries.dataset else self.queries
@@ -247,30 +187,38 @@ class ProjectMatch:
             If the soma is of neither side.
         """
         if self.others(uid) is self.gallery:
-            row, found = self.queries.rows[uid], self.posterior
-            listed = found.probability[row] > 0
-            return Judged(
-                found.rows[row][listed],
-                found.probability[row][listed],
-                float(found.none[row]),
-                float(found.beyond[row]),
-            )
-        rows, probability = _row(self._by_gallery, self.gallery.rows[uid])
-        left = float(np.clip(1.0 - probability.sum(), 0.0, 1.0))
-        beyond = min(self._share_beyond, left)
-        return Judged(rows, probability, left - beyond, beyond)
+            return self._answers.of_query(self.queries.rows[uid])
+        return self._answers.of_gallery(self.gallery.rows[uid])
+
+    def outlook(self, dataset: str) -> Outlook:
+        """Return the answers of all somata of a dataset at once, in the order of its side."""
+        queries, gallery = self._outlooks
+        return queries if dataset == self.queries.dataset else gallery
+
+    @cached_property
+    def _outlooks(self) -> tuple[Outlook, Outlook]:
+        return self._answers.outlook_of_queries(), self._answers.outlook_of_gallery()
+
+    @cached_property
+    def _answers(self) -> Answers:
+        return Answers(self.posterior, len(self.gallery))
+
+    @cached_property
+    def _uncalibrated(self) -> Answers:
+        return Answers(self.propagation.posterior, len(self.gallery))
 
     def first_uncalibrated(self, uid: str) -> tuple[str, float] | None:
         """Return the most probable partner, and its probability as the propagation says it.
 
         What an audit compares with the truth; None if there is no candidate.
         """
-        found = self.propagation.posterior
-        if self.others(uid) is self.gallery:
-            row = self.queries.rows[uid]
-            return self.gallery.uids[found.best[row]], float(found.confidence[row])
-        rows, probability = _row(self._by_gallery_uncalibrated, self.gallery.rows[uid])
-        return (self.queries.uids[rows[0]], float(probability[0])) if len(rows) else None
+        if (others := self.others(uid)) is self.gallery:
+            judged = self._uncalibrated.of_query(self.queries.rows[uid])
+        else:
+            judged = self._uncalibrated.of_gallery(self.gallery.rows[uid])
+        if not len(judged.rows):
+            return None
+        return others.uids[judged.rows[0]], float(judged.probability[0])
 
     def expect(self, uid: str) -> Expected:
         """Return where the partner of a soma of either side should lie.
@@ -318,28 +266,8 @@ class ProjectMatch:
         return _expected(mean[0], covariance[0])
 
     @cached_property
-    def _share_beyond(self) -> float:
-        """What queries that may be anywhere leave to each soma of the gallery, on average."""
-        unlisted = max(len(self.gallery) - self.posterior.rows.shape[1], 1)
-        return float(self.posterior.beyond.sum() / unlisted)
-
-    @cached_property
     def _query_field(self) -> CandidateField:
         return CandidateField(self.queries.centers_um)
-
-    @cached_property
-    def _by_gallery(self) -> csr_array:
-        return self._transposed(self.posterior)
-
-    @cached_property
-    def _by_gallery_uncalibrated(self) -> csr_array:
-        return self._transposed(self.propagation.posterior)
-
-    def _transposed(self, found: Posterior) -> csr_array:
-        query, column = np.nonzero(found.probability > 0)
-        values = found.probability[query, column]
-        shape = (len(self.gallery), len(self.queries))
-        return csr_array((values, (found.rows[query, column], query)), shape=shape)
 
     def _follow_back(self, wanted: Float64Array) -> Expected:
         """Follow the grown map backwards to a place of the gallery's space."""
@@ -401,13 +329,6 @@ class ProjectMatch:
         distance, nearest = map(np.asarray, self.field.tree.query(expected, k=2))
         other = distance[1] if nearest[0] == soma else distance[0]
         return residual, float(other) - residual
-
-
-def _row(table: csr_array, row: int) -> tuple[RowArray, Float64Array]:
-    """Return columns and values of a row, the largest value first."""
-    place = slice(table.indptr[row], table.indptr[row + 1])
-    order = np.argsort(-table.data[place], kind="stable")
-    return table.indices[place][order].astype(np.intp), table.data[place][order]
 
 
 def _expected(mean: Float64Array, covariance: Float64Array) -> Expected:

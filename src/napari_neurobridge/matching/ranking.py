@@ -14,7 +14,7 @@ from napari_neurobridge.matching.gallery import (
     load_gallery,
     model_label,
 )
-from napari_neurobridge.matching.project_match import Side
+from napari_neurobridge.matching.sides import Side
 from napari_neurobridge.spaces.affine import as_points
 from napari_neurobridge.types import Basis, Candidate, Expected, Float32Array, Ranking, Role, Vec3
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_neurobridge.encoder.embed import Encoder
-    from napari_neurobridge.matching.project_match import Judged, ProjectMatch
+    from napari_neurobridge.matching.answers import Judged
+    from napari_neurobridge.matching.project_match import ProjectMatch
     from napari_neurobridge.project.folder import Project
 
 # Where more than this is left to somata that are not listed, probabilities order nothing.

@@ -52,7 +52,6 @@ def test_probabilities_add_up_in_both_directions(match) -> None:
             1.0, abs=1e-6
         )
         assert (np.diff(judged.probability) <= 0).all()
-        assert judged.uncertainty >= 0
 
 
 def test_both_directions_tell_the_same_probability(match) -> None:
@@ -233,3 +232,18 @@ def test_a_second_match_keeps_what_was_computed_of_the_crops(
     again = match_project(project, thumbnail_encoder, start=first)
     assert again.appearance.margins is first.appearance.margins
     assert len(again.accepted) == 5
+
+
+def test_the_outlook_is_every_answer_in_short(match) -> None:
+    for side in (match.queries, match.gallery):
+        outlook = match.outlook(side.dataset)
+        for row, uid in enumerate(side.uids):
+            judged = match.judge(uid)
+            best = [*judged.probability[:2], 0.0, 0.0][:2]
+            assert (outlook.first[row], outlook.second[row]) == pytest.approx(tuple(best))
+            assert (outlook.none[row], outlook.beyond[row]) == pytest.approx(
+                (judged.none, judged.beyond), abs=1e-9
+            )
+            share = np.array([*judged.probability, judged.none, judged.beyond])
+            share = share[share > 0]
+            assert outlook.bits[row] == pytest.approx(-(share * np.log2(share)).sum(), abs=1e-6)
