@@ -12,7 +12,6 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.appearance import Appearance, Margins, fit_appearance
 from napari_neurobridge.matching.calibration import audits_of, fit_calibration
 from napari_neurobridge.matching.gallery import load_gallery, model_label
-from napari_neurobridge.matching.posterior import CandidateField
 from napari_neurobridge.matching.project_match import ProjectMatch
 from napari_neurobridge.matching.propagate import MatchProblem, propagate
 from napari_neurobridge.matching.sides import Side
@@ -172,7 +171,6 @@ def match_project(
         queries=queries,
         gallery=gallery,
         queries_in_vivo=not turned,
-        field=CandidateField(gallery.centers_um),
         problem=problem,
         propagation=found,
         posterior=calibration.recalibrated(found.posterior),

@@ -88,8 +88,6 @@ class ProjectMatch:
         Matches grow from the side with fewer somata, since more of those have a partner.
     queries_in_vivo : bool
         Whether that is the in-vivo side.
-    field : CandidateField
-        The gallery's somata.
     problem : MatchProblem
     propagation : Propagation
     posterior : Posterior
@@ -110,7 +108,6 @@ class ProjectMatch:
     queries: Side
     gallery: Side
     queries_in_vivo: bool
-    field: CandidateField
     problem: MatchProblem
     propagation: Propagation
     posterior: Posterior
@@ -264,6 +261,11 @@ class ProjectMatch:
             return self._follow_back(place)
         mean, covariance = self.propagation.predict(place[None])
         return _expected(mean[0], covariance[0])
+
+    @property
+    def field(self) -> CandidateField:
+        """The gallery's somata with their density."""
+        return self.propagation.growth.world.gallery
 
     @cached_property
     def _query_field(self) -> CandidateField:
