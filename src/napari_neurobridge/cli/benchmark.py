@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from napari_neurobridge.cli import benchmark_models, benchmark_points
+from napari_neurobridge.cli import benchmark_matching, benchmark_models, benchmark_points
 from napari_neurobridge.cli._options import LevelOption, ModelOption, SeedsOption
 from napari_neurobridge.cli._output import CommandResult, command, table
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
@@ -25,6 +25,7 @@ class DetectionRow(BaseModel):
     precision: float
     recall: float
     f1: float
+    by_confidence: list[dict[str, float]]
 
 
 class DetectionFigures(CommandResult):
@@ -36,7 +37,7 @@ class DetectionFigures(CommandResult):
 
     def summary(self) -> str:
         """Return a table."""
-        header = tuple(DetectionRow.model_fields)
+        header = ("side", "n_true", "n_found", "precision", "recall", "f1")
         return table(header, [[getattr(row, name) for name in header] for row in self.results])
 
 
@@ -104,6 +105,7 @@ def register(app: typer.Typer) -> None:
         help="Measure the figures of docs/benchmarks.md.", rich_markup_mode=None
     )
     benchmark_models.register(benchmarks)
+    benchmark_matching.register(benchmarks)
     benchmark_points.register(benchmarks)
     command(benchmarks, "detection")(detection)
     command(benchmarks, "silver-pairs")(silver_pairs)

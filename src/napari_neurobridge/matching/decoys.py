@@ -71,11 +71,10 @@ def decoy_claims(
     of any query, or mirrored: as dense and as clustered as before, but without a true partner.
     Appearances move along.
 
-    The grown alignment stays as it is, and with it the chance of a partner: claims are counted
-    from the confidence on that is claimed in the true gallery at this rate (the target-decoy
-    rule: Elias and Gygi, Nature Methods 2007). Growing anew would tell the program that hardly
-    any cell has a partner, so that it hardly claims; ``regrow`` does that, as a check of the
-    growth itself, and counts by the decoy's own expected share of false claims.
+    The grown alignment stays as it is, and with it the chance of a partner: the answers are those
+    that the program would give to cells whose partner alone is missing. Growing anew would tell
+    it that hardly any cell has a partner, so that it hardly claims; ``regrow`` does that, as a
+    check of the growth itself.
 
     Queries whose place in the decoy is empty, at a border or nearer to the true partner than
     the shift is long, are not asked.
@@ -102,9 +101,6 @@ def decoy_claims(
     calibration = calibration or Calibration()
     others = np.ones(len(problem.queries_um), dtype=np.bool_)
     others[problem.pairs[:, 0]] = False
-    confidence = calibration.recalibrated(found.posterior).confidence
-    claims = claimable(confidence[others], fdr)
-    cut = float(confidence[others][claims].min()) if claims.any() else np.inf
     distance = _distance_um(problem, found)
     n_claimed = n_asked = n_decoys = 0
     for moved in _moved(problem.gallery_um, kind, distance, np.random.default_rng(seed)):
@@ -114,7 +110,7 @@ def decoy_claims(
         asked = others & _askable(problem.gallery_um, moved, found.predicted_um, distance)
         judged = match(decoy).posterior if regrow else _judged(found, decoy)
         sure = calibration.recalibrated(judged).confidence[asked]
-        n_claimed += int(claimable(sure, fdr).sum() if regrow else (sure >= cut).sum())
+        n_claimed += int(claimable(sure, fdr).sum())
         n_asked += int(asked.sum())
         n_decoys += 1
     return DecoyCheck(n_claimed, n_asked, n_decoys)

@@ -89,7 +89,7 @@ def _draw(ax: Axes, found: Reliability, theme: Theme) -> None:
     ax.plot([0, 1], [0, 1], linestyle=":", color=theme.ink, linewidth=1.0)
     ax.vlines(confidence, low, high, color=theme.same, linewidth=1.4)
     area = np.maximum(_LARGEST * share, _SMALLEST)
-    ax.scatter(confidence, right, s=area, color=theme.same, zorder=3)
+    ax.scatter(confidence, right, s=area, color=theme.same, zorder=3, clip_on=False)
     ax.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="share right")
     ax.set_xticks([0, 0.5, 1])
     ax.set_yticks([0, 0.5, 1])
