@@ -195,3 +195,6 @@ def test_handedness_is_taken_over_from_an_earlier_fit():
     assert before.hand_notes == after.hand_notes != ()
     few = fit_alignment(Landmarks(source[:3], target[:3]), known=before)
     assert not few.hand_known
+    stated = fit_alignment(Landmarks(source, target), known=before, mirrored=False)
+    assert not stated.similarity.mirrored
+    assert any("orientation says" in note for note in stated.notes)
