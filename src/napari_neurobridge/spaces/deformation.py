@@ -232,7 +232,7 @@ def fit_alignment(
         mirrored, sure, notes = _handedness(landmarks, prior, mirrored, orientation)
     said = notes
     if len(landmarks) < given:
-        notes += (f"{given - len(landmarks)} landmarks were given twice and count once.",)
+        notes += (f"Landmarks that are there twice count once: {given - len(landmarks)} less.",)
     wrong = judge(landmarks, prior, mirrored=mirrored, orientation=orientation)
     chosen = landmarks.take(wrong < 0.5)
     if adapt:
@@ -241,7 +241,11 @@ def fit_alignment(
     similarity, regression = _regressed(chosen, prior, mirrored, orientation)
     doubtful = int((wrong >= 0.5).sum())
     if doubtful:
-        notes += (f"{doubtful} landmarks contradict the others and were left out.",)
+        notes += (
+            "1 landmark contradicts the others and was left out."
+            if doubtful == 1
+            else f"{doubtful} landmarks contradict the others and were left out.",
+        )
     return Alignment(
         source,
         target,
