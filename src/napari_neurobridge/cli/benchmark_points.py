@@ -115,6 +115,8 @@ class PointsSpeedFigures(CommandResult):
     n_landmarks: int
     seconds: float
     refit_seconds: float
+    cpu_seconds: float
+    refit_cpu_seconds: float
     peak_memory_gb: float
     top1: float
     refit_top1: float

@@ -119,7 +119,9 @@ class Growth:
         pull = np.where(self.world.asked[:, None], 0.0, earlier.pull)
         here, there = shared_landmarks(self.world.problem, earlier.world.problem)
         wrong, held = self.wrong.copy(), self.held.copy()
-        wrong[here], held[here] = earlier.wrong[there], earlier.held[there]
+        wrong[here] = earlier.wrong[there]
+        # A landmark that was left out on trial comes back if the field now agrees with it.
+        held[here] = earlier.held[there] & (earlier.wrong[there] > 0.5)
         return replace(
             self,
             precision=precision,

@@ -34,6 +34,8 @@ class PropagationParams:
         of its uncertainty, λ (2π)^3/2 σ³.
     second_reach : float
         As `reach`, for a second and more cautious growth; the one that explains more wins.
+    last_reach : float
+        As `reach`, to go on with where a growth did not come to nearly all.
     rounds : int
         At most so many rounds for a growth.
     damping : float
@@ -55,13 +57,14 @@ class PropagationParams:
 
     reach: float = 0.3
     second_reach: float = 0.1
+    last_reach: float = 1.0
     rounds: int = 80
     damping: float = 0.6
     settled: float = 0.03
     detected: tuple[float, float] = (9.0, 1.0)
     support: int = 250
     suspects: int = 2
-    second_looks: int = 3
+    second_looks: int = 8
     scouts: int = 2000
 
 

@@ -43,6 +43,7 @@ _FIELD_NOTES = (
 # Log evidence of a mirror beyond that of none; and of each query, where there is no need to look.
 _MIRROR_EVIDENCE = 10.0
 _CLEAR = 1.0
+_NEARLY_ALL = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +236,13 @@ def _best_growth(fresh: Growth) -> Generator[PropagationProgress, None, Growth]:
     other = yield from _grow(replace(fresh, params=cautious), 2, attempts)
     best = max(best, replace(other, params=params), key=lambda growth: growth.evidence)
     best = yield from _without_suspects(best, fresh.wrong, attempts)
-    return (yield from _look_again(best, attempts))
+    best = yield from _look_again(best, attempts)
+    if best.reached.mean() > _NEARLY_ALL:
+        return best
+    bold = replace(best, params=replace(params, reach=params.last_reach), calm=0)
+    bold = yield from _grow(bold, attempts, attempts)
+    bold = yield from _look_again(bold, attempts)
+    return max(best, replace(bold, params=params), key=lambda growth: growth.evidence)
 
 
 def _scouts(problem: MatchProblem, count: int) -> RowArray | None:

@@ -13,10 +13,8 @@ from napari_neurobridge.spaces.affine import as_points
 from napari_neurobridge.spaces.gaussian_process import (
     DeformationPrior,
     ExactRegression,
+    FeatureRegression,
     farthest_points,
-    features,
-    marginals,
-    weight_posterior,
 )
 from napari_neurobridge.spaces.landmarks import Landmarks, judge, regress
 from napari_neurobridge.spaces.similarity import span
@@ -81,7 +79,7 @@ class Alignment:
     notes: tuple[str, ...]
     hand_known: bool
     hand_notes: tuple[str, ...]
-    _regression: ExactRegression | _FeatureRegression
+    _regression: ExactRegression | FeatureRegression
 
     @property
     def used(self) -> npt.NDArray[np.bool_]:
@@ -125,6 +123,11 @@ class Alignment:
     def inverse(self) -> InverseAlignment:
         """Return the map back."""
         return InverseAlignment(self)
+
+    def tells_hand(self, landmarks: Landmarks, stated: bool | None) -> bool:
+        """Return whether the handedness of later landmarks need not be weighed again."""
+        enough = min(len(self.landmarks), len(landmarks)) >= _SURE_OF_HAND
+        return enough and stated in (None, self.similarity.mirrored)
 
     def _predict(self, points: Float64Array) -> tuple[Float64Array, Float64Array]:
         offsets = self.similarity.offsets(points)
@@ -179,36 +182,6 @@ class InverseAlignment:
         return self.forward
 
 
-class _FeatureRegression:
-    """As `ExactRegression`, for many landmarks, on features."""
-
-    def __init__(
-        self,
-        prior: DeformationPrior,
-        offsets: FloatArray,
-        displacement: FloatArray,
-        sigma_um: FloatArray,
-    ) -> None:
-        self.prior, self.offsets, self.displacement = prior, offsets, displacement
-        self.support = offsets[farthest_points(offsets, _SUPPORT, 1)]
-        basis, left_out = features(prior, offsets, self.support)
-        self.variance = np.asarray(sigma_um) ** 2 + left_out
-        self._basis, precision = basis, 1.0 / self.variance
-        self._posterior = weight_posterior(basis, precision, precision[:, None] * displacement)
-
-    def predict(self, offsets: FloatArray) -> tuple[Float64Array, Float64Array]:
-        """Return mean (M, 3) and variance (M,) of the displacement, without noise."""
-        basis, left_out = features(self.prior, offsets, self.support)
-        mean, variance = marginals(basis, *self._posterior)
-        return mean, variance + left_out
-
-    def leave_one_out(self) -> tuple[Float64Array, Float64Array]:
-        """Return residuals (N, 3) and variances (N,), with noise, of each without itself."""
-        mean, variance = marginals(self._basis, *self._posterior)
-        share = 1.0 - variance / self.variance
-        return (self.displacement - mean) / share[:, None], self.variance / share
-
-
 def fit_alignment(
     landmarks: Landmarks,
     *,
@@ -253,13 +226,13 @@ def fit_alignment(
     prior = prior or DeformationPrior()
     if mirrored is None and orientation is not None:
         mirrored = bool(np.linalg.det(orientation) < 0)
-    if known is not None and min(len(known.landmarks), len(landmarks)) >= _SURE_OF_HAND:
+    if known is not None and known.tells_hand(landmarks, mirrored):
         mirrored, sure, notes = known.similarity.mirrored, known.hand_known, known.hand_notes
     else:
         mirrored, sure, notes = _handedness(landmarks, prior, mirrored, orientation)
     said = notes
     if len(landmarks) < given:
-        notes += (f"{given - len(landmarks)} landmarks were given twice and count once.",)
+        notes += (f"Landmarks that are there twice count once: {given - len(landmarks)} less.",)
     wrong = judge(landmarks, prior, mirrored=mirrored, orientation=orientation)
     chosen = landmarks.take(wrong < 0.5)
     if adapt:
@@ -268,7 +241,11 @@ def fit_alignment(
     similarity, regression = _regressed(chosen, prior, mirrored, orientation)
     doubtful = int((wrong >= 0.5).sum())
     if doubtful:
-        notes += (f"{doubtful} landmarks contradict the others and were left out.",)
+        notes += (
+            "1 landmark contradicts the others and was left out."
+            if doubtful == 1
+            else f"{doubtful} landmarks contradict the others and were left out.",
+        )
     return Alignment(
         source,
         target,
@@ -286,7 +263,7 @@ def fit_alignment(
 
 def _regressed(
     landmarks: Landmarks, prior: DeformationPrior, mirrored: bool, orientation: FloatArray | None
-) -> tuple[Similarity, ExactRegression | _FeatureRegression]:
+) -> tuple[Similarity, ExactRegression | FeatureRegression]:
     few = landmarks.take(farthest_points(landmarks.source_um, _EXACT, 1))
     similarity, exact = regress(few, prior, mirrored=mirrored, orientation=orientation)
     if len(landmarks) <= _EXACT:
@@ -294,7 +271,7 @@ def _regressed(
     offsets = similarity.offsets(landmarks.source_um)
     displacement = landmarks.target_um - similarity.target_center_um - offsets
     sigma = landmarks.sigma(prior)
-    return similarity, _FeatureRegression(prior, offsets, displacement, sigma)
+    return similarity, FeatureRegression(prior, offsets, displacement, sigma, _SUPPORT)
 
 
 def _kind(

@@ -198,3 +198,42 @@ def marginals(
     """Return the mean (N, 3) and variance (N,) at points with features (N, M)."""
     white = solve_triangular(factor, basis.T, lower=True)
     return basis @ mean, np.einsum("ij,ij->j", white, white)
+
+
+class FeatureRegression:
+    """As `ExactRegression`, for many landmarks, on features of some of their places.
+
+    Parameters
+    ----------
+    prior, offsets, displacement, sigma_um
+        See `ExactRegression`.
+    count : int
+        Places on which the deformation is represented.
+    """
+
+    def __init__(
+        self,
+        prior: DeformationPrior,
+        offsets: FloatArray,
+        displacement: FloatArray,
+        sigma_um: FloatArray,
+        count: int,
+    ) -> None:
+        self.prior, self.offsets, self.displacement = prior, offsets, displacement
+        self.support = offsets[farthest_points(offsets, count, 1)]
+        basis, left_out = features(prior, offsets, self.support)
+        self.variance = np.asarray(sigma_um) ** 2 + left_out
+        self._basis, precision = basis, 1.0 / self.variance
+        self._posterior = weight_posterior(basis, precision, precision[:, None] * displacement)
+
+    def predict(self, offsets: FloatArray) -> tuple[Float64Array, Float64Array]:
+        """Return mean (M, 3) and variance (M,) of the displacement, without noise."""
+        basis, left_out = features(self.prior, offsets, self.support)
+        mean, variance = marginals(basis, *self._posterior)
+        return mean, variance + left_out
+
+    def leave_one_out(self) -> tuple[Float64Array, Float64Array]:
+        """Return residuals (N, 3) and variances (N,), with noise, of each without itself."""
+        mean, variance = marginals(self._basis, *self._posterior)
+        share = 1.0 - variance / self.variance
+        return (self.displacement - mean) / share[:, None], self.variance / share

@@ -29,6 +29,8 @@ _ROUNDS = 20
 _LARGEST_SCALE = 30.0
 _SAME_UM = 1e-6
 _POLAR_ROUNDS = 3
+# Of the squared length of a standard normal vector in space.
+_MEDIAN_SQUARE = 2.366
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,6 +245,9 @@ def _judge_in_rounds(
         )
         residual, variance = _residuals(landmarks, similarity, regression, prior)
         residual[good], variance[good] = regression.leave_one_out()
+        # If even the typical landmark contradicts the prior, tissue gave more than that says.
+        typical = np.median(np.einsum("ij,ij->i", residual, residual) / variance)
+        variance *= max(1.0, float(typical) / _MEDIAN_SQUARE)
         odds = (
             np.log(prior.wrong / (1 - prior.wrong))
             + log_wrong(residual, variance, reach)

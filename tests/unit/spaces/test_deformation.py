@@ -162,3 +162,39 @@ def test_many_landmarks_are_mapped_nearly_as_exactly(monkeypatch):
     there = np.random.default_rng(0).uniform(50, 450, (30, 3))
     assert np.linalg.norm(sparse.map_points(there) - exact.map_points(there), axis=1).max() < 4
     assert np.abs(sparse.residuals() - exact.residuals()).max() < 4
+
+
+@pytest.mark.parametrize("count", [4, 10, 13, 40])
+def test_landmarks_that_fit_no_tissue_still_give_a_map(count):
+    """Random pairs: the typical landmark cannot be wrong, however little they agree."""
+    rng = np.random.default_rng(count)
+    source, target = rng.uniform(0, 500, (2, count, 3))
+    alignment = fit_alignment(Landmarks(source, target))
+    assert alignment.used.sum() >= count / 2
+    assert np.isfinite(alignment.map_points(source)).all()
+    assert np.median(alignment.residuals()) > 40
+
+
+def test_a_bent_tissue_does_not_make_its_landmarks_wrong():
+    """Tissue that gives far more than the prior says, and one landmark that is wrong."""
+    rng = np.random.default_rng(4)
+    source = rng.uniform(0, 500, (25, 3))
+    target = source + 40 * np.sin(source[:, [1, 2, 0]] / 60)
+    target[7] += [0, 300, 0]
+    alignment = fit_alignment(Landmarks(source, target), mirrored=False)
+    assert alignment.wrong[7] > 0.9
+    assert alignment.used.sum() > 18
+
+
+def test_handedness_is_taken_over_from_an_earlier_fit():
+    _, source, target = world(5, 12, mirror=True)
+    before = fit_alignment(Landmarks(source[:-1], target[:-1]))
+    after = fit_alignment(Landmarks(source, target), known=before)
+    assert after.similarity.mirrored
+    assert after.hand_known
+    assert before.hand_notes == after.hand_notes != ()
+    few = fit_alignment(Landmarks(source[:3], target[:3]), known=before)
+    assert not few.hand_known
+    stated = fit_alignment(Landmarks(source, target), known=before, mirrored=False)
+    assert not stated.similarity.mirrored
+    assert any("orientation says" in note for note in stated.notes)
