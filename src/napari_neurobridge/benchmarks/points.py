@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from scipy.spatial import cKDTree
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.calibration import claimable, reliability
 from napari_neurobridge.matching.propagate import MatchProblem, Propagation, match
 from napari_neurobridge.spaces.affine import as_points
 
@@ -26,9 +27,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 LAYOUTS, ERRORS = ("random", "ball", "plane"), ("near", "any")
 _BALL_UM, _PLANE_UM = 75.0, 5.0
-_CALIBRATION_BINS = 10
 _NEIGHBOURS = 6
-_LEAST_PROBABILITY = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,15 +247,15 @@ def score(found: Propagation, partner: RowArray, asked: RowArray, fdr: float) ->
     right = found.posterior.best[asked] == partner[asked]
     matchable = partner[asked] >= 0
     claims = claimable(confidence, fdr)
-    rate = np.full(len(asked), right.mean())
+    measured = reliability(confidence, right)
     return PointsTrial(
         top1=float(right[matchable].mean()) if matchable.any() else 1.0,
         claimed=float(claims.mean()),
         claims_right=float(right[claims].mean()) if claims.any() else 1.0,
         coverage=float(right[claims].sum() / max(matchable.sum(), 1)),
-        calibration_error=calibration_error(confidence, right),
-        log_score=log_score(confidence, right),
-        base_log_score=log_score(rate, right),
+        calibration_error=measured.error,
+        log_score=measured.log_score,
+        base_log_score=measured.base_log_score,
         p_detected=found.p_detected,
         reached=float(found.reached[asked].mean()),
         wrong_rank=None,
@@ -295,29 +294,3 @@ def _wrong_partner(pairs: PointPairs, right: int, kind: str, rng: np.random.Gene
     tree = cKDTree(pairs.gallery_um)
     near = np.asarray(tree.query(pairs.gallery_um[right], k=_NEIGHBOURS + 1)[1])
     return int(rng.choice(near[near != right]))
-
-
-def claimable(confidence: npt.NDArray[np.float64], fdr: float) -> BoolArray:
-    """Return the largest set of claims whose expected share of false ones is at most ``fdr``."""
-    order = np.argsort(-confidence, kind="stable")
-    false = np.cumsum(1.0 - confidence[order]) / np.arange(1, len(order) + 1)
-    count = int((false <= fdr).sum())
-    chosen = np.zeros(len(confidence), dtype=np.bool_)
-    chosen[order[:count]] = True
-    return chosen
-
-
-def log_score(confidence: npt.NDArray[np.float64], right: BoolArray) -> float:
-    """Return the mean log probability of what is so, right or not."""
-    truth = np.where(right, confidence, 1.0 - confidence)
-    return float(np.log(np.maximum(truth, _LEAST_PROBABILITY)).mean())
-
-
-def calibration_error(confidence: npt.NDArray[np.float64], right: BoolArray) -> float:
-    """Return the expected calibration error over ten bins of confidence."""
-    bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
-    gaps = [
-        (bins == b).mean() * abs(confidence[bins == b].mean() - right[bins == b].mean())
-        for b in np.unique(bins)
-    ]
-    return float(sum(gaps))

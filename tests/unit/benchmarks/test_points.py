@@ -9,8 +9,6 @@ from napari_neurobridge.benchmarks.effort import benchmark_effort
 from napari_neurobridge.benchmarks.points import (
     PointPairs,
     benchmark_points,
-    calibration_error,
-    claimable,
     draw_landmarks,
     read_point_pairs,
 )
@@ -23,18 +21,6 @@ def pairs() -> PointPairs:
     gallery = rng.uniform(0, 250, (500, 3))
     partner = rng.choice(500, 60, replace=False)
     return PointPairs(gallery[partner] * 1.05 + rng.normal(0, 1, (60, 3)), gallery, partner)
-
-
-def test_claims_keep_the_expected_share_of_false_ones():
-    confidence = np.array([0.99, 0.5, 0.97, 0.93])
-    assert claimable(confidence, 0.05).tolist() == [True, False, True, True]
-    assert not claimable(confidence, 0.001).any()
-
-
-def test_calibration_error_is_the_mean_gap():
-    confidence = np.array([0.95, 0.95, 0.55, 0.55])
-    right = np.array([True, True, True, False])
-    assert calibration_error(confidence, right) == pytest.approx(0.05)
 
 
 def test_deleted_partners_are_gone_and_the_others_stay(pairs):
