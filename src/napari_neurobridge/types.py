@@ -124,6 +124,8 @@ class Candidate:
         Distance from where the alignment expects the query.
     probability : float or None
         ``None`` where no accepted pair gives it a meaning.
+    in_set : bool or None
+        Whether it belongs to the set of answers that holds the cell in nine cases of ten.
     """
 
     rank: int
@@ -132,6 +134,7 @@ class Candidate:
     similarity: float | None = None
     residual_um: float | None = None
     probability: float | None = None
+    in_set: bool | None = None
 
 
 class Basis(StrEnum):
@@ -173,6 +176,8 @@ class Ranking:
         Best first, ``rank`` counting from 1.
     p_none : float or None
         Probability that no soma of the gallery is the cell; ``None`` without probabilities.
+    none_in_set : bool or None
+        As ``in_set`` of a candidate, for none of them.
     model : str
         Name and hash of the encoder that made the similarities; empty if none did.
     basis : Basis
@@ -189,6 +194,7 @@ class Ranking:
     query_center_um: Vec3
     candidates: tuple[Candidate, ...] = field(default=())
     p_none: float | None = None
+    none_in_set: bool | None = None
     model: str = ""
     basis: Basis = Basis.APPEARANCE
     expected: Expected | None = None

@@ -7,7 +7,12 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from napari_neurobridge.cli import benchmark_matching, benchmark_models, benchmark_points
+from napari_neurobridge.cli import (
+    benchmark_constellation,
+    benchmark_matching,
+    benchmark_models,
+    benchmark_points,
+)
 from napari_neurobridge.cli._options import LevelOption, ModelOption, SeedsOption
 from napari_neurobridge.cli._output import CommandResult, command, table
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
@@ -106,6 +111,7 @@ def register(app: typer.Typer) -> None:
     )
     benchmark_models.register(benchmarks)
     benchmark_matching.register(benchmarks)
+    benchmark_constellation.register(benchmarks)
     benchmark_points.register(benchmarks)
     command(benchmarks, "detection")(detection)
     command(benchmarks, "silver-pairs")(silver_pairs)

@@ -1,4 +1,4 @@
-"""``models``: the encoders that can be found."""
+"""``models``: the models that can be found."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +15,7 @@ class ModelRow(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
+    kind: str
     origin: str
     path: str
 
@@ -26,7 +27,8 @@ class ModelList(CommandResult):
 
     def summary(self) -> str:
         """Return a table."""
-        return table(("name", "origin", "path"), [(m.name, m.origin, m.path) for m in self.models])
+        header = tuple(ModelRow.model_fields)
+        return table(header, [[getattr(m, name) for name in header] for m in self.models])
 
 
 def register(app: typer.Typer) -> None:
@@ -39,12 +41,14 @@ def models(
         Path | None, typer.Argument(metavar="[PROJECT]", help="List its own models too.")
     ] = None,
 ) -> ModelList:
-    """List the models that --model knows by name."""
+    """List the models that can be named: encoders of crops, and matchers of constellations."""
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.zoo import list_models
 
     opened = None if project is None else Project.open(project)
     entries = list_models(opened)
     return ModelList(
-        models=[ModelRow(name=e.name, origin=e.origin, path=str(e.path)) for e in entries]
+        models=[
+            ModelRow(name=e.name, kind=e.kind, origin=e.origin, path=str(e.path)) for e in entries
+        ]
     )

@@ -42,6 +42,7 @@ class CandidateRow(BaseModel):
     similarity: float | None
     residual_um: float | None
     probability: float | None
+    in_set: bool | None
 
     @classmethod
     def of(cls, candidate: Candidate) -> "CandidateRow":
@@ -56,6 +57,7 @@ class CandidateRow(BaseModel):
             similarity=candidate.similarity,
             residual_um=candidate.residual_um,
             probability=candidate.probability,
+            in_set=candidate.in_set,
         )
 
 
@@ -68,6 +70,7 @@ class Ranked(CommandResult):
     gallery_dataset: str
     candidates: list[CandidateRow]
     p_none: float | None
+    none_in_set: bool | None
     basis: Basis
     expected_um: Vec3 | None
     note: str
@@ -83,6 +86,7 @@ class Ranked(CommandResult):
             gallery_dataset=ranking.gallery_dataset,
             candidates=[CandidateRow.of(candidate) for candidate in ranking.candidates],
             p_none=ranking.p_none,
+            none_in_set=ranking.none_in_set,
             basis=ranking.basis,
             expected_um=ranking.expected and ranking.expected.center_um,
             note=ranking.note,

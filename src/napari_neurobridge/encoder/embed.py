@@ -315,6 +315,11 @@ def _read_config(path: Path) -> tuple[EncoderConfig, str]:
         raise InputError(
             f"the model configuration {path} is damaged; fetch the model folder again"
         ) from error
+    if (kind := values.get("kind", "encoder")) != "encoder":
+        raise InputError(
+            f"'{path.parent.name}' is a {kind} matcher and no encoder; `neurobridge models` says "
+            "which is which"
+        )
     version = values.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(

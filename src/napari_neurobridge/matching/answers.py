@@ -37,6 +37,11 @@ class Judged:
     none: float
     beyond: float
 
+    def mass_above(self, share: float) -> float:
+        """Return the probability of all answers that are more probable than ``share``."""
+        answers = np.array([*self.probability, self.none, self.beyond])
+        return float(min(answers[answers > share].sum(), 1.0))
+
 
 @dataclass(frozen=True, eq=False)
 class Outlook:

@@ -9,9 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.calibration import FEWEST_AUDITS
+from napari_neurobridge.types import Verdict
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.posterior import Posterior
+    from napari_neurobridge.project.fold import State
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -75,6 +78,10 @@ class ConformalSets:
     threshold: float
     n: int
 
+    def holds(self, mass_above: float) -> bool:
+        """Return whether an answer is in the set, by the mass of all more probable ones."""
+        return mass_above <= self.threshold
+
     def sets(
         self, posterior: Posterior, *, at_least_one: bool = False, seed: int = 0
     ) -> CandidateSets:
@@ -130,11 +137,46 @@ def fit_conformal(
         raise InputError(f"A coverage lies between 0 and 1, not at {coverage:g}.")
     score, order = _scores(posterior, np.random.default_rng([seed, 0]))
     place = (order == _truth_column(posterior.rows, truth)[:, None]).argmax(axis=1)
-    own = np.sort(score[np.arange(len(truth)), place])
-    rank = int(np.ceil(coverage * (len(own) + 1)))
+    own = score[np.arange(len(truth)), place]
+    return ConformalSets(coverage, _threshold(own, coverage), len(own))
+
+
+def sets_from_audits(state: State, first: str, second: str, coverage: float = 0.9) -> ConformalSets:
+    """Make a rule from the audits between two datasets.
+
+    The score is the mass of the answers that were more probable than the person's, without
+    a random share of its own, so that what is in a set does not change from look to look;
+    the coverage is then at least the stated one.
+
+    Parameters
+    ----------
+    state : State
+    first, second : str
+        Names of the datasets, whichever was asked.
+    coverage : float
+
+    Returns
+    -------
+    ConformalSets
+        With fewer than `FEWEST_AUDITS` audits, answers up to the coverage's mass.
+    """
+    scores = [
+        verdict.evidence.mass_above
+        for verdict in state.verdicts
+        if verdict.evidence.audit
+        and verdict.evidence.mass_above is not None
+        and verdict.verdict in (Verdict.ACCEPT, Verdict.NONE)
+        and {verdict.query_dataset, verdict.candidate_dataset or second} <= {first, second}
+    ]
+    if len(scores) < FEWEST_AUDITS:
+        return ConformalSets(coverage, coverage, 0)
+    return ConformalSets(coverage, _threshold(np.array(scores), coverage), len(scores))
+
+
+def _threshold(scores: Float64Array, coverage: float) -> float:
+    rank = int(np.ceil(coverage * (len(scores) + 1)))
     # Too few queries cannot exclude anything.
-    threshold = float(own[rank - 1]) if rank <= len(own) else np.inf
-    return ConformalSets(coverage, threshold, len(own))
+    return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else np.inf
 
 
 def _scores(posterior: Posterior, rng: np.random.Generator) -> tuple[Float64Array, RowArray]:

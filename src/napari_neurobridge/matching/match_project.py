@@ -10,7 +10,13 @@ import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.appearance import Appearance, Margins, fit_appearance
-from napari_neurobridge.matching.calibration import audits_of, fit_calibration
+from napari_neurobridge.matching.calibration import (
+    SHIPPED,
+    SHIPPED_WITH_IMAGES,
+    audits_of,
+    fit_calibration,
+)
+from napari_neurobridge.matching.conformal import sets_from_audits
 from napari_neurobridge.matching.gallery import load_gallery, model_label
 from napari_neurobridge.matching.project_match import ProjectMatch
 from napari_neurobridge.matching.propagate import MatchProblem, propagate
@@ -166,7 +172,8 @@ def match_project(
         if report is not None:
             message = f"matching, growth {progress.attempt} of {progress.attempts}"
             report(progress.n_reached, progress.n_queries, message)
-    calibration = fit_calibration(audits_of(state, first, second))
+    shipped = SHIPPED if appearance is None else SHIPPED_WITH_IMAGES
+    calibration = fit_calibration(audits_of(state, first, second), shipped)
     return ProjectMatch(
         queries=queries,
         gallery=gallery,
@@ -177,6 +184,7 @@ def match_project(
         accepted=frozenset((query, soma) for query, soma in accepted.tolist()),
         alignment_id=landmarks.key,
         calibration=calibration,
+        sets=sets_from_audits(state, first, second),
         appearance=appearance,
         model="" if encoder is None or appearance is None else model_label(encoder),
     )

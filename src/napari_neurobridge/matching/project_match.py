@@ -19,6 +19,7 @@ from napari_neurobridge.types import Expected
 if TYPE_CHECKING:
     from napari_neurobridge.matching.appearance import Appearance
     from napari_neurobridge.matching.calibration import Calibration
+    from napari_neurobridge.matching.conformal import ConformalSets
     from napari_neurobridge.matching.posterior import Posterior
     from napari_neurobridge.matching.propagate import MatchProblem, Propagation
     from napari_neurobridge.matching.sides import Side
@@ -99,6 +100,8 @@ class ProjectMatch:
         Names the landmarks that it rests on.
     calibration : Calibration
         What made the posterior of the propagation's.
+    sets : ConformalSets
+        What belongs to a set of answers with a stated coverage.
     appearance : Appearance or None
         What the crops say; ``None`` without a complete index.
     model : str
@@ -114,6 +117,7 @@ class ProjectMatch:
     accepted: frozenset[tuple[int, int]]
     alignment_id: str
     calibration: Calibration
+    sets: ConformalSets
     appearance: Appearance | None = None
     model: str = ""
 

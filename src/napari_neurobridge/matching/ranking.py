@@ -185,7 +185,7 @@ def locate_candidate(
     side, (judged, expected) = match.others_of(question.dataset), found
     row = side.rows[uid]
     rows = judged.rows if row in judged.rows else np.append(judged.rows, row)
-    candidates = _candidates(project, encoder, question, side, judged, expected, rows, spec)
+    candidates = _candidates(project, encoder, question, match, judged, expected, rows, spec)
     return next(candidate for candidate in candidates if candidate.uid == uid)
 
 
@@ -204,15 +204,15 @@ def _rank(
     if judged.beyond >= _OUT_OF_REACH:
         ranking = _without_probability(project, encoder, question, k, spec)
         return replace(ranking, note=_TOO_FAR, expected=expected)
-    side = match.others_of(question.dataset)
     rows = judged.rows[:k]
     return Ranking(
         query_dataset=question.dataset,
         gallery_dataset=question.gallery,
         query_uid=question.uid,
         query_center_um=question.center_um,
-        candidates=_candidates(project, encoder, question, side, judged, expected, rows, spec),
+        candidates=_candidates(project, encoder, question, match, judged, expected, rows, spec),
         p_none=judged.none,
+        none_in_set=match.sets.holds(judged.mass_above(judged.none)),
         model="" if encoder is None else model_label(encoder),
         basis=Basis.PROBABILITY,
         expected=expected,
@@ -235,13 +235,14 @@ def _candidates(
     project: Project,
     encoder: Encoder | None,
     question: Question,
-    side: Side,
+    match: ProjectMatch,
     judged: Judged,
     expected: Expected,
     rows: npt.NDArray[np.intp],
     spec: CropSpec | None,
 ) -> tuple[Candidate, ...]:
     """Describe somata of the other side, those that are not listed with probability 0."""
+    side = match.others_of(question.dataset)
     similarity = _similarities(project, encoder, question, [side.uids[row] for row in rows], spec)
     known = dict(zip(judged.rows.tolist(), judged.probability.tolist(), strict=True))
     place = np.asarray(expected.center_um)
@@ -253,6 +254,7 @@ def _candidates(
             similarity=alike,
             residual_um=float(np.linalg.norm(side.centers_um[row] - place)),
             probability=known.get(int(row), 0.0),
+            in_set=match.sets.holds(judged.mass_above(known.get(int(row), 0.0))),
         )
         for rank, (row, alike) in enumerate(zip(rows, similarity, strict=True), start=1)
     )

@@ -183,6 +183,8 @@ class VerdictEvidence(BaseModel):
         The candidate that the program held most probable, whether it was shown first or not.
     first_probability : float or None
         How probable, before any calibration.
+    mass_above : float or None
+        Probability of all answers that were more probable than the person's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -197,6 +199,7 @@ class VerdictEvidence(BaseModel):
     audit: bool = False
     first_uid: str | None = None
     first_probability: Annotated[float, Field(ge=0, le=1)] | None = None
+    mass_above: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class VerdictGiven(Payload):

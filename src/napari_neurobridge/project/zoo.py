@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -37,6 +38,15 @@ class ModelEntry:
     name: str
     path: Path
     origin: str
+
+    @property
+    def kind(self) -> str:
+        """What it is: an encoder of crops, or a constellation matcher of somata."""
+        try:
+            values = tomllib.loads((self.path / MODEL_FILES[0]).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return "damaged"
+        return str(values.get("kind", "encoder"))
 
 
 def find_model(name: str | Path = DEFAULT_MODEL, project: Project | None = None) -> Path:

@@ -315,10 +315,12 @@ def _handedness(
     evidence = {}
     for mirrored in (False, True):
         keep = judge(chosen, prior, mirrored=mirrored) < 0.5
-        _, regression = regress(chosen.take(keep), prior, mirrored=mirrored, orientation=None)
         # A landmark left out costs what a wrong one costs in the volume of the others.
         lost = (~keep).sum() * (np.log(prior.wrong) - 3 * np.log(10 * prior.displacement_um))
-        evidence[mirrored] = regression.log_evidence + float(lost)
+        evidence[mirrored] = float(lost)
+        if keep.any():
+            _, regression = regress(chosen.take(keep), prior, mirrored=mirrored, orientation=None)
+            evidence[mirrored] += regression.log_evidence
     data = evidence[True] - evidence[False]
     if abs(data) < _MIRROR_EVIDENCE:
         return bool(stated), stated is not None, ()

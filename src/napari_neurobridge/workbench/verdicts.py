@@ -186,8 +186,11 @@ class Verdicts:
         probable = ranking is not None and ranking.basis is Basis.PROBABILITY
         uid = answer.query.uid if answer else None
         first = None
+        mass_above = None
         if match is not None and probable and uid is not None and uid in match:
-            first = match.first_uncalibrated(uid)
+            first, judged = match.first_uncalibrated(uid), match.judge(uid)
+            chosen = judged.none if candidate is None else candidate.probability or 0.0
+            mass_above = judged.mass_above(chosen)
         return VerdictEvidence(
             rank=candidate.rank if candidate else None,
             similarity=candidate.similarity if candidate else None,
@@ -199,6 +202,7 @@ class Verdicts:
             audit=answer is not None and answer.blind,
             first_uid=first[0] if first else None,
             first_probability=first[1] if first else None,
+            mass_above=mass_above,
         )
 
     def _decided(self, text: str) -> None:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.conformal import fit_conformal
+from napari_neurobridge.matching.conformal import fit_conformal, sets_from_audits
 from napari_neurobridge.matching.posterior import Posterior
+from napari_neurobridge.project import annotate
+from napari_neurobridge.project.events import VerdictEvidence
 
 
 def world(n: int, seed: int, *, honest: bool, k: int = 8) -> tuple[Posterior, np.ndarray]:
@@ -77,3 +79,28 @@ def test_nonsense_is_refused():
         fit_conformal(known, truth[:3])
     with pytest.raises(InputError, match="coverage"):
         fit_conformal(known, truth, coverage=1.0)
+
+
+def test_thirty_audits_make_the_rule_and_fewer_do_not(points_world, tmp_path):
+    project = points_world.project(tmp_path / "p.neurobridge")
+    masses = np.random.default_rng(2).uniform(0, 0.6, 40).round(3)
+    for number, (two_photon, fmost) in enumerate(points_world.some(40)):
+        evidence = VerdictEvidence(audit=True, mass_above=float(masses[number]))
+        annotate.accept(project, two_photon, fmost, annotator="me", evidence=evidence)
+        if number == 28:
+            rule = sets_from_audits(project.state(), "two_photon", "fmost")
+            assert (rule.n, rule.threshold) == (0, 0.9)
+    rule = sets_from_audits(project.state(), "fmost", "two_photon", 0.9)
+    assert rule.n == 40
+    assert rule.threshold == np.sort(masses)[36]  # ceil(0.9 * 41) - 1
+    assert rule.holds(0.0)
+    assert not rule.holds(0.7)
+    assert sets_from_audits(project.state(), "fmost", "moon").n == 0
+
+
+def test_other_questions_than_audits_say_nothing(points_world, tmp_path):
+    project = points_world.project(tmp_path / "p.neurobridge")
+    for two_photon, fmost in points_world.some(35):
+        evidence = VerdictEvidence(audit=False, mass_above=0.3)
+        annotate.accept(project, two_photon, fmost, annotator="me", evidence=evidence)
+    assert sets_from_audits(project.state(), "two_photon", "fmost").n == 0

@@ -143,6 +143,9 @@ def test_a_ranking_of_points_alone_has_probabilities_and_no_likeness(
     first = ranking.candidates[0]
     assert first.uid == fmost
     assert first.similarity is None
+    assert first.in_set
+    assert not any(c.in_set for c in ranking.candidates if c.probability < 1e-6)
+    assert ranking.none_in_set == (first.probability < 0.9 and ranking.p_none > 0)
     assert first.residual_um == pytest.approx(
         np.linalg.norm(np.subtract(first.center_um, ranking.expected.center_um))
     )

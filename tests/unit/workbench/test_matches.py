@@ -150,6 +150,8 @@ def test_an_audit_shows_the_candidates_shuffled_and_picks_none(workbench, loop) 
     assert evidence.audit
     assert evidence.rank == chosen.rank
     assert evidence.first_uid == usual[0]
+    surer = [c.probability for c in answer.shown if c.probability > chosen.probability]
+    assert evidence.mass_above >= sum(surer) > 0
 
 
 def test_every_fifth_question_is_an_audit(workbench, loop) -> None:

@@ -1,0 +1,237 @@
+"""From a network's doubtful matches of two windows to the affine map that most agree on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
+
+Float64Array = npt.NDArray[np.float64]
+RowArray = npt.NDArray[np.intp]
+
+# Lengths are in units of the typical spacing.
+_CANDIDATES = 4
+_SAMPLE, _POOL = 4, 14
+_REGION = 60
+# Of a match about a local affine map: at the middle of the sample, and more with the distance.
+_NOISE, _NOISE_GROWTH = 0.14, 0.05
+# Of each entry of the linear part about the rough orientation.
+_LINEAR_SD = 0.3
+_STRETCH = (0.5, 1.7)
+_FOUND = 0.5
+_AGREES = 0.7
+_POLISHED, _POLISHING_ROUNDS = 12, 6
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Where a start may lie.
+
+    Attributes
+    ----------
+    points : ndarray, shape (M, 3)
+    tree : cKDTree
+    density : float
+        Points in a cube of one unit.
+    """
+
+    points: Float64Array
+    tree: cKDTree
+    density: float
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """An affine map on which many somata of one region agree.
+
+    Attributes
+    ----------
+    linear, centre, image : ndarray, shape (3, 3), (3,) and (3,)
+        Maps x to ``linear @ (x - centre) + image``.
+    evidence : float
+        Log probability of the gallery's somata about the region's mapped queries, over chance.
+    """
+
+    linear: Float64Array
+    centre: Float64Array
+    image: Float64Array
+    evidence: float
+
+    def move(self, points: Float64Array) -> Float64Array:
+        """Map points (N, 3)."""
+        return np.asarray((points - self.centre) @ self.linear.T + self.image)
+
+    def before(self, rotation: Float64Array) -> Start:
+        """Return the map of points that a rotation, applied first, brings to this one's."""
+        return Start(self.linear @ rotation, self.centre @ rotation, self.image, self.evidence)
+
+    def agreeing(self, queries: Float64Array, gallery: Gallery) -> RowArray:
+        """Return rows (L, 2) of the region's queries and somata that this map brings together."""
+        region = _region(queries, self.centre[None], _REGION)[0]
+        _, found, nearest = _weigh(
+            queries[region][None], gallery, self.linear[None], self.centre[None], self.image[None]
+        )
+        order = np.argsort(-found[0], kind="stable")
+        chosen = order[found[0][order] > _AGREES]
+        return np.column_stack([region[chosen], nearest[0][chosen]])
+
+
+def likeliest(
+    probability: npt.NDArray[np.float32],
+) -> tuple[RowArray, Float64Array]:
+    """Return the few likeliest columns of each row, (N, K), and their probabilities."""
+    count = min(_CANDIDATES, probability.shape[1])
+    columns = np.argpartition(-probability, count - 1, axis=1)[:, :count]
+    return columns, np.take_along_axis(probability, columns, axis=1).astype(np.float64)
+
+
+def find_start(
+    queries: Float64Array,
+    gallery: Gallery,
+    candidates: tuple[RowArray, Float64Array],
+    rng: np.random.Generator,
+    *,
+    tries: int,
+) -> Start | None:
+    """Return the affine map with the most evidence among many random samples of matches.
+
+    Parameters
+    ----------
+    queries : ndarray, shape (N, 3)
+        A window, the rough orientation applied.
+    gallery : Gallery
+    candidates : tuple
+        Rows of the gallery (N, K) and their probabilities, from `likeliest`.
+    rng : Generator
+    tries : int
+        Samples of four neighbours and a candidate of each.
+
+    Returns
+    -------
+    Start or None
+        None if no sample makes a sensible map.
+    """
+    rows, columns = _samples(queries, candidates, rng, tries)
+    if not len(rows):
+        return None
+    source, target = queries[rows], gallery.points[columns]
+    centre, image = source.mean(axis=1), target.mean(axis=1)
+    linear = _linear(source - centre[:, None], target - image[:, None], np.ones(rows.shape))
+    sizes = np.linalg.svd(linear, compute_uv=False)
+    sane = (sizes[:, 0] <= _STRETCH[1]) & (sizes[:, 2] >= _STRETCH[0])
+    sane &= np.linalg.det(linear) > 0
+    linear, centre, image = linear[sane], centre[sane], image[sane]
+    if not len(linear):
+        return None
+    region = _region(queries, centre, _REGION)
+    evidence, _, _ = _weigh(queries[region], gallery, linear, centre, image)
+    best = np.argsort(-evidence, kind="stable")[:_POLISHED]
+    return _polish(queries, gallery, linear[best], centre[best], image[best])
+
+
+def _samples(
+    queries: Float64Array,
+    candidates: tuple[RowArray, Float64Array],
+    rng: np.random.Generator,
+    tries: int,
+) -> tuple[RowArray, RowArray]:
+    """Draw queries near one another and one candidate of each, both (S, 4), by probability."""
+    listed, probability = candidates
+    n_queries = len(queries)
+    strength = probability.max(axis=1)
+    if n_queries < _SAMPLE or strength.sum() <= 0:
+        return np.empty((0, _SAMPLE), dtype=np.intp), np.empty((0, _SAMPLE), dtype=np.intp)
+    first = rng.choice(n_queries, tries, p=strength / strength.sum())
+    pool = min(_POOL, n_queries - 1)
+    away = np.linalg.norm(queries[:, None] - queries[None], axis=2)
+    near = np.argsort(away, axis=1)[:, 1 : pool + 1]
+    # The largest of these keys is a draw without replacement by weight (Gumbel's trick).
+    keys = np.log(strength[near[first]] + 1e-9) + rng.gumbel(size=(tries, pool))
+    others = np.take_along_axis(near[first], np.argsort(-keys, axis=1)[:, : _SAMPLE - 1], axis=1)
+    rows = np.column_stack([first, others])
+    which = np.log(probability[rows] + 1e-9) + rng.gumbel(size=(*rows.shape, listed.shape[1]))
+    columns = np.take_along_axis(listed[rows], which.argmax(axis=2)[..., None], axis=2)[..., 0]
+    distinct = np.sort(columns, axis=1)
+    sane = (np.diff(distinct, axis=1) > 0).all(axis=1)
+    return rows[sane], columns[sane]
+
+
+def _linear(source: Float64Array, target: Float64Array, weight: Float64Array) -> Float64Array:
+    """Return linear parts (S, 3, 3), drawn to the identity, from offsets (S, N, 3)."""
+    ridge = (_NOISE / _LINEAR_SD) ** 2
+    weighed = weight[..., None] * source
+    square = np.einsum("sni,snj->sij", weighed, source) + ridge * np.eye(3)
+    cross = np.einsum("sni,snj->sij", target - source, weighed)
+    return np.asarray(np.eye(3) + cross @ np.linalg.inv(square))
+
+
+def _region(queries: Float64Array, centre: Float64Array, count: int) -> RowArray:
+    """Return the queries nearest to each centre, (S, count)."""
+    count = min(count, len(queries))
+    away = ((queries[None] - centre[:, None]) ** 2).sum(axis=2)
+    return np.argpartition(away, count - 1, axis=1)[:, :count]
+
+
+def _weigh(
+    points: Float64Array,
+    gallery: Gallery,
+    linear: Float64Array,
+    centre: Float64Array,
+    image: Float64Array,
+) -> tuple[Float64Array, Float64Array, RowArray]:
+    """Return evidence (S,), and of points (S, N, 3) the chance to be found, and by whom."""
+    offset = points - centre[:, None]
+    moved = np.einsum("sij,snj->sni", linear, offset) + image[:, None]
+    away, nearest = gallery.tree.query(moved)
+    sigma = _NOISE + _NOISE_GROWTH * np.linalg.norm(offset, axis=2)
+    nearest = np.asarray(nearest)
+    ratio = np.exp(-0.5 * (away / sigma) ** 2) / (2 * np.pi * sigma**2) ** 1.5 / gallery.density
+    # A soma is one query's at most, or a map that shrinks everything would explain the most.
+    ratio = np.where(firsts(nearest, ratio), ratio, 0.0)
+    whole = 1 - _FOUND + _FOUND * ratio
+    return np.log(whole).sum(axis=1), _FOUND * ratio / whole, nearest
+
+
+def firsts(rows: RowArray, value: Float64Array) -> npt.NDArray[np.bool_]:
+    """Return which of N entries has the highest value of those with its row, in each of S lists.
+
+    Parameters
+    ----------
+    rows, value : ndarray, shape (S, N)
+    """
+    lists = np.broadcast_to(np.arange(len(rows))[:, None], rows.shape).ravel()
+    order = np.lexsort((-value.ravel(), rows.ravel(), lists))
+    sorted_rows, sorted_lists = rows.ravel()[order], lists[order]
+    first = np.ones(len(order), dtype=np.bool_)
+    first[1:] = np.diff(sorted_rows).astype(bool) | np.diff(sorted_lists).astype(bool)
+    chosen = np.empty(len(order), dtype=np.bool_)
+    chosen[order] = first
+    return chosen.reshape(rows.shape)
+
+
+def _polish(
+    queries: Float64Array,
+    gallery: Gallery,
+    linear: Float64Array,
+    centre: Float64Array,
+    image: Float64Array,
+) -> Start:
+    """Refit a few maps to all that agree with them; return the best."""
+    evidence = np.zeros(len(linear))
+    for _ in range(_POLISHING_ROUNDS):
+        points = queries[_region(queries, centre, _REGION)]
+        evidence, found, nearest = _weigh(points, gallery, linear, centre, image)
+        weight = found / np.maximum(found.sum(axis=1, keepdims=True), 1e-9)
+        target = gallery.points[nearest]
+        centre = np.einsum("sn,sni->si", weight, points)
+        image = np.einsum("sn,sni->si", weight, target)
+        linear = _linear(points - centre[:, None], target - image[:, None], found)
+    points = queries[_region(queries, centre, _REGION)]
+    evidence, _, _ = _weigh(points, gallery, linear, centre, image)
+    best = int(np.argmax(evidence))
+    return Start(linear[best], centre[best], image[best], float(evidence[best]))

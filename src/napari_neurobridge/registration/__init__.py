@@ -1,0 +1,1 @@
+"""Networks and fits that lay one image, or one set of points, on another."""
