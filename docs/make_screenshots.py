@@ -20,23 +20,29 @@ import numpy as np
 from qtpy.QtWidgets import QApplication
 
 from napari_neurobridge.demo import TruePairs
+from napari_neurobridge.io.tables import write_points
 from napari_neurobridge.project import annotate
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.viewer.readers import open_docks
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets.insight_plots import Page
+from napari_neurobridge.workbench.actions import DatasetSource, create_project
 from napari_neurobridge.workbench.sample import SampleFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_neurobridge.workbench.insight_steps import Evaluation
+    from napari_neurobridge.workbench.workbench import Workbench
 
 IMAGES = Path(__file__).parent / "images"
 
 
 WINDOW_PX = (1900, 1100)
 N_PAIRS = 40
+N_LANDMARKS = 8
+N_LEAST_CERTAIN = 10
+MOST_NONE = 0.5
 SAME_CELL_UM = 5.0
 PATIENCE_S = 600.0
 
@@ -50,10 +56,75 @@ def make_demo_screenshot(folder: Path) -> None:
     shutil.copyfile(json.loads(answer.stdout)["screenshot"], IMAGES / "demo.png")
 
 
+def make_match_screenshot(folder: Path) -> None:
+    """Ask about a cell of the demo's project, near a few accepted pairs."""
+    files = SampleFiles(folder)
+    accept_true_pairs(files, N_LANDMARKS)
+    viewer, workbench = open_project(files.project)
+    wait_until(lambda: "two_photon" in viewer.layers and binding_for(viewer).second.image)
+    ask_near_the_middle(workbench)
+    take(viewer, "match.png")
+    viewer.close()
+
+
+def make_points_screenshot(folder: Path) -> None:
+    """Match the cells of the demo's project by nothing but their places."""
+    files, tables = SampleFiles(folder), folder / "tables"
+    tables.mkdir()
+    source = Project.open(files.project)
+    sources = []
+    for spec in source.datasets.values():
+        somata = source.state().somata[spec.name].values()
+        table = tables / f"{spec.name}.csv"
+        write_points(table, [s.uid for s in somata], [s.center_um for s in somata])
+        sources.append(
+            DatasetSource(spec.name, spec.role, points=table, orientation=spec.orientation)
+        )
+    project = create_project(tables / "points.neurobridge", sources)
+    for one, other in source.state().pairs.items():
+        annotate.accept(project, one, other, annotator="truth")
+    source.close()
+    project.close()
+    viewer, workbench = open_project(tables / "points.neurobridge")
+    ask_near_the_middle(workbench)
+    take(viewer, "match-points.png")
+    viewer.close()
+
+
+def open_project(path: Path) -> tuple[napari.Viewer, Workbench]:
+    """Open a project beside its docks, and wait until its cells are matched."""
+    viewer = napari.Viewer(title="NeuroBridge")
+    viewer.window.resize(*WINDOW_PX)
+    open_docks(viewer)
+    viewer.window.remove_dock_widget(viewer.window.dock_widgets["Data (napari-neurobridge)"])
+    workbench = binding_for(viewer).workbench
+    workbench.setup.open_project(path)
+    wait_until(lambda: workbench.matches.match is not None and not workbench.matches.updating)
+    return viewer, workbench
+
+
+def ask_near_the_middle(workbench: Workbench) -> None:
+    """Ask about a cell that may well be found, with its surroundings in sight."""
+    questions, somata = workbench.questions, workbench.project.state().somata["two_photon"]
+    match = workbench.matches.match
+    middle = np.mean([soma.center_um for soma in somata.values()], axis=0)
+
+    def off_the_middle(uid: str) -> float:
+        return float(np.linalg.norm(somata[uid].center_um - middle))
+
+    waiting = [
+        item.uid
+        for item in questions.queue()
+        if not item.audit and match.judge(item.uid).none < MOST_NONE
+    ]
+    questions.select("two_photon", min(waiting[:N_LEAST_CERTAIN], key=off_the_middle))
+    wait_until(lambda: questions.answer is not None)
+
+
 def make_insight_screenshots(folder: Path) -> None:
     """Accept true pairs of the demo's project, evaluate them, and explain one similarity."""
     files = SampleFiles(folder)
-    accept_true_pairs(files)
+    accept_true_pairs(files, N_PAIRS)
     viewer = napari.Viewer(title="NeuroBridge")
     viewer.window.resize(*WINDOW_PX)
     open_docks(viewer)
@@ -79,8 +150,8 @@ def make_insight_screenshots(folder: Path) -> None:
     viewer.close()
 
 
-def accept_true_pairs(files: SampleFiles) -> None:
-    """Accept pairs of detected somata that the simulation knows to be one cell."""
+def accept_true_pairs(files: SampleFiles, n_pairs: int) -> None:
+    """Accept so many pairs of detected somata that the simulation knows to be one cell."""
     project, truth = Project.open(files.project), TruePairs.read(files.truth)
     somata = [list(project.state().somata[name].values()) for name in project.datasets]
     centers = [np.array([soma.center_um for soma in side]) for side in somata]
@@ -88,7 +159,7 @@ def accept_true_pairs(files: SampleFiles) -> None:
         apart = [
             np.linalg.norm(c - place, axis=1) for c, place in zip(centers, places, strict=True)
         ]
-        if len(project.state().pairs) < N_PAIRS and max(d.min() for d in apart) < SAME_CELL_UM:
+        if len(project.state().pairs) < n_pairs and max(d.min() for d in apart) < SAME_CELL_UM:
             one, other = (side[d.argmin()].uid for side, d in zip(somata, apart, strict=True))
             annotate.accept(project, one, other, annotator="truth", force=True)
     project.close()
@@ -120,4 +191,6 @@ if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         make_demo_screenshot(Path(temporary) / "demo")
+        make_match_screenshot(Path(temporary) / "demo")
+        make_points_screenshot(Path(temporary) / "demo")
         make_insight_screenshots(Path(temporary) / "demo")

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton
 
-from napari_neurobridge.types import Role
+from napari_neurobridge.types import Basis, Role
 from napari_neurobridge.viewer.binding import ViewerBinding
+from napari_neurobridge.viewer.styles import FIELD_UM, SLAB_UM
 from napari_neurobridge.widgets.data import DataWidget
 from napari_neurobridge.workbench.checklist import Step
 from napari_neurobridge.workbench.jobs import JobState, JobStatus
@@ -173,3 +175,96 @@ def test_detect_runs_in_a_child_process(opened: ViewerBinding, qtbot: Any) -> No
     qtbot.waitUntil(lambda: states[-1:] == [JobState.FINISHED], timeout=60_000)
     kinds = [event.kind for event in opened.workbench.project.log.events()]
     assert "detection_run" in kinds
+
+
+def test_two_dropped_tables_become_a_project_that_can_be_matched(
+    dock: DataWidget,
+    binding: ViewerBinding,
+    point_tables: Path,
+    tmp_path: Path,
+    qtbot: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    create = dock.findChild(QPushButton, "create_button")
+    _drop(dock, [point_tables / "fmost.csv", point_tables / "two_photon.csv"])
+    qtbot.waitUntil(create.isEnabled, timeout=10_000)
+    assert dock.rows[Step.TWO_PHOTON].detail.text() == "points only: 50 in two_photon.csv"
+    assert dock.rows[Step.FMOST].detail.text() == "points only: 100 in fmost.csv"
+    assert "none needed" in dock.rows[Step.VOXEL_SIZES].detail.text()
+    assert [_mark(dock, step) for step in Step] == ["✓", "✓", "✓", "○", "○", "○"]
+
+    folder = tmp_path / "points.neurobridge"
+    suggested: list[str] = []
+
+    def choose(_dock: object, _title: str, start: str, _filter: str) -> tuple[str, str]:
+        suggested.append(start)
+        return str(folder), ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    QTest.mouseClick(create, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: binding.workbench.project is not None, timeout=10_000)
+    assert suggested == [str(point_tables / "two_photon.neurobridge")]
+    assert [_mark(dock, step) for step in Step] == ["✓", "✓", "✓", "○", "✓", "✓"]
+    assert "not needed" in dock.rows[Step.INDEX].detail.text()
+    assert dock.rows[Step.TWO_PHOTON].detail.text() == "points only"
+    assert not dock.findChild(QPushButton, "detect_button").isEnabled()
+    orientation = dock.rows[Step.ORIENTATION].form
+    orientation.form.findChild(object, "axes").setValue("+y+z-x")
+    QTest.mouseClick(dock.findChild(QPushButton, "orientation_button"), Qt.MouseButton.LeftButton)
+    assert [_mark(dock, step) for step in Step] == ["✓"] * len(Step)
+
+    def somata_in_sight(model: Any, layer: Any) -> int:
+        depth, rows, columns = model.dims.order
+        near = np.abs(layer.data[:, depth] - model.dims.point[depth]) < SLAB_UM / 2
+        away = layer.data[near][:, [rows, columns]] - model.scene.camera.center[1:]
+        return int((np.abs(away) < FIELD_UM / 2).all(axis=1).sum())
+
+    for model, name in ((binding.viewer, "two_photon"), (binding.second.model, "fmost")):
+        layer = model.layers[f"{name} somata"]
+        qtbot.waitUntil(lambda m=model, layer=layer: somata_in_sight(m, layer) > 0)
+        # A test's window is narrow: at least the usual field then, and nothing smaller.
+        assert 100 / FIELD_UM <= model.scene.camera.zoom <= 1000 / FIELD_UM
+
+    questions, matches = binding.workbench.questions, binding.workbench.matches
+    for _ in range(4):
+        questions.next_query()
+        qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
+        uid = questions.query.uid
+        questions.choose_soma(uid.replace("tp", "fm"))
+        qtbot.waitUntil(
+            lambda uid=uid: questions.choice is not None and questions.choice.uid[2:] == uid[2:],
+            timeout=10_000,
+        )
+        binding.workbench.verdicts.accept()
+        qtbot.waitUntil(lambda: not matches.updating, timeout=30_000)
+    questions.select("two_photon", "tp-00040")
+    qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
+    ranking = questions.answer.ranking
+    assert ranking.basis is Basis.PROBABILITY
+    assert "fm-00040" in {candidate.uid for candidate in ranking.candidates}
+
+
+def test_a_points_button_takes_a_table_beside_an_image(
+    dock: DataWidget,
+    binding: ViewerBinding,
+    image_folder: Path,
+    point_tables: Path,
+    qtbot: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    setup = binding.workbench.setup
+    setup.choose_image(Role.IN_VIVO, image_folder / "two_photon.tif")
+    qtbot.waitUntil(lambda: Role.IN_VIVO in setup.draft.images, timeout=10_000)
+    path = str(point_tables / "two_photon.csv")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (path, ""))
+    button = dock.findChild(QPushButton, "two_photon_points_button")
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: Role.IN_VIVO in setup.draft.points, timeout=10_000)
+    detail = dock.rows[Step.TWO_PHOTON].detail.text()
+    assert "two_photon.tif" in detail
+    assert "50 in two_photon.csv" in detail
+    broken = image_folder / "two_photon.npy"
+    setup.choose_points(Role.EX_VIVO, broken)
+    status = dock.findChild(QLabel, "status_text")
+    qtbot.waitUntil(lambda: status.text().startswith("⚠"), timeout=10_000)
+    assert not setup.draft.complete

@@ -194,15 +194,20 @@ def _reason(first: float, second: float, none: float, beyond: float) -> str:
     if beyond >= max(first, none):
         return "asked because no accepted pair is near enough to say where it is"
     if none >= max(first, 0.5):
-        return f"asked because it may have no partner ({none:.0%})"
+        return f"asked because it may have no partner ({_percent(none)})"
     if first >= 0.5:
-        return f"asked because its first candidate is not certain ({first:.0%})"
+        return f"asked because its first candidate is not certain ({_percent(first)})"
     if second >= 0.5 * first:
-        return f"asked because several candidates are about as likely ({first:.0%}, {second:.0%})"
-    return f"asked because no candidate is likely (the first has {first:.0%})"
+        both = f"{_percent(first)}, {_percent(second)}"
+        return f"asked because several candidates are about as likely ({both})"
+    return f"asked because no candidate is likely (the first has {_percent(first)})"
 
 
-_AUDIT = "a random check: judge by the pictures, the scores are hidden"
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+_AUDIT = "a random check: judge for yourself, the scores are hidden"
 _REJECTED = "a candidate was rejected, and no partner found yet"
 _REASONS = {
     SomaSource.DETECTED: "the clearest cell not asked yet",

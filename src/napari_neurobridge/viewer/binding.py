@@ -8,17 +8,27 @@ from weakref import ref
 import numpy as np
 from napari.layers import Points
 from napari.layers.base import ActionType
-from qtpy.QtCore import Qt
 
 from napari_neurobridge.viewer.attention_layers import AttentionLayers
 from napari_neurobridge.viewer.canvases import SecondCanvas, look_at, show_field, show_slab
-from napari_neurobridge.viewer.dispatch import CloseWatcher, MainThreadDispatcher, after_events
+from napari_neurobridge.viewer.dispatch import (
+    LAYOUT_MS,
+    CloseWatcher,
+    MainThreadDispatcher,
+    after_events,
+)
+from napari_neurobridge.viewer.docks import put_beside_main_canvas, stack_docks
+from napari_neurobridge.viewer.hints import Hints
 from napari_neurobridge.viewer.layers import (
     DATASET_KEY,
+    HINT_KEY,
+    is_drawn,
     load_image,
+    show_labels,
     somata_layer_kwargs,
     somata_view,
 )
+from napari_neurobridge.viewer.link import CanvasLink
 from napari_neurobridge.workbench.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -32,11 +42,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.types import Candidate, Vec3
     from napari_neurobridge.workbench.answers import Query
 
-PLUGIN_NAME = "napari-neurobridge"
 CANVAS_NAME = "fMOST"
-MATCH, INSIGHT = "Match", "Insight"
-LAYER_DOCKS_PX = 330
-"""Width of napari's own layer list and controls."""
 
 
 class ViewerBinding:
@@ -61,7 +67,12 @@ class ViewerBinding:
         self._watcher = CloseWatcher(viewer.window._qt_window)
         self._watcher.closing.connect(self.shut)
         self._attention_layers = AttentionLayers(self.workbench, self._sides)
+        self._hints = Hints(self.workbench, self._sides)
+        self._hints.watch(viewer)
+        self._link = CanvasLink(self.workbench, self._sides)
+        self._link.watch(viewer, 0)
         session, questions = self.workbench.session, self.workbench.questions
+        matches = self.workbench.matches
         session.project_changed.connect(self._on_project_changed)
         session.orientation_changed.connect(self._on_orientation_changed)
         session.somata_changed.connect(self._draw_soon)
@@ -69,6 +80,8 @@ class ViewerBinding:
         questions.query_changed.connect(self._on_query_changed)
         questions.answer_changed.connect(self._draw_all_soon)
         questions.choice_changed.connect(self._on_choice_changed)
+        matches.match_changed.connect(self._on_match_changed)
+        matches.claims_changed.connect(self._draw_all_soon)
         viewer.mouse_drag_callbacks.append(self._on_clicked)
 
     @property
@@ -91,6 +104,23 @@ class ViewerBinding:
             if project.dataset(dataset).uri is not None:
                 self._load_image(project, dataset)
         second.fit_contrast()
+        # The magnification depends on the canvases' sizes.
+        after_events(self._show_points, LAYOUT_MS)
+
+    def _show_points(self) -> None:
+        """Show the middle of each dataset that has no image, at the usual magnification."""
+        project = self.workbench.project
+        for model, dataset in self._sides():
+            layer = self._somata_layer(model, dataset)
+            assert project is not None
+            if project.dataset(dataset).uri is not None or layer is None or not len(layer.data):
+                continue
+            model.layers.selection.active = layer
+            show_field(model, self._canvas_px(model))
+            centers = np.asarray(layer.data)
+            middle = np.linalg.norm(centers - np.median(centers, axis=0), axis=1).argmin()
+            look_at(model, _position(layer, int(middle)))
+        self._look_at_what_is_asked()
 
     def _on_orientation_changed(self) -> None:
         for model, dataset in self._sides():
@@ -160,14 +190,23 @@ class ViewerBinding:
             if self.second is not None and model is self.second.model:
                 self.second.edit_with_tools(layer)
             return
+        if is_drawn(layer, view):
+            return
         with layer.events.data.blocker(self._on_somata_edited):
             if not np.array_equal(layer.data, view.centers_um):
                 layer.selected_data = set()
                 layer.data = view.centers_um
+            show_labels(layer, view)
             layer.features = view.features
             if len(view.features):
                 layer.border_color = view.border_colors
+                layer.face_color = view.face_colors
             layer.refresh()
+
+    def _on_match_changed(self) -> None:
+        self._draw_all_soon()
+        if self.second is not None:
+            self.second.offer_lock(self.workbench.matches.match is not None)
 
     def _on_query_changed(self, query: Query | None) -> None:
         self._draw_all_soon()
@@ -195,7 +234,8 @@ class ViewerBinding:
                 # Somebody deleted every layer, and with them the canvas forgot its axes.
                 self._draw_somata(dataset)
                 show_slab(model, self._orientation(dataset))
-            look_at(model, position_um)
+            with self._link.paused():
+                look_at(model, position_um)
 
     # --- from the canvases to the workbench ----------------------------------------------
 
@@ -259,7 +299,8 @@ class ViewerBinding:
 
     def _somata_layer(self, model: ViewerModel, dataset: str) -> Points | None:
         for layer in model.layers:
-            if isinstance(layer, Points) and layer.metadata.get(DATASET_KEY) == dataset:
+            ours = layer.metadata.get(DATASET_KEY) == dataset and HINT_KEY not in layer.metadata
+            if isinstance(layer, Points) and ours:
                 return layer
         return None
 
@@ -276,6 +317,9 @@ class ViewerBinding:
         if self.second is None:
             self.second = SecondCanvas(CANVAS_NAME)
             self.second.model.mouse_drag_callbacks.append(self._on_clicked)
+            self._hints.watch(self.second.model)
+            self._link.watch(self.second.model, 1)
+            self.second.lock.toggled.connect(self._link.set_locked)
         if CANVAS_NAME not in window.dock_widgets:
             dock = window.add_dock_widget(
                 self.second,
@@ -285,54 +329,13 @@ class ViewerBinding:
                 add_vertical_stretch=False,
             )
             self.second.show()
-            self._put_beside_main_canvas(dock)
+            put_beside_main_canvas(self.viewer, dock)
         return self.second
 
     def stack_docks(self, front: str) -> None:
-        """Lay the Insight dock on the Match dock, as tabs; each wants the window's height.
-
-        Parameters
-        ----------
-        front : str
-            Which of the two is to be seen.
-        """
-        match, insight = (None, None) if self.closed else (self._dock(MATCH), self._dock(INSIGHT))
-        if match is None or insight is None or match.isFloating() or insight.isFloating():
-            return
-        match.window().tabifyDockWidget(match, insight)
-        (insight if front == INSIGHT else match).raise_()
-
-    def _dock(self, name: str) -> Any:
-        """Return one of our docks; None while it is not open."""
-        widget = self.viewer.window.dock_widgets.get(f"{name} ({PLUGIN_NAME})")
-        return None if widget is None else widget.parent()
-
-    def _put_beside_main_canvas(self, dock: Any) -> None:
-        """Put the second canvas left of our open docks, as wide as the first canvas."""
-        window = dock.window()
-        widgets = self.viewer.window.dock_widgets
-        ours = [widgets[name].parent() for name in widgets if name.endswith(f"({PLUGIN_NAME})")]
-        right = Qt.DockWidgetArea.RightDockWidgetArea
-        others = [other for other in ours if window.dockWidgetArea(other) == right]
-        match, insight = self._dock(MATCH), self._dock(INSIGHT)
-        seen = insight is not None and not insight.visibleRegion().isEmpty()
-        if match in others and insight in others:
-            others.remove(insight)  # it lies on the Match dock
-        for other in others:
-            window.splitDockWidget(dock, other, Qt.Orientation.Horizontal)
-        self.stack_docks(INSIGHT if seen else MATCH)
-
-        def share_width() -> None:
-            taken = sum(other.sizeHint().width() for other in others)
-            free = self.viewer.window.geometry()[2] - taken - LAYER_DOCKS_PX
-            window.resizeDocks(
-                [dock, *others],
-                [max(free // 2, 200), *(other.sizeHint().width() for other in others)],
-                Qt.Orientation.Horizontal,
-            )
-
-        # Docks have their sizes only once the window has laid them out.
-        after_events(share_width)
+        """Lay the Insight dock on the Match dock; see `docks.stack_docks`."""
+        if not self.closed:
+            stack_docks(self.viewer, front)
 
     def shut(self) -> None:
         """Stop all work and let the second canvas go; safe to call twice."""

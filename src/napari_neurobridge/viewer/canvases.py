@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QDoubleRangeSlider
 
+from napari_neurobridge.viewer.layers import HINT_KEY
 from napari_neurobridge.viewer.styles import FIELD_UM, SLAB_UM
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from napari_neurobridge.types import Vec3
 
 _AXES = "zyx"
+SPACE_AXES = len(_AXES)
+"""A canvas has fewer axes when it has lost its layers, and more when it was given others."""
 
 
 def axis_order(orientation: Orientation) -> tuple[int, int, int]:
@@ -57,6 +60,11 @@ def show_field(model: ViewerModel, canvas_px: tuple[int, int]) -> None:
     """Show ``FIELD_UM`` of tissue across a canvas of so many pixels."""
     model.reset_view()
     model.scene.camera.zoom = max(min(canvas_px), 100) / FIELD_UM
+
+
+def shows_plane(model: ViewerModel) -> bool:
+    """Return whether a canvas shows a plane of a space, and neither a volume nor anything else."""
+    return bool(model.dims.ndim == SPACE_AXES and model.dims.ndisplay == 2)
 
 
 def look_at(model: ViewerModel, position_um: Vec3) -> None:
@@ -92,9 +100,16 @@ class SecondCanvas(QWidget):
             self._tool_group.addButton(tool)
         self._tool_group.buttonClicked.connect(self._on_tool_clicked)
 
+        self.lock = QToolButton()
+        self.lock.setText("lock")
+        self.lock.setObjectName("lock_button")
+        self.lock.setCheckable(True)
+        self.offer_lock(False)
+
         header = QHBoxLayout()
         for tool in self.tools.values():
             header.addWidget(tool)
+        header.addWidget(self.lock)
         header.addWidget(QLabel("contrast"))
         header.addWidget(self.contrast, stretch=1)
         layout = QVBoxLayout(self)
@@ -108,9 +123,18 @@ class SecondCanvas(QWidget):
         self.tools["pan_zoom"].setChecked(True)
         self.model.layers.selection.active = somata
 
+    def offer_lock(self, offered: bool) -> None:
+        """Let the canvases be locked, once it is known how they lie to each other."""
+        self.lock.setEnabled(offered)
+        self.lock.setToolTip(
+            "Both canvases move together; random checks are left alone"
+            if offered
+            else "Accept a pair first: it takes an alignment to move both canvases together"
+        )
+
     def _on_tool_clicked(self, tool: QAbstractButton) -> None:
         for layer in self.model.layers:
-            if isinstance(layer, Points):
+            if isinstance(layer, Points) and HINT_KEY not in layer.metadata:
                 self.model.layers.selection.active = layer
                 layer.mode = tool.property("mode")
 

@@ -29,9 +29,13 @@ class MainThreadDispatcher(QObject):
         callback()
 
 
-def after_events(callback: Callable[[], None]) -> None:
+LAYOUT_MS = 150
+"""By then a window has given new docks their sizes."""
+
+
+def after_events(callback: Callable[[], None], delay_ms: int = 0) -> None:
     """Run ``callback`` once the event being handled is over; main thread only."""
-    QTimer.singleShot(0, callback)
+    QTimer.singleShot(delay_ms, callback)
 
 
 class CloseWatcher(QObject):

@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from napari_neurobridge.viewer.styles import MARK_COLORS, MARK_RGBA, ImageStyle, Mark, SomataStyle
+from napari_neurobridge.viewer.styles import (
+    MARK_COLORS,
+    MARK_RGBA,
+    ImageStyle,
+    Mark,
+    SomataStyle,
+    confidence_rgba,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from napari.layers import Points
+
     from napari_neurobridge.io.volumes import Volume
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Float32Array
+    from napari_neurobridge.workbench.matches import Neighbour
     from napari_neurobridge.workbench.workbench import Workbench
 
 SOMATA_SUFFIX = " somata"
@@ -23,7 +33,11 @@ DATASET_KEY = "neurobridge_dataset"
 """Metadata key that `binding` writes, and by which it knows its own layers again."""
 
 
+HINT_KEY = "neurobridge_hint"
+"""Metadata key of layers that only explain, and hold no somata to be edited."""
+
 _SAMPLE = (16, 1024, 1024)
+_CHANGED_FILL = (1.0, 1.0, 1.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -35,8 +49,9 @@ class SomataView:
     centers_um : ndarray, shape (N, 3)
         µm (z, y, x) of the dataset's space.
     features : DataFrame
-        Columns ``uid``, ``mark`` and ``label``; a label is the number of an accepted
-        pair, alike on both sides.
+        Columns ``uid``, ``mark``, ``label`` (the number of an accepted pair, alike on both
+        sides, while no neighbours are numbered), ``probability`` of a claimed pair, and
+        ``changed``, whether the latest verdict changed the most probable partner.
     """
 
     centers_um: np.ndarray
@@ -46,44 +61,89 @@ class SomataView:
     def border_colors(self) -> np.ndarray:
         """RGBA of each soma, shape (N, 4)."""
         marks = pd.Categorical(self.features["mark"], categories=[str(mark) for mark in Mark])
-        palette = np.array([MARK_RGBA[mark] for mark in Mark])
-        return palette[marks.codes]
+        colors = np.array([MARK_RGBA[mark] for mark in Mark])[marks.codes]
+        claimed = (self.features["mark"] == str(Mark.CLAIMED)).to_numpy()
+        colors[claimed] = confidence_rgba(self.features["probability"].to_numpy()[claimed])
+        return colors
+
+    @property
+    def face_colors(self) -> np.ndarray:
+        """RGBA of each soma's inside, shape (N, 4): clear but for what has changed."""
+        colors = np.zeros((len(self.features), 4))
+        colors[self.features["changed"].to_numpy(dtype=bool)] = _CHANGED_FILL
+        return colors
 
 
 def somata_view(workbench: Workbench, dataset: str) -> SomataView:
     """Return the somata of one dataset, marked by what is known and asked about them."""
     assert workbench.project is not None
     somata = workbench.project.state().somata.get(dataset, {})
-    marks, labels = _marks_and_labels(workbench)
+    partners = {} if is_blind(workbench) else workbench.matches.partners()
+    marks, labels = _marks_and_labels(workbench, partners)
+    changed = changed_uids(workbench)
+    plain = Mark.PLAIN if not partners else Mark.UNMATCHED
     return SomataView(
         centers_um=np.array([soma.center_um for soma in somata.values()]).reshape(-1, 3),
         features=pd.DataFrame(
             {
                 "uid": pd.Series(list(somata), dtype=object),
-                "mark": pd.Series(
-                    [str(marks.get(uid, Mark.PLAIN)) for uid in somata], dtype=object
-                ),
+                "mark": pd.Series([str(marks.get(uid, plain)) for uid in somata], dtype=object),
                 "label": pd.Series([labels.get(uid, "") for uid in somata], dtype=object),
+                "probability": pd.Series(
+                    [partners[uid][1] if uid in partners else np.nan for uid in somata],
+                    dtype=np.float64,
+                ),
+                "changed": pd.Series([uid in changed for uid in somata], dtype=bool),
             }
         ),
     )
 
 
-def _marks_and_labels(workbench: Workbench) -> tuple[Mapping[str, Mark], Mapping[str, str]]:
+def is_blind(workbench: Workbench) -> bool:
+    """Return whether what the program thinks must not be seen now."""
+    query = workbench.questions.query
+    return query is not None and query.audit
+
+
+def shown_neighbours(workbench: Workbench) -> list[Neighbour]:
+    """Return the numbered pairs around the query, only the accepted ones in an audit."""
+    query = workbench.questions.query
+    if query is None:
+        return []
+    near = workbench.matches.neighbours(query.dataset, query.center_um, query.uid)
+    return [pair for pair in near if pair.accepted or not is_blind(workbench)]
+
+
+def changed_uids(workbench: Workbench) -> frozenset[str]:
+    """Return the cells whose partner the latest verdict changed, with their new partners."""
+    matches = workbench.matches
+    if matches.updating or is_blind(workbench):
+        return frozenset()
+    partners = matches.partners()
+    return matches.changed | {partners[uid][0] for uid in matches.changed & partners.keys()}
+
+
+def _marks_and_labels(
+    workbench: Workbench, partners: Mapping[str, tuple[str, float]]
+) -> tuple[Mapping[str, Mark], Mapping[str, str]]:
     assert workbench.project is not None
     state = workbench.project.state()
-    marks: dict[str, Mark] = dict.fromkeys(state.none, Mark.NO_PARTNER)
+    marks: dict[str, Mark] = dict.fromkeys(partners, Mark.CLAIMED)
+    marks |= dict.fromkeys(state.none, Mark.NO_PARTNER)
     labels: dict[str, str] = {}
+    numbered = bool(shown_neighbours(workbench))
     for number, (query, partner) in enumerate(state.pairs.items(), start=1):
         for uid in (query, partner):
             marks[uid] = Mark.ACCEPTED
-            labels[uid] = str(number)
+            # Two numbers on one circle would say nothing.
+            labels[uid] = "" if numbered else str(number)
     for uid in (uid for pair in state.disputed for uid in pair):
         marks[uid] = Mark.DISPUTED
     # What is being asked right now is drawn over what is known.
     if workbench.questions.answer is not None:
         for candidate in workbench.questions.answer.shown:
-            marks.setdefault(candidate.uid, Mark.CANDIDATE)
+            if marks.get(candidate.uid, Mark.CLAIMED) is Mark.CLAIMED:
+                marks[candidate.uid] = Mark.CANDIDATE
     query = workbench.questions.query
     if query is not None and query.uid is not None:
         marks[query.uid] = Mark.QUERY
@@ -131,10 +191,24 @@ def somata_layer_kwargs(view: SomataView, dataset: str) -> dict[str, Any]:
         "name": dataset + SOMATA_SUFFIX,
         "features": view.features,
         "border_color": view.border_colors if len(view.features) else MARK_COLORS[Mark.PLAIN],
+        "face_color": view.face_colors if len(view.features) else "transparent",
         "metadata": {DATASET_KEY: dataset},
         "ndim": 3,
         **SomataStyle().as_kwargs(),
     }
+
+
+def is_drawn(layer: Points, view: SomataView) -> bool:
+    """Return whether a somata layer shows a view already."""
+    return np.array_equal(layer.data, view.centers_um) and view.features.equals(layer.features)
+
+
+def show_labels(layer: Points, view: SomataView) -> None:
+    """Let a somata layer write its labels, if it has any: writing takes napari a while."""
+    labelled = bool((view.features["label"] != "").any())
+    if labelled != layer.metadata.get("labelled", True):
+        layer.text.string = SomataStyle().label if labelled else {"constant": ""}
+        layer.metadata["labelled"] = labelled
 
 
 def contrast_limits(pixels: Float32Array) -> tuple[float, float]:

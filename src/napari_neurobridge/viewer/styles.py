@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 UNITS = ("micrometer", "micrometer", "micrometer")
 
 SLAB_UM = 20.0
@@ -28,6 +31,8 @@ class Mark(StrEnum):
     ACCEPTED = "accepted"
     DISPUTED = "disputed"
     NO_PARTNER = "no partner"
+    CLAIMED = "claimed"
+    UNMATCHED = "unmatched"
 
 
 # Okabe and Ito's palette, legible on dark images in both of napari's themes.
@@ -40,12 +45,43 @@ MARK_COLORS = {
     Mark.ACCEPTED: "#009E73",
     Mark.DISPUTED: "#D55E00",
     Mark.NO_PARTNER: "#CC79A7",
+    # The palette's light blue where a pair is sure; see `confidence_rgba`.
+    Mark.CLAIMED: "#56B4E9",
+    Mark.UNMATCHED: "#8C8C8C",
 }
 
-MARK_RGBA = {
-    mark: (*(int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)), 1.0)
-    for mark, color in MARK_COLORS.items()
-}
+_UNSURE_COLOR = "#3A5FC8"
+_UNSURE, _SURE = 0.5, 1.0
+
+
+def rgba(color: str, alpha: float = 1.0) -> tuple[float, float, float, float]:
+    """Return ``#RRGGBB`` as four numbers in [0, 1]."""
+    red, green, blue = (int(color[start : start + 2], 16) / 255 for start in (1, 3, 5))
+    return red, green, blue, alpha
+
+
+MARK_RGBA = {mark: rgba(color) for mark, color in MARK_COLORS.items()}
+
+
+def confidence_rgba(probability: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the colours of claimed pairs, from deep blue (half sure) to light blue (sure).
+
+    They differ in lightness alone, which every eye sees, and neither end fades into a black or
+    a white canvas.
+
+    Parameters
+    ----------
+    probability : array_like, shape (N,)
+
+    Returns
+    -------
+    ndarray, shape (N, 4)
+        RGBA.
+    """
+    share = (np.asarray(probability, dtype=np.float64) - _UNSURE) / (_SURE - _UNSURE)
+    share = np.clip(share, 0.0, 1.0)[:, None]
+    unsure, sure = np.array(rgba(_UNSURE_COLOR)), np.array(rgba(MARK_COLORS[Mark.CLAIMED]))
+    return np.asarray(unsure + share * (sure - unsure))
 
 
 @dataclass(frozen=True)
@@ -71,18 +107,18 @@ class SomataStyle:
 
     size: float = SOMA_DIAMETER_UM
     border_width_um: float = 1.2
+    label: str = "{label}"
 
     def as_kwargs(self) -> dict[str, Any]:
         """Return keyword arguments of `napari.layers.Points`."""
         return {
             "size": self.size,
-            "face_color": "transparent",
             "border_width": self.border_width_um,
             "border_width_is_relative": False,
             "projection_mode": "all",
             "units": UNITS,
             "text": {
-                "string": "{label}",
+                "string": self.label,
                 "color": "white",
                 "size": 11,
                 "anchor": "upper_left",
@@ -100,12 +136,11 @@ class AttentionStyle:
 
     def as_kwargs(self) -> dict[str, Any]:
         """Return keyword arguments of `napari.layers.Image`."""
-        red, green, blue = (int(self.color[start : start + 2], 16) / 255 for start in (1, 3, 5))
         return {
             # From clear to the colour: additive light would drown in a bright fMOST image.
             "colormap": {
                 "name": f"clear to {self.name}",
-                "colors": [[red, green, blue, 0.0], [red, green, blue, 1.0]],
+                "colors": [rgba(self.color, 0.0), rgba(self.color, 1.0)],
             },
             "opacity": self.opacity,
             "blending": "translucent_no_depth",
@@ -114,3 +149,40 @@ class AttentionStyle:
             "projection_mode": "max",
             "units": UNITS,
         }
+
+
+@dataclass(frozen=True)
+class NeighbourStyle:
+    """Look of the numbered pairs around a query: accepted ones filled, claimed ones hollow.
+
+    Each is a ring around its soma and a dark badge beside it, on which its number is legible
+    whatever lies underneath.
+    """
+
+    ring_um: float = 1.35 * SOMA_DIAMETER_UM
+    badge_um: float = 10.0
+    border_width_um: float = 1.2
+    fill: float = 0.4
+    badge: tuple[float, float, float, float] = (0.08, 0.08, 0.08, 1.0)
+
+    def as_kwargs(self) -> dict[str, Any]:
+        """Return keyword arguments of `napari.layers.Points`."""
+        return {
+            "border_width": self.border_width_um,
+            "border_width_is_relative": False,
+            "projection_mode": "all",
+            "units": UNITS,
+            "text": {"string": "{number}", "size": 9, "color": "white", "anchor": "center"},
+        }
+
+
+@dataclass(frozen=True)
+class ExpectedStyle:
+    """Look of the ellipse around an expected place: a bright line with a dark seam."""
+
+    colors: tuple[str, str] = ("black", "white")
+    edge_widths_um: tuple[float, float] = (2.2, 1.0)
+
+    def as_kwargs(self) -> dict[str, Any]:
+        """Return keyword arguments of `napari.layers.Shapes`."""
+        return {"face_color": "transparent", "units": UNITS}

@@ -194,7 +194,8 @@ class DataPanel(QWidget):
             self.project_name.setText("Ready: create the project.")
         else:
             self.project_name.setText(
-                "Open a project, or drop a two-photon and an fMOST image here.<br>"
+                "Open a project, or drop a two-photon and an fMOST image here, or tables of "
+                "their somata.<br>"
                 "To try it without data: File ▸ Open Sample ▸ NeuroBridge."
             )
         self.create_button.setEnabled(project is None and self._workbench.setup.draft.complete)

@@ -27,7 +27,7 @@ from napari_neurobridge.workbench.workbench import Workbench
 
 
 class ImageForm(QWidget):
-    """Chooses one image, and says what the file leaves open: axes, channel, projection."""
+    """Chooses one side: an image, with what its file leaves open, or a table of points."""
 
     def __init__(self, workbench: Workbench, role: Role) -> None:
         super().__init__()
@@ -38,6 +38,9 @@ class ImageForm(QWidget):
         self.file_button.setObjectName(f"{name}_file_button")
         self.folder_button = QPushButton("OME-Zarr…")
         self.folder_button.setObjectName(f"{name}_folder_button")
+        self.points_button = QPushButton("Points…")
+        self.points_button.setObjectName(f"{name}_points_button")
+        self.points_button.setToolTip("A table of somata in µm: CSV with uid,z_um,y_um,x_um")
         self.axes = QLineEdit()
         self.axes.setObjectName(f"{name}_axes")
         self.axes.setPlaceholderText("if the file does not say: zyx or tyx")
@@ -49,6 +52,7 @@ class ImageForm(QWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self.file_button)
         buttons.addWidget(self.folder_button)
+        buttons.addWidget(self.points_button)
         self._layout = QFormLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.addRow(buttons)
@@ -57,6 +61,7 @@ class ImageForm(QWidget):
         self._layout.addRow("recording becomes its", self.projection)
         self.file_button.clicked.connect(self._on_file_clicked)
         self.folder_button.clicked.connect(self._on_folder_clicked)
+        self.points_button.clicked.connect(self._on_points_clicked)
         self.channel.valueChanged.connect(self._on_reading_changed)
         self.projection.currentTextChanged.connect(self._on_reading_changed)
         workbench.setup.draft_changed.connect(self._on_draft_changed)
@@ -71,6 +76,13 @@ class ImageForm(QWidget):
     def _on_folder_clicked(self) -> None:
         self._choose(QFileDialog.getExistingDirectory(self, "Choose the OME-Zarr folder"))
 
+    def _on_points_clicked(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Points in µm: [uid,]z_um,y_um,x_um", "", "CSV (*.csv)"
+        )
+        if path:
+            self._workbench.setup.choose_points(self._role, Path(path))
+
     def _choose(self, path: str) -> None:
         if path:
             axes = self.axes.text().strip() or None
@@ -84,7 +96,10 @@ class ImageForm(QWidget):
         )
 
     def _on_draft_changed(self) -> None:
-        image = self._workbench.setup.draft.images.get(self._role)
+        draft = self._workbench.setup.draft
+        image = draft.images.get(self._role)
+        only_points = image is None and self._role in draft.points
+        self._layout.setRowVisible(self.axes, not only_points)
         channels = 1 if image is None else image.info.channels
         self._layout.setRowVisible(self.channel, channels > 1)
         self._layout.setRowVisible(self.projection, image is not None and "t" in image.info.axes)
@@ -197,10 +212,18 @@ class SomataForm(QWidget):
         layout.addRow("soma diameter", self.diameter)
         layout.addRow(self.detect_button)
         layout.addRow(self.import_button)
+        self.dataset.currentTextChanged.connect(self._on_dataset_changed)
         self.detect_button.clicked.connect(self._on_detect_clicked)
         self.import_button.clicked.connect(self._on_import_clicked)
         workbench.session.project_changed.connect(self._on_project_changed)
         self._on_project_changed()
+
+    def _on_dataset_changed(self, dataset: str) -> None:
+        project = self._workbench.project
+        known = project is not None and dataset in project.datasets
+        image = project is not None and known and project.dataset(dataset).uri is not None
+        self.detect_button.setEnabled(image)
+        self.detect_button.setToolTip("" if image else "There is no image to detect somata in")
 
     def _on_detect_clicked(self) -> None:
         self._workbench.setup.detect(

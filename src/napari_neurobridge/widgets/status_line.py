@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_neurobridge.workbench.session import Notice
@@ -37,6 +39,12 @@ class StatusLine(QWidget):
         self.remedy.setVisible(notice.remedy is not None)
         if notice.remedy is not None:
             self.remedy.setText(notice.remedy.label)
+
+    def add(self, text: str) -> None:
+        """Say more about what happened; a warning is left as it stands."""
+        notice = self._notice
+        if notice is not None and notice.text and not notice.is_error:
+            self._show(replace(notice, text=f"{notice.text} · {text}"))
 
     def _withdraw_remedy(self, _: object = None) -> None:
         if self._notice is not None and self._notice.remedy is not None:

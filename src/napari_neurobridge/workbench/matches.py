@@ -16,6 +16,7 @@ from napari_neurobridge.workbench.matching import Claims
 
 if TYPE_CHECKING:
     from napari_neurobridge.errors import NeuroBridgeError
+    from napari_neurobridge.matching.decoys import DecoyCheck
     from napari_neurobridge.matching.project_match import ProjectMatch
     from napari_neurobridge.project.fold import State
     from napari_neurobridge.project.folder import Project
@@ -72,6 +73,8 @@ class Matches:
         In-vivo cells whose most probable partner the latest verdict changed.
     fdr : float
         Share of claims that may be wrong.
+    decoys : DecoyCheck or None
+        What would be claimed where nothing is right; ``None`` until somebody asked.
     """
 
     match_changed = Signal()
@@ -83,6 +86,7 @@ class Matches:
         self.updating = False
         self.changed: frozenset[str] = frozenset()
         self.fdr = DEFAULT_FDR
+        self.decoys: DecoyCheck | None = None
         self._session = session
         self._encoders = encoders
         self._basis: object = None
@@ -105,7 +109,23 @@ class Matches:
     def set_fdr(self, fdr: float) -> None:
         """Move the cut."""
         self.fdr = fdr
+        self.decoys = None
         self.claims_changed.emit()
+
+    def check_decoys(self) -> None:
+        """Find out what would be claimed in a gallery that holds no partner; takes a while."""
+        match, fdr = self.match, self.fdr
+        if match is None:
+            return
+
+        def show(check: DecoyCheck) -> None:
+            if self.match is match and self.fdr == fdr:
+                self.decoys = check
+                self.claims_changed.emit()
+
+        self._session.jobs.submit(
+            "decoys", lambda: match.decoys(fdr), show, self._session.show_error, beside=True
+        )
 
     def partners(self) -> dict[str, tuple[str, float]]:
         """Return partner and probability of each cell of a claimed pair, of either side."""
@@ -208,6 +228,7 @@ class Matches:
 
     def _set(self, match: ProjectMatch | None, problem: str) -> None:
         before, self.match = self.match, match
+        self.decoys = None
         self.updating, self.problem = False, problem
         self.changed = _changed(before, match)
         self.match_changed.emit()

@@ -10,6 +10,7 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import Role
+from napari_neurobridge.workbench import actions
 from napari_neurobridge.workbench.checklist import (
     ChecklistItem,
     IndexState,
@@ -17,7 +18,7 @@ from napari_neurobridge.workbench.checklist import (
     checklist_of_draft,
     checklist_of_project,
 )
-from napari_neurobridge.workbench.draft import ImageChoice, ProjectDraft
+from napari_neurobridge.workbench.draft import ImageChoice, PointsChoice, ProjectDraft
 
 
 def _by_step(items: tuple[ChecklistItem, ...]) -> dict[Step, ChecklistItem]:
@@ -120,3 +121,48 @@ def test_the_checklist_of_a_project_counts(project: Project) -> None:
     half = items(IndexState(14, 28))[Step.INDEX]
     assert (half.done, half.detail) == (False, "14 of 28 somata embedded")
     assert items(IndexState(28, 28))[Step.INDEX].done
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["b.csv", "a.csv"], {Role.IN_VIVO: "b.csv", Role.EX_VIVO: "a.csv"}),
+        (
+            ["fmost.csv", "two_photon.csv"],
+            {Role.IN_VIVO: "two_photon.csv", Role.EX_VIVO: "fmost.csv"},
+        ),
+        (["a.csv", "two_photon-1.csv"], {Role.IN_VIVO: "two_photon-1.csv", Role.EX_VIVO: "a.csv"}),
+        (
+            ["fmost-a.csv", "fmost-b.csv"],
+            {Role.EX_VIVO: "fmost-a.csv", Role.IN_VIVO: "fmost-b.csv"},
+        ),
+    ],
+)
+def test_dropped_tables_find_their_sides(names: list[str], expected: dict[Role, str]) -> None:
+    assigned = ProjectDraft().assign_points([Path(name) for name in names])
+    assert {role: path.name for role, path in assigned.items()} == expected
+
+
+def test_a_table_goes_first_to_the_side_that_has_nothing(draft: ProjectDraft) -> None:
+    half = ProjectDraft({Role.IN_VIVO: draft.images[Role.IN_VIVO]})
+    assert half.assign_points([Path("a.csv")]) == {Role.EX_VIVO: Path("a.csv")}
+    assert draft.assign_points([Path("a.csv")]) == {Role.IN_VIVO: Path("a.csv")}
+    with pytest.raises(InputError, match="these are 3"):
+        draft.assign_points([Path(f"{name}.csv") for name in "abc"])
+
+
+def test_points_alone_need_no_voxel_size_and_no_index(tmp_path: Path) -> None:
+    draft = ProjectDraft()
+    for role, name in ((Role.IN_VIVO, "a"), (Role.EX_VIVO, "b")):
+        path = tmp_path / f"{name}.csv"
+        path.write_text("z_um,y_um,x_um\n1,2,3\n4,5,6\n")
+        draft = draft.with_points(role, PointsChoice.from_file(path))
+    assert draft.complete
+    items = _by_step(checklist_of_draft(draft))
+    assert items[Step.TWO_PHOTON].detail == "points only: 2 in a.csv"
+    assert items[Step.VOXEL_SIZES].done
+    assert draft.suggested_folder() == tmp_path / "a.neurobridge"
+    project = actions.create_project(tmp_path / "p.neurobridge", draft.to_sources())
+    index = _by_step(checklist_of_project(project, None, orientation_confirmed=False))[Step.INDEX]
+    assert index.done
+    assert not index.available

@@ -1,0 +1,252 @@
+"""What the match explains in the canvases: numbered neighbours, and the expected place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_neurobridge.viewer.canvases import SPACE_AXES, shows_plane
+from napari_neurobridge.viewer.dispatch import after_events
+from napari_neurobridge.viewer.layers import DATASET_KEY, HINT_KEY, is_blind, shown_neighbours
+from napari_neurobridge.viewer.styles import (
+    MARK_RGBA,
+    SLAB_UM,
+    ExpectedStyle,
+    Mark,
+    NeighbourStyle,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from napari.components import ViewerModel
+    from napari.layers import Points, Shapes
+
+    from napari_neurobridge.types import Expected
+    from napari_neurobridge.workbench.matches import Neighbour
+    from napari_neurobridge.workbench.workbench import Workbench
+
+NEIGHBOURS, EXPECTED = "neighbours", "expected"
+
+_N_VERTICES = 72
+_FAR_ALPHA = 0.6
+"""What lies above or below the slab is drawn, but faintly."""
+
+
+def ellipse_um(expected: Expected, axes: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Return the outline of one standard deviation, seen along the axis that is left out.
+
+    Parameters
+    ----------
+    expected : Expected
+    axes : (int, int)
+        The displayed axes of (z, y, x).
+
+    Returns
+    -------
+    ndarray, shape (72, 2)
+        µm along ``axes``: the shadow of the ellipsoid, whatever plane is displayed.
+    """
+    shown = list(axes)
+    covariance = np.array(expected.covariance_um2)[np.ix_(shown, shown)]
+    variance, directions = np.linalg.eigh(covariance)
+    angle = np.linspace(0.0, 2 * np.pi, _N_VERTICES, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    spread = directions * np.sqrt(np.maximum(variance, 0.0))
+    return np.asarray(np.array(expected.center_um)[shown] + circle @ spread.T)
+
+
+class Hints:
+    """Keeps the explaining layers of both canvases as the workbench says.
+
+    They hold nothing that could be edited: what lies above or below the displayed plane is
+    drawn onto it, so each layer moves along with the plane.
+
+    Parameters
+    ----------
+    workbench : Workbench
+        Shared state, which is only read.
+    sides : callable
+        Returns each canvas with the dataset that it shows.
+    """
+
+    def __init__(
+        self, workbench: Workbench, sides: Callable[[], Iterable[tuple[ViewerModel, str]]]
+    ) -> None:
+        self._workbench = workbench
+        self._sides = sides
+        self._waiting = False
+        questions, matches = workbench.questions, workbench.matches
+        questions.query_changed.connect(self._draw_soon)
+        questions.answer_changed.connect(self._draw_soon)
+        matches.match_changed.connect(self._draw_soon)
+        matches.claims_changed.connect(self._draw_soon)
+        workbench.session.orientation_changed.connect(self._draw_soon)
+
+    def watch(self, model: ViewerModel) -> None:
+        """Follow a canvas when it shows another plane."""
+        model.dims.events.point.connect(self._on_plane_changed)
+        model.dims.events.order.connect(self._draw_soon)
+        model.dims.events.ndisplay.connect(self._draw_soon)
+
+    def _draw_soon(self, _: object = None) -> None:
+        """Draw once, however much of the state is changing just now."""
+        if not self._waiting:
+            self._waiting = True
+            after_events(self._draw)
+
+    def _draw(self) -> None:
+        self._waiting = False
+        if self._workbench.project is None:
+            return
+        neighbours = shown_neighbours(self._workbench)
+        for model, dataset in self._sides():
+            if model.dims.ndim != SPACE_AXES:
+                continue
+            active = model.layers.selection.active
+            # What is drawn may widen the canvas's range, which it tells as a change of plane.
+            with model.dims.events.point.blocker(self._on_plane_changed):
+                self._draw_neighbours(model, dataset, neighbours)
+                self._draw_expected(model, dataset)
+            # The keys act on the somata layer, so a hint must not take its place.
+            if active in model.layers and model.layers.selection.active is not active:
+                model.layers.selection.active = active
+
+    def _draw_neighbours(
+        self, model: ViewerModel, dataset: str, neighbours: list[Neighbour]
+    ) -> None:
+        layer: Points | None = _hint(model, NEIGHBOURS)
+        if self._is_drawn(model, dataset, layer, neighbours):
+            return
+        if layer is None:
+            if not neighbours:
+                return
+            layer = model.add_points(
+                np.zeros((0, 3)),
+                name=f"{dataset} {NEIGHBOURS}",
+                features={"number": np.zeros(0, dtype=object)},
+                translate=_plane(model),
+                metadata={DATASET_KEY: dataset, HINT_KEY: NEIGHBOURS},
+                **NeighbourStyle().as_kwargs(),
+            )
+        layer.selected_data = set()
+        if not neighbours or not shows_plane(model):
+            # Emptied, not hidden: whether a layer is visible is the user's business.
+            layer.data = np.zeros((0, 3))
+            return
+        depth = model.dims.order[0]
+        rings = np.array([pair.centers_um[dataset] for pair in neighbours])
+        centers = np.concatenate([rings, rings + _beside(model)])
+        layer.metadata["depth_um"] = centers[:, depth].copy()
+        layer.metadata["accepted"] = np.array([pair.accepted for pair in neighbours])
+        centers[:, depth] = 0.0
+        layer.translate = _plane(model)
+        layer.data = centers
+        numbers = ["" for _ in neighbours] + [str(pair.number) for pair in neighbours]
+        layer.features = {"number": np.array(numbers, dtype=object)}
+        style = NeighbourStyle()
+        layer.size = np.repeat([style.ring_um, style.badge_um], len(neighbours))
+        self._put_on_plane(model, layer)
+        layer.editable = False
+
+    def _draw_expected(self, model: ViewerModel, dataset: str) -> None:
+        layer: Shapes | None = _hint(model, EXPECTED)
+        expected = self._expected_in(dataset)
+        if self._is_drawn(model, dataset, layer, expected):
+            return
+        if layer is None:
+            if expected is None:
+                return
+            layer = model.add_shapes(
+                ndim=3,
+                translate=_plane(model),
+                name=f"{dataset} {EXPECTED} place",
+                metadata={DATASET_KEY: dataset, HINT_KEY: EXPECTED},
+                **ExpectedStyle().as_kwargs(),
+            )
+        if expected is None or not shows_plane(model):
+            layer.data = []
+            return
+        depth, rows, columns = model.dims.order
+        outline = np.zeros((_N_VERTICES, 3))
+        outline[:, [rows, columns]] = ellipse_um(expected, (rows, columns))
+        layer.translate = _plane(model)
+        style = ExpectedStyle()
+        layer.data = [(outline, "polygon") for _ in style.colors]
+        layer.edge_color, layer.edge_width = list(style.colors), list(style.edge_widths_um)
+        layer.face_color = "transparent"
+        layer.metadata["depth_um"] = np.array([expected.center_um[depth]])
+        self._put_on_plane(model, layer)
+        layer.editable = False
+
+    def _is_drawn(
+        self, model: ViewerModel, dataset: str, layer: Points | Shapes | None, content: object
+    ) -> bool:
+        """Return whether a layer shows its content already; it is taken to do so from now on."""
+        if layer is None:
+            return False
+        camera, dims = model.scene.camera, model.dims
+        new = (dataset, content, dims.order, dims.ndisplay, camera.orientation2d)
+        old, layer.metadata["drawn"] = layer.metadata.get("drawn"), new
+        return bool(old == new)
+
+    def _expected_in(self, dataset: str) -> Expected | None:
+        answer = self._workbench.questions.answer
+        if answer is None or is_blind(self._workbench):
+            return None
+        return answer.ranking.expected if answer.ranking.gallery_dataset == dataset else None
+
+    def _on_plane_changed(self, _: object = None) -> None:
+        for model, _dataset in self._sides():
+            for layer in model.layers if model.dims.ndim == SPACE_AXES else ():
+                if HINT_KEY in layer.metadata and len(layer.data):
+                    self._put_on_plane(model, layer, recolour=False)
+
+    def _put_on_plane(
+        self, model: ViewerModel, layer: Points | Shapes, *, recolour: bool = True
+    ) -> None:
+        translate = _plane(model)
+        if not np.array_equal(layer.translate, translate):
+            layer.translate = translate
+        plane = translate[model.dims.order[0]]
+        far = np.abs(layer.metadata["depth_um"] - plane) > SLAB_UM / 2
+        if not recolour and np.array_equal(far, layer.metadata["far"]):
+            return
+        layer.metadata["far"] = far
+        alpha = np.where(far, _FAR_ALPHA, 1.0)
+        if layer.metadata[HINT_KEY] == EXPECTED:
+            layer.opacity = float(alpha[0])
+            return
+        accepted, style = layer.metadata["accepted"], NeighbourStyle()
+        lines = np.array([MARK_RGBA[Mark.ACCEPTED if a else Mark.CLAIMED] for a in accepted] * 2)
+        lines[:, 3] = alpha
+        rings = lines[: len(accepted)].copy()
+        rings[:, 3] *= np.where(accepted, style.fill, 0.0)
+        badges = np.tile(style.badge, (len(accepted), 1))
+        layer.border_color, layer.face_color = lines, np.concatenate([rings, badges])
+
+
+def _beside(model: ViewerModel) -> npt.NDArray[np.float64]:
+    """Return the way from a soma to its badge: up and to the right, however the canvas lies."""
+    down, right = (str(way) for way in model.scene.camera.orientation2d)
+    _, rows, columns = model.dims.order
+    way = np.zeros(3)
+    way[rows] = -1.0 if down == "down" else 1.0
+    way[columns] = 1.0 if right == "right" else -1.0
+    return way * NeighbourStyle().ring_um * 0.45
+
+
+def _plane(model: ViewerModel) -> npt.NDArray[np.float64]:
+    """Return where the displayed plane lies along the axis that is left out, else 0."""
+    depth = model.dims.order[0]
+    offset = np.zeros(3)
+    offset[depth] = model.dims.point[depth]
+    return offset
+
+
+def _hint(model: ViewerModel, kind: str) -> Any:
+    """Return a canvas's layer of a kind; None where there is none, or somebody deleted it."""
+    found = (layer for layer in model.layers if layer.metadata.get(HINT_KEY) == kind)
+    return next(found, None)

@@ -1,0 +1,178 @@
+"""All cells matched at once: how many pairs may be claimed, and the slider that decides it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.utils import signals_blocked
+
+from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
+from napari_neurobridge.workbench.matching import has_landmarks, write_claims
+from napari_neurobridge.workbench.workbench import Workbench
+
+LEAST_PERCENT, MOST_PERCENT = 1, 20
+
+_LEGEND = (
+    (Mark.ACCEPTED, "accepted"),
+    (Mark.CLAIMED, "claimed, the darker the less sure"),
+    (Mark.UNMATCHED, "unmatched"),
+)
+
+
+class MatchAllBox(QGroupBox):
+    """Says how many pairs may be claimed at a cut, moves the cut, and saves the pairs.
+
+    Parameters
+    ----------
+    workbench : Workbench
+        Shared state; the box reads it and calls its methods.
+    """
+
+    def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
+        super().__init__("All cells", parent)
+        self._workbench = workbench
+        self.text = QLabel()
+        self.text.setObjectName("match_all_text")
+        self.text.setWordWrap(True)
+        self.notes = QLabel()
+        self.notes.setObjectName("match_all_notes")
+        self.notes.setWordWrap(True)
+        self.legend = QLabel(
+            "&nbsp; ".join(
+                f"<span style='color:{MARK_COLORS[mark]}'>◯</span> {word}" for mark, word in _LEGEND
+            )
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 2, 6, 4)
+        layout.setSpacing(2)
+        layout.addWidget(self.text)
+        layout.addWidget(self.notes)
+        layout.addWidget(self._create_cut())
+        layout.addWidget(self.legend)
+        layout.addWidget(self._create_start())
+
+        matches, session = workbench.matches, workbench.session
+        matches.match_changed.connect(self._refresh)
+        matches.claims_changed.connect(self._refresh)
+        session.project_changed.connect(self._refresh)
+        session.verdicts_changed.connect(self._refresh)
+        self._refresh()
+
+    # --- controls --------------------------------------------------------------------
+
+    def _create_cut(self) -> QWidget:
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setObjectName("fdr_slider")
+        self.slider.setRange(LEAST_PERCENT, MOST_PERCENT)
+        self.slider.setToolTip("Share of the claimed pairs that may be wrong")
+        self.slider.valueChanged.connect(self._on_slider_moved)
+        self.cut_text = QLabel()
+        self.cut_text.setObjectName("fdr_text")
+        self.decoys_button = QPushButton("Check")
+        self.decoys_button.setObjectName("decoys_button")
+        self.decoys_button.setToolTip(
+            "Shift the somata of one side, so that nothing can be right, match anew, "
+            "and count what would be claimed there; takes some seconds"
+        )
+        self.decoys_button.clicked.connect(self._on_decoys_clicked)
+        self.save_button = QPushButton("Save pairs…")
+        self.save_button.setObjectName("save_pairs_button")
+        self.save_button.setToolTip("Write the accepted and the claimed pairs as CSV")
+        self.save_button.clicked.connect(self._on_save_clicked)
+        self.cut = QWidget()
+        row = QHBoxLayout(self.cut)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.cut_text)
+        row.addWidget(self.slider, stretch=1)
+        row.addWidget(self.decoys_button)
+        row.addWidget(self.save_button)
+        return self.cut
+
+    def _create_start(self) -> QPushButton:
+        self.start_button = QPushButton("Find a start without any pair")
+        self.start_button.setObjectName("find_start_button")
+        self.start_button.setToolTip(
+            "Compares the constellations of the cells, given roughly the right orientation"
+        )
+        self.start_button.clicked.connect(self._on_start_clicked)
+        return self.start_button
+
+    # --- from the view to the state ------------------------------------------------------
+
+    def _on_slider_moved(self, percent: int) -> None:
+        self._workbench.matches.set_fdr(percent / 100)
+
+    def _on_decoys_clicked(self) -> None:
+        self.decoys_button.setEnabled(False)
+        self._workbench.matches.check_decoys()
+
+    def _on_start_clicked(self) -> None:
+        self._workbench.matches.find_start()
+
+    def _on_save_clicked(self) -> None:
+        project, claims = self._workbench.project, self._workbench.matches.claims()
+        if project is None or claims is None:
+            return
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save the pairs", "pairs.csv", "Table of pairs (*.csv)"
+        )
+        if not path:
+            return
+        session = self._workbench.session
+        session.jobs.submit(
+            "save pairs",
+            lambda: write_claims(project, claims, Path(path)),
+            lambda written: session.notify(f"{len(claims.pairs)} pairs written to {written}"),
+            session.show_error,
+        )
+
+    # --- from the state to the view ------------------------------------------------------
+
+    def _refresh(self, _: object = None) -> None:
+        project, matches = self._workbench.project, self._workbench.matches
+        self.setVisible(project is not None)
+        if project is None:
+            return
+        claims = matches.claims()
+        for widget in (self.cut, self.legend):
+            widget.setVisible(claims is not None)
+        notes = () if matches.match is None else matches.match.notes
+        self.notes.setText("\n".join(notes))
+        self.notes.setVisible(bool(notes))
+        without = matches.match is None and not has_landmarks(project)
+        self.start_button.setVisible(without)
+        self.start_button.setEnabled(not matches.updating)
+        self.decoys_button.setEnabled(matches.decoys is None and not matches.updating)
+        percent = round(100 * matches.fdr)
+        with signals_blocked(self.slider):
+            self.slider.setValue(percent)
+        self.cut_text.setText(f"at most {percent} % wrong")
+        self.text.setText(self._state_in_words())
+
+    def _state_in_words(self) -> str:
+        matches = self._workbench.matches
+        claims = matches.claims()
+        if claims is None:
+            if matches.updating:
+                return "matching all cells …"
+            return matches.problem or "Accept a pair, and all other cells are matched from it."
+        n_claimed = len(claims.pairs) - claims.n_accepted
+        wrong = f", about {claims.expected_false:.1f} of them wrong" if n_claimed else ""
+        told = (
+            f"{len(claims.pairs)} pairs: {claims.n_accepted} accepted, {n_claimed} claimed{wrong}"
+        )
+        if (check := matches.decoys) is not None:
+            claimed = f"{check.n_claimed} of {check.n_asked}"
+            told += f"\nwhere nothing can be right, {claimed} would be claimed"
+        return told

@@ -1,0 +1,106 @@
+"""The lock between the two canvases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fixtures.projects import accept_true_pairs
+from napari_neurobridge.viewer.binding import ViewerBinding
+from napari_neurobridge.viewer.canvases import look_at
+
+LANDMARKS = (0, 9, 18, 27, 36, 45)
+
+
+def _place(model: Any) -> np.ndarray:
+    depth, rows, columns = model.dims.order
+    place = np.zeros(3)
+    place[depth] = model.dims.point[depth]
+    place[rows], place[columns] = model.scene.camera.center[-2:]
+    return place
+
+
+@pytest.fixture
+def matched(opened_points: ViewerBinding, qtbot: Any) -> ViewerBinding:
+    """A viewer with an alignment between its canvases."""
+    assert not opened_points.second.lock.isEnabled()
+    accept_true_pairs(opened_points.workbench.project, LANDMARKS)
+    opened_points.workbench.session.verdicts_changed.emit()
+    matches = opened_points.workbench.matches
+    qtbot.waitUntil(lambda: matches.match is not None and not matches.updating, timeout=30_000)
+    qtbot.wait(300)
+    return opened_points
+
+
+def _agree(opened: ViewerBinding) -> bool:
+    project, other = opened.workbench.project, opened.second.model
+    mapped = project.map_points([_place(opened.viewer)], "two_photon", "fmost")[0]
+    return bool(np.abs(mapped - _place(other)).max() < 1.5)
+
+
+def test_locked_canvases_move_together_both_ways(matched: ViewerBinding, qtbot: Any) -> None:
+    main, other = matched.viewer, matched.second.model
+    look_at(main, (50.0, 60.0, 70.0))
+    qtbot.wait(100)
+    assert not _agree(matched), "nothing is linked before"
+    assert matched.second.lock.isEnabled()
+    matched.second.lock.click()
+    qtbot.waitUntil(lambda: _agree(matched), timeout=10_000)
+
+    main.scene.camera.center = (0.0, 100.0, 90.0)
+    qtbot.waitUntil(lambda: _agree(matched))
+    np.testing.assert_allclose(main.scene.camera.center[1:], (100.0, 90.0))
+    main.dims.set_point(0, 70.0)
+    qtbot.waitUntil(lambda: _agree(matched))
+
+    before = main.scene.camera.center
+    center = list(other.scene.camera.center)
+    center[1] += 25.0
+    other.scene.camera.center = tuple(center)
+    qtbot.waitUntil(lambda: main.scene.camera.center != before)
+    back = matched.workbench.project.map_points([_place(other)], "fmost", "two_photon")[0]
+    np.testing.assert_allclose(back, _place(main), atol=1.5)
+
+    ratio = other.scene.camera.zoom / main.scene.camera.zoom
+    main.scene.camera.zoom *= 2
+    qtbot.wait(100)
+    assert other.scene.camera.zoom / main.scene.camera.zoom == pytest.approx(ratio, rel=0.02)
+
+
+def test_a_locked_canvas_comes_to_rest(matched: ViewerBinding, qtbot: Any) -> None:
+    matched.second.lock.click()
+    qtbot.waitUntil(lambda: _agree(matched), timeout=10_000)
+    matched.viewer.scene.camera.center = (0.0, 100.0, 90.0)
+    qtbot.waitUntil(lambda: _agree(matched))
+    moves: list[object] = []
+    for model in (matched.viewer, matched.second.model):
+        model.scene.camera.events.center.connect(lambda event: moves.append(event))
+        model.dims.events.point.connect(lambda event: moves.append(event))
+    qtbot.wait(500)
+    assert moves == []
+
+
+def test_picking_a_candidate_leaves_the_query_in_sight(matched: ViewerBinding, qtbot: Any) -> None:
+    matched.second.lock.click()
+    qtbot.waitUntil(lambda: _agree(matched), timeout=10_000)
+    questions = matched.workbench.questions
+    questions.select("two_photon", "tp-00003")
+    qtbot.waitUntil(lambda: questions.choice is not None, timeout=20_000)
+    questions.choose(len(questions.answer.shown))
+    qtbot.wait(100)
+    np.testing.assert_allclose(_place(matched.viewer), questions.query.center_um, atol=1.0)
+    np.testing.assert_allclose(_place(matched.second.model), questions.choice.center_um, atol=1.0)
+
+
+def test_the_lock_rests_in_an_audit(matched: ViewerBinding, qtbot: Any) -> None:
+    matched.second.lock.click()
+    qtbot.waitUntil(lambda: _agree(matched), timeout=10_000)
+    questions, other = matched.workbench.questions, matched.second.model
+    before = _place(other)
+    questions.select("two_photon", "tp-00005", audit=True)
+    qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
+    matched.viewer.scene.camera.center = (0.0, 30.0, 30.0)
+    qtbot.wait(200)
+    np.testing.assert_allclose(_place(other), before)
