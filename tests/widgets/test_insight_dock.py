@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QPushButton
 
 from fixtures.projects import true_partner
 from napari_neurobridge.project import annotate
+from napari_neurobridge.project.events import VerdictEvidence
 from napari_neurobridge.viewer.attention_layers import CHANNEL_KEY, crop_layer
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.widgets.insight import InsightWidget
@@ -175,12 +176,29 @@ def test_every_page_shows_its_figure(evaluated: InsightWidget, qtbot: Any) -> No
     assert "recall" in facts
     titles = {}
     for page in Page:
-        if page is not Page.ATTENTION:
+        if page not in (Page.ATTENTION, Page.RELIABILITY):
             _turn_to(evaluated, page, qtbot)
             titles[page] = _title(evaluated)
             assert evaluated.stage.currentWidget() is evaluated.view
     assert len(set(titles.values()) - {""}) >= 5, titles
     assert "8 queries" in titles[Page.TOP_K]
+
+
+def test_audits_show_whether_probabilities_mean_what_they_say(
+    evaluated: InsightWidget, opened: ViewerBinding, qtbot: Any
+) -> None:
+    _turn_to(evaluated, Page.RELIABILITY, qtbot)
+    assert evaluated.stage.currentWidget() is evaluated.empty
+    assert "0 of 5 audit questions" in evaluated.empty.text()
+    project = opened.workbench.project
+    uids = [uid for uid in project.state().somata["two_photon"] if uid not in project.state().pairs]
+    for uid in uids[:5]:
+        partner = true_partner(uid)
+        evidence = VerdictEvidence(audit=True, first_uid=partner, first_probability=0.9)
+        annotate.accept(project, uid, partner, annotator="me", evidence=evidence)
+    opened.workbench.session.verdicts_changed.emit()
+    qtbot.waitUntil(lambda: evaluated.stage.currentWidget() is evaluated.view, timeout=10_000)
+    assert "5 matches" in _title(evaluated)
 
 
 def test_new_pairs_ask_for_a_new_evaluation(

@@ -130,18 +130,12 @@ def _fields(
     chosen = (seeds or (FIT_SEEDS if part == "fit" else TEST_SEEDS))[:scenes]
     if part == "simulated":
         return [scenes_of.point_field(seed) for seed in chosen]
-    kinds: list[Literal["known", "detected"]] = ["known", "detected"]
-    if part != "fit":
-        kinds = ["detected" if part == "detected" else "known"]
+    places: Literal["known", "detected"] = "detected" if part == "detected" else "known"
     encoder = actions.load_encoder(None, model)
     with TemporaryDirectory(prefix="neurobridge-benchmark-") as folder:
-        return [
-            field
-            for places in kinds
-            for field in scenes_of.image_fields(
-                encoder, chosen, cache or Path(folder), places=places, report=report
-            )
-        ]
+        return scenes_of.image_fields(
+            encoder, chosen, cache or Path(folder), places=places, report=report
+        )
 
 
 def _figures(part: str, found: "MatchingBenchmark", figure: Path | None) -> MatchingFigures:
