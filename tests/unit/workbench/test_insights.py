@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import queue
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fixtures.loops import Loop
 from fixtures.projects import ThumbnailEncoder, true_partner
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project import annotate
@@ -23,32 +22,6 @@ from napari_neurobridge.workbench.insight_steps import (
     evaluate_in_steps,
 )
 from napari_neurobridge.workbench.workbench import Workbench
-
-_PATIENCE_S = 120.0
-
-
-class Loop:
-    """An event loop that runs what was dispatched when a test asks for it."""
-
-    def __init__(self) -> None:
-        self._callbacks: queue.Queue[Callable[[], None]] = queue.Queue()
-
-    def __call__(self, callback: Callable[[], None]) -> None:
-        self._callbacks.put(callback)
-
-    def run_until(self, reached: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _PATIENCE_S
-        while not reached():
-            assert time.monotonic() < deadline, "it never came"
-            try:
-                self._callbacks.get(timeout=0.05)()
-            except queue.Empty:
-                continue
-
-
-@pytest.fixture
-def loop() -> Loop:
-    return Loop()
 
 
 @pytest.fixture

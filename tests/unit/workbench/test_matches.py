@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import queue
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fixtures.loops import Loop
 from fixtures.points import PointsWorld
+from napari_neurobridge.matching.constellation import ConstellationMatch
+from napari_neurobridge.project import annotate
 from napari_neurobridge.types import Basis
 from napari_neurobridge.workbench.reasons import why
 from napari_neurobridge.workbench.workbench import Workbench
-
-_PATIENCE_S = 60.0
-
-
-class Loop:
-    """Runs what was dispatched when a test asks for it."""
-
-    def __init__(self) -> None:
-        self._callbacks: queue.Queue[Callable[[], None]] = queue.Queue()
-
-    def __call__(self, callback: Callable[[], None]) -> None:
-        self._callbacks.put(callback)
-
-    def run_until(self, reached: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _PATIENCE_S
-        while not reached():
-            assert time.monotonic() < deadline, "it never came"
-            try:
-                self._callbacks.get(timeout=0.05)()
-            except queue.Empty:
-                continue
-
-
-@pytest.fixture
-def loop() -> Loop:
-    return Loop()
 
 
 @pytest.fixture
@@ -203,3 +179,57 @@ def test_audits_become_a_reliability_diagram(workbench, loop, points_world) -> N
     measured = insights.reliability
     assert measured.n == 6
     assert measured.bins[-1].right > 0.8
+
+
+def test_a_start_without_any_pair_is_dropped_once_four_are_accepted(
+    points_world, tmp_path, loop, monkeypatch
+) -> None:
+    workbench = Workbench(loop, annotator="me")
+    workbench.session.set_project(points_world.project(tmp_path / "p.neurobridge"))
+    project = workbench.project
+    rows = [
+        {uid: row for row, uid in enumerate(sorted(project.state().somata[name]))}
+        for name in ("two_photon", "fmost")
+    ]
+    true = np.array([(rows[0][a], rows[1][b]) for a, b in points_world.some(20)])
+
+    def looked(queries_um, gallery_um, *, orientation, report) -> ConstellationMatch:
+        nothing = true[:0]
+        return ConstellationMatch(
+            true, np.ones(20), True, "", 900.0, 1.0, nothing[:, 0], nothing, np.empty(0)
+        )
+
+    monkeypatch.setattr("napari_neurobridge.matching.constellation.match_constellation", looked)
+    workbench.matches.find_start()
+    loop.run_until(lambda: settled(workbench))
+    match = workbench.matches.match
+    assert len(match.proposals) == 20
+    assert match.review() == ()
+    assert not any(pair.accepted for pair in match.matched())
+    assert workbench.matches.claims().n_accepted == 0
+    right = [points_world.partners.get(p.in_vivo_uid) == p.ex_vivo_uid for p in match.matched()]
+    assert np.mean(right) > 0.85
+    for number, (two_photon, fmost) in enumerate(points_world.some(20)[:4], start=1):
+        before = workbench.matches.match
+        annotate.accept(project, two_photon, fmost, annotator="me")
+        workbench.session.verdicts_changed.emit()
+        loop.run_until(lambda before=before: workbench.matches.match is not before)
+        match = workbench.matches.match
+        assert len(match.accepted) == number
+        # Those accepted are proposals no more.
+        assert len(match.proposals) == (20 - number if number < 4 else 0)
+    workbench.close()
+
+
+def test_a_start_that_is_not_found_says_why(points_world, tmp_path, loop) -> None:
+    workbench = Workbench(loop, annotator="me")
+    workbench.session.set_project(points_world.project(tmp_path / "p.neurobridge"))
+    heard = []
+    workbench.session.notified.connect(heard.append)
+    workbench.matches.find_start()
+    loop.run_until(lambda: bool(heard))
+    assert heard[0].is_error
+    assert "do not say how the fields lie" in heard[0].text
+    assert workbench.matches.match is None
+    assert workbench.matches.problem == heard[0].text
+    workbench.close()
