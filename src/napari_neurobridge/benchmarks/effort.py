@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.appearance import fit_appearance
 from napari_neurobridge.matching.propagate import MatchProblem, Propagation, match
 from napari_neurobridge.matching.question_value import question_value, spread_query
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_neurobridge.benchmarks.points import PointPairs
+    from napari_neurobridge.matching.appearance import Margins
     from napari_neurobridge.types import Report
 
 RowArray = npt.NDArray[np.intp]
@@ -48,6 +50,7 @@ class EffortBenchmark(BaseModel, frozen=True):
     n_gallery: int
     draws: int
     error_rate: float
+    images: bool = Field(description="Whether crops were looked at, too.")
     results: tuple[EffortCurve, ...]
 
 
@@ -58,6 +61,7 @@ def benchmark_effort(
     draws: int = 5,
     error_rate: float = 0.05,
     queues: Sequence[str] = QUEUES,
+    margins: Margins | None = None,
     seed: int = 0,
     report: Report | None = None,
 ) -> EffortBenchmark:
@@ -71,6 +75,8 @@ def benchmark_effort(
     error_rate : float
         Share of wrong answers; half of them name a neighbour, half any soma.
     queues : sequence of str
+    margins : Margins, optional
+        What the cells look like; coordinates alone unless given.
     seed : int
     report : callable, optional
         Called as ``report(done, total, message)``.
@@ -94,7 +100,8 @@ def benchmark_effort(
             if report is not None:
                 done = len(curves) * draws + draw
                 report(done, len(queues) * draws, f"asking by {queue}")
-            session = _Session(pairs, np.random.default_rng([seed, draw]), error_rate)
+            rng = np.random.default_rng([seed, draw])
+            session = _Session(pairs, rng, error_rate, margins)
             runs.append([session.ask(queue) for _ in range(questions)])
         seconds = (time.perf_counter() - started) / (draws * questions)
         right = np.mean(runs, axis=0)
@@ -114,6 +121,7 @@ def benchmark_effort(
         n_gallery=len(pairs.gallery_um),
         draws=draws,
         error_rate=error_rate,
+        images=margins is not None,
         results=tuple(curves),
     )
 
@@ -125,6 +133,7 @@ class _Session:
     pairs: PointPairs
     rng: np.random.Generator
     error_rate: float
+    margins: Margins | None = None
     asked: list[int] = field(default_factory=list)
     answered: dict[int, int] = field(default_factory=dict)
     found: Propagation | None = None
@@ -138,8 +147,13 @@ class _Session:
         if len(pairs) >= _FEWEST_LANDMARKS:
             chance = np.ones(len(self.pairs.queries_um))
             chance[[query for query, answer in self.answered.items() if answer < 0]] = 0.0
+            looks = None if self.margins is None else fit_appearance(self.margins, pairs)
             problem = MatchProblem(
-                self.pairs.queries_um, self.pairs.gallery_um, pairs, p_detected=chance
+                self.pairs.queries_um,
+                self.pairs.gallery_um,
+                pairs,
+                p_detected=chance,
+                log_ratio=None if looks is None else looks.log_ratio,
             )
             self.found = match(problem, start=self.found)
         return self._share_right()

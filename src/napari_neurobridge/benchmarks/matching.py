@@ -220,7 +220,7 @@ def fit_shipped(
     pairs = []
     for field in fields:
         known = np.flatnonzero(field.points.partner >= 0)
-        pairs.append((_margins(field), np.column_stack([known, field.points.partner[known]])))
+        pairs.append((margins_of(field), np.column_stack([known, field.points.partner[known]])))
     weight, offset = pooled_fit(pairs)
     lines = []
     for seen in (True, False):
@@ -265,7 +265,7 @@ def _run(
     left = field.without(rng.permutation(others)[: round(missing * len(others))])
     points = left.points
     pairs = np.column_stack([chosen, points.partner[chosen]])
-    log_ratio = fit_appearance(_margins(left), pairs).log_ratio if seen else None
+    log_ratio = fit_appearance(margins_of(left), pairs).log_ratio if seen else None
     problem = MatchProblem(points.queries_um, points.gallery_um, pairs, log_ratio=log_ratio)
     found = match(problem, orientation=field.orientation)
     posterior = calibration.recalibrated(found.posterior)
@@ -334,7 +334,8 @@ def _part(posterior: Posterior, rows: RowArray) -> Posterior:
     )
 
 
-def _margins(field: SceneField) -> Margins:
+def margins_of(field: SceneField) -> Margins:
+    """Return what the cells of a field look like; raises `InputError` without images."""
     if field.embeddings is None:
         raise InputError("These fields have no images; match them by coordinates.")
     return Margins(*field.embeddings, field.points.queries_um, field.points.gallery_um)

@@ -1,13 +1,21 @@
 """The part of ``benchmark`` that matches two fields of somata from coordinates alone."""
 
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import BaseModel, ConfigDict
 
+from napari_neurobridge.cli._options import ModelOption
 from napari_neurobridge.cli._output import CommandResult, command, table
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
+
+if TYPE_CHECKING:
+    from napari_neurobridge.benchmarks.points import PointPairs
+    from napari_neurobridge.matching.appearance import Margins
 
 QueriesOption = Annotated[
     Path, typer.Option("--queries", metavar="CSV", help="Cells to ask, uid,z_um,y_um,x_um.")
@@ -93,6 +101,7 @@ class EffortFigures(CommandResult):
     n_gallery: int
     draws: int
     error_rate: float
+    images: bool
     results: list[EffortRow]
 
     def summary(self) -> str:
@@ -200,9 +209,30 @@ def points_speed(
 
 def effort(
     *,
-    queries: QueriesOption,
-    gallery: GalleryOption,
-    pairs: PairsOption,
+    queries: Annotated[
+        Path | None, typer.Option("--queries", metavar="CSV", help="Cells to ask.")
+    ] = None,
+    gallery: Annotated[
+        Path | None, typer.Option("--gallery", metavar="CSV", help="Cells to choose from.")
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option("--pairs", metavar="CSV", help="The truth, two columns of uids.")
+    ] = None,
+    scene: Annotated[
+        int | None,
+        typer.Option(
+            "--scene",
+            metavar="SEED",
+            help="Instead of tables, the somata that are detected in a simulated scene.",
+        ),
+    ] = None,
+    images: Annotated[
+        bool, typer.Option("--images/--no-images", help="Look at the scene's crops, too.")
+    ] = False,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", metavar="DIR", help="Keep the scene for later runs.")
+    ] = None,
+    model: ModelOption = DEFAULT_MODEL,
     queues: Annotated[
         str,
         typer.Option("--queues", metavar="NAME,NAME", help="Ways to choose the next question."),
@@ -217,13 +247,37 @@ def effort(
     from napari_neurobridge.benchmarks.effort import benchmark_effort
     from napari_neurobridge.benchmarks.points import read_point_pairs
 
+    margins = None
+    if scene is not None:
+        points, margins = _scene(scene, cache, model, images, report)
+    elif queries is not None and gallery is not None and pairs is not None and not images:
+        points = read_point_pairs(queries, gallery, pairs)
+    else:
+        raise InputError("Give --queries, --gallery and --pairs, or --scene; images need --scene.")
     result = benchmark_effort(
-        read_point_pairs(queries, gallery, pairs),
+        points,
         questions=questions,
         draws=draws,
         error_rate=errors,
         queues=[name.strip() for name in queues.split(",")],
+        margins=margins,
         seed=seed,
         report=report,
     )
     return EffortFigures.model_validate(result.model_dump())
+
+
+def _scene(
+    seed: int, cache: Path | None, model: str, images: bool, report: Report
+) -> "tuple[PointPairs, Margins | None]":
+    """Return a simulated scene's somata, and with images what they look like."""
+    from napari_neurobridge.benchmarks.matching import margins_of
+    from napari_neurobridge.benchmarks.matching_scenes import image_fields
+    from napari_neurobridge.workbench import actions
+
+    encoder = actions.load_encoder(None, model)
+    with TemporaryDirectory(prefix="neurobridge-benchmark-") as folder:
+        field = image_fields(
+            encoder, [seed], cache or Path(folder), places="detected", report=report
+        )[0]
+    return field.points, margins_of(field) if images else None
