@@ -77,7 +77,7 @@ def waiting_questions(
         By default the clearest first, then spread until four pairs are accepted, then entropy.
     """
     landmarks = [uid for pair in state.agreed for uid in pair if uid in state.somata[dataset]]
-    strategy = strategy or _default(len(landmarks), match)
+    strategy = strategy or default_strategy(len(landmarks))
     clearest = clearest_first(state, dataset)
     if strategy is Strategy.SPREAD and landmarks:
         return _spread(state, dataset, clearest, landmarks)
@@ -89,11 +89,11 @@ def waiting_questions(
     return sorted(known, key=lambda item: -(item.uncertainty or 0.0)) + unknown
 
 
-def _default(n_landmarks: int, match: ProjectMatch | None) -> Strategy:
+def default_strategy(n_landmarks: int) -> Strategy:
+    """Return what to ask by with so many accepted pairs."""
     if not n_landmarks:
         return Strategy.CLEAREST
-    enough = match is not None and n_landmarks >= ENOUGH_LANDMARKS
-    return Strategy.ENTROPY if enough else Strategy.SPREAD
+    return Strategy.SPREAD if n_landmarks < ENOUGH_LANDMARKS else Strategy.ENTROPY
 
 
 def _spread(
@@ -135,7 +135,7 @@ def with_audits(items: Sequence[QueueItem], n_asked: int) -> list[QueueItem]:
         audit = (n_asked + len(placed)) % AUDIT_EVERY == AUDIT_EVERY - 1
         item = next(item for item in (drawn if audit else rest) if item.uid not in taken)
         taken.add(item.uid)
-        placed.append(replace(item, reason=_AUDIT, audit=True) if audit else item)
+        placed.append(replace(item, reason=_AUDIT, uncertainty=None, audit=True) if audit else item)
     return placed
 
 

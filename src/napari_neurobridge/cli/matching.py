@@ -56,7 +56,7 @@ class Matched(CommandResult):
         """Return sentences."""
         proposed = self.n_matched - self.n_accepted
         decoys = ""
-        if self.decoys is not None:
+        if self.decoys is not None and self.decoys.n_asked:
             decoys = (
                 f" Among shifted somata, none of which is right, {self.decoys.n_claimed} of "
                 f"{self.decoys.n_asked} would be claimed."
@@ -169,7 +169,8 @@ def queue(
 
     opened = Project.open(project)
     found = None
-    if strategy in (None, Strategy.ENTROPY) and (strategy or matching.has_landmarks(opened)):
+    strategy = strategy or matching.strategy_now(opened)
+    if strategy is Strategy.ENTROPY:
         found = matching.match_all(opened, model, images=images)
     items = matching.questions_of(opened, found, strategy)
     return Queued(

@@ -17,6 +17,7 @@ from napari_neurobridge.matching.propagate import match
 if TYPE_CHECKING:
     from napari_neurobridge.matching.posterior import Posterior
     from napari_neurobridge.matching.propagate import MatchProblem, Propagation
+    from napari_neurobridge.types import FloatArray
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -64,6 +65,7 @@ def decoy_claims(
     found: Propagation | None = None,
     calibration: Calibration | None = None,
     regrow: bool = False,
+    orientation: FloatArray | None = None,
 ) -> DecoyCheck:
     """Ask for partners in a gallery that holds none, and count what would be claimed.
 
@@ -94,10 +96,12 @@ def decoy_claims(
         Of the confidences.
     regrow : bool
         Match anew in each decoy.
+    orientation : ndarray, shape (3, 3), optional
+        That ``found`` was matched with.
     """
     if kind not in ("shift", "mirror"):
         raise InputError(f"A decoy is a 'shift' or a 'mirror', not '{kind}'.")
-    found = found or match(problem)
+    found = found or match(problem, orientation=orientation)
     calibration = calibration or Calibration()
     others = np.ones(len(problem.queries_um), dtype=np.bool_)
     others[problem.pairs[:, 0]] = False
@@ -108,7 +112,9 @@ def decoy_claims(
         gallery[problem.pairs[:, 1]] = problem.gallery_um[problem.pairs[:, 1]]
         decoy = replace(problem, gallery_um=gallery)
         asked = others & _askable(problem.gallery_um, moved, found.predicted_um, distance)
-        judged = match(decoy).posterior if regrow else _judged(found, decoy)
+        judged = (
+            match(decoy, orientation=orientation).posterior if regrow else _judged(found, decoy)
+        )
         sure = calibration.recalibrated(judged).confidence[asked]
         n_claimed += int(claimable(sure, fdr).sum())
         n_asked += int(asked.sum())

@@ -51,11 +51,12 @@ class Exclusions:
     ----------
     pairs : ndarray of int, shape (R, 2)
         Rows of queries and gallery that were rejected.
-    gallery : ndarray of bool, shape (M,)
-        Somata of the gallery that were found without partner.
+    queries, gallery : ndarray of bool, shape (N,) and (M,)
+        Somata that were found without partner.
     """
 
     pairs: RowArray
+    queries: npt.NDArray[np.bool_]
     gallery: npt.NDArray[np.bool_]
 
     @classmethod
@@ -70,8 +71,11 @@ class Exclusions:
             soma = next((gallery.rows[uid] for uid in uids if uid in gallery.rows), None)
             if row is not None and soma is not None and verdict.pair not in state.agreed:
                 pairs.append((row, soma))
-        alone = np.array([uid in state.none for uid in gallery.uids], dtype=np.bool_)
-        return cls(np.array(pairs, dtype=np.intp).reshape(-1, 2), alone)
+        alone = (
+            np.array([uid in state.none for uid in side.uids], dtype=np.bool_)
+            for side in (queries, gallery)
+        )
+        return cls(np.array(pairs, dtype=np.intp).reshape(-1, 2), *alone)
 
     def __bool__(self) -> bool:
         return bool(len(self.pairs) or self.gallery.any())
@@ -79,6 +83,7 @@ class Exclusions:
     def allowed(self, proposals: RowArray, accepted: RowArray) -> RowArray:
         """Return the proposals (P, 2) that contradict no verdict."""
         free = ~np.isin(proposals[:, 0], accepted[:, 0]) & ~np.isin(proposals[:, 1], accepted[:, 1])
+        free &= ~self.queries[proposals[:, 0]]
         free &= np.isfinite(self.log_ratio(proposals[:, 0], proposals[:, 1:])[:, 0])
         return proposals[free]
 
@@ -132,6 +137,7 @@ def match_project(
             )
     turned = len(sides[1]) < len(sides[0])
     queries, gallery = reversed(sides) if turned else sides
+    begun = _NOTHING if start is None else _translated(start, queries, gallery)
     if start is not None and not (
         start.queries.same_as(queries) and start.gallery.same_as(gallery)
     ):
@@ -141,10 +147,9 @@ def match_project(
     excluded = Exclusions.of(state, queries, gallery)
     pairs = accepted
     if len(accepted) < ENOUGH_LANDMARKS:
-        proposals = _NOTHING if start is None else start.proposals
-        if constellation and not len(proposals):
-            proposals = _constellation(project, queries, gallery, len(accepted) > 0, report)
-        pairs = np.vstack([accepted, excluded.allowed(proposals, accepted)])
+        if constellation and not len(begun):
+            begun = _constellation(project, queries, gallery, len(accepted) > 0, report)
+        pairs = np.vstack([accepted, excluded.allowed(begun, accepted)])
     if not len(pairs):
         raise InputError(
             "There is no accepted pair yet, so nothing says how the two sides lie; accept four "
@@ -158,9 +163,11 @@ def match_project(
         p_detected=_p_detected(state, queries),
         log_ratio=_LogRatio(appearance, excluded) if appearance or excluded else None,
     )
+    orientation = _orientation(project, queries, gallery, len(pairs))
     running = propagate(
         problem,
-        orientation=_orientation(project, queries, gallery, len(pairs)),
+        orientation=orientation,
+        adapt=len(pairs) == len(accepted),
         start=None if start is None else start.propagation,
     )
     while True:
@@ -182,6 +189,7 @@ def match_project(
         propagation=found,
         posterior=calibration.recalibrated(found.posterior),
         accepted=frozenset((query, soma) for query, soma in accepted.tolist()),
+        orientation=orientation,
         alignment_id=landmarks.key,
         calibration=calibration,
         sets=sets_from_audits(state, first, second),
@@ -192,6 +200,22 @@ def match_project(
 
 def _rows(landmarks: LandmarkPairs, queries: Side, gallery: Side) -> RowArray:
     rows = [(queries.rows[first], gallery.rows[second]) for first, second in landmarks.uids]
+    return np.array(rows, dtype=np.intp).reshape(-1, 2)
+
+
+def _translated(start: ProjectMatch, queries: Side, gallery: Side) -> RowArray:
+    """Return the proposals of an earlier match as rows of now, of somata that still live."""
+    if set(start.datasets) != {queries.dataset, gallery.dataset}:
+        return _NOTHING
+    rows = []
+    for first, second in start.proposals.tolist():
+        uids = {
+            start.queries.dataset: start.queries.uids[first],
+            start.gallery.dataset: start.gallery.uids[second],
+        }
+        query, soma = uids[queries.dataset], uids[gallery.dataset]
+        if query in queries.rows and soma in gallery.rows:
+            rows.append((queries.rows[query], gallery.rows[soma]))
     return np.array(rows, dtype=np.intp).reshape(-1, 2)
 
 

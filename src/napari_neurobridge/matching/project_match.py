@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.posterior import Posterior
     from napari_neurobridge.matching.propagate import MatchProblem, Propagation
     from napari_neurobridge.matching.sides import Side
-    from napari_neurobridge.types import Vec3
+    from napari_neurobridge.types import FloatArray, Vec3
 
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
@@ -96,6 +96,8 @@ class ProjectMatch:
     accepted : frozenset of (int, int)
         Those of the problem's pairs that a person accepted; the others are proposals of
         the program, to begin with.
+    orientation : ndarray, shape (3, 3), or None
+        Rough linear part of the map from queries to gallery, as far as it is stated.
     alignment_id : str
         Names the landmarks that it rests on.
     calibration : Calibration
@@ -115,6 +117,7 @@ class ProjectMatch:
     propagation: Propagation
     posterior: Posterior
     accepted: frozenset[tuple[int, int]]
+    orientation: FloatArray | None
     alignment_id: str
     calibration: Calibration
     sets: ConformalSets
@@ -127,7 +130,9 @@ class ProjectMatch:
         doubtful = [pair for pair in self.review() if pair.p_wrong >= 0.5]
         named = ", ".join(f"{p.in_vivo_uid} ↔ {p.ex_vivo_uid}" for p in doubtful[:_NAMED])
         note = (f"Look again at {named}: the other cells contradict.",) if doubtful else ()
-        return (*self.propagation.notes, *note)
+        # What contradicts a proposal is no news: it is dropped.
+        said = self.propagation.notes if self.accepted else ()
+        return (*said, *note)
 
     def review(self) -> tuple[ReviewedPair, ...]:
         """Return the accepted pairs, the most doubtful first."""
@@ -208,18 +213,34 @@ class ProjectMatch:
     def _uncalibrated(self) -> Answers:
         return Answers(self.propagation.posterior, len(self.gallery))
 
-    def first_uncalibrated(self, uid: str) -> tuple[str, float] | None:
-        """Return the most probable partner, and its probability as the propagation says it.
+    def judge_uncalibrated(self, uid: str) -> Judged:
+        """As `judge`, as the propagation says it: what audits compare with the truth."""
+        if self.others(uid) is self.gallery:
+            return self._uncalibrated.of_query(self.queries.rows[uid])
+        return self._uncalibrated.of_gallery(self.gallery.rows[uid])
 
-        What an audit compares with the truth; None if there is no candidate.
-        """
-        if (others := self.others(uid)) is self.gallery:
-            judged = self._uncalibrated.of_query(self.queries.rows[uid])
-        else:
-            judged = self._uncalibrated.of_gallery(self.gallery.rows[uid])
+    def first_uncalibrated(self, uid: str) -> tuple[str, float] | None:
+        """Return the most probable partner and its probability; None without a candidate."""
+        judged = self.judge_uncalibrated(uid)
         if not len(judged.rows):
             return None
-        return others.uids[judged.rows[0]], float(judged.probability[0])
+        return self.others(uid).uids[judged.rows[0]], float(judged.probability[0])
+
+    def mass_above(self, uid: str, answer: str | None) -> float:
+        """Return the probability, uncalibrated, of all answers more probable than one.
+
+        Parameters
+        ----------
+        uid : str
+            What is asked.
+        answer : str or None
+            A soma of the other side; ``None`` for none of them.
+        """
+        judged = self.judge_uncalibrated(uid)
+        if answer is None:
+            return judged.mass_above(judged.none)
+        row = self.others(uid).rows.get(answer, -1)
+        return judged.mass_above(float(judged.probability[judged.rows == row].sum()))
 
     def expect(self, uid: str) -> Expected:
         """Return where the partner of a soma of either side should lie.
@@ -291,7 +312,12 @@ class ProjectMatch:
     def decoys(self, fdr: float) -> DecoyCheck:
         """Return what would be claimed at a rate of false claims if no partner were there."""
         return decoy_claims(
-            self.problem, fdr, found=self.propagation, calibration=self.calibration, regrow=True
+            self.problem,
+            fdr,
+            found=self.propagation,
+            calibration=self.calibration,
+            regrow=True,
+            orientation=self.orientation,
         )
 
     def matched(self) -> tuple[MatchedPair, ...]:
@@ -301,16 +327,20 @@ class ProjectMatch:
     @cached_property
     def _matched(self) -> tuple[MatchedPair, ...]:
         seeds, found = self.problem.pairs, self.posterior
-        trusted = 1.0 - self.propagation.wrong[: len(seeds)]
+        mine = np.array([tuple(pair) in self.accepted for pair in seeds.tolist()], dtype=np.bool_)
+        trusted, seeds = (1.0 - self.propagation.wrong[: len(seeds)])[mine], seeds[mine]
         rows = np.setdiff1d(np.arange(len(self.queries)), seeds[:, 0])
-        partner = assign(found.rows[rows], found.probability[rows], found.none[rows])
+        # What a person has paired is nobody else's partner, however doubtful the pair.
+        taken = np.isin(found.rows[rows], seeds[:, 1])
+        share = np.where(taken, 0.0, found.probability[rows])
+        partner = assign(found.rows[rows], share, found.none[rows])
         pairs = [
             self._pair(int(query), int(soma), self._probability(int(query), int(soma)), False)
             for query, soma in zip(rows, partner, strict=True)
             if soma >= 0
         ]
         pairs += [
-            self._pair(query, soma, trust, (query, soma) in self.accepted)
+            self._pair(query, soma, trust, True)
             for (query, soma), trust in zip(seeds.tolist(), trusted.tolist(), strict=True)
         ]
         return tuple(sorted(pairs, key=lambda pair: -pair.probability))

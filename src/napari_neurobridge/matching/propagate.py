@@ -149,6 +149,7 @@ def propagate(
     prior: DeformationPrior | None = None,
     mirrored: bool | None = None,
     orientation: FloatArray | None = None,
+    adapt: bool = True,
     start: Propagation | None = None,
 ) -> Generator[PropagationProgress, None, Propagation]:
     """Grow matches from the landmarks outward, until nothing changes.
@@ -165,6 +166,8 @@ def propagate(
     mirrored, orientation
         See `fit_alignment`. If neither is given and the landmarks cannot tell, the handedness
         that explains more of the field wins.
+    adapt : bool
+        Adapt the prior's sizes to the landmarks; say no where the program proposed some.
     start : Propagation, optional
         Of the same somata and orientation, before the latest verdicts: goes on from there,
         and tries again only about a landmark that is gone or contradicts the rest. Of
@@ -184,7 +187,12 @@ def propagate(
 
     def fitted(hand: bool | None, known: Alignment | None = None) -> Alignment:
         return fit_alignment(
-            problem.landmarks, prior=prior, mirrored=hand, orientation=orientation, known=known
+            problem.landmarks,
+            prior=prior,
+            mirrored=hand,
+            orientation=orientation,
+            adapt=adapt,
+            known=known,
         )
 
     if start is not None and _same_somata(problem, start):

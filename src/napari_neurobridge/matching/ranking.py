@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Where more than this is left to somata that are not listed, probabilities order nothing.
 _OUT_OF_REACH = 0.5
 _TOO_FAR = "Too far from the accepted pairs for a probability: accept one nearby."
-_NO_PAIRS = "No probability yet: it needs accepted pairs."
+_NO_PAIRS = "No probability yet: it needs accepted pairs, and all cells matched from them."
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _rank(
         query_center_um=question.center_um,
         candidates=_candidates(project, encoder, question, match, judged, expected, rows, spec),
         p_none=judged.none,
-        none_in_set=match.sets.holds(judged.mass_above(judged.none)),
+        none_in_set=_in_set(match, question, None),
         model="" if encoder is None else model_label(encoder),
         basis=Basis.PROBABILITY,
         expected=expected,
@@ -254,10 +254,17 @@ def _candidates(
             similarity=alike,
             residual_um=float(np.linalg.norm(side.centers_um[row] - place)),
             probability=known.get(int(row), 0.0),
-            in_set=match.sets.holds(judged.mass_above(known.get(int(row), 0.0))),
+            in_set=_in_set(match, question, side.uids[row]),
         )
         for rank, (row, alike) in enumerate(zip(rows, similarity, strict=True), start=1)
     )
+
+
+def _in_set(match: ProjectMatch, question: Question, answer: str | None) -> bool | None:
+    """Return whether an answer belongs to the candidate set; None for a bare place."""
+    if question.uid is None:
+        return None
+    return match.sets.holds(match.mass_above(question.uid, answer))
 
 
 def _similarities(

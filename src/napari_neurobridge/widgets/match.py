@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_neurobridge.active.queue import Strategy
 from napari_neurobridge.types import Candidate, NoneReason
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
@@ -26,6 +27,7 @@ from napari_neurobridge.widgets.match_all import MatchAllBox
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.answers import Answer, Query
 from napari_neurobridge.workbench.known import marks_on_candidates, verdict_on_query
+from napari_neurobridge.workbench.matching import strategy_now
 from napari_neurobridge.workbench.reasons import percent
 from napari_neurobridge.workbench.surroundings import near_expected
 from napari_neurobridge.workbench.workbench import Workbench
@@ -38,6 +40,13 @@ _AUDIT = (
     "shuffled, because how often the program errs is counted on these cells."
 )
 _NO_PROJECT = "Open a project in the Data dock, or File ▸ Open Sample ▸ NeuroBridge."
+
+
+_ORDERS = {
+    Strategy.CLEAREST: "clearest first",
+    Strategy.SPREAD: "far from your pairs first",
+    Strategy.ENTROPY: "least certain first",
+}
 
 
 class MatchPanel(QWidget):
@@ -296,9 +305,9 @@ class MatchPanel(QWidget):
     def _on_match_changed(self) -> None:
         matches = self._workbench.matches
         self.updating_text.setVisible(matches.updating)
-        self.queue_order.setText(
-            "Queue: clearest first" if matches.match is None else "Queue: least certain first"
-        )
+        project = self._workbench.project
+        order = "" if project is None else _ORDERS[strategy_now(project)]
+        self.queue_order.setText(f"Queue: {order}" if order else "Queue")
         if matches.updating:
             self._compares = matches.match is not None
             return

@@ -21,6 +21,8 @@ from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
 from napari_neurobridge.workbench.matching import has_landmarks, write_claims
 from napari_neurobridge.workbench.workbench import Workbench
 
+_UNCHECKED = "no cell could be asked: the field is too small to shift"
+
 LEAST_PERCENT, MOST_PERCENT = 1, 20
 
 _LEGEND = (
@@ -173,6 +175,6 @@ class MatchAllBox(QGroupBox):
             f"{len(claims.pairs)} pairs: {claims.n_accepted} accepted, {n_claimed} claimed{wrong}"
         )
         if (check := matches.decoys) is not None:
-            claimed = f"{check.n_claimed} of {check.n_asked}"
-            told += f"\nwhere nothing can be right, {claimed} would be claimed"
+            claimed = f"{check.n_claimed} of {check.n_asked} would be claimed"
+            told += f"\nwhere nothing can be right, {claimed if check.n_asked else _UNCHECKED}"
         return told

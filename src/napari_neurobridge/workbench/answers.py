@@ -61,6 +61,9 @@ class Answer:
         In the order of ``shown``.
     depth_um : float
         How far along the optical axis from the somata the crops were taken.
+    match : ProjectMatch or None
+        What gave the ranking its probabilities; a verdict rests on this one, whatever has
+        been matched since.
     """
 
     query: Query
@@ -68,6 +71,7 @@ class Answer:
     query_crop: Float32Array | None
     candidate_crops: Float32Array | None
     depth_um: float = 0.0
+    match: ProjectMatch | None = None
 
     @property
     def shown(self) -> tuple[Candidate, ...]:
@@ -117,6 +121,7 @@ def answer_query(
     load: Callable[[], Encoder],
     query: Query,
     match: ProjectMatch | None = None,
+    depth_um: float = 0.0,
 ) -> Answer:
     """Rank the other dataset's somata for a query and cut the crops that show them.
 
@@ -130,6 +135,8 @@ def answer_query(
     query : Query
     match : ProjectMatch, optional
         Gives probabilities.
+    depth_um : float
+        How much deeper than the somata the crops are cut.
 
     Raises
     ------
@@ -145,7 +152,7 @@ def answer_query(
         ranking = rank_position(
             project, encoder, query.center_um, query.dataset, k=N_SHOWN, match=match
         )
-    return with_crops(project, query, ranking)
+    return with_crops(project, query, ranking, depth_um, match)
 
 
 def locate(
@@ -153,7 +160,6 @@ def locate(
     load: Callable[[], Encoder],
     answer: Answer,
     uid: str,
-    match: ProjectMatch | None = None,
 ) -> Candidate:
     """Return the candidate that a soma outside the shown ones would be.
 
@@ -165,7 +171,7 @@ def locate(
     from napari_neurobridge.matching.ranking import locate_candidate
 
     encoder = _encoder(project, load)
-    return locate_candidate(project, encoder, answer.ranking, uid, match=match)
+    return locate_candidate(project, encoder, answer.ranking, uid, match=answer.match)
 
 
 def _encoder(project: Project, load: Callable[[], Encoder]) -> Encoder | None:
@@ -186,7 +192,13 @@ def _index_stragglers(project: Project, encoder: Encoder) -> None:
         index_project(project, encoder)
 
 
-def with_crops(project: Project, query: Query, ranking: Ranking, depth_um: float = 0.0) -> Answer:
+def with_crops(
+    project: Project,
+    query: Query,
+    ranking: Ranking,
+    depth_um: float = 0.0,
+    match: ProjectMatch | None = None,
+) -> Answer:
     """Return the answer's crops, taken ``depth_um`` deeper than the somata."""
     query_crops = crops_at(project, query.dataset, np.array([query.center_um]), depth_um=depth_um)
     centers = np.array([candidate.center_um for candidate in shown_candidates(query, ranking)])
@@ -198,4 +210,5 @@ def with_crops(project: Project, query: Query, ranking: Ranking, depth_um: float
             project, ranking.gallery_dataset, centers.reshape(-1, 3), depth_um=depth_um
         ),
         depth_um=depth_um,
+        match=match,
     )

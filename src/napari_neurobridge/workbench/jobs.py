@@ -173,7 +173,7 @@ class JobRunner:
         # One worker: a laptop's cores belong to the network that runs inside the job.
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="neurobridge")
         # Another for what may take longer than a person waits for a click's answer.
-        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="neurobridge-beside")
+        self._beside = ThreadPoolExecutor(max_workers=3, thread_name_prefix="neurobridge-beside")
         self._generations: Counter[str] = Counter()
         self._pending: dict[str, Future[Any]] = {}
         self._children: dict[str, _ChildProcess] = {}

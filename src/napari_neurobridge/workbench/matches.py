@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import Cancelled, InputError, NeuroBridgeError
 from napari_neurobridge.project.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Verdict
 from napari_neurobridge.workbench import matching
 from napari_neurobridge.workbench.matching import Claims
 
 if TYPE_CHECKING:
-    from napari_neurobridge.errors import NeuroBridgeError
     from napari_neurobridge.matching.decoys import DecoyCheck
     from napari_neurobridge.matching.project_match import ProjectMatch
     from napari_neurobridge.project.fold import State
@@ -90,6 +89,8 @@ class Matches:
         self._session = session
         self._encoders = encoders
         self._basis: object = None
+        self._searching = False
+        self._latest = 0
         self._claims: tuple[object, Claims] | None = None
         session.project_changed.connect(self._on_project_changed)
         session.orientation_changed.connect(self._start_over)
@@ -188,11 +189,11 @@ class Matches:
             return
         self._basis = basis
         begun = self.match is not None and len(self.match.proposals) > 0
-        if not (begun or matching.has_landmarks(project)):
-            self._session.jobs.forget("match")
+        if not (begun or self._searching or matching.has_landmarks(project)):
+            self._forget()
             self._set(None, "")
             return
-        self._submit(project)
+        self._submit(project, constellation=self._searching)
 
     def find_start(self) -> None:
         """Look for a first match without any accepted pair; takes a while."""
@@ -207,8 +208,14 @@ class Matches:
 
     def _submit(self, project: Project, *, constellation: bool = False) -> None:
         start = self.match
-        self.updating, self.problem = True, ""
+        self.updating, self.problem, self._searching = True, "", constellation
         self.match_changed.emit()
+        self._latest += 1
+        number = self._latest
+
+        def stop_if_stale(done: int, total: int, message: str) -> None:
+            if number != self._latest:
+                raise Cancelled("another match is under way")
 
         def work() -> ProjectMatch:
             from napari_neurobridge.matching.match_project import match_project
@@ -216,7 +223,23 @@ class Matches:
             encoder = matching.matching_encoder(
                 project, lambda: self._encoders.get(project, DEFAULT_MODEL)
             )
-            return match_project(project, encoder, start=start, constellation=constellation)
+            try:
+                found = match_project(
+                    project,
+                    encoder,
+                    start=start,
+                    constellation=constellation,
+                    report=stop_if_stale,
+                )
+                found.matched()  # what every view asks for first
+            except NeuroBridgeError:
+                raise
+            except Exception as error:
+                # Otherwise the dock would wait for an answer for good.
+                raise NeuroBridgeError(
+                    f"Matching failed ({error}); please report this, with the project if you can."
+                ) from error
+            return found
 
         def explain(error: NeuroBridgeError) -> None:
             self._set(None, str(error))
@@ -229,7 +252,7 @@ class Matches:
     def _set(self, match: ProjectMatch | None, problem: str) -> None:
         before, self.match = self.match, match
         self.decoys = None
-        self.updating, self.problem = False, problem
+        self.updating, self.problem, self._searching = False, problem, False
         self.changed = _changed(before, match)
         self.match_changed.emit()
         self.claims_changed.emit()
@@ -240,8 +263,13 @@ class Matches:
         self.refresh()
 
     def _on_project_changed(self, _: Project | None) -> None:
-        self._session.jobs.forget("match")
+        self._forget()
+        self._searching = False
         self._start_over()
+
+    def _forget(self) -> None:
+        self._latest += 1
+        self._session.jobs.forget("match")
 
 
 def _basis(state: State, project: Project) -> object:
@@ -253,6 +281,8 @@ def _basis(state: State, project: Project) -> object:
         rejected,
         frozenset(state.none),
         tuple(state.somata.get(name) for name in sides),
+        # An index that grew lets crops tell candidates apart.
+        sum(1 for _ in project.embeddings_dir.rglob("shard-*")),
     )
 
 

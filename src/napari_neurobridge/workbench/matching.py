@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_neurobridge.active.queue import Strategy, n_asked, waiting_questions, with_audits
+from napari_neurobridge.active.queue import (
+    Strategy,
+    default_strategy,
+    n_asked,
+    waiting_questions,
+    with_audits,
+)
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_write
 from napari_neurobridge.io.tables import write_rows
 from napari_neurobridge.matching.calibration import claimable
+from napari_neurobridge.project.project_spaces import LandmarkPairs
 from napari_neurobridge.types import Role
 from napari_neurobridge.workbench.actions import load_encoder
 
@@ -107,7 +114,13 @@ def matching_encoder(project: Project, load: Callable[[], Encoder]) -> Encoder |
 
 def has_landmarks(project: Project) -> bool:
     """Return whether any pair of the default datasets is accepted."""
-    return bool(project.state().pairs_between(project.in_vivo(), project.ex_vivo()))
+    return len(LandmarkPairs.of(project.state(), project.in_vivo(), project.ex_vivo())) > 0
+
+
+def strategy_now(project: Project) -> Strategy:
+    """Return what the queue asks by unless told otherwise."""
+    pairs = LandmarkPairs.of(project.state(), project.in_vivo(), project.ex_vivo())
+    return default_strategy(len(pairs))
 
 
 def match_between(
@@ -120,7 +133,7 @@ def match_between(
         (dataset, other), key=lambda name: project.dataset(name).role is Role.EX_VIVO
     )
     roles = {project.dataset(name).role for name in (first, second)}
-    if len(roles) < 2 or not project.state().pairs_between(first, second):
+    if len(roles) < 2 or not len(LandmarkPairs.of(project.state(), first, second)):
         return None
     return match_project(project, encoder, in_vivo=first, ex_vivo=second)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,7 +97,9 @@ class Questions:
         def ask() -> None:
             soma = self._session.require_project().state().soma(uid)
             self._opened.add(uid)
-            self._ask(Query(dataset=dataset, center_um=soma.center_um, uid=uid, audit=audit))
+            # To click the cell that is being asked about blindly does not uncover it.
+            blind = audit or (self.query is not None and self.query.audit and self.query.uid == uid)
+            self._ask(Query(dataset=dataset, center_um=soma.center_um, uid=uid, audit=blind))
 
         self._session.attempt(ask)
 
@@ -196,7 +199,7 @@ class Questions:
 
         self._session.jobs.submit(
             "locate",
-            lambda: locate(project, self._loader(project), answer, uid, self._matches.match),
+            lambda: locate(project, self._loader(project), answer, uid),
             pick,
             self._session.show_error,
         )
@@ -222,7 +225,7 @@ class Questions:
 
         self._session.jobs.submit(
             "crops",
-            lambda: with_crops(project, answer.query, answer.ranking, depth),
+            lambda: with_crops(project, answer.query, answer.ranking, depth, answer.match),
             show,
             self._session.show_error,
         )
@@ -247,23 +250,21 @@ class Questions:
         if query is None or project is None:
             return
 
-        def explain(error: NeuroBridgeError) -> None:
+        self._rank(project, query, keep)
+
+    def _explain(self, error: NeuroBridgeError) -> None:
+        if self.answer is None:
             self.problem = str(error)
             self.answer_changed.emit(None)
-            self._session.show_error(error)
+        self._session.show_error(error)
 
-        self._rank(project, query, keep, explain)
-
-    def _rank(
-        self,
-        project: Project,
-        query: Query,
-        keep: str | None,
-        explain: Callable[[NeuroBridgeError], None],
-    ) -> None:
-        match = self._matches.match
+    def _rank(self, project: Project, query: Query, keep: str | None) -> None:
+        match, depth = self._matches.match, self._depth_um
 
         def show(answer: Answer) -> None:
+            # What was asked of the answer before would bring that one back.
+            for key in ("crops", "locate"):
+                self._session.jobs.forget(key)
             first = self.answer is None
             self.answer = answer
             if first:
@@ -278,9 +279,9 @@ class Questions:
 
         self._session.jobs.submit(
             "rank",
-            lambda: answer_query(project, self._loader(project), query, match),
+            lambda: answer_query(project, self._loader(project), query, match, depth),
             show,
-            explain,
+            self._explain,
         )
 
     def _loader(self, project: Project) -> Callable[[], Encoder]:
@@ -291,8 +292,7 @@ class Questions:
         project, query = self._session.project, self.query
         if self._matches.updating or project is None or query is None or query.audit:
             return
-        keep = self.choice.uid if self.choice and self.choice.rank > 1 else None
-        self._rank(project, query, keep, self._session.show_error)
+        self._rank(project, query, self.choice.uid if self.choice else None)
 
     def _ask_again(self) -> None:
         if self.query is not None:
@@ -323,6 +323,6 @@ class Questions:
         if soma is None:
             self._ask(None)
         elif soma.center_um != query.center_um:
-            self._ask(Query(query.dataset, soma.center_um, query.uid))
+            self._ask(replace(query, center_um=soma.center_um))
         elif dataset != query.dataset or self.answer is None:
             self._ask_again()

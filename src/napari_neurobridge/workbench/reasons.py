@@ -46,6 +46,6 @@ def spread_um(expected: Expected) -> float:
 
 def _distance(ranking: Ranking, residual_um: float) -> str:
     if ranking.basis is Basis.DISTANCE:
-        return f"{residual_um:.0f} µm from where the orientation puts the cell."
+        return f"{residual_um:.0f} µm from where the cell should lie."
     spread = "" if ranking.expected is None else f" (± {spread_um(ranking.expected):.1f} µm)"
     return f"{residual_um:.1f} µm from where the other matches expect it{spread}."

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.project.events import Event
     from napari_neurobridge.types import Candidate, NoneReason, Vec3
-    from napari_neurobridge.workbench.matches import Matches
     from napari_neurobridge.workbench.questions import Questions
     from napari_neurobridge.workbench.session import Session
 
@@ -30,15 +29,12 @@ class Verdicts:
         Where the project lives.
     questions : Questions
         What is being asked, and which candidate is picked.
-    matches : Matches
-        Names the alignment that the shown numbers came from.
     """
 
-    def __init__(self, session: Session, questions: Questions, matches: Matches) -> None:
+    def __init__(self, session: Session, questions: Questions) -> None:
         self.none_reason: NoneReason | None = None
         self._session = session
         self._questions = questions
-        self._matches = matches
 
     # --- verdicts --------------------------------------------------------------------
 
@@ -181,16 +177,16 @@ class Verdicts:
         return query.uid
 
     def _evidence(self, candidate: Candidate | None) -> VerdictEvidence:
-        answer, match = self._questions.answer, self._matches.match
+        answer = self._questions.answer
+        match = answer.match if answer else None
         ranking = answer.ranking if answer else None
         probable = ranking is not None and ranking.basis is Basis.PROBABILITY
         uid = answer.query.uid if answer else None
         first = None
         mass_above = None
         if match is not None and probable and uid is not None and uid in match:
-            first, judged = match.first_uncalibrated(uid), match.judge(uid)
-            chosen = judged.none if candidate is None else candidate.probability or 0.0
-            mass_above = judged.mass_above(chosen)
+            first = match.first_uncalibrated(uid)
+            mass_above = match.mass_above(uid, candidate.uid if candidate else None)
         return VerdictEvidence(
             rank=candidate.rank if candidate else None,
             similarity=candidate.similarity if candidate else None,

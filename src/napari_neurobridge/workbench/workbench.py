@@ -55,7 +55,7 @@ class Workbench:
         self.setup = Setup(self.session, encoders)
         self.matches = Matches(self.session, encoders)
         self.questions = Questions(self.session, encoders, self.matches)
-        self.verdicts = Verdicts(self.session, self.questions, self.matches)
+        self.verdicts = Verdicts(self.session, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from napari_neurobridge.spaces import Orientation
 
 
 @pytest.fixture
-def turned(project_folder: Path) -> Project:
+def turned(project_folder: Path) -> Iterator[Project]:
     """Two volumes of the same cells, the orientation between them stated."""
-    return Project.open(project_folder)
+    project = Project.open(project_folder)
+    yield project
+    project.close()
 
 
 def test_accepted_pairs_take_the_place_of_the_orientation(

@@ -10,6 +10,7 @@ import pytest
 
 from fixtures.loops import Loop
 from fixtures.points import PointsWorld
+from napari_neurobridge.matching.calibration import audits_of
 from napari_neurobridge.matching.constellation import ConstellationMatch
 from napari_neurobridge.project import annotate
 from napari_neurobridge.types import Basis
@@ -209,6 +210,14 @@ def test_a_start_without_any_pair_is_dropped_once_four_are_accepted(
     assert workbench.matches.claims().n_accepted == 0
     right = [points_world.partners.get(p.in_vivo_uid) == p.ex_vivo_uid for p in match.matched()]
     assert np.mean(right) > 0.85
+    annotate.none(project, points_world.some(20)[-1][0], annotator="me")
+    z, y, x = project.state().somata["fmost"]["f001"].center_um
+    workbench.verdicts.add_somata("fmost", [(z + 50.0, y, x)])
+    loop.run_until(lambda: settled(workbench) and workbench.matches.match is not match)
+    match = workbench.matches.match
+    assert len(match.proposals) == 19
+    named = {pair.in_vivo_uid for pair in match.matched()}
+    assert points_world.some(20)[-1][0] not in named
     for number, (two_photon, fmost) in enumerate(points_world.some(20)[:4], start=1):
         before = workbench.matches.match
         annotate.accept(project, two_photon, fmost, annotator="me")
@@ -217,7 +226,7 @@ def test_a_start_without_any_pair_is_dropped_once_four_are_accepted(
         match = workbench.matches.match
         assert len(match.accepted) == number
         # Those accepted are proposals no more.
-        assert len(match.proposals) == (20 - number if number < 4 else 0)
+        assert len(match.proposals) == (19 - number if number < 4 else 0)
     workbench.close()
 
 
@@ -233,3 +242,84 @@ def test_a_start_that_is_not_found_says_why(points_world, tmp_path, loop) -> Non
     assert workbench.matches.match is None
     assert workbench.matches.problem == heard[0].text
     workbench.close()
+
+
+def test_an_audit_rests_on_the_match_it_was_asked_by(workbench, loop, points_world) -> None:
+    """Rejecting the first candidate must not make the second the program's first choice."""
+    before = workbench.matches.match
+    uid, right = points_world.some(12)[-1]
+    workbench.questions.select("two_photon", uid, audit=True)
+    loop.run_until(lambda: workbench.questions.answer is not None)
+    first, probability = before.first_uncalibrated(uid)
+    workbench.questions.choose_soma(first)
+    workbench.verdicts.reject()
+    loop.run_until(lambda: settled(workbench) and workbench.matches.match is not before)
+    other = next(c.uid for c in workbench.questions.answer.shown if c.uid != first)
+    workbench.questions.choose_soma(other)
+    workbench.verdicts.accept()
+    evidence = workbench.project.state().verdicts[-1].evidence
+    assert (evidence.first_uid, evidence.first_probability) == (first, probability)
+    assert evidence.mass_above >= probability
+    assert evidence.alignment_id == before.alignment_id
+    assert [
+        audit.right for audit in audits_of(workbench.project.state(), "two_photon", "fmost")
+    ] == [False]
+
+
+def test_a_new_match_leaves_what_is_picked_and_how_deep_one_looks(
+    workbench, loop, points_world
+) -> None:
+    uid = workbench.matches.match.queries.uids[5]
+    ask(workbench, loop, uid)
+    picked = workbench.questions.choice.uid
+    workbench.questions.look_deeper(8.0)
+    loop.run_until(lambda: workbench.questions.answer.depth_um == 8.0)
+    answer, before = workbench.questions.answer, workbench.matches.match
+    annotate.reject(workbench.project, uid, picked, annotator="another")
+    workbench.session.verdicts_changed.emit()
+    loop.run_until(lambda: workbench.questions.answer is not answer)
+    assert workbench.matches.match is not before
+    loop.run_until(lambda: workbench.questions.choice is not None)
+    assert workbench.questions.choice.uid == picked
+    assert workbench.questions.choice.probability == 0.0
+    assert workbench.questions.answer.depth_um == 8.0
+
+
+def test_an_audit_stays_blind_when_its_cell_is_clicked_or_moved(workbench, loop) -> None:
+    uid = workbench.matches.match.queries.uids[7]
+    workbench.questions.select("two_photon", uid, audit=True)
+    workbench.questions.select("two_photon", uid)
+    assert workbench.questions.query.audit
+    z, y, x = workbench.project.state().soma(uid).center_um
+    workbench.verdicts.move_somata("two_photon", [uid], [(z, y, x + 1.0)])
+    assert workbench.questions.query.center_um == (z, y, x + 1.0)
+    assert workbench.questions.query.audit
+
+
+def test_a_bug_in_matching_is_told_and_does_not_wait_for_good(workbench, loop, monkeypatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("singular matrix")
+
+    heard = []
+    workbench.session.notified.connect(heard.append)
+    monkeypatch.setattr("napari_neurobridge.matching.match_project.match_project", broken)
+    uid = workbench.matches.match.queries.uids[2]
+    annotate.none(workbench.project, uid, annotator="me")
+    workbench.session.verdicts_changed.emit()
+    loop.run_until(lambda: not workbench.matches.updating)
+    assert "singular matrix" in workbench.matches.problem
+    assert heard[-1].is_error
+
+
+def test_one_soma_is_never_claimed_twice(workbench, loop, points_world) -> None:
+    """Not even where a person gave it to the wrong cell."""
+    (one, _), (other, taken) = points_world.some(14)[-2:]
+    if taken in workbench.project.state().pairs.values():
+        pytest.skip("the draw holds it already")
+    before = workbench.matches.match
+    annotate.accept(workbench.project, one, taken, annotator="me", force=True)
+    workbench.session.verdicts_changed.emit()
+    loop.run_until(lambda: settled(workbench) and workbench.matches.match is not before)
+    pairs = workbench.matches.match.matched()
+    assert len({pair.ex_vivo_uid for pair in pairs}) == len(pairs)
+    assert (other, taken) not in {(pair.in_vivo_uid, pair.ex_vivo_uid) for pair in pairs}
