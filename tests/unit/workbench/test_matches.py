@@ -247,7 +247,7 @@ def test_a_start_that_is_not_found_says_why(points_world, tmp_path, loop) -> Non
 def test_an_audit_rests_on_the_match_it_was_asked_by(workbench, loop, points_world) -> None:
     """Rejecting the first candidate must not make the second the program's first choice."""
     before = workbench.matches.match
-    uid, right = points_world.some(12)[-1]
+    uid = points_world.some(12)[-1][0]
     workbench.questions.select("two_photon", uid, audit=True)
     loop.run_until(lambda: workbench.questions.answer is not None)
     first, probability = before.first_uncalibrated(uid)
@@ -279,9 +279,9 @@ def test_a_new_match_leaves_what_is_picked_and_how_deep_one_looks(
     workbench.session.verdicts_changed.emit()
     loop.run_until(lambda: workbench.questions.answer is not answer)
     assert workbench.matches.match is not before
-    loop.run_until(lambda: workbench.questions.choice is not None)
     assert workbench.questions.choice.uid == picked
-    assert workbench.questions.choice.probability == 0.0
+    loop.run_until(lambda: workbench.questions.choice.probability == 0.0)
+    assert workbench.questions.choice.uid == picked
     assert workbench.questions.answer.depth_um == 8.0
 
 
