@@ -25,7 +25,10 @@ from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS, Landmark
 from napari_neurobridge.types import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.matching.propagate import Propagation, PropagationProgress
     from napari_neurobridge.project.fold import State
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import FloatArray, Report
@@ -40,6 +43,10 @@ _FEWEST_SOMATA = 2
 # are not those of `neurobridge benchmark detection`, which tells it as `by_confidence`.
 _CELL_AT_0, _CELL_SLOPE = 0.1, 0.75
 _MOST_PROPOSALS = 40
+_NO_PAIR = (
+    "There is no accepted pair yet, so nothing says how the two sides lie; accept four or more "
+    "that are far from each other."
+)
 _NOTHING: RowArray = np.empty((0, 2), dtype=np.intp)
 
 
@@ -129,14 +136,7 @@ def match_project(
     """
     first, second = in_vivo or project.in_vivo(), ex_vivo or project.ex_vivo()
     state = project.state()
-    sides = [Side.of(name, state.somata[project.dataset(name).name]) for name in (first, second)]
-    for side in sides:
-        if len(side) < _FEWEST_SOMATA:
-            raise InputError(
-                f"'{side.dataset}' has too few somata to match; detect or import them first."
-            )
-    turned = len(sides[1]) < len(sides[0])
-    queries, gallery = reversed(sides) if turned else sides
+    queries, gallery = _sides(project, state, first, second)
     begun = _NOTHING if start is None else _translated(start, queries, gallery)
     if start is not None and not (
         start.queries.same_as(queries) and start.gallery.same_as(gallery)
@@ -151,10 +151,7 @@ def match_project(
             begun = _constellation(project, queries, gallery, len(accepted) > 0, report)
         pairs = np.vstack([accepted, excluded.allowed(begun, accepted)])
     if not len(pairs):
-        raise InputError(
-            "There is no accepted pair yet, so nothing says how the two sides lie; accept four "
-            "or more that are far from each other."
-        )
+        raise InputError(_NO_PAIR)
     appearance = _appearance(project, encoder, queries, gallery, accepted, start)
     problem = MatchProblem(
         queries.centers_um,
@@ -170,21 +167,13 @@ def match_project(
         adapt=len(pairs) == len(accepted),
         start=None if start is None else start.propagation,
     )
-    while True:
-        try:
-            progress = next(running)
-        except StopIteration as finished:
-            found = finished.value
-            break
-        if report is not None:
-            message = f"matching, growth {progress.attempt} of {progress.attempts}"
-            report(progress.n_reached, progress.n_queries, message)
+    found = _followed(running, report)
     shipped = SHIPPED if appearance is None else SHIPPED_WITH_IMAGES
     calibration = fit_calibration(audits_of(state, first, second), shipped)
     return ProjectMatch(
         queries=queries,
         gallery=gallery,
-        queries_in_vivo=not turned,
+        queries_in_vivo=queries.dataset == first,
         problem=problem,
         propagation=found,
         posterior=calibration.recalibrated(found.posterior),
@@ -196,6 +185,33 @@ def match_project(
         appearance=appearance,
         model="" if encoder is None or appearance is None else model_label(encoder),
     )
+
+
+def _sides(project: Project, state: State, first: str, second: str) -> tuple[Side, Side]:
+    """Return queries and gallery: the smaller side, and the other."""
+    sides = [Side.of(name, state.somata[project.dataset(name).name]) for name in (first, second)]
+    for side in sides:
+        if len(side) < _FEWEST_SOMATA:
+            raise InputError(
+                f"'{side.dataset}' has too few somata to match; detect or import them first."
+            )
+    in_vivo, ex_vivo = sides
+    return (ex_vivo, in_vivo) if len(ex_vivo) < len(in_vivo) else (in_vivo, ex_vivo)
+
+
+def _followed(
+    running: Generator[PropagationProgress, None, Propagation], report: Report | None
+) -> Propagation:
+    """Run a propagation to its end, telling how far it is."""
+    while True:
+        try:
+            progress = next(running)
+        except StopIteration as finished:
+            found: Propagation = finished.value
+            return found
+        if report is not None:
+            message = f"matching, growth {progress.attempt} of {progress.attempts}"
+            report(progress.n_reached, progress.n_queries, message)
 
 
 def _rows(landmarks: LandmarkPairs, queries: Side, gallery: Side) -> RowArray:
