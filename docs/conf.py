@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import napari_neurobridge
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 project = "napari-neurobridge"
 author = "napari-neurobridge developers"
@@ -24,3 +29,16 @@ html_theme = "pydata_sphinx_theme"
 html_title = project
 html_theme_options = {"navigation_with_keys": False, "show_prev_next": False}
 html_sidebars = {"**": []}
+
+
+def _is_from_elsewhere(
+    app: object, what: str, name: str, member: object, skip: bool, options: object
+) -> bool | None:
+    """Skip what a module imports before its signature is read, which not all extensions have."""
+    origin = getattr(member, "__module__", None) or ""
+    return True if isinstance(member, type) and not origin.startswith("napari_neuro") else None
+
+
+def setup(app: Sphinx) -> None:
+    """Connect the filter."""
+    app.connect("autodoc-skip-member", _is_from_elsewhere)
