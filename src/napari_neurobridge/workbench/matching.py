@@ -19,7 +19,7 @@ from napari_neurobridge.active.queue import (
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_write
 from napari_neurobridge.io.tables import write_rows
-from napari_neurobridge.matching.calibration import claimable
+from napari_neurobridge.matching.calibration import claimable, expected_false
 from napari_neurobridge.project.project_spaces import LandmarkPairs
 from napari_neurobridge.types import Role
 from napari_neurobridge.workbench.actions import load_encoder
@@ -77,7 +77,7 @@ class Claims:
         chosen = claimable(probability, fdr)
         accepted = tuple(pair for pair in match.matched() if pair.accepted)
         claimed = tuple(itertools.compress(proposed, chosen.tolist()))
-        return cls(accepted + claimed, float((1.0 - probability[chosen]).sum()))
+        return cls(accepted + claimed, expected_false(probability[chosen]))
 
     @property
     def n_accepted(self) -> int:
@@ -112,15 +112,19 @@ def matching_encoder(project: Project, load: Callable[[], Encoder]) -> Encoder |
     return encoder if complete else None
 
 
+def n_landmarks(project: Project) -> int:
+    """Return how many pairs of living somata of the default datasets are accepted."""
+    return len(LandmarkPairs.of(project.state(), project.in_vivo(), project.ex_vivo()))
+
+
 def has_landmarks(project: Project) -> bool:
     """Return whether any pair of the default datasets is accepted."""
-    return len(LandmarkPairs.of(project.state(), project.in_vivo(), project.ex_vivo())) > 0
+    return n_landmarks(project) > 0
 
 
 def strategy_now(project: Project) -> Strategy:
     """Return what the queue asks by unless told otherwise."""
-    pairs = LandmarkPairs.of(project.state(), project.in_vivo(), project.ex_vivo())
-    return default_strategy(len(pairs))
+    return default_strategy(n_landmarks(project))
 
 
 def match_between(

@@ -12,8 +12,7 @@ from napari_neurobridge.insight.figures.style import (
     SMALL_FONT,
     Theme,
     listed,
-    new_figure,
-    panel_columns,
+    new_panels,
     write_title,
 )
 
@@ -60,16 +59,11 @@ def reliability_figure(
     """
     if not measured:
         raise InputError("A reliability diagram needs outcomes; answer audit questions first.")
-    columns = panel_columns(len(measured))
-    rows = -(-len(measured) // columns)
-    height = 4.6 if columns == 1 else rows * (2.3 if columns == 3 else 3.1) + 0.9
-    figure, axes = new_figure(theme, rows=rows, columns=columns, height_in=height)
-    for ax, (name, found) in zip(axes, measured.items(), strict=False):
+    figure, axes = new_panels(theme, len(measured), panel_in=(3.7, 3.1, 2.3), margin_in=0.9)
+    for ax, (name, found) in zip(axes, measured.items(), strict=True):
         _draw(ax, found, theme)
         ax.set_title(f"{name}\nECE {found.error:.3f}", fontsize=SMALL_FONT)
-    for ax in axes[len(measured) :]:
-        ax.set_visible(False)
-    counts = listed([found.n for found in measured.values()], "match").replace("matchs", "matches")
+    counts = listed([found.n for found in measured.values()], "match")
     write_title(figure, theme, f"{title}\n{counts}")
     return figure
 

@@ -15,7 +15,7 @@ from napari_neurobridge.insight.figures.style import (
     display_name,
     listed,
     new_figure,
-    panel_columns,
+    new_panels,
     write_title,
 )
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 Samples: TypeAlias = "tuple[ArrayLike, ArrayLike]"
 """Similarities of the same neuron, and of different neurons."""
 
-_PANEL_IN = 1.95
 _GRID_POINTS = 256
 
 
@@ -92,11 +91,8 @@ def similarity_heatmaps(
     squares = {name: _square(matrix) for name, matrix in matrices.items()}
     if not squares:
         raise InputError("Heat maps need at least one similarity matrix; evaluate first.")
-    columns = panel_columns(len(squares))
-    rows = -(-len(squares) // columns)
-    height = rows * ({1: 4.2, 2: 3.0, 3: 2.3}[columns]) + 0.8
-    figure, axes = new_figure(theme, rows=rows, columns=columns, height_in=height)
-    for ax, (name, values) in zip(axes, squares.items(), strict=False):
+    figure, axes = new_panels(theme, len(squares), panel_in=(4.2, 3.0, 2.3), margin_in=0.8)
+    for ax, (name, values) in zip(axes, squares.items(), strict=True):
         low, high = np.percentile(values, (1, 99.5))
         image = ax.imshow(
             values, cmap="viridis", vmin=low, vmax=max(high, low + 1e-9), interpolation="nearest"
@@ -110,8 +106,6 @@ def similarity_heatmaps(
         bar.outline.set_visible(False)
         bar.set_ticks([low, high], labels=[f"{low:.2g}", f"{high:.2g}"])
         bar.ax.tick_params(colors=theme.ink, labelsize=SMALL_FONT, length=0)
-    for ax in axes[len(squares) :]:
-        ax.set_visible(False)
     words = "rows: two-photon neurons, columns: fMOST neurons"
     write_title(figure, theme, f"{title}\n{listed(_lengths(squares), 'pair')} · {words}")
     return figure
@@ -148,11 +142,8 @@ def similarity_densities(
         If a sample is empty or not finite.
     """
     checked = _checked(samples)
-    columns = panel_columns(len(checked))
-    rows = -(-len(checked) // columns)
-    height = 4.2 if columns == 1 else rows * (_PANEL_IN if columns == 3 else 2.4) + 1.0
-    figure, axes = new_figure(theme, rows=rows, columns=columns, height_in=height)
-    for ax, (name, (same, different)) in zip(axes, checked.items(), strict=False):
+    figure, axes = new_panels(theme, len(checked), panel_in=(3.2, 2.4, 1.95), margin_in=1.0)
+    for ax, (name, (same, different)) in zip(axes, checked.items(), strict=True):
         _draw_densities(ax, same, different, theme)
         if thresholds is not None and name in thresholds:
             ax.axvline(thresholds[name], color=theme.ink, linestyle=":", linewidth=1.2)
@@ -161,8 +152,6 @@ def similarity_densities(
         ax.set_yticks([])
         ax.spines["left"].set_visible(False)
         ax.set_xlabel("similarity")
-    for ax in axes[len(checked) :]:
-        ax.set_visible(False)
     _name_both(figure, theme)
     write_title(figure, theme, f"{title}\n{_counts(checked)}")
     return figure

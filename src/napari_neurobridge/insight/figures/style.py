@@ -78,6 +78,29 @@ def new_figure(
     return figure, [dress(ax, theme) for ax in axes.flat]
 
 
+def new_panels(
+    theme: Theme, count: int, *, panel_in: tuple[float, float, float], margin_in: float
+) -> tuple[Figure, list[Axes]]:
+    """Return an empty figure with ``count`` axes, row by row; places left over stay empty.
+
+    Parameters
+    ----------
+    theme : Theme
+    count : int
+    panel_in : tuple of float
+        Height of a row of one, two and three panels, in inches.
+    margin_in : float
+        Height for everything around them.
+    """
+    columns = panel_columns(count)
+    rows = -(-count // columns)
+    height = rows * panel_in[columns - 1] + margin_in
+    figure, axes = new_figure(theme, rows=rows, columns=columns, height_in=height)
+    for ax in axes[count:]:
+        ax.set_visible(False)
+    return figure, axes[:count]
+
+
 def dress(ax: Axes, theme: Theme) -> Axes:
     """Give axes a theme's colours and a frame of two sides."""
     ax.set_facecolor(theme.paper)
@@ -128,7 +151,8 @@ def panel_columns(count: int) -> int:
 
 def several(count: int, noun: str) -> str:
     """Return ``"1 pair"`` or ``"53 pairs"``."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    plural = "es" if noun.endswith("ch") else "s"
+    return f"{count:,} {noun}" + ("" if count == 1 else plural)
 
 
 def listed(numbers: Sequence[int], noun: str) -> str:
