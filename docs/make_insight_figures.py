@@ -19,8 +19,8 @@ from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.insight import figures
 from napari_neurobridge.insight.attention import attention_maps
 from napari_neurobridge.insight.embedding_map import embedding_map
-from napari_neurobridge.project.zoo import DEFAULT_MODEL, find_model
-from napari_neurobridge.simulation.pair_set import PairSet
+from napari_neurobridge.io.pairs import PairSet
+from napari_neurobridge.models.zoo import DEFAULT_MODEL, find_model
 from napari_neurobridge.training.evaluation import evaluate_similarity, partner_ranks
 from napari_neurobridge.training.plain_measures import PlainMeasure, plain_similarity
 from napari_neurobridge.training.protocol import reference_similarity

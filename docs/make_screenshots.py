@@ -21,13 +21,13 @@ from qtpy.QtWidgets import QApplication
 
 from napari_neurobridge.demo import TruePairs
 from napari_neurobridge.io.tables import write_points
-from napari_neurobridge.project import annotate
 from napari_neurobridge.project.folder import Project
+from napari_neurobridge.project.log import annotate
 from napari_neurobridge.viewer.readers import open_docks
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets.insight_plots import Page
-from napari_neurobridge.workbench.actions import DatasetSource, create_project
 from napari_neurobridge.workbench.sample import SampleFiles
+from napari_neurobridge.workflows.setup import DatasetSource, create_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable

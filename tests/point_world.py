@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import special_ortho_group
 
-from napari_neurobridge.matching.propagate import MatchProblem, PropagationParams
+from napari_neurobridge.matching.propagation.propagate import MatchProblem, PropagationParams
 
 SIZE = np.array([250.0, 400.0, 400.0])
 PARAMS = PropagationParams(support=120)

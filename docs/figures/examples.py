@@ -16,7 +16,7 @@ from napari_neurobridge.simulation.pairs import simulate_pairs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.io.pairs import PairSet
 
 _SEED = 11
 _CELLS = 12

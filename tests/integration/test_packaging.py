@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import napari_neurobridge
-from napari_neurobridge.project.zoo import CACHE_VARIABLE, DEFAULT_MODEL, find_model
+from napari_neurobridge.models.zoo import CACHE_VARIABLE, DEFAULT_MODEL, find_model
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "napari_neurobridge"
@@ -29,7 +29,7 @@ REPORT = """
 import json
 from importlib import metadata
 import napari_neurobridge
-from napari_neurobridge.project.zoo import find_model
+from napari_neurobridge.models.zoo import find_model
 from npe2 import PluginManifest
 manifest = PluginManifest.from_distribution("napari-neurobridge")
 print(json.dumps({

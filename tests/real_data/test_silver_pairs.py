@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from napari_neurobridge.benchmarks.silver_pairs import benchmark_silver_pairs
-from napari_neurobridge.workbench.actions import load_encoder
+from napari_neurobridge.workflows.index import load_encoder
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 

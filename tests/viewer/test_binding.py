@@ -9,7 +9,7 @@ import pytest
 from napari.layers import Points
 
 from fixtures.projects import N_CELLS, ORIENTATION, true_partner
-from napari_neurobridge.project import annotate
+from napari_neurobridge.project.log import annotate
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.registry import binding_for

@@ -16,8 +16,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QPushButton
 
 from fixtures.projects import true_partner
-from napari_neurobridge.project import annotate
-from napari_neurobridge.project.events import VerdictEvidence
+from napari_neurobridge.project.log import annotate
+from napari_neurobridge.project.log.events import VerdictEvidence
 from napari_neurobridge.viewer.attention_layers import CHANNEL_KEY, crop_layer
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.widgets.insight import InsightWidget
@@ -30,7 +30,7 @@ _PATIENCE_MS = 240_000
 _EXPLAIN_BESIDE_A_CANVAS = """
 import napari, numpy as np
 from qtpy.QtWidgets import QApplication
-from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.workbench.models import EncoderCache
 
 viewer = napari.Viewer(show=True)

@@ -13,8 +13,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLineEdit, QListWidget, QPushButton
 
 from fixtures.projects import true_partner
-from napari_neurobridge.project import annotate
-from napari_neurobridge.project.events import EventKind
+from napari_neurobridge.project.log import annotate
+from napari_neurobridge.project.log.events import EventKind
 from napari_neurobridge.types import NoneReason, Verdict
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.widgets.match import MatchWidget

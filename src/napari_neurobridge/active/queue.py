@@ -16,8 +16,8 @@ from napari_neurobridge.types import SomaSource, Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_neurobridge.matching.project_match import ProjectMatch
-    from napari_neurobridge.project.fold import State
+    from napari_neurobridge.matching.match import Match
+    from napari_neurobridge.project.log.fold import State
     from napari_neurobridge.types import Soma
 
 AUDIT_EVERY = 5
@@ -60,7 +60,7 @@ class QueueItem:
 def waiting_questions(
     state: State,
     dataset: str,
-    match: ProjectMatch | None = None,
+    match: Match | None = None,
     strategy: Strategy | None = None,
 ) -> list[QueueItem]:
     """Return the somata that nobody has decided on, in the order in which they are asked.
@@ -71,7 +71,7 @@ def waiting_questions(
         The fold of the project's events.
     dataset : str
         Dataset whose cells are asked.
-    match : ProjectMatch, optional
+    match : Match, optional
         Makes entropy possible.
     strategy : Strategy, optional
         By default the clearest first, then spread until four pairs are accepted, then entropy.
@@ -176,7 +176,7 @@ def n_asked(state: State, dataset: str) -> int:
     return len(state.asked & state.somata.get(dataset, {}).keys())
 
 
-def _with_match(items: Sequence[QueueItem], dataset: str, match: ProjectMatch) -> list[QueueItem]:
+def _with_match(items: Sequence[QueueItem], dataset: str, match: Match) -> list[QueueItem]:
     outlook, rows = match.outlook(dataset), match.side(dataset).rows
     answers = np.column_stack([outlook.first, outlook.second, outlook.none, outlook.beyond])
     told = []

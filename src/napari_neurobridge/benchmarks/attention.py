@@ -16,7 +16,7 @@ from napari_neurobridge.insight.attention import attention_maps
 
 if TYPE_CHECKING:
     from napari_neurobridge.insight.attention import AttentionMaps, AttentionMethod
-    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.types import Float32Array, Report
 
 _HIDDEN_PART = 0.2

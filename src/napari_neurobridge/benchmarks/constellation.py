@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from napari_neurobridge.benchmarks.points import PointPairs
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.constellation import match_constellation
+from napari_neurobridge.matching.constellation.matcher import match_constellation
 from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.simulation.levels import level as named_level
 from napari_neurobridge.simulation.neurons.sources import neuron_factory
@@ -22,7 +22,7 @@ from napari_neurobridge.simulation.scene import Scene
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_neurobridge.matching.constellation_model import Constellation
+    from napari_neurobridge.matching.constellation.model import Constellation
     from napari_neurobridge.types import Report, Vec3
 
 SIZE_UM: Vec3 = (140.0, 350.0, 350.0)

@@ -11,15 +11,15 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.appearance import fit_appearance
-from napari_neurobridge.matching.propagate import MatchProblem, Propagation, match
+from napari_neurobridge.matching.appearance.likelihood import fit_appearance
+from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation, match
 from napari_neurobridge.matching.question_value import question_value, spread_query
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_neurobridge.benchmarks.points import PointPairs
-    from napari_neurobridge.matching.appearance import Margins
+    from napari_neurobridge.matching.appearance.likelihood import Margins
     from napari_neurobridge.types import Report
 
 RowArray = npt.NDArray[np.intp]

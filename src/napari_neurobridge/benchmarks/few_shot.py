@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.benchmarks.few_shot_data import FewShotData
     from napari_neurobridge.encoder.dual_channel import EncoderConfig
-    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.types import Float32Array, Report
 
 GENERIC_STEPS = 200

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.simulation.levels import level as named_level
-from napari_neurobridge.simulation.pair_set import PairSet
 from napari_neurobridge.simulation.pairs import simulate_pairs
 from napari_neurobridge.training.protocol import Trials, draw_trials, reference_similarity
 from napari_neurobridge.training.simulated_data import CELLS_PER_SCENE, EVALUATION_CELLS

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from napari_neurobridge.benchmarks.points import draw_landmarks
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.appearance import Margins, fit_appearance, pooled_fit
+from napari_neurobridge.matching.appearance.likelihood import Margins, fit_appearance, pooled_fit
 from napari_neurobridge.matching.calibration import (
     SHIPPED,
     SHIPPED_WITH_IMAGES,
@@ -24,7 +24,7 @@ from napari_neurobridge.matching.calibration import (
 from napari_neurobridge.matching.conformal import fit_conformal
 from napari_neurobridge.matching.decoys import decoy_claims
 from napari_neurobridge.matching.posterior import Posterior
-from napari_neurobridge.matching.propagate import MatchProblem, match
+from napari_neurobridge.matching.propagation.propagate import MatchProblem, match
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.calibration import claimable, reliability
-from napari_neurobridge.matching.propagate import MatchProblem, Propagation, match
+from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation, match
 from napari_neurobridge.spaces.affine import as_points
 
 if TYPE_CHECKING:

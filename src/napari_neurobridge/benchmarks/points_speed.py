@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from napari_neurobridge.benchmarks.points import PointPairs
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.propagate import MatchProblem, Propagation, match
+from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation, match
 
 if TYPE_CHECKING:
     from napari_neurobridge.types import Report

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, Field
 
-from napari_neurobridge.matching.mutual import mutual_similarity
+from napari_neurobridge.matching.appearance.mutual import mutual_similarity
 from napari_neurobridge.training.evaluation import (
     Classification,
     Confusion,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_neurobridge.encoder.embed import Encoder
-    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.types import Float32Array, Report
 
 TEST_SEEDS = tuple(range(100, 110))

@@ -15,11 +15,11 @@ from napari_neurobridge.benchmarks.two_photon_optics import through_two_photon
 from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.crops import CropSpec, extract_crops
+from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.io.volumes import open_volume
 from napari_neurobridge.simulation.deformation.deformation import residual_linear
 from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.simulation.levels import level as named_level
-from napari_neurobridge.simulation.pair_set import PairSet
 from napari_neurobridge.training.evaluation import evaluate_similarity
 from napari_neurobridge.training.fine_tune import FineTuneConfig, fine_tune
 from napari_neurobridge.training.protocol import classify, draw_trials, reference_similarity

@@ -9,11 +9,12 @@ import pandas as pd
 from pydantic import BaseModel, Field
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.gallery import index_project
+from napari_neurobridge.matching.appearance.gallery import index_project
 from napari_neurobridge.matching.ranking import rank_position
 from napari_neurobridge.spaces.affine import as_points
 from napari_neurobridge.types import Role
-from napari_neurobridge.workbench import actions
+from napari_neurobridge.workflows.detect import detect_dataset
+from napari_neurobridge.workflows.setup import DatasetSource, create_project
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,15 +84,15 @@ def benchmark_silver_pairs(
     """
     tell = report or (lambda done, total, message: None)
     here_um, there_um = read_silver_pairs(pairs)
-    project = actions.create_project(
+    project = create_project(
         folder,
         [
-            actions.DatasetSource(name="two_photon", role=Role.IN_VIVO, image=two_photon),
-            actions.DatasetSource(name="fmost", role=Role.EX_VIVO, image=fmost),
+            DatasetSource(name="two_photon", role=Role.IN_VIVO, image=two_photon),
+            DatasetSource(name="fmost", role=Role.EX_VIVO, image=fmost),
         ],
     )
     for name in project.datasets:
-        actions.detect(project, name, report=report)
+        detect_dataset(project, name, report=report)
     index_project(project, encoder, report=report)
 
     drawn = np.random.default_rng(seed).permutation(len(here_um))[:n_queries]

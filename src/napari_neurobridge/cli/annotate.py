@@ -14,7 +14,7 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.types import NoneReason, Verdict
 
 if TYPE_CHECKING:
-    from napari_neurobridge.project.events import Event
+    from napari_neurobridge.project.log.events import Event
 
 _PAIR_OPTIONS = ("--accept", "--reject", "--unsure")
 # Joins the two uids of an option on their way through the parser; no uid contains it.
@@ -113,12 +113,12 @@ def annotate(
     annotator: AnnotatorOption = None,
 ) -> EventsMade:
     """Record verdicts, or take the last one back."""
-    from napari_neurobridge.project import annotate as verdicts
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.project.log import annotate as verdicts
+    from napari_neurobridge.workflows.judgements import Judgement, judge_all, read_judgements
 
     judgements = [
-        actions.Judgement(verdict, first, second)
+        Judgement(verdict, first, second)
         for verdict, pairs in (
             (Verdict.ACCEPT, accept),
             (Verdict.REJECT, reject),
@@ -126,16 +126,16 @@ def annotate(
         )
         for first, second in (pair.split(_JOINT) for pair in pairs or ())
     ]
-    judgements += [actions.Judgement(Verdict.NONE, uid, reason=reason) for uid in none or ()]
+    judgements += [Judgement(Verdict.NONE, uid, reason=reason) for uid in none or ()]
     if from_file is not None:
-        judgements += actions.read_judgements(from_file)
+        judgements += read_judgements(from_file)
     if sum((bool(judgements), undo, redo)) != 1:
         raise InputError("Give verdicts, or --undo, or --redo: one of the three.")
     if reason is not None and not none:
         raise InputError("--reason belongs to --none.")
     opened = Project.open(project)
     if judgements:
-        events = actions.judge_all(opened, judgements, annotator=annotator, force=force)
+        events = judge_all(opened, judgements, annotator=annotator, force=force)
     elif undo:
         events = verdicts.undo(opened, annotator)
     else:

@@ -15,7 +15,7 @@ from napari_neurobridge.cli import (
 )
 from napari_neurobridge.cli._options import LevelOption, ModelOption, SeedsOption
 from napari_neurobridge.cli._output import CommandResult, command, table
-from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report, Vec3
 
 
@@ -145,9 +145,9 @@ def silver_pairs(
 ) -> SilverPairsFigures:
     """Do the whole job on two real volumes, and rank at known positions."""
     from napari_neurobridge.benchmarks.silver_pairs import benchmark_silver_pairs
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.index import load_encoder
 
-    encoder = actions.load_encoder(None, model)
+    encoder = load_encoder(None, model)
     with TemporaryDirectory(prefix="neurobridge-benchmark-") as folder:
         result = benchmark_silver_pairs(
             encoder,
@@ -171,9 +171,9 @@ def domains(
 ) -> DomainsFigures:
     """Compare the simulated imaging domains with the scatter within each."""
     from napari_neurobridge.benchmarks.domains import benchmark_domains
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.index import load_encoder
 
-    encoder = actions.load_encoder(None, model)
+    encoder = load_encoder(None, model)
     result = benchmark_domains(encoder, pairs=pairs, seed=seed, report=report)
     return DomainsFigures.model_validate(result.model_dump())
 

@@ -9,7 +9,7 @@ import typer
 from napari_neurobridge.cli._options import ModelOption, SeedsOption
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _fields(
     from napari_neurobridge.benchmarks import matching_scenes as scenes_of
     from napari_neurobridge.benchmarks.matching import FIT_SEEDS, TEST_SEEDS
     from napari_neurobridge.benchmarks.points import read_point_pairs
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.index import load_encoder
 
     if tables is not None:
         return [scenes_of.SceneField(read_point_pairs(*tables))]
@@ -131,7 +131,7 @@ def _fields(
     if part == "simulated":
         return [scenes_of.point_field(seed) for seed in chosen]
     places: Literal["known", "detected"] = "detected" if part == "detected" else "known"
-    encoder = actions.load_encoder(None, model)
+    encoder = load_encoder(None, model)
     with TemporaryDirectory(prefix="neurobridge-benchmark-") as folder:
         return scenes_of.image_fields(
             encoder, chosen, cache or Path(folder), places=places, report=report

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from napari_neurobridge.cli._options import LevelOption, ModelOption, SeedsOption
 from napari_neurobridge.cli._output import CommandResult, command, table
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
 
 StepsOption = Annotated[
@@ -243,7 +243,7 @@ def retrieval(
     from napari_neurobridge.benchmarks.retrieval import RetrievalRequest, benchmark_retrieval
     from napari_neurobridge.encoder.dual_channel import backbone_config
     from napari_neurobridge.training.plain_measures import PlainMeasure
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.index import load_encoder
 
     names = None
     if configurations is not None:
@@ -257,7 +257,7 @@ def retrieval(
         generic=None if backbone is None else backbone_config(backbone),
     )
     result = benchmark_retrieval(
-        actions.load_encoder(None, model), request, cache=cache, figures=figures, report=report
+        load_encoder(None, model), request, cache=cache, figures=figures, report=report
     )
     return RetrievalFigures.model_validate({**result.model_dump(), "markdown": result.table()})
 
@@ -286,13 +286,13 @@ def silver_crops(
     from napari_neurobridge.benchmarks.silver_crops import benchmark_silver_crops
     from napari_neurobridge.encoder.strategies import Strategy
     from napari_neurobridge.training.fine_tune import FineTuneConfig
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.index import load_encoder
 
     if strategy not in list(Strategy):
         raise InputError(f"There is no strategy '{strategy}'; choose {', '.join(Strategy)}.")
     config = FineTuneConfig(strategy=Strategy(strategy), seed=seed)
     result = benchmark_silver_crops(
-        actions.load_encoder(None, model),
+        load_encoder(None, model),
         two_photon,
         fmost,
         pairs,
@@ -312,9 +312,9 @@ def robustness(
 ) -> RobustnessFigures:
     """Rank held-out cells whose two-photon crops are turned, off centre, dimmed or cut."""
     from napari_neurobridge.benchmarks.robustness import TEST_SEEDS, benchmark_robustness
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.index import load_encoder
 
-    encoder = actions.load_encoder(None, model)
+    encoder = load_encoder(None, model)
     result = benchmark_robustness(encoder, seeds=seed or TEST_SEEDS, level=level, report=report)
     return RobustnessFigures.model_validate(result.model_dump())
 
@@ -328,9 +328,9 @@ def embedding_speed(
 ) -> SpeedFigures:
     """Measure how fast crops in memory are embedded, beside the bare network."""
     from napari_neurobridge.benchmarks.embedding_speed import measure_embedding_speed
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.index import load_encoder
 
-    encoder = actions.load_encoder(None, model)
+    encoder = load_encoder(None, model)
     result = measure_embedding_speed(encoder, crops=crops, rounds=rounds, report=report)
     return SpeedFigures.model_validate(result.model_dump())
 
@@ -347,9 +347,9 @@ def attention(
     from napari_neurobridge.benchmarks.attention import benchmark_attention
     from napari_neurobridge.benchmarks.robustness import TEST_SEEDS
     from napari_neurobridge.training.simulated_data import held_out_pairs
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.index import load_encoder
 
     pairs = held_out_pairs(seed or TEST_SEEDS, level)
-    encoder = actions.load_encoder(None, model)
+    encoder = load_encoder(None, model)
     result = benchmark_attention(encoder, pairs, examples=examples, report=report)
     return AttentionFigures.model_validate(result.model_dump())

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict
 from napari_neurobridge.cli._options import ModelOption
 from napari_neurobridge.cli._output import CommandResult, command, table
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
 
 if TYPE_CHECKING:
     from napari_neurobridge.benchmarks.points import PointPairs
-    from napari_neurobridge.matching.appearance import Margins
+    from napari_neurobridge.matching.appearance.likelihood import Margins
 
 QueriesOption = Annotated[
     Path, typer.Option("--queries", metavar="CSV", help="Cells to ask, uid,z_um,y_um,x_um.")
@@ -273,9 +273,9 @@ def _scene(
     """Return a simulated scene's somata, and with images what they look like."""
     from napari_neurobridge.benchmarks.matching import margins_of
     from napari_neurobridge.benchmarks.matching_scenes import image_fields
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.index import load_encoder
 
-    encoder = actions.load_encoder(None, model)
+    encoder = load_encoder(None, model)
     with TemporaryDirectory(prefix="neurobridge-benchmark-") as folder:
         field = image_fields(
             encoder, [seed], cache or Path(folder), places="detected", report=report

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from napari_neurobridge.cli._options import ModelOption
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
 
 
@@ -89,20 +89,21 @@ def evaluate(
     report: Report,
 ) -> Evaluated:
     """Measure how often a model finds the partner."""
-    from napari_neurobridge.matching.gallery import model_label
+    from napari_neurobridge.io.pairs import PairSet
+    from napari_neurobridge.matching.appearance.gallery import model_label
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.simulation.pair_set import PairSet
     from napari_neurobridge.training.evaluation import evaluate_encoder
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.index import load_encoder
+    from napari_neurobridge.workflows.pair_crops import accepted_pairs
 
     if (project is None) == (pairs is None):
         raise InputError("Give either a PROJECT or --pairs FILE.npz to evaluate on.")
     if measures and figures is None:
         raise InputError("--measures needs --figures DIR to draw them into.")
     opened = None if project is None else Project.open(project)
-    encoder = actions.load_encoder(opened, model)
+    encoder = load_encoder(opened, model)
     if opened is not None:
-        chosen = actions.accepted_pairs(opened, report=report)
+        chosen = accepted_pairs(opened, report=report)
     else:
         assert pairs is not None
         chosen = PairSet.load(pairs)
@@ -111,7 +112,7 @@ def evaluate(
         result = evaluate_encoder(encoder, chosen, report=report)
     else:
         from napari_neurobridge.training.plain_measures import PlainMeasure
-        from napari_neurobridge.workbench.evaluation_figures import evaluate_and_draw
+        from napari_neurobridge.workflows.evaluation_figures import evaluate_and_draw
 
         compared = tuple(PlainMeasure) if measures else ()
         result, drawn = evaluate_and_draw(

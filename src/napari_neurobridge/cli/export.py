@@ -7,7 +7,7 @@ import typer
 
 from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command
-from napari_neurobridge.project.zoo import DEFAULT_MODEL, find_model
+from napari_neurobridge.models.zoo import DEFAULT_MODEL, find_model
 from napari_neurobridge.types import Report
 
 if TYPE_CHECKING:
@@ -69,25 +69,26 @@ def export(
 ) -> Exported:
     """Write somata, pairs and verdicts as tables, or a report on the accepted pairs."""
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.export import export_tables
 
     opened = Project.open(project)
     if table_format == REPORT_FORMAT:
         path = out if out.suffix.lower() in {".html", ".htm"} else out / REPORT_NAME
         return Exported(files=[str(_export_report(opened, path, model, measures, report))])
-    files = actions.export_tables(opened, out, table_format)
+    files = export_tables(opened, out, table_format)
     return Exported(files=[str(path) for path in files])
 
 
 def _export_report(
     project: "Project", path: Path, model: str, measures: bool, report: Report
 ) -> Path:
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.index import load_encoder
+    from napari_neurobridge.workflows.pair_crops import accepted_pairs
 
     # First what may be wrong and takes no time, then torch.
-    pairs = actions.accepted_pairs(project, report=report)
+    pairs = accepted_pairs(project, report=report)
     folder = find_model(model, project)
-    encoder = actions.load_encoder(project, model)
+    encoder = load_encoder(project, model)
     from napari_neurobridge.insight.report import write_report
     from napari_neurobridge.insight.report_subject import project_subject
     from napari_neurobridge.training.plain_measures import PlainMeasure

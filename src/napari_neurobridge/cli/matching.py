@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from napari_neurobridge.active.queue import Strategy
 from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command, table
-from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
 
 ImagesOption = Annotated[
@@ -121,7 +121,7 @@ def match(
 ) -> Matched:
     """Match all cells at once, from the accepted pairs outward."""
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.workbench import matching
+    from napari_neurobridge.workflows import match as matching
 
     opened = Project.open(project)
     found = matching.match_all(opened, model, images=images, report=report)
@@ -165,7 +165,7 @@ def queue(
 ) -> Queued:
     """List the cells that a person should be asked about next."""
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.workbench import matching
+    from napari_neurobridge.workflows import match as matching
 
     opened = Project.open(project)
     found = None

@@ -42,8 +42,8 @@ def models(
     ] = None,
 ) -> ModelList:
     """List the models that can be named: encoders of crops, and matchers of constellations."""
+    from napari_neurobridge.models.zoo import list_models
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.project.zoo import list_models
 
     opened = None if project is None else Project.open(project)
     entries = list_models(opened)

@@ -13,7 +13,7 @@ from napari_neurobridge.types import DEFAULT_NAMES, Projection, Role, Vec3
 
 if TYPE_CHECKING:
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.workbench.actions import DatasetSource
+    from napari_neurobridge.workflows.setup import DatasetSource
 
 AxesOption = Annotated[
     list[str] | None,
@@ -127,7 +127,7 @@ def init(
     orientation: OrientationOption = None,
 ) -> ProjectMade:
     """Make a project from two images, or from tables of points."""
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.setup import create_project
 
     names = tuple(DEFAULT_NAMES.values())
     axes_of = parse_assignments(axes or (), names, "--axes")
@@ -149,7 +149,7 @@ def init(
             (Role.EX_VIVO, fmost, fmost_points, voxel_fmost),
         )
     ]
-    return ProjectMade.of(actions.create_project(project, sources))
+    return ProjectMade.of(create_project(project, sources))
 
 
 def add_dataset(
@@ -170,7 +170,7 @@ def add_dataset(
 ) -> ProjectMade:
     """Add a further image or table of points to a project."""
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.setup import add_dataset
 
     is_table = path.suffix.lower() == ".csv"
     source = _source(
@@ -185,7 +185,7 @@ def add_dataset(
         orientation=orientation,
     )
     opened = Project.open(project)
-    actions.add_dataset(opened, source)
+    add_dataset(opened, source)
     return ProjectMade.of(opened)
 
 
@@ -202,7 +202,7 @@ def _source(
     orientation: str | None,
 ) -> "DatasetSource":
     from napari_neurobridge.spaces.orientation import Orientation
-    from napari_neurobridge.workbench.actions import DatasetSource
+    from napari_neurobridge.workflows.setup import DatasetSource
 
     if image is None and points is None:
         option = name.replace("_", "-")

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command, table
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Basis, Candidate, Ranking, Report, Vec3
 
 
@@ -112,9 +112,9 @@ def index(
 ) -> Indexed:
     """Embed all somata that are not yet embedded."""
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.index import build_index
 
-    result = actions.index(Project.open(project), model, report=report)
+    result = build_index(Project.open(project), model, report=report)
     return Indexed(
         n_embedded=result.n_embedded,
         n_indexed=result.n_indexed,
@@ -145,7 +145,8 @@ def rank(
     """Rank candidates for a soma or a position."""
     from napari_neurobridge.matching.ranking import other_dataset, rank_position, rank_soma
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.workbench import actions, matching
+    from napari_neurobridge.workflows.index import load_encoder
+    from napari_neurobridge.workflows.match import match_between
 
     if (uid is None) == (at is None):
         raise InputError("Give either --uid or --at Z Y X, to say which cell is meant.")
@@ -157,8 +158,8 @@ def rank(
     dataset = opened.dataset(dataset or opened.in_vivo()).name
     name = opened.dataset(gallery or other_dataset(opened, dataset)).name
     images = None not in (opened.dataset(dataset).uri, opened.dataset(name).uri)
-    encoder = actions.load_encoder(opened, model) if images else None
-    match = matching.match_between(opened, encoder, dataset, name)
+    encoder = load_encoder(opened, model) if images else None
+    match = match_between(opened, encoder, dataset, name)
     if uid is not None:
         return Ranked.of(rank_soma(opened, encoder, uid, k, gallery=name, match=match))
     assert at is not None

@@ -45,7 +45,7 @@ def detect(
     from napari_neurobridge.errors import InputError
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.parsing import parse_model
-    from napari_neurobridge.workbench import actions
+    from napari_neurobridge.workflows.detect import detect_dataset
 
     if method != "dog":
         raise InputError(f"There is no detection method '{method}'; use dog.")
@@ -59,5 +59,5 @@ def detect(
     names = [dataset] if dataset is not None else opened.datasets_with_images
     if not names:
         raise InputError("No dataset of this project has an image; import points instead.")
-    counts = {name: actions.detect(opened, name, params, report=report) for name in names}
+    counts = {name: detect_dataset(opened, name, params, report=report) for name in names}
     return Detected(n_somata=sum(counts.values()), datasets=counts)

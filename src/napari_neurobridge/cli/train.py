@@ -7,7 +7,7 @@ import typer
 
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
 
 # Those of encoder.strategies, which takes torch's seconds to import; a test compares them.
@@ -110,7 +110,7 @@ def train(
     from napari_neurobridge.encoder.strategies import Strategy
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.training.fine_tune import FineTuneConfig
-    from napari_neurobridge.workbench import training
+    from napari_neurobridge.workflows import train as training
 
     settings: dict[str, Any] = {"strategy": Strategy(strategy), "seed": seed}
     if steps is not None:

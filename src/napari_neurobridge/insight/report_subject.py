@@ -10,8 +10,8 @@ from napari_neurobridge.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.simulation.pair_set import PairSet
     from napari_neurobridge.types import Vec3
 
 MIN_PAIRS = 2

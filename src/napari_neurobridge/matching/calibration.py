@@ -19,7 +19,7 @@ from napari_neurobridge.types import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from napari_neurobridge.project.fold import StandingVerdict, State
+    from napari_neurobridge.project.log.fold import StandingVerdict, State
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

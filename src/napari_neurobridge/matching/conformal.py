@@ -14,7 +14,7 @@ from napari_neurobridge.types import Verdict
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.posterior import Posterior
-    from napari_neurobridge.project.fold import State
+    from napari_neurobridge.project.log.fold import State
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

@@ -12,11 +12,11 @@ from scipy.spatial import cKDTree
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.calibration import Calibration, claimable
 from napari_neurobridge.matching.posterior import CandidateField
-from napari_neurobridge.matching.propagate import match
+from napari_neurobridge.matching.propagation.propagate import match
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.posterior import Posterior
-    from napari_neurobridge.matching.propagate import MatchProblem, Propagation
+    from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation
     from napari_neurobridge.types import FloatArray
 
 Float64Array = npt.NDArray[np.float64]

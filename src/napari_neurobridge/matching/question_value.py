@@ -11,7 +11,7 @@ from napari_neurobridge.matching.answers import Answers
 from napari_neurobridge.spaces.gaussian_process import farthest_points
 
 if TYPE_CHECKING:
-    from napari_neurobridge.matching.propagate import Propagation
+    from napari_neurobridge.matching.propagation.propagate import Propagation
     from napari_neurobridge.types import FloatArray
 
 Float64Array = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.crops import CropSpec
-from napari_neurobridge.matching.gallery import (
+from napari_neurobridge.matching.appearance.gallery import (
     embed_positions,
     load_gallery,
     model_label,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.matching.answers import Judged
-    from napari_neurobridge.matching.project_match import ProjectMatch
+    from napari_neurobridge.matching.match import Match
     from napari_neurobridge.project.folder import Project
 
 # Where more than this is left to somata that are not listed, probabilities order nothing.
@@ -55,7 +55,7 @@ def rank_soma(
     k: int = 10,
     *,
     gallery: str | None = None,
-    match: ProjectMatch | None = None,
+    match: Match | None = None,
     spec: CropSpec | None = None,
 ) -> Ranking:
     """Rank the somata of another dataset for a soma.
@@ -72,7 +72,7 @@ def rank_soma(
         How many candidates at most.
     gallery : str, optional
         Dataset to search; by default that of the other role.
-    match : ProjectMatch, optional
+    match : Match, optional
         Gives probabilities where it reaches.
     spec : CropSpec, optional
         The default crop unless given.
@@ -104,7 +104,7 @@ def rank_position(
     k: int = 10,
     *,
     gallery: str | None = None,
-    match: ProjectMatch | None = None,
+    match: Match | None = None,
     spec: CropSpec | None = None,
 ) -> Ranking:
     """Rank the somata of another dataset for a bare position, which is not snapped.
@@ -132,7 +132,7 @@ def locate_candidate(
     ranking: Ranking,
     uid: str,
     *,
-    match: ProjectMatch | None = None,
+    match: Match | None = None,
     spec: CropSpec | None = None,
 ) -> Candidate:
     """Return the candidate that any soma of a ranking's gallery is, listed or not.
@@ -141,7 +141,7 @@ def locate_candidate(
     ----------
     project : Project
     encoder : Encoder or None
-    match : ProjectMatch, optional
+    match : Match, optional
         Those that made the ranking.
     ranking : Ranking
         However short. Its query is embedded again only if it is a bare position or its
@@ -194,7 +194,7 @@ def _rank(
     encoder: Encoder | None,
     question: Question,
     k: int,
-    match: ProjectMatch | None,
+    match: Match | None,
     spec: CropSpec | None,
 ) -> Ranking:
     found = _judged(match, question)
@@ -219,7 +219,7 @@ def _rank(
     )
 
 
-def _judged(match: ProjectMatch | None, question: Question) -> tuple[Judged, Expected] | None:
+def _judged(match: Match | None, question: Question) -> tuple[Judged, Expected] | None:
     """Return what a match says of a question, None if it says nothing."""
     if match is None or {question.dataset, question.gallery} != set(match.datasets):
         return None
@@ -235,7 +235,7 @@ def _candidates(
     project: Project,
     encoder: Encoder | None,
     question: Question,
-    match: ProjectMatch,
+    match: Match,
     judged: Judged,
     expected: Expected,
     rows: npt.NDArray[np.intp],
@@ -260,7 +260,7 @@ def _candidates(
     )
 
 
-def _in_set(match: ProjectMatch, question: Question, answer: str | None) -> bool | None:
+def _in_set(match: Match, question: Question, answer: str | None) -> bool | None:
     """Return whether an answer belongs to the candidate set; None for a bare place."""
     if question.uid is None:
         return None

@@ -9,28 +9,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_neurobridge.project.events import Event, EventKind, VerdictEvidence
-    from napari_neurobridge.project.fold import StandingVerdict, State, fold
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.project.log.events import Event, EventKind, VerdictEvidence
+    from napari_neurobridge.project.log.fold import StandingVerdict, State, fold
+    from napari_neurobridge.project.log.merging import merge
     from napari_neurobridge.project.manifest import DatasetSpec
-    from napari_neurobridge.project.merging import merge
     from napari_neurobridge.project.store import EventLog
-    from napari_neurobridge.project.zoo import ModelEntry, find_model, list_models
 
 _HOMES = {
     "DatasetSpec": "manifest",
-    "Event": "events",
-    "EventKind": "events",
+    "Event": "log.events",
+    "EventKind": "log.events",
     "EventLog": "store",
-    "ModelEntry": "zoo",
     "Project": "folder",
-    "StandingVerdict": "fold",
-    "State": "fold",
-    "VerdictEvidence": "events",
-    "find_model": "zoo",
-    "fold": "fold",
-    "list_models": "zoo",
-    "merge": "merging",
+    "StandingVerdict": "log.fold",
+    "State": "log.fold",
+    "VerdictEvidence": "log.events",
+    "fold": "log.fold",
+    "merge": "log.merging",
 }
 
 __all__ = [
@@ -38,14 +34,11 @@ __all__ = [
     "Event",
     "EventKind",
     "EventLog",
-    "ModelEntry",
     "Project",
     "StandingVerdict",
     "State",
     "VerdictEvidence",
-    "find_model",
     "fold",
-    "list_models",
     "merge",
 ]
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.io.volumes import Volume, inspect_image, open_volume
-from napari_neurobridge.project.events import Undone
-from napari_neurobridge.project.fold import IncrementalFold, State
 from napari_neurobridge.project.lock import LockHolder, writer_lock
+from napari_neurobridge.project.log.events import Undone
+from napari_neurobridge.project.log.fold import IncrementalFold, State
 from napari_neurobridge.project.manifest import (
     DatasetSpec,
     Manifest,
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from napari_neurobridge.project.events import Event, Payload
+    from napari_neurobridge.project.log.events import Event, Payload
     from napari_neurobridge.spaces import Orientation, SpaceGraph
-    from napari_neurobridge.spaces.deformation import Alignment
+    from napari_neurobridge.spaces.alignment import Alignment
 
 __all__ = ["DatasetSpec", "Project", "dataset_spec"]
 

@@ -14,10 +14,10 @@ from napari_neurobridge.types import Role
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from napari_neurobridge.project.fold import State
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.project.log.fold import State
     from napari_neurobridge.spaces import Affine
-    from napari_neurobridge.spaces.deformation import Alignment
+    from napari_neurobridge.spaces.alignment import Alignment
     from napari_neurobridge.types import Vec3
 
 ENOUGH_LANDMARKS = 4
@@ -127,7 +127,7 @@ class ProjectSpaces:
         InputError
             If a dataset is unknown, or the pairs cannot be of two spaces in µm.
         """
-        from napari_neurobridge.spaces.deformation import fit_alignment
+        from napari_neurobridge.spaces.alignment import fit_alignment
         from napari_neurobridge.spaces.landmarks import Landmarks
 
         for name in (source, target):

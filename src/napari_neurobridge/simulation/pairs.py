@@ -11,6 +11,7 @@ import torch
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.crops import CropSpec, normalize_crops
+from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.simulation.cutting import crop_reach_um, cut_crops
 from napari_neurobridge.simulation.deformation.deformation import (
     Deformation,
@@ -21,7 +22,6 @@ from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.simulation.levels import Difficulty
 from napari_neurobridge.simulation.levels import level as named_level
 from napari_neurobridge.simulation.neurons.sources import GrownNeurons, neuron_factory
-from napari_neurobridge.simulation.pair_set import PairSet
 from napari_neurobridge.simulation.parallel import Assembly, Check, go_on
 from napari_neurobridge.simulation.render import Box
 from napari_neurobridge.simulation.sides import ex_vivo_side, in_vivo_side

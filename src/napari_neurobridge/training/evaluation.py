@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from scipy import stats
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.mutual import mutual_similarity
+from napari_neurobridge.matching.appearance.mutual import mutual_similarity
 from napari_neurobridge.training.protocol import (
     PAPER_GALLERY,
     Classification,
@@ -24,7 +24,7 @@ from napari_neurobridge.training.protocol import (
 
 if TYPE_CHECKING:
     from napari_neurobridge.encoder.embed import Encoder
-    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.types import FloatArray, Report
 
 __all__ = [

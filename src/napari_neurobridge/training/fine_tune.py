@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_neurobridge.encoder.dual_channel import DualChannelEncoder
-    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.training.tuning_batches import EmbeddedBatches
     from napari_neurobridge.types import Float32Array
 

@@ -23,14 +23,14 @@ from pydantic import BaseModel, Field
 from napari_neurobridge import __version__
 from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder, atomic_write
-from napari_neurobridge.matching.constellation_model import (
+from napari_neurobridge.matching.constellation.model import (
     Constellation,
     ConstellationConfig,
     load_constellation,
     save_constellation,
     weights_hash,
 )
-from napari_neurobridge.matching.constellation_windows import common_spacing_um
+from napari_neurobridge.matching.constellation.windows import common_spacing_um
 from napari_neurobridge.registration.lightglue import decided, matching_loss
 from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.simulation.point_fields import (

@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 from napari_neurobridge.io.crops import CropSpec
 
 if TYPE_CHECKING:
-    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.types import Float32Array, FloatArray
 
 IntArray: TypeAlias = npt.NDArray[np.int64]

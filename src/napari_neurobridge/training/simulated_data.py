@@ -9,8 +9,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.simulation.levels import level
-from napari_neurobridge.simulation.pair_set import PairSet
 from napari_neurobridge.simulation.pairs import simulate_pairs
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from napari_neurobridge.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.io.pairs import PairSet
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_neurobridge.encoder.dual_channel import DualChannelEncoder
-    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.io.pairs import PairSet
 
 _CROPS_AT_ONCE = 64
 

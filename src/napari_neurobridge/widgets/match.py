@@ -27,10 +27,10 @@ from napari_neurobridge.widgets.match_all import MatchAllBox
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.answers import Answer, Query
 from napari_neurobridge.workbench.known import marks_on_candidates, verdict_on_query
-from napari_neurobridge.workbench.matching import strategy_now
 from napari_neurobridge.workbench.reasons import percent
 from napari_neurobridge.workbench.surroundings import near_expected
 from napari_neurobridge.workbench.workbench import Workbench
+from napari_neurobridge.workflows.match import strategy_now
 
 _DEPTH_STEP_UM = 4.0
 

@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
-from napari_neurobridge.workbench.matching import has_landmarks, write_claims
 from napari_neurobridge.workbench.workbench import Workbench
+from napari_neurobridge.workflows.match import has_landmarks, write_claims
 
 _UNCHECKED = "no cell could be asked: the field is too small to shift"
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_neurobridge.encoder.embed import Encoder
-    from napari_neurobridge.matching.project_match import ProjectMatch
+    from napari_neurobridge.matching.match import Match
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Candidate, Float32Array, Ranking, Vec3
 
@@ -61,7 +61,7 @@ class Answer:
         In the order of ``shown``.
     depth_um : float
         How far along the optical axis from the somata the crops were taken.
-    match : ProjectMatch or None
+    match : Match or None
         What gave the ranking its probabilities; a verdict rests on this one, whatever has
         been matched since.
     """
@@ -71,7 +71,7 @@ class Answer:
     query_crop: Float32Array | None
     candidate_crops: Float32Array | None
     depth_um: float = 0.0
-    match: ProjectMatch | None = None
+    match: Match | None = None
 
     @property
     def shown(self) -> tuple[Candidate, ...]:
@@ -120,7 +120,7 @@ def answer_query(
     project: Project,
     load: Callable[[], Encoder],
     query: Query,
-    match: ProjectMatch | None = None,
+    match: Match | None = None,
     depth_um: float = 0.0,
 ) -> Answer:
     """Rank the other dataset's somata for a query and cut the crops that show them.
@@ -133,7 +133,7 @@ def answer_query(
     load : callable
         Loads the encoder; called only where both sides have images.
     query : Query
-    match : ProjectMatch, optional
+    match : Match, optional
         Gives probabilities.
     depth_um : float
         How much deeper than the somata the crops are cut.
@@ -184,7 +184,7 @@ def _encoder(project: Project, load: Callable[[], Encoder]) -> Encoder | None:
 
 
 def _index_stragglers(project: Project, encoder: Encoder) -> None:
-    from napari_neurobridge.matching.gallery import count_embedded, index_project
+    from napari_neurobridge.matching.appearance.gallery import count_embedded, index_project
 
     n_embedded, n_somata = count_embedded(project, encoder)
     # Zero embedded is no straggling: the user has not asked for an index yet.
@@ -197,7 +197,7 @@ def with_crops(
     query: Query,
     ranking: Ranking,
     depth_um: float = 0.0,
-    match: ProjectMatch | None = None,
+    match: Match | None = None,
 ) -> Answer:
     """Return the answer's crops, taken ``depth_um`` deeper than the somata."""
     query_crops = crops_at(project, query.dataset, np.array([query.center_um]), depth_um=depth_um)

@@ -10,7 +10,7 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.tables import read_points
 from napari_neurobridge.io.volumes import ImageInfo, inspect_image
 from napari_neurobridge.types import DEFAULT_NAMES, Projection, Role, Vec3
-from napari_neurobridge.workbench.actions import DatasetSource
+from napari_neurobridge.workflows.setup import DatasetSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

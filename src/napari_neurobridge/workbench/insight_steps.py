@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.insight.attention import AttentionMaps
+    from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.simulation.pair_set import PairSet
     from napari_neurobridge.spaces import Orientation
     from napari_neurobridge.training.evaluation import EvaluationReport
     from napari_neurobridge.types import Candidate, Float32Array, FloatArray, Soma, Vec3
@@ -188,7 +188,7 @@ def evaluate_in_steps(
     if n < MIN_PAIRS:
         raise InputError(f"Accept at least {MIN_PAIRS} pairs in the Match dock; {n} so far.")
     from napari_neurobridge.insight.embedding_map import embedding_map
-    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.training.evaluation import evaluate_similarity
     from napari_neurobridge.training.protocol import reference_similarity
 

@@ -9,7 +9,7 @@ from psygnal import Signal
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.calibration import audits_of, reliability
-from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.workbench.insight_steps import (
     MIN_PAIRS,
     Attention,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari_neurobridge.types import Verdict
 
 if TYPE_CHECKING:
-    from napari_neurobridge.project.fold import State
+    from napari_neurobridge.project.log.fold import State
 
 _MARKS = {Verdict.ACCEPT: "✓ accepted", Verdict.REJECT: "✗ rejected", Verdict.UNSURE: "? unsure"}
 

@@ -9,16 +9,16 @@ import numpy as np
 from psygnal import Signal
 
 from napari_neurobridge.errors import Cancelled, InputError, NeuroBridgeError
-from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Verdict
-from napari_neurobridge.workbench import matching
-from napari_neurobridge.workbench.matching import Claims
+from napari_neurobridge.workflows import match as matching
+from napari_neurobridge.workflows.match import Claims
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.decoys import DecoyCheck
-    from napari_neurobridge.matching.project_match import ProjectMatch
-    from napari_neurobridge.project.fold import State
+    from napari_neurobridge.matching.match import Match
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.project.log.fold import State
     from napari_neurobridge.types import Vec3
     from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.session import Session
@@ -62,7 +62,7 @@ class Matches:
 
     Attributes
     ----------
-    match : ProjectMatch or None
+    match : Match or None
         The latest; an older one stays until a newer is there.
     problem : str
         Why there is none; empty while there is hope.
@@ -80,7 +80,7 @@ class Matches:
     claims_changed = Signal()
 
     def __init__(self, session: Session, encoders: EncoderCache) -> None:
-        self.match: ProjectMatch | None = None
+        self.match: Match | None = None
         self.problem = ""
         self.updating = False
         self.changed: frozenset[str] = frozenset()
@@ -217,14 +217,14 @@ class Matches:
             if number != self._latest:
                 raise Cancelled("another match is under way")
 
-        def work() -> ProjectMatch:
-            from napari_neurobridge.matching.match_project import match_project
+        def work() -> Match:
+            from napari_neurobridge.matching.match_datasets import match_datasets
 
             encoder = matching.matching_encoder(
                 project, lambda: self._encoders.get(project, DEFAULT_MODEL)
             )
             try:
-                found = match_project(
+                found = match_datasets(
                     project,
                     encoder,
                     start=start,
@@ -249,7 +249,7 @@ class Matches:
             "match", work, lambda found: self._set(found, ""), explain, beside=True
         )
 
-    def _set(self, match: ProjectMatch | None, problem: str) -> None:
+    def _set(self, match: Match | None, problem: str) -> None:
         before, self.match = self.match, match
         self.decoys = None
         self.updating, self.problem, self._searching = False, problem, False
@@ -286,7 +286,7 @@ def _basis(state: State, project: Project) -> object:
     )
 
 
-def _changed(before: ProjectMatch | None, after: ProjectMatch | None) -> frozenset[str]:
+def _changed(before: Match | None, after: Match | None) -> frozenset[str]:
     if before is None or after is None:
         return frozenset()
     old, new = (

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_neurobridge.project.zoo import find_model
-from napari_neurobridge.workbench.actions import load_encoder
+from napari_neurobridge.models.zoo import find_model
 from napari_neurobridge.workbench.checklist import IndexState
 from napari_neurobridge.workbench.native import keep_triton_away_from_mesa
+from napari_neurobridge.workflows.index import load_encoder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ class EncoderCache:
 
     def index_state(self, project: Project, model: str) -> IndexState:
         """Return how much of a project this model has embedded."""
-        from napari_neurobridge.matching.gallery import count_embedded
+        from napari_neurobridge.matching.appearance.gallery import count_embedded
 
         n_embedded, n_somata = count_embedded(project, self.get(project, model))
         return IndexState(n_embedded, n_somata)

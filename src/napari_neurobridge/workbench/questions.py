@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
-from napari_neurobridge.project.zoo import DEFAULT_MODEL
+from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.workbench.answers import (
     Answer,
     Query,
@@ -17,7 +17,7 @@ from napari_neurobridge.workbench.answers import (
     locate,
     with_crops,
 )
-from napari_neurobridge.workbench.matching import questions_of
+from napari_neurobridge.workflows.match import questions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from napari_neurobridge.active.queue import QueueItem
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.errors import NeuroBridgeError
-    from napari_neurobridge.matching.project_match import ProjectMatch
-    from napari_neurobridge.project.fold import State
+    from napari_neurobridge.matching.match import Match
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.project.log.fold import State
     from napari_neurobridge.types import Candidate, Vec3
     from napari_neurobridge.workbench.matches import Matches
     from napari_neurobridge.workbench.models import EncoderCache
@@ -82,7 +82,7 @@ class Questions:
         self._answered_at = 0.0
         self._depth_um = 0.0
         self._opened: set[str] = set()
-        self._sorted_for: tuple[State, ProjectMatch | None, frozenset[str]] | None = None
+        self._sorted_for: tuple[State, Match | None, frozenset[str]] | None = None
         self._sorted_queue: Sequence[QueueItem] = ()
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._on_somata_changed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psygnal import EmitLoopError, Signal
 
 from napari_neurobridge.errors import InputError, InvalidActionError, NeuroBridgeError
-from napari_neurobridge.project.events import default_annotator
+from napari_neurobridge.project.log.events import default_annotator
 from napari_neurobridge.workbench.jobs import (
     Dispatch,
     JobRunner,

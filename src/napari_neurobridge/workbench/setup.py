@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from psygnal import Signal
 
+from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.project.folder import Project
-from napari_neurobridge.project.zoo import DEFAULT_MODEL
-from napari_neurobridge.workbench import actions
 from napari_neurobridge.workbench.checklist import (
     ChecklistItem,
     IndexState,
@@ -25,6 +24,7 @@ from napari_neurobridge.workbench.draft import (
     ProjectDraft,
 )
 from napari_neurobridge.workbench.session import Notice, Remedy
+from napari_neurobridge.workflows.setup import create_project, import_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -145,7 +145,7 @@ class Setup:
 
         def create() -> None:
             sources = self.draft.to_sources()
-            self._open(lambda: actions.create_project(folder, sources))
+            self._open(lambda: create_project(folder, sources))
 
         self._session.attempt(create)
 
@@ -173,7 +173,7 @@ class Setup:
         """Add the somata of a CSV with columns ``uid,z_um,y_um,x_um``."""
 
         def add() -> None:
-            somata = actions.import_points(
+            somata = import_points(
                 self._session.require_project(), dataset, path, annotator=self._session.annotator
             )
             self._session.somata_were_changed(dataset)

@@ -6,15 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project import annotate
-from napari_neurobridge.project.events import UndoScope, VerdictEvidence
+from napari_neurobridge.project.log import annotate
+from napari_neurobridge.project.log.events import UndoScope, VerdictEvidence
 from napari_neurobridge.types import Basis, SomaSource
 from napari_neurobridge.workbench.session import Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_neurobridge.project.events import Event
+    from napari_neurobridge.project.log.events import Event
     from napari_neurobridge.types import Candidate, NoneReason, Vec3
     from napari_neurobridge.workbench.questions import Questions
     from napari_neurobridge.workbench.session import Session

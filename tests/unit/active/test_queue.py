@@ -16,9 +16,9 @@ from napari_neurobridge.active.queue import (
     waiting_questions,
     with_audits,
 )
-from napari_neurobridge.matching.match_project import match_project
-from napari_neurobridge.project import annotate
+from napari_neurobridge.matching.match_datasets import match_datasets
 from napari_neurobridge.project.folder import Project
+from napari_neurobridge.project.log import annotate
 from napari_neurobridge.types import SomaSource
 
 
@@ -96,7 +96,7 @@ def test_lots_fall_on_certain_and_uncertain_cells_alike() -> None:
 
 def test_the_least_certain_cell_is_asked_first(points_world, tmp_path) -> None:
     project = points_world.project(tmp_path / "p.neurobridge", 8)
-    match = match_project(project)
+    match = match_datasets(project)
     items = waiting_questions(project.state(), "two_photon", match)
     bits = [item.uncertainty for item in items]
     assert bits == sorted(bits, reverse=True)

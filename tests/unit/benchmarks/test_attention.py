@@ -5,7 +5,7 @@ import torch
 from napari_neurobridge.benchmarks.attention import benchmark_attention
 from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project.zoo import find_model
+from napari_neurobridge.models.zoo import find_model
 from napari_neurobridge.simulation.pairs import simulate_pairs
 
 

@@ -4,7 +4,7 @@ import pytest
 from napari_neurobridge.active.domain import half_split_mmd2, median_distance, mmd2
 from napari_neurobridge.benchmarks import domains
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.simulation.pair_set import PairSet
+from napari_neurobridge.io.pairs import PairSet
 
 
 class Trunk:

@@ -14,7 +14,7 @@ from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.encoder.local_channel import LocalConfig
 from napari_neurobridge.encoder.strategies import Ablation, Strategy
 from napari_neurobridge.errors import Cancelled, InputError
-from napari_neurobridge.simulation.pair_set import PairSet
+from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.training.fine_tune import FineTuneReport
 from napari_neurobridge.training.plain_measures import PlainMeasure, PoseSearch
 

@@ -10,7 +10,7 @@ from napari_neurobridge.benchmarks.robustness import (
     perturbed,
 )
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.simulation.pair_set import PairSet
+from napari_neurobridge.io.pairs import PairSet
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from napari_neurobridge.cli._run import run
-from napari_neurobridge.project import annotate
+from napari_neurobridge.project.log import annotate
 
 OPTIONS = ("--format", "report", "--no-measures", "--json", "--progress", "none")
 

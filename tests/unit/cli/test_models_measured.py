@@ -59,7 +59,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pairs(tmp_path: Path):
-    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.io.pairs import PairSet
 
     sides = np.random.default_rng(0).random((2, 60, PIXELS, PIXELS), dtype=np.float32)
     made = PairSet(sides[0], sides[0], np.repeat([0, 1], [20, 40]))
@@ -82,7 +82,7 @@ def test_evaluate_answers_with_both_kinds_of_negatives_and_intervals(pairs, mode
 def test_evaluate_draws_figures_with_the_measures_that_are_asked_for(
     pairs, model, tmp_path, monkeypatch
 ):
-    from napari_neurobridge.workbench import evaluation_figures
+    from napari_neurobridge.workflows import evaluation_figures
 
     compared = []
 
@@ -107,8 +107,8 @@ def test_measures_need_figures_to_be_in(pairs, model):
 
 
 def test_the_figures_show_the_largest_scene_first():
-    from napari_neurobridge.simulation.pair_set import PairSet
-    from napari_neurobridge.workbench.evaluation_figures import _paper_gallery
+    from napari_neurobridge.io.pairs import PairSet
+    from napari_neurobridge.workflows.evaluation_figures import _paper_gallery
 
     crops = np.zeros((70, 2, 2), np.float32)
     shown = _paper_gallery(PairSet(crops, crops, np.repeat([5, 2, 9], [10, 45, 15])))
@@ -120,7 +120,7 @@ def test_the_figures_show_the_largest_scene_first():
 def test_benchmark_retrieval_passes_on_what_is_asked(model, tmp_path, monkeypatch):
     from napari_neurobridge.benchmarks import retrieval
     from napari_neurobridge.benchmarks.few_shot_data import few_shot_split
-    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.io.pairs import PairSet
 
     def data(split, level, folder, *, report=None):
         rng = np.random.default_rng(split)

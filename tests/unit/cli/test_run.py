@@ -121,7 +121,7 @@ def test_an_unforeseen_error_is_one_line_too() -> None:
     code = (
         "import sys\n"
         "from napari_neurobridge.cli import _progress, main\n"
-        "from napari_neurobridge.project import zoo\n"
+        "from napari_neurobridge.models import zoo\n"
         "zoo.list_models = lambda project: 1 / 0\n"
         "sys.exit(main(['models', *sys.argv[1:]]))\n"
     )

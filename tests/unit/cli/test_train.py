@@ -31,7 +31,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     from napari_neurobridge.encoder.dual_channel import DualChannelEncoder, EncoderConfig
     from napari_neurobridge.encoder.embed import save_model
     from napari_neurobridge.encoder.local_channel import LocalConfig
-    from napari_neurobridge.simulation.pair_set import PairSet
+    from napari_neurobridge.io.pairs import PairSet
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

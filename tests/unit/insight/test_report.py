@@ -15,7 +15,7 @@ from napari_neurobridge.errors import Cancelled, InputError
 from napari_neurobridge.insight.report import write_report
 from napari_neurobridge.insight.report_page import Section, facts, page, paragraph, table
 from napari_neurobridge.insight.report_subject import ReportSubject, file_subject
-from napari_neurobridge.simulation.pair_set import PairSet
+from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.training.plain_measures import PlainMeasure
 
 

@@ -10,6 +10,11 @@ from napari_neurobridge.io.views import ChannelView
 from napari_neurobridge.types import Projection
 
 
+def _correlation(one, other):
+    # Two frames may hold the same value, and what never varies correlates with nothing.
+    return np.corrcoef(one, other)[0, 1] if np.ptp(one) > 0 and np.ptp(other) > 0 else 0.0
+
+
 def local_correlation(frames):
     """Pearson's r of each pixel of (t, ..., y, x) with each neighbour, pair by pair."""
     if frames.ndim > 3:
@@ -19,7 +24,7 @@ def local_correlation(frames):
     for y in range(height):
         for x in range(width):
             rs = [
-                np.corrcoef(frames[:, y, x], frames[:, j, i])[0, 1]
+                _correlation(frames[:, y, x], frames[:, j, i])
                 for j in range(max(y - 1, 0), min(y + 2, height))
                 for i in range(max(x - 1, 0), min(x + 2, width))
                 if (j, i) != (y, x)

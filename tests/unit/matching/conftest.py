@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_neurobridge.project.annotate import add_somata
 from napari_neurobridge.project.folder import DatasetSpec, Project
+from napari_neurobridge.project.log.annotate import add_somata
 from napari_neurobridge.types import Float32Array, Role, SomaSource
 
 VOXEL_UM = (3.0, 2.0, 2.0)

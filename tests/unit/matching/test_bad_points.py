@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.propagate import MatchProblem, match
+from napari_neurobridge.matching.propagation.propagate import MatchProblem, match
 from napari_neurobridge.spaces.landmarks import Landmarks
 from point_world import PARAMS, World, landmarks, make_world
 

@@ -23,8 +23,8 @@ from napari_neurobridge.matching.calibration import (
     reliability,
 )
 from napari_neurobridge.matching.posterior import Posterior
-from napari_neurobridge.project.events import Event, VerdictEvidence, VerdictGiven
-from napari_neurobridge.project.fold import fold
+from napari_neurobridge.project.log.events import Event, VerdictEvidence, VerdictGiven
+from napari_neurobridge.project.log.fold import fold
 from napari_neurobridge.types import Role, Verdict
 
 probabilities = st.lists(st.floats(0, 1), max_size=12).map(np.array)

@@ -8,8 +8,8 @@ import pytest
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.conformal import fit_conformal, sets_from_audits
 from napari_neurobridge.matching.posterior import Posterior
-from napari_neurobridge.project import annotate
-from napari_neurobridge.project.events import VerdictEvidence
+from napari_neurobridge.project.log import annotate
+from napari_neurobridge.project.log.events import VerdictEvidence
 
 
 def world(n: int, seed: int, *, honest: bool, k: int = 8) -> tuple[Posterior, np.ndarray]:

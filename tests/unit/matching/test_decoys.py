@@ -9,7 +9,7 @@ import pytest
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.decoys import decoy_claims
-from napari_neurobridge.matching.propagate import MatchProblem, Propagation, match
+from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation, match
 
 LANDMARKS = np.arange(8)
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.mutual import mutual_similarity
+from napari_neurobridge.matching.appearance.mutual import mutual_similarity
 
 
 def by_the_formula(similarity, temperature):

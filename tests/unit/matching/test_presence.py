@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_neurobridge.matching.presence import Presence
+from napari_neurobridge.matching.propagation.presence import Presence
 
 PRIOR = (9.0, 1.0)
 

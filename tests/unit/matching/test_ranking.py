@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.gallery import embed_positions, index_project, load_gallery
+from napari_neurobridge.matching.appearance.gallery import (
+    embed_positions,
+    index_project,
+    load_gallery,
+)
 from napari_neurobridge.matching.ranking import locate_candidate, rank_position, rank_soma
-from napari_neurobridge.project.annotate import add_somata, move_soma
 from napari_neurobridge.project.folder import DatasetSpec, Project
+from napari_neurobridge.project.log.annotate import add_somata, move_soma
 from napari_neurobridge.types import Role, SomaSource
 
 

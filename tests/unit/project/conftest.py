@@ -5,27 +5,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_neurobridge.project import DatasetSpec, Project
-from napari_neurobridge.project.annotate import add_somata
-from napari_neurobridge.types import Role, SomaSource
+from napari_neurobridge.project import Project
+from napari_neurobridge.project.log.annotate import add_somata
+from napari_neurobridge.types import SomaSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-
-@pytest.fixture
-def empty_project(tmp_path: Path) -> Iterator[Project]:
-    """A project of two tables of points, still without somata."""
-    project = Project.create(
-        tmp_path / "mouse.neurobridge",
-        [
-            DatasetSpec(name="two_photon", role=Role.IN_VIVO),
-            DatasetSpec(name="fmost", role=Role.EX_VIVO),
-        ],
-    )
-    yield project
-    project.close()
+    pass
 
 
 @pytest.fixture

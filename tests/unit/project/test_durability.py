@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 N_ANNOTATIONS = 200
 ANNOTATE = f"""
 import sys
-from napari_neurobridge.project import Project, annotate
+from napari_neurobridge.project import Project
+from napari_neurobridge.project.log import annotate
 project = Project.open(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

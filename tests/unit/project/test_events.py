@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project.events import (
+from napari_neurobridge.project.log.events import (
     SCHEMAS,
     Event,
     EventKind,

@@ -10,7 +10,8 @@ import pytest
 import tifffile
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project import DatasetSpec, Project, annotate
+from napari_neurobridge.project import DatasetSpec, Project
+from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.manifest import dataset_spec, stored_uri
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import Projection, Role, SomaSource

@@ -11,8 +11,8 @@ import pytest
 from fixtures.points import PointsWorld
 from fixtures.projects import true_partner
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project import annotate
 from napari_neurobridge.project.folder import Project
+from napari_neurobridge.project.log import annotate
 from napari_neurobridge.spaces import Orientation
 
 

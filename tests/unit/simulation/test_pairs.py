@@ -7,9 +7,9 @@ from scipy.ndimage import gaussian_filter
 
 from napari_neurobridge.errors import Cancelled, InputError
 from napari_neurobridge.io.morphology import read_swc
+from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.simulation.levels import Difficulty, level
-from napari_neurobridge.simulation.pair_set import PairSet
 from napari_neurobridge.simulation.pairs import BlockKeys, simulate_block, simulate_pairs
 
 # Small blocks, in which nearly every cell is seen, and all that could give a pair away.

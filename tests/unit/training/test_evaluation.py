@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.simulation.pair_set import PairSet
+from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.training.evaluation import (
     evaluate_encoder,
     evaluate_pairs,

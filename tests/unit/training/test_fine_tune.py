@@ -16,7 +16,7 @@ from napari_neurobridge.encoder.global_channel import GlobalConfig
 from napari_neurobridge.encoder.local_channel import LocalConfig
 from napari_neurobridge.encoder.strategies import Ablation, Strategy
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.simulation.pair_set import PairSet
+from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.training.augmentation import AugmentConfig
 from napari_neurobridge.training.fine_tune import FineTuneConfig, fine_tune
 from napari_neurobridge.training.validation import validation_score

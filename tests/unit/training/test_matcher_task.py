@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.constellation_model import (
+from napari_neurobridge.matching.constellation.model import (
     Constellation,
     ConstellationConfig,
     load_constellation,
 )
-from napari_neurobridge.project.zoo import find_model
+from napari_neurobridge.models.zoo import find_model
 from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.training.loop import LoopConfig
 from napari_neurobridge.training.matcher_task import (

@@ -7,7 +7,7 @@ from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.encoder.global_channel import GlobalConfig
 from napari_neurobridge.encoder.local_channel import LocalConfig
 from napari_neurobridge.errors import Cancelled
-from napari_neurobridge.simulation.pair_set import PairSet
+from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.training import model_folder, simulated_data
 from napari_neurobridge.training.encoder_task import EncoderTaskConfig
 from napari_neurobridge.training.loop import LoopConfig

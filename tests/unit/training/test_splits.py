@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.simulation.pair_set import PairSet
+from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.training.splits import check_pairs, check_split, split_pairs
 
 

@@ -10,7 +10,6 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import Role
-from napari_neurobridge.workbench import actions
 from napari_neurobridge.workbench.checklist import (
     ChecklistItem,
     IndexState,
@@ -19,6 +18,7 @@ from napari_neurobridge.workbench.checklist import (
     checklist_of_project,
 )
 from napari_neurobridge.workbench.draft import ImageChoice, PointsChoice, ProjectDraft
+from napari_neurobridge.workflows.setup import create_project
 
 
 def _by_step(items: tuple[ChecklistItem, ...]) -> dict[Step, ChecklistItem]:
@@ -162,7 +162,7 @@ def test_points_alone_need_no_voxel_size_and_no_index(tmp_path: Path) -> None:
     assert items[Step.TWO_PHOTON].detail == "points only: 2 in a.csv"
     assert items[Step.VOXEL_SIZES].done
     assert draft.suggested_folder() == tmp_path / "a.neurobridge"
-    project = actions.create_project(tmp_path / "p.neurobridge", draft.to_sources())
+    project = create_project(tmp_path / "p.neurobridge", draft.to_sources())
     index = _by_step(checklist_of_project(project, None, orientation_confirmed=False))[Step.INDEX]
     assert index.done
     assert not index.available

@@ -11,8 +11,8 @@ import pytest
 from fixtures.loops import Loop
 from fixtures.projects import ThumbnailEncoder, true_partner
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project import annotate
 from napari_neurobridge.project.folder import Project
+from napari_neurobridge.project.log import annotate
 from napari_neurobridge.workbench import insights as insights_module
 from napari_neurobridge.workbench.insight_steps import (
     Evaluation,

@@ -11,8 +11,8 @@ import pytest
 from fixtures.loops import Loop
 from fixtures.points import PointsWorld
 from napari_neurobridge.matching.calibration import audits_of
-from napari_neurobridge.matching.constellation import ConstellationMatch
-from napari_neurobridge.project import annotate
+from napari_neurobridge.matching.constellation.matcher import ConstellationMatch
+from napari_neurobridge.project.log import annotate
 from napari_neurobridge.types import Basis
 from napari_neurobridge.workbench.reasons import why
 from napari_neurobridge.workbench.workbench import Workbench
@@ -200,7 +200,9 @@ def test_a_start_without_any_pair_is_dropped_once_four_are_accepted(
             true, np.ones(20), True, "", 900.0, 1.0, nothing[:, 0], nothing, np.empty(0)
         )
 
-    monkeypatch.setattr("napari_neurobridge.matching.constellation.match_constellation", looked)
+    monkeypatch.setattr(
+        "napari_neurobridge.matching.constellation.matcher.match_constellation", looked
+    )
     workbench.matches.find_start()
     loop.run_until(lambda: settled(workbench))
     match = workbench.matches.match
@@ -302,7 +304,7 @@ def test_a_bug_in_matching_is_told_and_does_not_wait_for_good(workbench, loop, m
 
     heard = []
     workbench.session.notified.connect(heard.append)
-    monkeypatch.setattr("napari_neurobridge.matching.match_project.match_project", broken)
+    monkeypatch.setattr("napari_neurobridge.matching.match_datasets.match_datasets", broken)
     uid = workbench.matches.match.queries.uids[2]
     annotate.none(workbench.project, uid, annotator="me")
     workbench.session.verdicts_changed.emit()

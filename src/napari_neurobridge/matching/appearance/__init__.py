@@ -1,0 +1,1 @@
+"""What the crops say of a pair: embeddings on disk, similarity, likelihood ratio."""

@@ -1,0 +1,1 @@
+"""A first match without any landmark, from the constellation of the somata."""

@@ -1,0 +1,327 @@
+"""Where to start when nobody has matched anything: a field's somata as a constellation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.constellation.model import (
+    Constellation,
+    embedding_codes,
+    load_constellation,
+)
+from napari_neurobridge.matching.constellation.start_search import firsts
+from napari_neurobridge.matching.constellation.window_search import (
+    Looked,
+    SearchParams,
+    Sky,
+    look,
+)
+from napari_neurobridge.matching.constellation.windows import merged
+from napari_neurobridge.matching.posterior import CandidateField, find_candidates
+from napari_neurobridge.matching.propagation.propagate import MatchProblem, PropagationParams, match
+from napari_neurobridge.models.zoo import find_model
+from napari_neurobridge.spaces.affine import as_points
+from napari_neurobridge.spaces.gaussian_process import DeformationPrior
+from napari_neurobridge.spaces.landmarks import judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari_neurobridge.matching.propagation.propagate import Propagation
+    from napari_neurobridge.types import FloatArray, Report
+
+Float64Array = npt.NDArray[np.float64]
+RowArray = npt.NDArray[np.intp]
+
+MODEL = "constellation"
+"""Name of the shipped matcher."""
+
+_FEWEST = 8
+# Half of the somata that agree on a map are left to speak for what grows from the others.
+_FEWEST_SEEDS, _MOST_SEEDS = 4, 24
+# Evidence of so many margins ends a search.
+_BEYOND_DOUBT = 2.0
+# Seeds that agree on one map need no second looks at each of them.
+_GROWTH = PropagationParams(suspects=0, second_looks=1)
+
+
+@dataclass(frozen=True)
+class ConstellationParams:
+    """How much is tried, and when it is known.
+
+    Attributes
+    ----------
+    search : SearchParams
+    grown : int
+        So many of the best maps of each window start a propagation.
+    claim : float
+        Least confidence of a match that is handed on.
+    surer : float
+        The evidence must be so many times that of the mirrored gallery,
+    margin, margin_each : float
+        and exceed it by so much, and by so much for each query.
+    """
+
+    search: SearchParams = field(default_factory=SearchParams)
+    grown: int = 2
+    claim: float = 0.5
+    surer: float = 2.0
+    margin: float = 12.0
+    margin_each: float = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class ConstellationMatch:
+    """What a field's constellation says without any landmark.
+
+    Attributes
+    ----------
+    pairs : ndarray of int, shape (L, 2)
+        Rows of queries and gallery, one-to-one, the surest first; none unless ``known``.
+        What is not in it has no partner.
+    confidence : ndarray, shape (L,)
+        Probability of each.
+    known : bool
+        Whether the evidence is more than chance gives.
+    reason : str
+        Why, in a sentence.
+    evidence, decoy_evidence : float
+        Log probability of the gallery about the mapped queries, over chance; the same for
+        a mirrored gallery, in which nothing can be right; that is not asked, and 0, if the
+        evidence alone is too little.
+    network_rows : ndarray of int, shape (W,)
+        Queries in the windows that the network looked for.
+    network_pairs, network_confidence : ndarray, shape (K, 2) and (K,)
+        What it alone matches there.
+    """
+
+    pairs: RowArray
+    confidence: Float64Array
+    known: bool
+    reason: str
+    evidence: float
+    decoy_evidence: float
+    network_rows: RowArray
+    network_pairs: RowArray
+    network_confidence: Float64Array
+
+
+def match_constellation(
+    queries_um: npt.ArrayLike,
+    gallery_um: npt.ArrayLike,
+    *,
+    orientation: FloatArray,
+    query_embeddings: npt.ArrayLike | None = None,
+    gallery_embeddings: npt.ArrayLike | None = None,
+    model: Constellation | Path | str | None = None,
+    params: ConstellationParams | None = None,
+    report: Report | None = None,
+) -> ConstellationMatch:
+    """Match two fields of somata without any landmark, or say that it cannot be known.
+
+    The network matches windows of both sides; the affine map on which most of its matches
+    agree starts a propagation over the field; what the field then explains must be far
+    more than what the same search finds in the mirrored gallery.
+
+    Parameters
+    ----------
+    queries_um, gallery_um : array_like, shape (N, 3) and (M, 3)
+        Somata of either side, µm (z, y, x), each in its own space.
+    orientation : ndarray, shape (3, 3)
+        Rough linear part of the map from queries to gallery: rotation right to about 30°,
+        each axis' scale to about 30 %, handedness exact.
+    query_embeddings, gallery_embeddings : array_like, shape (N, D) and (M, D), optional
+        What the somata look like.
+    model : Constellation, Path or str, optional
+        A network, its folder or its name; the shipped one unless given.
+    params : ConstellationParams, optional
+    report : callable, optional
+        Called as ``report(done, total, message)``.
+
+    Raises
+    ------
+    InputError
+        If a point is no finite number, the orientation is not (3, 3) and invertible, or
+        only one side has embeddings.
+    """
+    queries, gallery = as_points(queries_um), as_points(gallery_um)
+    linear = _orientation(orientation)
+    if min(len(queries), len(gallery)) < _FEWEST:
+        return _unknown(f"A constellation needs at least {_FEWEST} somata on either side.")
+    params = params or ConstellationParams()
+    network = model if isinstance(model, Constellation) else _load(model or MODEL)
+    codes = _codes(query_embeddings, gallery_embeddings, (len(queries), len(gallery)), network)
+    search = _Search(queries, linear, codes, network, params)
+    found = search.run(gallery, partial(_tell, report, "the gallery", 0))
+    if found.best.evidence <= search.margin:
+        return _result(found, 0.0, known=False, n_queries=len(queries))
+    mirrored = gallery @ _mirror(queries @ linear.T)
+    decoy = search.run(mirrored, partial(_tell, report, "its mirror image", 1))
+    chance = decoy.best.evidence
+    known = found.best.evidence > max(params.surer * chance, chance + search.margin)
+    return _result(found, chance, known=known, n_queries=len(queries))
+
+
+def _mirror(points: Float64Array) -> Float64Array:
+    """Return the reflection (3, 3) along the widest extent: a plane of points is changed, too."""
+    axis = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2][0]
+    return np.asarray(np.eye(3) - 2 * np.outer(axis, axis))
+
+
+def _tell(report: Report | None, where: str, number: int, done: int, total: int) -> None:
+    if report is not None:
+        report(number * total + done, 2 * total, f"looking for the field in {where}")
+
+
+@lru_cache(maxsize=2)
+def _load(name: Path | str) -> Constellation:
+    return load_constellation(find_model(name))
+
+
+def _orientation(orientation: FloatArray) -> Float64Array:
+    linear = np.asarray(orientation, dtype=np.float64)
+    if linear.shape != (3, 3) or not np.isfinite(linear).all():
+        raise InputError("The orientation must be a (3, 3) matrix of finite numbers.")
+    if abs(np.linalg.det(linear)) < 1e-6:
+        raise InputError("The orientation must be invertible.")
+    return linear
+
+
+def _codes(
+    first: npt.ArrayLike | None,
+    second: npt.ArrayLike | None,
+    counts: tuple[int, int],
+    network: Constellation,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
+    if (first is None) != (second is None):
+        raise InputError("Embeddings must be given for both sides or for neither.")
+    if first is None or second is None:
+        return None
+    codes = embedding_codes(first, second, network.config.code)
+    if (len(codes[0]), len(codes[1])) != counts:
+        raise InputError("There must be one embedding for each soma.")
+    return codes
+
+
+def _unknown(reason: str) -> ConstellationMatch:
+    pairs, confidence = np.empty((0, 2), dtype=np.intp), np.empty(0)
+    rows = np.empty(0, dtype=np.intp)
+    return ConstellationMatch(pairs, confidence, False, reason, 0.0, 0.0, rows, pairs, confidence)
+
+
+@dataclass(frozen=True, eq=False)
+class _Grown:
+    """A propagation from one start, and what speaks for it."""
+
+    pairs: RowArray
+    confidence: Float64Array
+    evidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The best of a search of one gallery."""
+
+    best: _Grown
+    looked: tuple[Looked, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """What the searches of the gallery and of its mirror image have in common."""
+
+    queries_um: Float64Array
+    orientation: Float64Array
+    codes: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None
+    network: Constellation
+    params: ConstellationParams
+
+    @property
+    def margin(self) -> float:
+        """By how much the evidence must exceed what chance gives."""
+        return self.params.margin + self.params.margin_each * len(self.queries_um)
+
+    def run(self, gallery_um: Float64Array, tell: Callable[[int, int], None]) -> _Found:
+        """Look at windows and grow from the best maps, until one is beyond doubt."""
+        sky = Sky.of(self.queries_um @ self.orientation.T, gallery_um, self.codes)
+        best = _Grown(np.empty((0, 2), dtype=np.intp), np.empty(0), 0.0)
+        looked: list[Looked] = []
+        total = self.params.search.query_windows
+        tell(0, total)
+        for one in look(sky, self.network, self.params.search):
+            looked.append(one)
+            for start in one.starts[: self.params.grown]:
+                seeds = start.agreeing(sky.queries, sky.gallery)[::2][:_MOST_SEEDS]
+                problem = MatchProblem(self.queries_um, gallery_um, seeds)
+                grown = self._grow(problem, start.linear @ self.orientation)
+                best = max(best, grown, key=lambda one: one.evidence)
+                if best.evidence > _BEYOND_DOUBT * self.margin:
+                    return _Found(best, tuple(looked))
+            tell(len(looked), total)
+        return _Found(best, tuple(looked))
+
+    def _grow(self, problem: MatchProblem, linear: Float64Array) -> _Grown:
+        mirrored = bool(np.linalg.det(linear) < 0)
+        wrong = judge(problem.landmarks, DeformationPrior(), mirrored=mirrored, orientation=linear)
+        if (wrong < 0.5).sum() < _FEWEST_SEEDS:
+            return _Grown(problem.pairs, np.zeros(len(problem.pairs)), 0.0)
+        grown = match(problem, params=_GROWTH, orientation=linear)
+        confidence = grown.posterior.confidence
+        claimed = np.flatnonzero(confidence >= self.params.claim)
+        if len(claimed) < _FEWEST:
+            return _Grown(problem.pairs, np.zeros(len(problem.pairs)), 0.0)
+        pairs, confidence = merged(
+            np.column_stack([claimed, grown.posterior.best[claimed]]), confidence[claimed]
+        )
+        return _Grown(pairs, confidence, _evidence(problem, grown))
+
+
+def _evidence(problem: MatchProblem, grown: Propagation) -> float:
+    """Return the log probability about all places that no seed decides, over chance."""
+    free = np.setdiff1d(np.arange(len(problem.queries_um)), problem.pairs[:, 0])
+    candidates = find_candidates(
+        CandidateField(problem.gallery_um),
+        grown.predicted_um[free],
+        grown.sigma_um[free] ** 2,
+    )
+    said = np.log1p(grown.p_detected * (candidates.total - 1.0))
+    # A soma speaks for one query only: else all queries in one place would explain much.
+    speaks = firsts(candidates.rows[None, :, 0], said[None])[0]
+    return float(np.where(speaks, said, np.minimum(said, 0.0)).sum())
+
+
+def _result(found: _Found, chance: float, *, known: bool, n_queries: int) -> ConstellationMatch:
+    evidence, pairs = found.best.evidence, found.best.pairs
+    if known:
+        reason = (
+            f"{len(pairs)} of {n_queries} somata agree on one map; the evidence is "
+            f"{evidence:.0f}, and {chance:.0f} in the mirrored gallery."
+        )
+    else:
+        against = f", and {chance:.0f} in the mirrored gallery" if chance else ""
+        reason = (
+            "The somata do not say how the fields lie on each other: the evidence is only "
+            f"{evidence:.0f}{against}. Match a few by hand."
+        )
+    said, confidence = merged(
+        np.concatenate([one.pairs for one in found.looked]),
+        np.concatenate([one.confidence for one in found.looked]),
+    )
+    return ConstellationMatch(
+        pairs if known else pairs[:0],
+        found.best.confidence if known else found.best.confidence[:0],
+        known,
+        reason,
+        evidence,
+        chance,
+        np.unique(np.concatenate([one.rows for one in found.looked])),
+        said,
+        confidence,
+    )

@@ -1,0 +1,372 @@
+"""All somata of two datasets matched at once, from accepted pairs, and read in both directions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.answers import Answers, Judged, Outlook
+from napari_neurobridge.matching.assignment import assign
+from napari_neurobridge.matching.decoys import DecoyCheck, decoy_claims
+from napari_neurobridge.matching.posterior import CandidateField, find_candidates, posterior
+from napari_neurobridge.types import Expected
+
+if TYPE_CHECKING:
+    from napari_neurobridge.matching.appearance.likelihood import Appearance
+    from napari_neurobridge.matching.calibration import Calibration
+    from napari_neurobridge.matching.conformal import ConformalSets
+    from napari_neurobridge.matching.posterior import Posterior
+    from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation
+    from napari_neurobridge.matching.sides import Side
+    from napari_neurobridge.types import FloatArray, Vec3
+
+Float64Array = npt.NDArray[np.float64]
+RowArray = npt.NDArray[np.intp]
+
+_INVERSE_ROUNDS = 30
+_INVERSE_TOLERANCE_UM = 0.01
+# So many doubtful pairs are named in a sentence.
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class MatchedPair:
+    """The most probable partner of one soma, no partner being given twice.
+
+    Attributes
+    ----------
+    in_vivo_uid, ex_vivo_uid : str
+    probability : float
+        For an accepted pair, that the person was right.
+    residual_um : float
+        Distance of the partner from where it was expected without this pair.
+    score_um : float
+        Distance of the nearest other soma from there, less the residual (MICrONS Consortium,
+        Nature 2025): small or negative where another soma fits as well.
+    accepted : bool
+        Whether a person accepted it.
+    """
+
+    in_vivo_uid: str
+    ex_vivo_uid: str
+    probability: float
+    residual_um: float
+    score_um: float
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class ReviewedPair:
+    """An accepted pair, judged by all other cells.
+
+    Attributes
+    ----------
+    in_vivo_uid, ex_vivo_uid : str
+    p_wrong : float
+        Probability that it is wrong.
+    residual_um : float
+        Distance from where the others expect the partner.
+    """
+
+    in_vivo_uid: str
+    ex_vivo_uid: str
+    p_wrong: float
+    residual_um: float
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """A propagation over two datasets of a project.
+
+    Attributes
+    ----------
+    queries, gallery : Side
+        Matches grow from the side with fewer somata, since more of those have a partner.
+    queries_in_vivo : bool
+        Whether that is the in-vivo side.
+    problem : MatchProblem
+    propagation : Propagation
+    posterior : Posterior
+        The propagation's, calibrated.
+    accepted : frozenset of (int, int)
+        Those of the problem's pairs that a person accepted; the others are proposals of
+        the program, to begin with.
+    orientation : ndarray, shape (3, 3), or None
+        Rough linear part of the map from queries to gallery, as far as it is stated.
+    alignment_id : str
+        Names the landmarks that it rests on.
+    calibration : Calibration
+        What made the posterior of the propagation's.
+    sets : ConformalSets
+        What belongs to a set of answers with a stated coverage.
+    appearance : Appearance or None
+        What the crops say; ``None`` without a complete index.
+    model : str
+        Name and hash of the encoder whose index told candidates apart; empty if none did.
+    """
+
+    queries: Side
+    gallery: Side
+    queries_in_vivo: bool
+    problem: MatchProblem
+    propagation: Propagation
+    posterior: Posterior
+    accepted: frozenset[tuple[int, int]]
+    orientation: FloatArray | None
+    alignment_id: str
+    calibration: Calibration
+    sets: ConformalSets
+    appearance: Appearance | None = None
+    model: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about the alignment, in sentences."""
+        doubtful = [pair for pair in self.review() if pair.p_wrong >= 0.5]
+        named = ", ".join(f"{p.in_vivo_uid} ↔ {p.ex_vivo_uid}" for p in doubtful[:_NAMED])
+        note = (f"Look again at {named}: the other cells contradict.",) if doubtful else ()
+        # What contradicts a proposal is no news: it is dropped.
+        said = self.propagation.notes if self.accepted else ()
+        return (*said, *note)
+
+    def review(self) -> tuple[ReviewedPair, ...]:
+        """Return the accepted pairs, the most doubtful first."""
+        return tuple(
+            ReviewedPair(
+                *self._in_vivo_first(query, soma),
+                float(self.propagation.wrong[row]),
+                self.distances(query, soma)[0],
+            )
+            for row in self.propagation.review().tolist()
+            if row < len(self.problem.pairs)
+            for query, soma in [self.problem.pairs[row].tolist()]
+            if (query, soma) in self.accepted
+        )
+
+    @property
+    def proposals(self) -> RowArray:
+        """Rows (P, 2) of the pairs that the program began with by itself."""
+        rows = [pair for pair in self.problem.pairs.tolist() if tuple(pair) not in self.accepted]
+        return np.array(rows, dtype=np.intp).reshape(-1, 2)
+
+    def __contains__(self, uid: object) -> bool:
+        return uid in self.queries.rows or uid in self.gallery.rows
+
+    @property
+    def datasets(self) -> tuple[str, str]:
+        """The two datasets, that of the queries first."""
+        return self.queries.dataset, self.gallery.dataset
+
+    def side(self, dataset: str) -> Side:
+        """Return the somata of a dataset."""
+        return self.queries if dataset == self.queries.dataset else self.gallery
+
+    def others_of(self, dataset: str) -> Side:
+        """Return the side that partners of a dataset's somata are on."""
+        return self.gallery if dataset == self.queries.dataset else self.queries
+
+    def others(self, uid: str) -> Side:
+        """Return the side that a soma's partner is on.
+
+        Raises
+        ------
+        InputError
+            If the soma is of neither side.
+        """
+        if uid in self.queries.rows:
+            return self.gallery
+        if uid in self.gallery.rows:
+            return self.queries
+        raise InputError(f"'{uid}' was not there when the cells were matched; match again.")
+
+    def judge(self, uid: str) -> Judged:
+        """Return what is known about the partner of a soma of either side.
+
+        Raises
+        ------
+        InputError
+            If the soma is of neither side.
+        """
+        if self.others(uid) is self.gallery:
+            return self._answers.of_query(self.queries.rows[uid])
+        return self._answers.of_gallery(self.gallery.rows[uid])
+
+    def outlook(self, dataset: str) -> Outlook:
+        """Return the answers of all somata of a dataset at once, in the order of its side."""
+        queries, gallery = self._outlooks
+        return queries if dataset == self.queries.dataset else gallery
+
+    @cached_property
+    def _outlooks(self) -> tuple[Outlook, Outlook]:
+        return self._answers.outlook_of_queries(), self._answers.outlook_of_gallery()
+
+    @cached_property
+    def _answers(self) -> Answers:
+        return Answers(self.posterior, len(self.gallery))
+
+    @cached_property
+    def _uncalibrated(self) -> Answers:
+        return Answers(self.propagation.posterior, len(self.gallery))
+
+    def judge_uncalibrated(self, uid: str) -> Judged:
+        """As `judge`, as the propagation says it: what audits compare with the truth."""
+        if self.others(uid) is self.gallery:
+            return self._uncalibrated.of_query(self.queries.rows[uid])
+        return self._uncalibrated.of_gallery(self.gallery.rows[uid])
+
+    def first_uncalibrated(self, uid: str) -> tuple[str, float] | None:
+        """Return the most probable partner and its probability; None without a candidate."""
+        judged = self.judge_uncalibrated(uid)
+        if not len(judged.rows):
+            return None
+        return self.others(uid).uids[judged.rows[0]], float(judged.probability[0])
+
+    def mass_above(self, uid: str, answer: str | None) -> float:
+        """Return the probability, uncalibrated, of all answers more probable than one.
+
+        Parameters
+        ----------
+        uid : str
+            What is asked.
+        answer : str or None
+            A soma of the other side; ``None`` for none of them.
+        """
+        judged = self.judge_uncalibrated(uid)
+        if answer is None:
+            return judged.mass_above(judged.none)
+        row = self.others(uid).rows.get(answer, -1)
+        return judged.mass_above(float(judged.probability[judged.rows == row].sum()))
+
+    def expect(self, uid: str) -> Expected:
+        """Return where the partner of a soma of either side should lie.
+
+        Raises
+        ------
+        InputError
+            If the soma is of neither side.
+        """
+        if self.others(uid) is self.gallery:
+            row = self.queries.rows[uid]
+            variance = self.propagation.sigma_um[row] ** 2
+            return _expected(self.propagation.predicted_um[row], variance * np.eye(3))
+        return self._follow_back(self.gallery.centers_um[self.gallery.rows[uid]])
+
+    def judge_position(self, position_um: Vec3, dataset: str) -> Judged:
+        """As `judge`, for a bare place of either side, whose own soma nobody knows."""
+        expected = self.expect_position(position_um, dataset)
+        field, chance = self.field, self.propagation.p_detected
+        if dataset != self.queries.dataset:
+            field, chance = self._query_field, chance * len(self.queries) / len(self.gallery)
+        found = posterior(
+            find_candidates(
+                field,
+                np.array([expected.center_um]),
+                np.array([expected.covariance_um2]),
+            ),
+            chance,
+            len(field),
+            exclusive=False,
+        )
+        return Judged(
+            found.rows[0],
+            found.probability[0],
+            float(found.none[0]),
+            float(found.beyond[0]),
+        )
+
+    def expect_position(self, position_um: Vec3, dataset: str) -> Expected:
+        """As `expect`, for a bare place of either side."""
+        place = np.asarray(position_um, dtype=np.float64)
+        if dataset != self.queries.dataset:
+            return self._follow_back(place)
+        mean, covariance = self.propagation.predict(place[None])
+        return _expected(mean[0], covariance[0])
+
+    @property
+    def field(self) -> CandidateField:
+        """The gallery's somata with their density."""
+        return self.propagation.growth.world.gallery
+
+    @cached_property
+    def _query_field(self) -> CandidateField:
+        return CandidateField(self.queries.centers_um)
+
+    def _follow_back(self, wanted: Float64Array) -> Expected:
+        """Follow the grown map backwards to a place of the gallery's space."""
+        similarity = self.propagation.alignment.similarity
+        back = np.linalg.inv(similarity.linear)
+        found = back @ (wanted - similarity.target_center_um) + similarity.source_center_um
+        for _ in range(_INVERSE_ROUNDS):
+            mean, covariance = self.propagation.predict(found[None])
+            miss = wanted - mean[0]
+            if np.abs(miss).max() < _INVERSE_TOLERANCE_UM:
+                break
+            found = found + back @ miss
+        return _expected(found, back @ covariance[0] @ back.T)
+
+    def decoys(self, fdr: float) -> DecoyCheck:
+        """Return what would be claimed at a rate of false claims if no partner were there."""
+        return decoy_claims(
+            self.problem,
+            fdr,
+            found=self.propagation,
+            calibration=self.calibration,
+            regrow=True,
+            orientation=self.orientation,
+        )
+
+    def matched(self) -> tuple[MatchedPair, ...]:
+        """Return the most probable one-to-one pairs, the most probable first."""
+        return self._matched
+
+    @cached_property
+    def _matched(self) -> tuple[MatchedPair, ...]:
+        seeds, found = self.problem.pairs, self.posterior
+        mine = np.array([tuple(pair) in self.accepted for pair in seeds.tolist()], dtype=np.bool_)
+        trusted, seeds = (1.0 - self.propagation.wrong[: len(seeds)])[mine], seeds[mine]
+        rows = np.setdiff1d(np.arange(len(self.queries)), seeds[:, 0])
+        # What a person has paired is nobody else's partner, however doubtful the pair.
+        taken = np.isin(found.rows[rows], seeds[:, 1])
+        share = np.where(taken, 0.0, found.probability[rows])
+        partner = assign(found.rows[rows], share, found.none[rows])
+        pairs = [
+            self._pair(int(query), int(soma), self._probability(int(query), int(soma)), False)
+            for query, soma in zip(rows, partner, strict=True)
+            if soma >= 0
+        ]
+        pairs += [
+            self._pair(query, soma, trust, True)
+            for (query, soma), trust in zip(seeds.tolist(), trusted.tolist(), strict=True)
+        ]
+        return tuple(sorted(pairs, key=lambda pair: -pair.probability))
+
+    def _probability(self, query: int, soma: int) -> float:
+        listed = self.posterior.rows[query] == soma
+        return float(self.posterior.probability[query][listed].sum())
+
+    def _pair(self, query: int, soma: int, probability: float, accepted: bool) -> MatchedPair:
+        residual, score = self.distances(query, soma)
+        uids = self._in_vivo_first(query, soma)
+        return MatchedPair(*uids, probability, residual, score, accepted)
+
+    def _in_vivo_first(self, query: int, soma: int) -> tuple[str, str]:
+        here, there = self.queries.uids[query], self.gallery.uids[soma]
+        return (here, there) if self.queries_in_vivo else (there, here)
+
+    def distances(self, query: int, soma: int) -> tuple[float, float]:
+        """Return ``residual_um`` and ``score_um`` of two rows; see `MatchedPair`."""
+        expected = self.propagation.predicted_um[query]
+        residual = float(np.linalg.norm(self.gallery.centers_um[soma] - expected))
+        distance, nearest = map(np.asarray, self.field.tree.query(expected, k=2))
+        other = distance[1] if nearest[0] == soma else distance[0]
+        return residual, float(other) - residual
+
+
+def _expected(mean: Float64Array, covariance: Float64Array) -> Expected:
+    first, second, third = (tuple(row) for row in covariance.tolist())
+    return Expected(tuple(mean.tolist()), (first, second, third))

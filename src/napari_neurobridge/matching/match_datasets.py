@@ -1,0 +1,310 @@
+"""From a project's somata and verdicts to a match of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.appearance.gallery import load_gallery, model_label
+from napari_neurobridge.matching.appearance.likelihood import Appearance, Margins, fit_appearance
+from napari_neurobridge.matching.calibration import (
+    SHIPPED,
+    SHIPPED_WITH_IMAGES,
+    audits_of,
+    fit_calibration,
+)
+from napari_neurobridge.matching.conformal import sets_from_audits
+from napari_neurobridge.matching.match import Match
+from napari_neurobridge.matching.propagation.propagate import MatchProblem, propagate
+from napari_neurobridge.matching.sides import Side
+from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS, LandmarkPairs
+from napari_neurobridge.types import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.matching.propagation.propagate import Propagation, PropagationProgress
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.project.log.fold import State
+    from napari_neurobridge.types import FloatArray, Report
+
+Float64Array = npt.NDArray[np.float64]
+RowArray = npt.NDArray[np.intp]
+
+# A person may err who found no partner, but the program does not argue.
+_P_DETECTED_AFTER_NONE = 1e-6
+_FEWEST_SOMATA = 2
+# How often a detection of some confidence is a soma, two-photon side of simulated scenes that
+# are not those of `neurobridge benchmark detection`, which tells it as `by_confidence`.
+_CELL_AT_0, _CELL_SLOPE = 0.1, 0.75
+_MOST_PROPOSALS = 40
+_NO_PAIR = (
+    "There is no accepted pair yet, so nothing says how the two sides lie; accept four or more "
+    "that are far from each other."
+)
+_NOTHING: RowArray = np.empty((0, 2), dtype=np.intp)
+
+
+@dataclass(frozen=True, eq=False)
+class Exclusions:
+    """What people said that a soma is not.
+
+    Attributes
+    ----------
+    pairs : ndarray of int, shape (R, 2)
+        Rows of queries and gallery that were rejected.
+    queries, gallery : ndarray of bool, shape (N,) and (M,)
+        Somata that were found without partner.
+    """
+
+    pairs: RowArray
+    queries: npt.NDArray[np.bool_]
+    gallery: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, state: State, queries: Side, gallery: Side) -> Exclusions:
+        """Read the standing verdicts; an accepted pair is not excluded by somebody's rejection."""
+        pairs = []
+        for verdict in state.verdicts:
+            if verdict.verdict is not Verdict.REJECT or verdict.pair is None:
+                continue
+            uids = set(verdict.pair)
+            row = next((queries.rows[uid] for uid in uids if uid in queries.rows), None)
+            soma = next((gallery.rows[uid] for uid in uids if uid in gallery.rows), None)
+            if row is not None and soma is not None and verdict.pair not in state.agreed:
+                pairs.append((row, soma))
+        alone = (
+            np.array([uid in state.none for uid in side.uids], dtype=np.bool_)
+            for side in (queries, gallery)
+        )
+        return cls(np.array(pairs, dtype=np.intp).reshape(-1, 2), *alone)
+
+    def __bool__(self) -> bool:
+        return bool(len(self.pairs) or self.gallery.any())
+
+    def allowed(self, proposals: RowArray, accepted: RowArray) -> RowArray:
+        """Return the proposals (P, 2) that contradict no verdict."""
+        free = ~np.isin(proposals[:, 0], accepted[:, 0]) & ~np.isin(proposals[:, 1], accepted[:, 1])
+        free &= ~self.queries[proposals[:, 0]]
+        free &= np.isfinite(self.log_ratio(proposals[:, 0], proposals[:, 1:])[:, 0])
+        return proposals[free]
+
+    def log_ratio(self, queries: RowArray, rows: RowArray) -> Float64Array:
+        """Return minus infinity for what is excluded, else 0, (N, K)."""
+        keys = self.pairs[:, 0] * len(self.gallery) + self.pairs[:, 1]
+        asked = queries[:, None] * len(self.gallery) + rows
+        return np.where(np.isin(asked, keys) | self.gallery[rows], -np.inf, 0.0)
+
+
+def match_datasets(
+    project: Project,
+    encoder: Encoder | None = None,
+    *,
+    in_vivo: str | None = None,
+    ex_vivo: str | None = None,
+    start: Match | None = None,
+    constellation: bool = False,
+    report: Report | None = None,
+) -> Match:
+    """Match all somata of two datasets, from the accepted pairs outward.
+
+    Parameters
+    ----------
+    project : Project
+    encoder : Encoder, optional
+        Adds what the crops say where both datasets are completely indexed for it.
+    in_vivo, ex_vivo : str, optional
+        The default datasets unless given.
+    start : Match, optional
+        From before the latest verdicts; goes on from there, which is faster.
+    constellation : bool
+        Where fewer than four pairs are accepted, begin with what the constellation of the
+        cells says; takes a while.
+    report : callable, optional
+        Called as ``report(done, total, message)``.
+
+    Raises
+    ------
+    InputError
+        If a dataset is unknown or has no somata, or there is no accepted pair and the
+        constellation of the cells does not tell either.
+    """
+    first, second = in_vivo or project.in_vivo(), ex_vivo or project.ex_vivo()
+    state = project.state()
+    queries, gallery = _sides(project, state, first, second)
+    begun = _NOTHING if start is None else _translated(start, queries, gallery)
+    if start is not None and not (
+        start.queries.same_as(queries) and start.gallery.same_as(gallery)
+    ):
+        start = None
+    landmarks = LandmarkPairs.of(state, queries.dataset, gallery.dataset)
+    accepted = _rows(landmarks, queries, gallery)
+    excluded = Exclusions.of(state, queries, gallery)
+    pairs = accepted
+    if len(accepted) < ENOUGH_LANDMARKS:
+        if constellation and not len(begun):
+            begun = _constellation(project, queries, gallery, len(accepted) > 0, report)
+        pairs = np.vstack([accepted, excluded.allowed(begun, accepted)])
+    if not len(pairs):
+        raise InputError(_NO_PAIR)
+    appearance = _appearance(project, encoder, queries, gallery, accepted, start)
+    problem = MatchProblem(
+        queries.centers_um,
+        gallery.centers_um,
+        pairs,
+        p_detected=_p_detected(state, queries),
+        log_ratio=_LogRatio(appearance, excluded) if appearance or excluded else None,
+    )
+    orientation = _orientation(project, queries, gallery, len(pairs))
+    running = propagate(
+        problem,
+        orientation=orientation,
+        adapt=len(pairs) == len(accepted),
+        start=None if start is None else start.propagation,
+    )
+    found = _followed(running, report)
+    shipped = SHIPPED if appearance is None else SHIPPED_WITH_IMAGES
+    calibration = fit_calibration(audits_of(state, first, second), shipped)
+    return Match(
+        queries=queries,
+        gallery=gallery,
+        queries_in_vivo=queries.dataset == first,
+        problem=problem,
+        propagation=found,
+        posterior=calibration.recalibrated(found.posterior),
+        accepted=frozenset((query, soma) for query, soma in accepted.tolist()),
+        orientation=orientation,
+        alignment_id=landmarks.key,
+        calibration=calibration,
+        sets=sets_from_audits(state, first, second),
+        appearance=appearance,
+        model="" if encoder is None or appearance is None else model_label(encoder),
+    )
+
+
+def _sides(project: Project, state: State, first: str, second: str) -> tuple[Side, Side]:
+    """Return queries and gallery: the smaller side, and the other."""
+    sides = [Side.of(name, state.somata[project.dataset(name).name]) for name in (first, second)]
+    for side in sides:
+        if len(side) < _FEWEST_SOMATA:
+            raise InputError(
+                f"'{side.dataset}' has too few somata to match; detect or import them first."
+            )
+    in_vivo, ex_vivo = sides
+    return (ex_vivo, in_vivo) if len(ex_vivo) < len(in_vivo) else (in_vivo, ex_vivo)
+
+
+def _followed(
+    running: Generator[PropagationProgress, None, Propagation], report: Report | None
+) -> Propagation:
+    """Run a propagation to its end, telling how far it is."""
+    while True:
+        try:
+            progress = next(running)
+        except StopIteration as finished:
+            found: Propagation = finished.value
+            return found
+        if report is not None:
+            message = f"matching, growth {progress.attempt} of {progress.attempts}"
+            report(progress.n_reached, progress.n_queries, message)
+
+
+def _rows(landmarks: LandmarkPairs, queries: Side, gallery: Side) -> RowArray:
+    rows = [(queries.rows[first], gallery.rows[second]) for first, second in landmarks.uids]
+    return np.array(rows, dtype=np.intp).reshape(-1, 2)
+
+
+def _translated(start: Match, queries: Side, gallery: Side) -> RowArray:
+    """Return the proposals of an earlier match as rows of now, of somata that still live."""
+    if set(start.datasets) != {queries.dataset, gallery.dataset}:
+        return _NOTHING
+    rows = []
+    for first, second in start.proposals.tolist():
+        uids = {
+            start.queries.dataset: start.queries.uids[first],
+            start.gallery.dataset: start.gallery.uids[second],
+        }
+        query, soma = uids[queries.dataset], uids[gallery.dataset]
+        if query in queries.rows and soma in gallery.rows:
+            rows.append((queries.rows[query], gallery.rows[soma]))
+    return np.array(rows, dtype=np.intp).reshape(-1, 2)
+
+
+def _orientation(
+    project: Project, queries: Side, gallery: Side, n_landmarks: int
+) -> FloatArray | None:
+    stated = project.stated_linear(queries.dataset, gallery.dataset)
+    if stated is None and n_landmarks < ENOUGH_LANDMARKS:
+        return project.linear(queries.dataset, gallery.dataset)
+    return stated
+
+
+def _p_detected(state: State, queries: Side) -> Float64Array:
+    """Return what detection and verdicts say of each query's chance to have a partner, (N,)."""
+    somata = [state.somata[queries.dataset][uid] for uid in queries.uids]
+    confidence = np.array([1.0 if s.confidence is None else s.confidence for s in somata])
+    # Relative to a sure detection; what a person placed or imported counts as sure.
+    cell = np.clip(_CELL_AT_0 + _CELL_SLOPE * confidence, 0.05, 1.0) / (_CELL_AT_0 + _CELL_SLOPE)
+    alone = np.array([uid in state.none for uid in queries.uids])
+    return np.where(alone, _P_DETECTED_AFTER_NONE, cell)
+
+
+def _constellation(
+    project: Project, queries: Side, gallery: Side, optional: bool, report: Report | None
+) -> RowArray:
+    """Return the surest pairs of the cells' constellation (P, 2); none if it does not tell."""
+    from napari_neurobridge.matching.constellation.matcher import (
+        match_constellation,  # torch, seconds
+    )
+
+    found = match_constellation(
+        queries.centers_um,
+        gallery.centers_um,
+        orientation=project.linear(queries.dataset, gallery.dataset),
+        report=report,
+    )
+    if not found.known and not optional:
+        raise InputError(found.reason)
+    return found.pairs[:_MOST_PROPOSALS]
+
+
+def _appearance(
+    project: Project,
+    encoder: Encoder | None,
+    queries: Side,
+    gallery: Side,
+    pairs: RowArray,
+    start: Match | None,
+) -> Appearance | None:
+    """Return what the crops say of candidates; None without a complete index of both sides."""
+    if encoder is None:
+        return None
+    # Their uids are in order, as those of a side are, so that rows are the same.
+    indexed = [load_gallery(project, encoder, side.dataset) for side in (queries, gallery)]
+    if [known.uids for known in indexed] != [queries.uids, gallery.uids]:
+        return None
+    if start is not None and start.appearance is not None and start.model == model_label(encoder):
+        margins = start.appearance.margins
+    else:
+        here, there = (known.embeddings for known in indexed)
+        margins = Margins(here, there, queries.centers_um, gallery.centers_um)
+    return fit_appearance(margins, pairs)
+
+
+@dataclass(frozen=True, eq=False)
+class _LogRatio:
+    """What crops and rejections say of candidates."""
+
+    appearance: Appearance | None
+    excluded: Exclusions
+
+    def __call__(self, queries: RowArray, rows: RowArray) -> Float64Array:
+        total = self.excluded.log_ratio(queries, rows)
+        return (
+            total if self.appearance is None else total + self.appearance.log_ratio(queries, rows)
+        )

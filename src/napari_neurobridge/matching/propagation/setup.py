@@ -1,0 +1,104 @@
+"""A matching problem prepared for growth: what does not change while matches grow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_neurobridge.spaces.gaussian_process import farthest_points, features
+
+if TYPE_CHECKING:
+    from napari_neurobridge.matching.posterior import CandidateField
+    from napari_neurobridge.matching.propagation.problem import MatchProblem
+    from napari_neurobridge.spaces.alignment import Alignment
+
+Float64Array = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """What does not change while matches grow.
+
+    Rows of ``basis``, ``noise`` and ``origin_um`` are the N queries and then the L
+    landmarks.
+
+    Attributes
+    ----------
+    problem : MatchProblem
+    gallery : CandidateField
+    alignment : Alignment
+    support_um : ndarray, shape (S, 3)
+        Offsets at which the features are exact.
+    basis : ndarray, shape (N + L, F)
+        Features of the deformation.
+    noise : ndarray, shape (N + L,)
+        Variance of a soma's or landmark's place about the deformation.
+    origin_um : ndarray, shape (N + L, 3)
+        Where the alignment's similarity puts each.
+    displacement_um : ndarray, shape (L, 3)
+        Of the landmarks, from there.
+    asked : ndarray of bool, shape (N,)
+        Queries that a person has paired.
+    chance : ndarray, shape (N,)
+        What a query's own detection says.
+    """
+
+    problem: MatchProblem
+    gallery: CandidateField
+    alignment: Alignment
+    support_um: Float64Array
+    basis: Float64Array
+    noise: Float64Array
+    origin_um: Float64Array
+    displacement_um: Float64Array
+    asked: BoolArray
+    chance: Float64Array
+
+    @classmethod
+    def of(
+        cls, problem: MatchProblem, gallery: CandidateField, alignment: Alignment, support: int
+    ) -> Field:
+        """Prepare a problem."""
+        landmarks = problem.landmarks
+        n_queries = len(problem.queries_um)
+        points = np.vstack([problem.queries_um, landmarks.source_um])
+        offsets = alignment.similarity.offsets(points)
+        leading = np.vstack([offsets[n_queries:], offsets[:n_queries]])
+        rows = farthest_points(leading, support, min(len(landmarks), support // 2))
+        basis, left_out = features(alignment.prior, offsets, leading[rows])
+        sigma = np.full(len(points), alignment.prior.sigma_um)
+        sigma[n_queries:] = landmarks.sigma(alignment.prior)
+        origin = alignment.similarity.target_center_um + offsets
+        asked = np.zeros(n_queries, dtype=np.bool_)
+        asked[problem.pairs[:, 0]] = True
+        chance = np.ones(n_queries) if problem.p_detected is None else problem.p_detected
+        return cls(
+            problem,
+            gallery,
+            alignment,
+            leading[rows],
+            basis,
+            sigma**2 + left_out,
+            origin,
+            landmarks.target_um - origin[n_queries:],
+            asked,
+            np.clip(np.asarray(chance, dtype=np.float64), 0.0, 1.0),
+        )
+
+
+def shared_landmarks(
+    first: MatchProblem, second: MatchProblem
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the rows of landmarks that are in both problems, in either."""
+    known = [
+        np.hstack([problem.landmarks.source_um, problem.landmarks.target_um]).round(3).tolist()
+        for problem in (first, second)
+    ]
+    rows = {tuple(landmark): row for row, landmark in enumerate(known[1])}
+    both = [(row, rows[tuple(one)]) for row, one in enumerate(known[0]) if tuple(one) in rows]
+    found = np.array(both, dtype=np.intp).reshape(-1, 2)
+    return found[:, 0], found[:, 1]

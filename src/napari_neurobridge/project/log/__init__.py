@@ -1,0 +1,1 @@
+"""The event log: what people and detectors decided, and what follows from it."""

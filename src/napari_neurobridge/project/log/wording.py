@@ -1,0 +1,56 @@
+"""What an event says, in a few words for a status line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_neurobridge.project.log.events import (
+    DetectionRun,
+    SomaAdded,
+    SomaDeleted,
+    SomaMoved,
+    VerdictGiven,
+)
+from napari_neurobridge.types import SomaSource, Verdict
+
+if TYPE_CHECKING:
+    from napari_neurobridge.project.log.events import Event
+
+_JUDGED = {
+    Verdict.ACCEPT: "accepted",
+    Verdict.REJECT: "rejected",
+    Verdict.UNSURE: "unsure about",
+}
+
+
+def describe(event: Event) -> str:
+    """Return a phrase such as "accepted tp-00042 ↔ fm-00017" or "moved 2 somata in fmost".
+
+    An undo says little by itself; see `annotate.describe_target`.
+    """
+    match event.content:
+        case VerdictGiven() as given:
+            return _describe_verdict(given)
+        case SomaAdded(source=SomaSource.IMPORTED) as added:
+            return f"imported {_somata(added.uids)} into {added.dataset}"
+        case SomaAdded() as added:
+            return f"added {_somata(added.uids)} to {added.dataset}"
+        case SomaMoved() as moved:
+            return f"moved {_somata(moved.uids)} in {moved.dataset}"
+        case SomaDeleted() as deleted:
+            return f"deleted {_somata(deleted.uids)} from {deleted.dataset}"
+        case DetectionRun() as run:
+            return f"detection in {run.dataset} ({_somata(run.uids)})"
+        case _:
+            return "took a step back"
+
+
+def _describe_verdict(given: VerdictGiven) -> str:
+    if given.verdict is Verdict.NONE:
+        reason = f" ({given.reason.replace('_', ' ')})" if given.reason else ""
+        return f"none for {given.query_uid}{reason}"
+    return f"{_JUDGED[given.verdict]} {given.query_uid} ↔ {given.candidate_uid}"
+
+
+def _somata(uids: list[str]) -> str:
+    return "1 soma" if len(uids) == 1 else f"{len(uids)} somata"

@@ -1,0 +1,1 @@
+"""What the command line, the plugin and a notebook do alike, without Qt or signals."""

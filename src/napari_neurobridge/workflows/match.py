@@ -1,0 +1,216 @@
+"""All cells matched at once, and what to ask next: shared by the docks and the commands."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_neurobridge.active.queue import (
+    Strategy,
+    default_strategy,
+    n_asked,
+    waiting_questions,
+    with_audits,
+)
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.io.tables import write_rows
+from napari_neurobridge.matching.calibration import claimable, expected_false
+from napari_neurobridge.project.project_spaces import LandmarkPairs
+from napari_neurobridge.types import Role
+from napari_neurobridge.workflows.index import load_encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from napari_neurobridge.active.queue import QueueItem
+    from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.matching.match import Match, MatchedPair
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.types import Report
+
+PAIR_COLUMNS = (
+    "two_photon_uid",
+    "fmost_uid",
+    "probability",
+    "residual_um",
+    "score_um",
+    "accepted",
+)
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Pairs that may be claimed when some share of them may be wrong.
+
+    Attributes
+    ----------
+    pairs : tuple of MatchedPair
+        The accepted ones among them, the most probable first.
+    expected_false : float
+        How many are expected to be wrong.
+    """
+
+    pairs: tuple[MatchedPair, ...]
+    expected_false: float
+
+    @classmethod
+    def of(cls, match: Match, fdr: float) -> Claims:
+        """Take as many of the most probable pairs as the expected share of false ones allows.
+
+        Accepted pairs are always among them, and buy no room for others.
+
+        Raises
+        ------
+        InputError
+            If ``fdr`` is not between 0 and 1.
+        """
+        if not 0.0 < fdr < 1.0:
+            raise InputError(f"--fdr is a share between 0 and 1, such as 0.05, not {fdr:g}.")
+        proposed = [pair for pair in match.matched() if not pair.accepted]
+        probability = np.array([pair.probability for pair in proposed])
+        chosen = claimable(probability, fdr)
+        accepted = tuple(pair for pair in match.matched() if pair.accepted)
+        claimed = tuple(itertools.compress(proposed, chosen.tolist()))
+        return cls(accepted + claimed, expected_false(probability[chosen]))
+
+    @property
+    def n_accepted(self) -> int:
+        """How many of them a person accepted."""
+        return sum(pair.accepted for pair in self.pairs)
+
+
+def matching_encoder(project: Project, load: Callable[[], Encoder]) -> Encoder | None:
+    """Return the encoder whose index can tell candidates apart; None where there is no index.
+
+    Parameters
+    ----------
+    project : Project
+    load : callable
+        Loads the encoder, which takes seconds; called only if there is an index at all.
+
+    Raises
+    ------
+    InputError
+        If there is no such model.
+    """
+    sides = project.in_vivo(), project.ex_vivo()
+    if any(project.dataset(name).uri is None for name in sides):
+        return None
+    if not any(project.embeddings_dir.iterdir()):
+        return None
+    from napari_neurobridge.matching.appearance.gallery import load_gallery
+
+    encoder = load()
+    galleries = [load_gallery(project, encoder, name) for name in sides]
+    complete = all(0 < len(gallery) == gallery.n_living for gallery in galleries)
+    return encoder if complete else None
+
+
+def n_landmarks(project: Project) -> int:
+    """Return how many pairs of living somata of the default datasets are accepted."""
+    return len(LandmarkPairs.of(project.state(), project.in_vivo(), project.ex_vivo()))
+
+
+def has_landmarks(project: Project) -> bool:
+    """Return whether any pair of the default datasets is accepted."""
+    return n_landmarks(project) > 0
+
+
+def strategy_now(project: Project) -> Strategy:
+    """Return what the queue asks by unless told otherwise."""
+    return default_strategy(n_landmarks(project))
+
+
+def match_between(
+    project: Project, encoder: Encoder | None, dataset: str, other: str
+) -> Match | None:
+    """Match two datasets of different roles; None without an accepted pair between them."""
+    from napari_neurobridge.matching.match_datasets import match_datasets
+
+    first, second = sorted(
+        (dataset, other), key=lambda name: project.dataset(name).role is Role.EX_VIVO
+    )
+    roles = {project.dataset(name).role for name in (first, second)}
+    if len(roles) < 2 or not len(LandmarkPairs.of(project.state(), first, second)):
+        return None
+    return match_datasets(project, encoder, in_vivo=first, ex_vivo=second)
+
+
+def match_all(
+    project: Project,
+    model: str,
+    *,
+    images: bool = True,
+    start: Match | None = None,
+    report: Report | None = None,
+) -> Match:
+    """Match all somata of the default datasets.
+
+    Parameters
+    ----------
+    project : Project
+    model : str
+        Whose index is used.
+    images : bool
+        Use what the crops say, where both sides are completely indexed.
+    start : Match, optional
+        From before the latest verdict.
+    report : callable, optional
+        Called as ``report(done, total, message)``.
+
+    Raises
+    ------
+    InputError
+        If nothing can be matched; see `match_datasets`.
+    """
+    from napari_neurobridge.matching.match_datasets import match_datasets
+
+    encoder = matching_encoder(project, lambda: load_encoder(project, model)) if images else None
+    return match_datasets(project, encoder, start=start, constellation=True, report=report)
+
+
+def write_claims(project: Project, claims: Claims, path: Path | None = None) -> Path:
+    """Write claimed pairs as CSV, into a new folder of ``runs`` unless a path is given."""
+    if path is None:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        path = project.runs_dir / f"{stamp}-match" / "pairs.csv"
+    with atomic_write(path) as temporary:
+        write_rows(temporary, PAIR_COLUMNS, map(_row, claims.pairs))
+    return path
+
+
+def _row(pair: MatchedPair) -> tuple[object, ...]:
+    first, second, probability, residual, score, accepted = astuple(pair)
+    return first, second, f"{probability:.6g}", f"{residual:.3f}", f"{score:.3f}", int(accepted)
+
+
+def questions_of(
+    project: Project,
+    match: Match | None,
+    strategy: Strategy | None = None,
+    *,
+    postponed: Collection[str] = (),
+) -> list[QueueItem]:
+    """Return whom to ask next about, audit questions included.
+
+    Parameters
+    ----------
+    project : Project
+    match : Match, optional
+    strategy : Strategy, optional
+        See `waiting_questions`.
+    postponed : collection of str
+        Cells that were looked at and left undecided; they come last.
+    """
+    state, dataset = project.state(), project.in_vivo()
+    items = waiting_questions(state, dataset, match, strategy)
+    fresh = [item for item in items if item.uid not in postponed]
+    later = [item for item in items if item.uid in postponed]
+    asked = n_asked(state, dataset)
+    return with_audits(fresh, asked) + with_audits(later, asked + len(fresh))

@@ -1,0 +1,162 @@
+"""From image files and tables of points to a project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.tables import read_points
+from napari_neurobridge.io.volumes import open_volume
+from napari_neurobridge.project.folder import DatasetSpec, Project, dataset_spec
+from napari_neurobridge.project.log import annotate
+from napari_neurobridge.spaces.orientation import Orientation
+from napari_neurobridge.types import Projection, Role, Soma, SomaSource, Vec3
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_neurobridge.project.log.fold import State
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """A dataset as a user names it, before a project knows it.
+
+    Attributes
+    ----------
+    name : str
+        Name of the dataset and of its space.
+    role : Role
+        Which microscope it comes from.
+    image : Path or None
+        TIFF or OME-Zarr; ``None`` when there are only points.
+    points : Path or None
+        CSV ``[uid,]z_um,y_um,x_um`` of somata to import.
+    voxel_size_um : Vec3 or None
+        Overrides what the image says; needed when it says nothing.
+    axes : str or None
+        Order of the image's axes, when it does not say it.
+    channel : int
+        Counts from 0.
+    projection : Projection
+        How a time series becomes one plane.
+    orientation : Orientation
+        How the dataset lies in the two-photon frame.
+    """
+
+    name: str
+    role: Role
+    image: Path | None = None
+    points: Path | None = None
+    voxel_size_um: Vec3 | None = None
+    axes: str | None = None
+    channel: int = 0
+    projection: Projection = Projection.MEAN
+    orientation: Orientation = field(default_factory=Orientation)
+
+    def to_spec(self) -> DatasetSpec:
+        """Return the dataset that a project stores.
+
+        Raises
+        ------
+        InputError
+            If the image cannot be opened as described, or there is neither image nor
+            table.
+        """
+        if self.image is None and self.points is None:
+            raise InputError(f"Dataset '{self.name}' needs an image or a table of points.")
+        if self.image is not None:
+            # Opened once, so that a missing voxel size or channel is told now, not later.
+            open_volume(
+                self.image,
+                name=self.name,
+                axes=self.axes,
+                voxel_size_um=self.voxel_size_um,
+                channel=self.channel,
+                projection=self.projection,
+            )
+        return dataset_spec(
+            name=self.name,
+            role=self.role,
+            uri=None if self.image is None else str(self.image),
+            axes=self.axes,
+            voxel_size_um=self.voxel_size_um,
+            channel=self.channel,
+            projection=self.projection,
+            orientation=self.orientation,
+        )
+
+
+def create_project(path: Path, sources: Sequence[DatasetSource]) -> Project:
+    """Make a project folder, with the somata of all tables of points imported.
+
+    Raises
+    ------
+    InputError
+        If any source cannot be read, or the folder is not free. Nothing is made then.
+    """
+    specs = [source.to_spec() for source in sources]
+    for source in sources:  # before anything is made
+        if source.points is not None:
+            read_points(source.points)
+    project = Project.create(path, specs)
+    for source in sources:
+        if source.points is not None:
+            import_points(project, source.name, source.points)
+    return project
+
+
+def add_dataset(project: Project, source: DatasetSource) -> DatasetSpec:
+    """Add a dataset to a project, with the somata of its table of points.
+
+    Raises
+    ------
+    InputError
+        If the source cannot be read, or the name is taken. Nothing is added then.
+    """
+    spec = source.to_spec()
+    if source.points is not None:
+        read_points(source.points)
+    stored = project.add_dataset(spec)
+    if source.points is not None:
+        import_points(project, source.name, source.points)
+    return stored
+
+
+def import_points(
+    project: Project, dataset: str, path: Path, *, annotator: str | None = None
+) -> list[Soma]:
+    """Import a CSV of points, µm in the space of ``dataset``, as somata.
+
+    A uid belongs to one soma of the whole project. Where a table counts its cells as
+    another dataset's table does, its uids get the dataset's name in front; see `named_uid`.
+
+    Raises
+    ------
+    InputError
+        If the dataset is unknown, the table cannot be read, or a uid is taken.
+    """
+    project.dataset(dataset)
+    uids, centers_um = read_points(path)
+    others = {
+        u for name, somata in project.state().somata.items() if name != dataset for u in somata
+    }
+    if others.intersection(uids or ()):
+        uids = [f"{dataset}-{uid}" for uid in uids or ()]
+    return annotate.add_somata(
+        project,
+        dataset,
+        centers_um,
+        source=SomaSource.IMPORTED,
+        uids=uids,
+        annotator=annotator,
+    )
+
+
+def named_uid(state: State, dataset: str, uid: str) -> str:
+    """Return the project's uid of a soma that a person names as their own table does."""
+    somata = state.somata.get(dataset, {})
+    prefixed = f"{dataset}-{uid}"
+    return prefixed if uid not in somata and prefixed in somata else uid

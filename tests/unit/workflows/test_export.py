@@ -1,0 +1,130 @@
+"""Verdicts read from a table, and a project's content written to tables."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.tables import read_points
+from napari_neurobridge.project.folder import DatasetSpec, Project
+from napari_neurobridge.project.log import annotate
+from napari_neurobridge.project.log.events import VerdictEvidence
+from napari_neurobridge.types import NoneReason, Role, SomaSource, Verdict
+from napari_neurobridge.workflows.export import export_tables
+from napari_neurobridge.workflows.judgements import Judgement, read_judgements
+
+
+@pytest.fixture
+def points_project(tmp_path: Path) -> Project:
+    """Three somata on each side, with coordinates that decimal text cannot shorten."""
+    made = Project.create(
+        tmp_path / "mouse.neurobridge",
+        [
+            DatasetSpec(name="two_photon", role=Role.IN_VIVO),
+            DatasetSpec(name="fmost", role=Role.EX_VIVO),
+        ],
+    )
+    rng = np.random.default_rng(0)
+    for name in made.datasets:
+        add = rng.uniform(0, 100, (3, 3))
+        annotate.add_somata(made, name, add, source=SomaSource.IMPORTED, annotator="a")
+    return made
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_exported_somata_come_back_as_points(points_project: Project, tmp_path: Path) -> None:
+    export_tables(points_project, tmp_path / "out")
+    uids, centers = read_points(tmp_path / "out" / "somata_fmost.csv")
+    somata = points_project.state().somata["fmost"]
+    assert uids == list(somata)
+    np.testing.assert_array_equal(centers, [soma.center_um for soma in somata.values()])
+
+
+def test_pairs_carry_the_evidence_of_their_acceptance(
+    points_project: Project, tmp_path: Path
+) -> None:
+    evidence = VerdictEvidence(rank=2, similarity=0.75, model_hash="compact@abc", seconds=3.5)
+    # Asked from the fMOST side: the two-photon columns hold the two-photon soma all the same.
+    annotate.accept(points_project, "fm-00002", "tp-00001", annotator="b", evidence=evidence)
+    for table_format in ("csv", "parquet"):
+        export_tables(points_project, tmp_path, table_format)
+    (row,) = pyarrow.parquet.read_table(tmp_path / "pairs.parquet").to_pylist()
+    assert (row["two_photon_uid"], row["fmost_uid"]) == ("tp-00001", "fm-00002")
+    center = points_project.state().soma("tp-00001").center_um
+    assert tuple(row[f"two_photon_{axis}_um"] for axis in "zyx") == center
+    assert (row["similarity"], row["model"], row["annotator"]) == (0.75, "compact@abc", "b")
+    assert row["probability"] is None
+    (text,) = read_csv(tmp_path / "pairs.csv")
+    assert {name: value or None for name, value in text.items()} == {
+        name: None if value is None else str(value) for name, value in row.items()
+    }
+
+
+def test_verdicts_list_all_that_stand(points_project: Project, tmp_path: Path) -> None:
+    annotate.reject(points_project, "tp-00001", "fm-00001", annotator="b")
+    annotate.none(points_project, "tp-00002", NoneReason.CUT, annotator="b")
+    export_tables(points_project, tmp_path)
+    rows = read_csv(tmp_path / "verdicts.csv")
+    assert [(r["verdict"], r["candidate_uid"], r["reason"]) for r in rows] == [
+        ("reject", "fm-00001", ""),
+        ("none", "", "cut"),
+    ]
+
+
+def test_an_empty_table_keeps_its_columns(points_project: Project, tmp_path: Path) -> None:
+    files = export_tables(points_project, tmp_path, "csv")
+    pairs = next(path for path in files if path.stem == "pairs")
+    with pairs.open(newline="", encoding="utf-8") as handle:
+        (header,) = csv.reader(handle)
+    assert {"two_photon_space", "two_photon_z_um", "fmost_space", "fmost_z_um"} <= set(header)
+
+
+def test_export_refuses_what_it_cannot_do(points_project: Project, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'nwb2'; use csv or parquet"):
+        export_tables(points_project, tmp_path, "nwb2")
+    taken = tmp_path / "file"
+    taken.write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        export_tables(points_project, taken)
+
+
+def test_judgements_are_read_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text(
+        "\ufefffmost_uid,two_photon_uid,verdict,note\nfm-1,tp-1,,x\nfm-2,tp-2,reject,\n",
+        encoding="utf-8",
+    )
+    assert read_judgements(path) == [
+        Judgement(Verdict.ACCEPT, "tp-1", "fm-1"),
+        Judgement(Verdict.REJECT, "tp-2", "fm-2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no pairs"),
+        ("two_photon_uid,fmost_uid\n", "no pairs"),
+        ("a,b\n1,2\n", "row 1 lacks"),
+        ("two_photon_uid,fmost_uid\ntp-1\n", "row 1 lacks"),
+        ("two_photon_uid,fmost_uid,verdict\ntp-1,fm-1,maybe\n", "'maybe'"),
+        ("two_photon_uid,fmost_uid,verdict\ntp-1,fm-1,none\n", "'none'"),
+    ],
+)
+def test_a_table_that_names_no_pairs_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=says):
+        read_judgements(path)
+    path.write_bytes(b"\xff\xfe\x00bad")
+    with pytest.raises(InputError, match="Cannot read"):
+        read_judgements(path)
