@@ -23,13 +23,12 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.posterior import Posterior
     from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation
     from napari_neurobridge.matching.sides import Side
+    from napari_neurobridge.spaces.alignment import Alignment, InverseAlignment
     from napari_neurobridge.types import FloatArray, Vec3
 
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
 
-_INVERSE_ROUNDS = 30
-_INVERSE_TOLERANCE_UM = 0.01
 # So many doubtful pairs are named in a sentence.
 _NAMED = 3
 
@@ -98,8 +97,8 @@ class Match:
         the program, to begin with.
     orientation : ndarray, shape (3, 3), or None
         Rough linear part of the map from queries to gallery, as far as it is stated.
-    alignment_id : str
-        Names the landmarks that it rests on.
+    alignment : Alignment
+        From queries to gallery; the project's current one when the match was made.
     calibration : Calibration
         What made the posterior of the propagation's.
     sets : ConformalSets
@@ -118,7 +117,7 @@ class Match:
     posterior: Posterior
     accepted: frozenset[tuple[int, int]]
     orientation: FloatArray | None
-    alignment_id: str
+    alignment: Alignment
     calibration: Calibration
     sets: ConformalSets
     appearance: Appearance | None = None
@@ -248,13 +247,12 @@ class Match:
         Raises
         ------
         InputError
-            If the soma is of neither side.
+            If the soma is of neither side, or the alignment folds there.
         """
         if self.others(uid) is self.gallery:
-            row = self.queries.rows[uid]
-            variance = self.propagation.sigma_um[row] ** 2
-            return _expected(self.propagation.predicted_um[row], variance * np.eye(3))
-        return self._follow_back(self.gallery.centers_um[self.gallery.rows[uid]])
+            return _expected(*self.alignment.expect_without_own(self.queries.rows[uid]))
+        place = self.gallery.centers_um[self.gallery.rows[uid]]
+        return self._expected_at(self.alignment.inverse(), place)
 
     def judge_position(self, position_um: Vec3, dataset: str) -> Judged:
         """As `judge`, for a bare place of either side, whose own soma nobody knows."""
@@ -281,10 +279,12 @@ class Match:
 
     def expect_position(self, position_um: Vec3, dataset: str) -> Expected:
         """As `expect`, for a bare place of either side."""
-        place = np.asarray(position_um, dtype=np.float64)
-        if dataset != self.queries.dataset:
-            return self._follow_back(place)
-        mean, covariance = self.propagation.predict(place[None])
+        way = self.alignment if dataset == self.queries.dataset else self.alignment.inverse()
+        return self._expected_at(way, np.asarray(position_um, dtype=np.float64))
+
+    @staticmethod
+    def _expected_at(way: Alignment | InverseAlignment, place: Float64Array) -> Expected:
+        mean, covariance = way.expect(place)
         return _expected(mean[0], covariance[0])
 
     @property
@@ -295,19 +295,6 @@ class Match:
     @cached_property
     def _query_field(self) -> CandidateField:
         return CandidateField(self.queries.centers_um)
-
-    def _follow_back(self, wanted: Float64Array) -> Expected:
-        """Follow the grown map backwards to a place of the gallery's space."""
-        similarity = self.propagation.alignment.similarity
-        back = np.linalg.inv(similarity.linear)
-        found = back @ (wanted - similarity.target_center_um) + similarity.source_center_um
-        for _ in range(_INVERSE_ROUNDS):
-            mean, covariance = self.propagation.predict(found[None])
-            miss = wanted - mean[0]
-            if np.abs(miss).max() < _INVERSE_TOLERANCE_UM:
-                break
-            found = found + back @ miss
-        return _expected(found, back @ covariance[0] @ back.T)
 
     def decoys(self, fdr: float) -> DecoyCheck:
         """Return what would be claimed at a rate of false claims if no partner were there."""
@@ -360,7 +347,7 @@ class Match:
 
     def distances(self, query: int, soma: int) -> tuple[float, float]:
         """Return ``residual_um`` and ``score_um`` of two rows; see `MatchedPair`."""
-        expected = self.propagation.predicted_um[query]
+        expected = self.alignment.expect_without_own(query)[0]
         residual = float(np.linalg.norm(self.gallery.centers_um[soma] - expected))
         distance, nearest = map(np.asarray, self.field.tree.query(expected, k=2))
         other = distance[1] if nearest[0] == soma else distance[0]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.propagation.propagate import Propagation, PropagationProgress
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.fold import State
-    from napari_neurobridge.types import FloatArray, Report
+    from napari_neurobridge.types import Report
 
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
@@ -160,7 +160,7 @@ def match_datasets(
         p_detected=_p_detected(state, queries),
         log_ratio=_LogRatio(appearance, excluded) if appearance or excluded else None,
     )
-    orientation = _orientation(project, queries, gallery, len(pairs))
+    orientation = project.rough_linear(queries.dataset, gallery.dataset, len(pairs))
     running = propagate(
         problem,
         orientation=orientation,
@@ -170,6 +170,12 @@ def match_datasets(
     found = _followed(running, report)
     shipped = SHIPPED if appearance is None else SHIPPED_WITH_IMAGES
     calibration = fit_calibration(audits_of(state, first, second), shipped)
+    alignment = found.grown_alignment(
+        queries.dataset,
+        gallery.dataset,
+        orientation=project.stated_linear(queries.dataset, gallery.dataset) is not None,
+    )
+    project.keep_alignment(alignment)
     return Match(
         queries=queries,
         gallery=gallery,
@@ -179,7 +185,7 @@ def match_datasets(
         posterior=calibration.recalibrated(found.posterior),
         accepted=frozenset((query, soma) for query, soma in accepted.tolist()),
         orientation=orientation,
-        alignment_id=landmarks.key,
+        alignment=alignment,
         calibration=calibration,
         sets=sets_from_audits(state, first, second),
         appearance=appearance,
@@ -233,15 +239,6 @@ def _translated(start: Match, queries: Side, gallery: Side) -> RowArray:
         if query in queries.rows and soma in gallery.rows:
             rows.append((queries.rows[query], gallery.rows[soma]))
     return np.array(rows, dtype=np.intp).reshape(-1, 2)
-
-
-def _orientation(
-    project: Project, queries: Side, gallery: Side, n_landmarks: int
-) -> FloatArray | None:
-    stated = project.stated_linear(queries.dataset, gallery.dataset)
-    if stated is None and n_landmarks < ENOUGH_LANDMARKS:
-        return project.linear(queries.dataset, gallery.dataset)
-    return stated
 
 
 def _p_detected(state: State, queries: Side) -> Float64Array:

@@ -25,6 +25,7 @@ from napari_neurobridge.project.manifest import (
 )
 from napari_neurobridge.project.project_spaces import ProjectSpaces
 from napari_neurobridge.project.store import EventLog, LogWriter
+from napari_neurobridge.spaces.affine import as_points
 from napari_neurobridge.types import DEFAULT_NAMES, Role
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_neurobridge.project.log.events import Event, Payload
-    from napari_neurobridge.spaces import Orientation, SpaceGraph
-    from napari_neurobridge.spaces.alignment import Alignment
+    from napari_neurobridge.spaces import Orientation
+    from napari_neurobridge.spaces.alignment import Alignment, InverseAlignment
 
 __all__ = ["DatasetSpec", "Project", "dataset_spec"]
 
@@ -357,10 +358,6 @@ class Project:
         """
         return writer_lock(self.path / _LOCK_NAME)
 
-    def spaces(self) -> SpaceGraph:
-        """Return the datasets' spaces, joined by accepted pairs, else by the orientations set."""
-        return self._spaces.aligned()
-
     def linear(self, source: str, target: str) -> npt.NDArray[np.float64]:
         """Return the (3, 3) linear part of the way between two spaces by orientations alone."""
         return self._spaces.linear(source, target)
@@ -369,12 +366,35 @@ class Project:
         """Return `linear`, or None where nobody has said how the two datasets lie."""
         return self._spaces.stated_linear(source, target)
 
-    def alignment(self, source: str, target: str) -> Alignment | None:
-        """Return the alignment that accepted pairs give; see `ProjectSpaces.alignment`."""
+    def rough_linear(
+        self, source: str, target: str, n_landmarks: int
+    ) -> npt.NDArray[np.float64] | None:
+        """Return what a fit to some landmarks leans on; see `ProjectSpaces.rough_linear`."""
+        return self._spaces.rough_linear(source, target, n_landmarks)
+
+    def alignment(self, source: str, target: str) -> Alignment | InverseAlignment:
+        """Return the current map between two datasets: one, whoever asks.
+
+        It is made from what there is: the orientation, a registration, the accepted pairs,
+        and the uncertain matches of the last match that rested on the same pairs;
+        ``made_from`` says which, and ``id`` tells it from others.
+
+        Raises
+        ------
+        InputError
+            If a dataset is unknown, both are the same, or the pairs cannot be of two spaces
+            in µm.
+        """
         return self._spaces.alignment(source, target)
+
+    def keep_alignment(self, alignment: Alignment) -> None:
+        """Make an alignment that a match found the current one; see `ProjectSpaces.keep`."""
+        self._spaces.keep(alignment)
 
     def map_points(
         self, points: npt.ArrayLike, source: str, target: str
     ) -> npt.NDArray[np.float64]:
         """Map points of shape (N, 3), µm (z, y, x), between two datasets' spaces."""
-        return self.spaces().map_points(points, source, target)
+        if self.dataset(source).name == target:
+            return as_points(points)
+        return self.alignment(source, target).map_points(points)

@@ -193,7 +193,7 @@ class Verdicts:
             residual_um=candidate.residual_um if candidate else None,
             probability=candidate.probability if candidate else None,
             model_hash=ranking.model or None if ranking else None,
-            alignment_id=match.alignment_id if match and probable else None,
+            alignment_id=match.alignment.id if match and probable else None,
             seconds=self._questions.seconds_spent(),
             audit=answer is not None and answer.blind,
             first_uid=first[0] if first else None,

@@ -175,7 +175,6 @@ def test_a_project_without_a_role_says_so(tmp_path: Path) -> None:
     assert project.ex_vivo() == "em"
     with pytest.raises(InputError, match="no in-vivo dataset"):
         project.in_vivo()
-    assert project.spaces().spaces == ("em",)
     project.close()
 
 

@@ -53,12 +53,12 @@ def test_a_verdict_changes_the_match_and_says_what_it_rested_on(
     assert evidence.probability == shown.probability
     assert evidence.residual_um == shown.residual_um
     assert (evidence.first_uid, evidence.first_probability) == (fmost, shown.probability)
-    assert evidence.alignment_id == before.alignment_id != workbench.matches.match.alignment_id
+    assert evidence.alignment_id == before.alignment.id != workbench.matches.match.alignment.id
     assert not evidence.audit
     workbench.verdicts.undo()
     after = workbench.matches.match
     loop.run_until(lambda: settled(workbench) and workbench.matches.match is not after)
-    assert workbench.matches.match.alignment_id == before.alignment_id
+    assert workbench.matches.match.alignment.id == before.alignment.id
 
 
 def test_what_a_verdict_changed_is_told(workbench, loop) -> None:
@@ -262,7 +262,7 @@ def test_an_audit_rests_on_the_match_it_was_asked_by(workbench, loop, points_wor
     evidence = workbench.project.state().verdicts[-1].evidence
     assert (evidence.first_uid, evidence.first_probability) == (first, probability)
     assert evidence.mass_above >= probability
-    assert evidence.alignment_id == before.alignment_id
+    assert evidence.alignment_id == before.alignment.id
     assert [
         audit.right for audit in audits_of(workbench.project.state(), "two_photon", "fmost")
     ] == [False]

@@ -20,7 +20,7 @@ from napari_neurobridge.matching.posterior import (
 from napari_neurobridge.matching.propagation.presence import Presence
 from napari_neurobridge.matching.propagation.setup import shared_landmarks
 from napari_neurobridge.spaces.gaussian_process import (
-    features,
+    WeightedFeatures,
     marginals,
     weight_posterior,
 )
@@ -175,11 +175,10 @@ class Growth:
         used = precision > _PRECISE
         return weight_posterior(self.world.basis[used], precision[used], pull[used])
 
-    def predict(self, offsets: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Return the mean displacement (P, 3) and its variance (P,) at any offsets (P, 3)."""
-        basis, left_out = features(self.world.alignment.prior, offsets, self.world.support_um)
-        mean, variance = marginals(basis, *self._weights)
-        return mean, variance + left_out
+    @property
+    def regression(self) -> WeightedFeatures:
+        """The displacement as landmarks and soft matches together say it."""
+        return WeightedFeatures(self.world.alignment.prior, self.world.support_um, *self._weights)
 
     @cached_property
     def _without_itself(self) -> tuple[Float64Array, Float64Array]:

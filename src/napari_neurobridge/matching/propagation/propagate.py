@@ -13,8 +13,8 @@ from napari_neurobridge.matching.posterior import CandidateField, Posterior
 from napari_neurobridge.matching.propagation.expectation import Growth
 from napari_neurobridge.matching.propagation.problem import MatchProblem, PropagationParams
 from napari_neurobridge.matching.propagation.setup import Field, shared_landmarks
-from napari_neurobridge.spaces.affine import as_points
-from napari_neurobridge.spaces.alignment import Alignment, fit_alignment
+from napari_neurobridge.spaces.alignment import Alignment, LeaveOneOut, MadeFrom
+from napari_neurobridge.spaces.fit import fit_alignment
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -88,30 +88,32 @@ class Propagation:
     growth: Growth
     notes: tuple[str, ...]
 
-    def predict(self, points_um: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
-        """Return where somata of the query side are expected, from landmarks and soft matches.
-
-        `predicted_um` and `sigma_um` are the same for the queries, each without its own
-        soft match.
+    def grown_alignment(self, source: str, target: str, *, orientation: bool) -> Alignment:
+        """Return the alignment that landmarks and soft matches give together.
 
         Parameters
         ----------
-        points_um : array_like, shape (N, 3)
-            Any points, µm (z, y, x) of the query side.
-
-        Returns
-        -------
-        mean : ndarray, shape (N, 3)
-            µm of the gallery's space.
-        covariance : ndarray, shape (N, 3, 3)
-            µm², with the noise of a soma's place.
+        source, target : str
+            Names of the spaces of queries and gallery.
+        orientation : bool
+            Whether an orientation was stated.
         """
+        queries_um = self.growth.world.problem.queries_um
         similarity = self.alignment.similarity
-        offsets = similarity.offsets(as_points(points_um))
-        mean, variance = self.growth.predict(offsets)
-        variance = variance + self.alignment.prior.sigma_um**2
-        covariance = variance[:, None, None] * np.eye(3)
-        return similarity.target_center_um + offsets + mean, covariance
+        placed = similarity.target_center_um + similarity.offsets(queries_um)
+        return replace(
+            self.alignment,
+            source=source,
+            target=target,
+            kind="elastic",
+            regression=self.growth.regression,
+            leave_one_out=LeaveOneOut(queries_um, self.predicted_um - placed, self.sigma_um**2),
+            made_from=MadeFrom(
+                orientation=orientation,
+                n_pairs=len(self.alignment.landmarks),
+                n_matches=int((self.growth.precision > 0).sum()),
+            ),
+        )
 
     def review(self) -> RowArray:
         """Return the landmarks' rows, the most doubtful first."""
