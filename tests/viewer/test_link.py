@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fixtures.projects import accept_true_pairs
+from napari_neurobridge.cli.export import transform
+from napari_neurobridge.io.tables import read_points, write_points
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.canvases import look_at
+from napari_neurobridge.viewer.hints import HINT_KEY
 
 LANDMARKS = (0, 9, 18, 27, 36, 45)
 
@@ -104,3 +109,60 @@ def test_the_lock_rests_in_an_audit(matched: ViewerBinding, qtbot: Any) -> None:
     matched.viewer.scene.camera.center = (0.0, 30.0, 30.0)
     qtbot.wait(200)
     np.testing.assert_allclose(_place(other), before)
+
+
+def test_everything_asks_one_alignment(matched: ViewerBinding, qtbot: Any, tmp_path: Path) -> None:
+    """Move the project's alignment, and lock, ring, residual, points and files move with it."""
+    workbench, other = matched.workbench, matched.second.model
+    project, matches, questions = workbench.project, workbench.matches, workbench.questions
+    here = np.array([project.state().soma("tp-00003").center_um])
+    write_points(tmp_path / "in.csv", ["a"], here)
+
+    def ask() -> dict[str, np.ndarray]:
+        questions.select("two_photon", "tp-00003")
+        qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
+        qtbot.waitUntil(
+            lambda: any(
+                layer.metadata.get(HINT_KEY) == "expected" and len(layer.data)
+                for layer in other.layers
+            )
+        )
+        ranking = questions.answer.ranking
+        look_at(matched.viewer, (50.0, 60.0, 70.0))
+        qtbot.waitUntil(lambda: _agree(matched), timeout=10_000)
+        transform(project.path, tmp_path / "in.csv", tmp_path / "out.csv", to="fmost")
+        first = ranking.candidates[0]
+        off = np.subtract(first.center_um, ranking.expected.center_um)
+        assert first.residual_um == pytest.approx(np.linalg.norm(off))
+        return {
+            "map_points": project.map_points(here, "two_photon", "fmost")[0],
+            "transform": read_points(tmp_path / "out.csv")[1][0],
+            "residual": np.array(ranking.expected.center_um),
+            "ring": _ring(matched, ranking.expected.center_um),
+            "lock": _place(other),
+        }
+
+    matched.second.lock.click()
+    before = ask()
+    shift = np.array([6.0, -9.0, 7.0])
+    similarity = matches.match.alignment.similarity
+    moved = replace(
+        matches.match.alignment,
+        similarity=replace(similarity, target_center_um=similarity.target_center_um + shift),
+    )
+    project.keep_alignment(moved)
+    matches.match = replace(matches.match, alignment=moved)
+    after = ask()
+    for what, place in after.items():
+        np.testing.assert_allclose(place - before[what], shift, atol=1.5, err_msg=what)
+
+
+def _ring(opened: ViewerBinding, default: Any) -> np.ndarray:
+    """Return the centre of the drawn ellipse; across the plane, where it is expected."""
+    model = opened.second.model
+    (layer,) = (layer for layer in model.layers if layer.metadata.get(HINT_KEY) == "expected")
+    outline = np.asarray(layer.data[0]) + layer.translate
+    place = np.array(default)
+    shown = list(model.dims.displayed)
+    place[shown] = outline[:, shown].mean(axis=0)
+    return place

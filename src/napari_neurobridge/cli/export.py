@@ -34,6 +34,13 @@ class Transformed(CommandResult):
     source: str
     target: str
     file: str
+    alignment: str | None
+    made_from: str | None
+
+    def summary(self) -> str:
+        """Return what was written, and what the map was made from."""
+        made = "" if self.made_from is None else f", by {self.made_from}"
+        return f"mapped {self.n} points from {self.source} to {self.target}{made}: {self.file}"
 
 
 def register(app: typer.Typer) -> None:
@@ -123,5 +130,13 @@ def transform(
     uids, centers_um = read_points(points)
     name = source or opened.in_vivo()
     mapped = opened.map_points(centers_um, name, to)
+    alignment = None if name == to else opened.alignment(name, to)
     write_points(out, uids or [str(row) for row in range(len(mapped))], mapped)
-    return Transformed(n=len(mapped), source=name, target=to, file=str(out))
+    return Transformed(
+        n=len(mapped),
+        source=name,
+        target=to,
+        file=str(out),
+        alignment=alignment and alignment.id,
+        made_from=alignment and str(alignment.made_from),
+    )

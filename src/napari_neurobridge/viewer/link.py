@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_neurobridge.spaces.jacobian import jacobian_of
 from napari_neurobridge.viewer.canvases import SPACE_AXES, look_at, shows_plane
 from napari_neurobridge.viewer.dispatch import after_events
 from napari_neurobridge.viewer.layers import is_blind
@@ -91,7 +92,7 @@ class CanvasLink:
 
         self._workbench.session.jobs.submit(
             "lock",
-            lambda: project.map_points(np.zeros((1, 3)), source, target),
+            lambda: project.alignment(source, target),
             follow,
             self._workbench.session.show_error,
         )
@@ -124,11 +125,11 @@ class CanvasLink:
         if not all(shows_plane(side) for side in (model, other)):
             return
         view = _view(model)
+        alignment = project.alignment(dataset, target)
+        here = alignment.map_points(view[:3])[0]
         # By how much the tissue is larger there; over all directions, so that the way back
         # undoes the way there.
-        steps = view[:3] + np.vstack([np.zeros(3), _STEP_UM * np.eye(3)])
-        here, *there = project.map_points(steps, dataset, target)
-        volume = abs(np.linalg.det(np.subtract(there, here) / _STEP_UM))
+        volume = abs(np.linalg.det(jacobian_of(alignment, view[:3], _STEP_UM)[0]))
         larger = float(np.cbrt(volume))
         with self.paused():
             z, y, x = here.tolist()
