@@ -124,7 +124,10 @@ def test_going_on_from_an_earlier_match_gives_much_the_same(private, points_worl
     two_photon = next(u for u in accepted if u not in private.state().pairs)
     annotate.accept(private, two_photon, accepted[two_photon], annotator="me")
     resumed, anew = match_datasets(private, start=before), match_datasets(private)
-    assert resumed.alignment_id == anew.alignment_id != before.alignment_id
+    assert anew.alignment.id not in (before.alignment.id, resumed.alignment.id)
+    there = anew.alignment.map_points(anew.queries.centers_um)
+    miss = resumed.alignment.map_points(anew.queries.centers_um) - there
+    assert np.median(np.linalg.norm(miss, axis=1)) < 1.0
     same = {p.in_vivo_uid: p.ex_vivo_uid for p in anew.matched() if p.probability > 0.5}
     agreed = [
         same.get(pair.in_vivo_uid) == pair.ex_vivo_uid

@@ -153,17 +153,22 @@ def test_a_start_of_other_somata_is_not_used(world):
 
 def test_any_point_is_predicted(world):
     found = match(world.problem(landmarks(10)), params=PARAMS)
-    mean, covariance = found.predict(world.queries)
+    alignment = found.grown_alignment("here", "there", orientation=False)
+    for row in (0, 100, 249):
+        own, around = alignment.expect_without_own(row)
+        np.testing.assert_allclose(own, found.predicted_um[row])
+        np.testing.assert_allclose(np.sqrt(around[0, 0]), found.sigma_um[row])
+    mean, covariance = alignment.expect(world.queries)
     assert covariance.shape == (250, 3, 3)
     # A query's own soft match moves the field a little towards its candidate.
     assert np.median(np.linalg.norm(mean - found.predicted_um, axis=1)) < 1.5
     between = (world.queries[:-1] + world.queries[1:]) / 2
     there = (world.gallery[world.partner[:-1]] + world.gallery[world.partner[1:]]) / 2
     close = np.linalg.norm(world.queries[:-1] - world.queries[1:], axis=1) < 120
-    mean, covariance = found.predict(between)
+    mean, covariance = alignment.expect(between)
     square = ((mean - there) ** 2).sum(axis=1) / covariance[:, 0, 0]
     assert square[close].mean() < 6
-    far = found.predict(world.queries[:1] + 4000)[1]
+    far = alignment.expect(world.queries[:1] + 4000)[1]
     assert far[0, 0, 0] > 100 * covariance[0, 0, 0]
 
 
