@@ -24,7 +24,11 @@ from napari_neurobridge.matching.constellation.window_search import (
 )
 from napari_neurobridge.matching.constellation.windows import merged
 from napari_neurobridge.matching.posterior import CandidateField, find_candidates
-from napari_neurobridge.matching.propagation.propagate import MatchProblem, PropagationParams, match
+from napari_neurobridge.matching.propagation.propagate import (
+    PropagationParams,
+    PropagationProblem,
+    run_propagation,
+)
 from napari_neurobridge.models.zoo import find_model
 from napari_neurobridge.spaces.affine import as_points
 from napari_neurobridge.spaces.gaussian_process import DeformationPrior
@@ -49,7 +53,7 @@ _FEWEST_SEEDS, _MOST_SEEDS = 4, 24
 # Evidence of so many margins ends a search.
 _BEYOND_DOUBT = 2.0
 # Seeds that agree on one map need no second looks at each of them.
-_GROWTH = PropagationParams(suspects=0, second_looks=1)
+_GROWTH = PropagationParams(suspect_landmarks=0, region_restarts=1)
 
 
 @dataclass(frozen=True)
@@ -259,7 +263,7 @@ class _Search:
             looked.append(one)
             for start in one.starts[: self.params.grown]:
                 seeds = start.agreeing(sky.queries, sky.gallery)[::2][:_MOST_SEEDS]
-                problem = MatchProblem(self.queries_um, gallery_um, seeds)
+                problem = PropagationProblem(self.queries_um, gallery_um, seeds)
                 grown = self._grow(problem, start.linear @ self.orientation)
                 best = max(best, grown, key=lambda one: one.evidence)
                 if best.evidence > _BEYOND_DOUBT * self.margin:
@@ -267,12 +271,12 @@ class _Search:
             tell(len(looked), total)
         return _Found(best, tuple(looked))
 
-    def _grow(self, problem: MatchProblem, linear: Float64Array) -> _Grown:
+    def _grow(self, problem: PropagationProblem, linear: Float64Array) -> _Grown:
         mirrored = bool(np.linalg.det(linear) < 0)
         wrong = judge(problem.landmarks, DeformationPrior(), mirrored=mirrored, orientation=linear)
         if (wrong < 0.5).sum() < _FEWEST_SEEDS:
             return _Grown(problem.pairs, np.zeros(len(problem.pairs)), 0.0)
-        grown = match(problem, params=_GROWTH, orientation=linear)
+        grown = run_propagation(problem, params=_GROWTH, orientation=linear)
         confidence = grown.posterior.confidence
         claimed = np.flatnonzero(confidence >= self.params.claim)
         if len(claimed) < _FEWEST:
@@ -283,7 +287,7 @@ class _Search:
         return _Grown(pairs, confidence, _evidence(problem, grown))
 
 
-def _evidence(problem: MatchProblem, grown: Propagation) -> float:
+def _evidence(problem: PropagationProblem, grown: Propagation) -> float:
     """Return the log probability about all places that no seed decides, over chance."""
     free = np.setdiff1d(np.arange(len(problem.queries_um)), problem.pairs[:, 0])
     candidates = find_candidates(
@@ -291,7 +295,7 @@ def _evidence(problem: MatchProblem, grown: Propagation) -> float:
         grown.predicted_um[free],
         grown.sigma_um[free] ** 2,
     )
-    said = np.log1p(grown.p_detected * (candidates.total - 1.0))
+    said = np.log1p(grown.mean_p_partner * (candidates.total - 1.0))
     # A soma speaks for one query only: else all queries in one place would explain much.
     speaks = firsts(candidates.rows[None, :, 0], said[None])[0]
     return float(np.where(speaks, said, np.minimum(said, 0.0)).sum())
