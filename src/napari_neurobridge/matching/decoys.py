@@ -64,7 +64,7 @@ def decoy_claims(
     *,
     found: Propagation | None = None,
     calibration: Calibration | None = None,
-    regrow: bool = False,
+    rematch: bool = False,
     orientation: FloatArray | None = None,
 ) -> DecoyCheck:
     """Ask for partners in a gallery that holds none, and count what would be claimed.
@@ -73,10 +73,10 @@ def decoy_claims(
     of any query, or mirrored: as dense and as clustered as before, but without a true partner.
     Appearances move along.
 
-    The grown alignment stays as it is, and with it the chance of a partner: the answers are those
-    that the program would give to cells whose partner alone is missing. Growing anew would tell
-    it that hardly any cell has a partner, so that it hardly claims; ``regrow`` does that, as a
-    check of the propagation itself.
+    The alignment of the match stays as it is, and with it the chance of a partner: the answers
+    are those that the program would give to cells whose partner alone is missing. Matching anew
+    would tell it that hardly any cell has a partner, so that it hardly claims; ``rematch`` does
+    that, as a check of the propagation itself.
 
     Queries whose place in the decoy is empty, at a border or nearer to the true partner than
     the shift is long, are not asked.
@@ -94,7 +94,7 @@ def decoy_claims(
         Of the problem; made if not given.
     calibration : Calibration, optional
         Of the confidences.
-    regrow : bool
+    rematch : bool
         Match anew in each decoy.
     orientation : ndarray, shape (3, 3), optional
         That ``found`` was matched with.
@@ -114,7 +114,7 @@ def decoy_claims(
         asked = others & _askable(problem.gallery_um, moved, found.predicted_um, distance)
         judged = (
             run_propagation(decoy, orientation=orientation).posterior
-            if regrow
+            if rematch
             else _judged(found, decoy)
         )
         sure = calibration.recalibrated(judged).confidence[asked]
@@ -125,7 +125,7 @@ def decoy_claims(
 
 
 def _judged(found: Propagation, decoy: PropagationProblem) -> Posterior:
-    """Return the posterior of a decoy gallery under the alignment that was grown."""
+    """Return the posterior of a decoy gallery under the alignment of a match."""
     setup = replace(found.state.setup, problem=decoy, gallery=CandidateField(decoy.gallery_um))
     return replace(found.state, setup=setup).query_posterior()[0]
 

@@ -320,7 +320,7 @@ class Match:
             fdr,
             found=self.propagation,
             calibration=self.calibration,
-            regrow=True,
+            rematch=True,
             orientation=self.orientation,
         )
 

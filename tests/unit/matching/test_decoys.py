@@ -53,7 +53,7 @@ def test_a_careless_program_is_found_out(problem, found):
 
 
 def test_growing_anew_claims_next_to_nothing(problem, found):
-    check = decoy_claims(problem, 0.05, "mirror", found=found, regrow=True)
+    check = decoy_claims(problem, 0.05, "mirror", found=found, rematch=True)
     assert check.share < 0.1
 
 

@@ -40,8 +40,8 @@ g_k = V₋ / (V₋ + v_k s_i), a Gaussian of mean m₋ + g_k r_c and variance g_
 
     m̂ = m₋ + a     V̂ = ρ_0 V₋ + Σ ρ_ck (g_k² |r_c|² / 3 + g_k v_k s_i) - |a|² / 3
 
-(|.|² / 3 since the site has one variance for three components). The new site is what makes the
-Gaussian of cavity and site have these moments::
+(a third of each square, since the site has one variance for three components). The new site is
+what gives the product of cavity distribution and site these moments::
 
     τ_i' = 1 / V̂ - 1 / V₋           ν_i' = m̂ / V̂ - m₋ / V₋
 
@@ -76,8 +76,9 @@ landmark::
     Σ_i log(1 - p_i + p_i Σ_c LR_ic / λ(y_c) Σ_k π_k N(r_c; 0, (V₋ + v_k s_i) I))
       + Σ_l log((1 - w) N(r_l; 0, (V₋ + s_l) I) + w N_wrong(r_l))
 
-This is leave-one-out cross-validation. It compares runs of different active sets, needs no
-fixed point, and a query cannot raise it by agreeing with itself.
+over the queries that no person has paired, without the one-to-one rule. This is leave-one-out
+cross-validation. It compares runs of different active sets, needs no fixed point, and a query
+cannot raise it by agreeing with itself.
 """
 
 from __future__ import annotations
