@@ -177,15 +177,15 @@ def n_asked(state: State, dataset: str) -> int:
 
 
 def _with_match(items: Sequence[QueueItem], dataset: str, match: Match) -> list[QueueItem]:
-    outlook, rows = match.outlook(dataset), match.side(dataset).rows
-    answers = np.column_stack([outlook.first, outlook.second, outlook.none, outlook.beyond])
+    summary, rows = match.posterior_summary(dataset), match.side(dataset).rows
+    answers = np.column_stack([summary.first, summary.second, summary.none, summary.beyond])
     told = []
     for item in items:
         row = rows.get(item.uid)
         if row is None:  # added since
             told.append(item)
             continue
-        bits, reason = float(outlook.bits[row]), _reason(*answers[row].tolist())
+        bits, reason = float(summary.bits[row]), _reason(*answers[row].tolist())
         told.append(QueueItem(item.uid, reason, bits))
     return told
 

@@ -12,7 +12,11 @@ from pydantic import BaseModel, Field
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.appearance.likelihood import fit_appearance
-from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation, match
+from napari_neurobridge.matching.propagation.propagate import (
+    Propagation,
+    PropagationProblem,
+    run_propagation,
+)
 from napari_neurobridge.matching.question_value import question_value, spread_query
 
 if TYPE_CHECKING:
@@ -148,14 +152,14 @@ class _Session:
             chance = np.ones(len(self.pairs.queries_um))
             chance[[query for query, answer in self.answered.items() if answer < 0]] = 0.0
             looks = None if self.margins is None else fit_appearance(self.margins, pairs)
-            problem = MatchProblem(
+            problem = PropagationProblem(
                 self.pairs.queries_um,
                 self.pairs.gallery_um,
                 pairs,
                 p_detected=chance,
                 log_ratio=None if looks is None else looks.log_ratio,
             )
-            self.found = match(problem, start=self.found)
+            self.found = run_propagation(problem, start=self.found)
         return self._share_right()
 
     def _share_right(self) -> float:
@@ -164,7 +168,7 @@ class _Session:
         believed = dict(self.answered)
         if self.found is not None:
             guess = self.found.posterior.best.copy()
-            paired = self.found.growth.world.problem.pairs
+            paired = self.found.state.setup.problem.pairs
             for query in paired[self.found.wrong[: len(paired)] > 0.5, 0].tolist():
                 del believed[query]
         guess[list(believed)] = list(believed.values())

@@ -24,7 +24,7 @@ from napari_neurobridge.matching.calibration import (
 from napari_neurobridge.matching.conformal import fit_conformal
 from napari_neurobridge.matching.decoys import decoy_claims
 from napari_neurobridge.matching.posterior import Posterior
-from napari_neurobridge.matching.propagation.propagate import MatchProblem, match
+from napari_neurobridge.matching.propagation.propagate import PropagationProblem, run_propagation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -266,8 +266,8 @@ def _run(
     points = left.points
     pairs = np.column_stack([chosen, points.partner[chosen]])
     log_ratio = fit_appearance(margins_of(left), pairs).log_ratio if seen else None
-    problem = MatchProblem(points.queries_um, points.gallery_um, pairs, log_ratio=log_ratio)
-    found = match(problem, orientation=field.orientation)
+    problem = PropagationProblem(points.queries_um, points.gallery_um, pairs, log_ratio=log_ratio)
+    found = run_propagation(problem, orientation=field.orientation)
     posterior = calibration.recalibrated(found.posterior)
     asked = np.setdiff1d(np.arange(len(points.partner)), chosen)
     own = _part(posterior, asked)

@@ -14,7 +14,11 @@ from scipy.spatial import cKDTree
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.calibration import claimable, reliability
-from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation, match
+from napari_neurobridge.matching.propagation.propagate import (
+    Propagation,
+    PropagationProblem,
+    run_propagation,
+)
 from napari_neurobridge.spaces.affine import as_points
 
 if TYPE_CHECKING:
@@ -227,9 +231,11 @@ def _trial(
     partner = left.partner[chosen].copy()
     if wrong is not None:
         partner[0] = _wrong_partner(left, partner[0], wrong, rng)
-    problem = MatchProblem(left.queries_um, left.gallery_um, np.column_stack([chosen, partner]))
+    problem = PropagationProblem(
+        left.queries_um, left.gallery_um, np.column_stack([chosen, partner])
+    )
     started = time.perf_counter()
-    found = match(problem)
+    found = run_propagation(problem)
     seconds = time.perf_counter() - started
     place = None
     if wrong is not None:
@@ -256,8 +262,8 @@ def score(found: Propagation, partner: RowArray, asked: RowArray, fdr: float) ->
         calibration_error=measured.error,
         log_score=measured.log_score,
         base_log_score=measured.base_log_score,
-        p_detected=found.p_detected,
-        reached=float(found.reached[asked].mean()),
+        p_detected=found.mean_p_partner,
+        reached=float(found.active[asked].mean()),
         wrong_rank=None,
         seconds=0.0,
     )

@@ -132,7 +132,7 @@ def match(
         n_accepted=claims.n_accepted,
         expected_false=claims.expected_false,
         pairs=str(matching.write_claims(opened, claims, out)),
-        p_partner=found.propagation.p_detected,
+        p_partner=found.propagation.mean_p_partner,
         used_images=found.appearance is not None,
         calibrated_on=found.calibration.source,
         decoys=check and DecoyRow(n_claimed=check.n_claimed, n_asked=check.n_asked),

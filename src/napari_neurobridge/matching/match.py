@@ -10,10 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.answers import Answers, Judged, Outlook
 from napari_neurobridge.matching.assignment import assign
 from napari_neurobridge.matching.decoys import DecoyCheck, decoy_claims
 from napari_neurobridge.matching.posterior import CandidateField, find_candidates, posterior
+from napari_neurobridge.matching.posterior_reader import (
+    PartnerPosterior,
+    PosteriorReader,
+    PosteriorSummary,
+)
 from napari_neurobridge.types import Expected
 
 if TYPE_CHECKING:
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.calibration import Calibration
     from napari_neurobridge.matching.conformal import ConformalSets
     from napari_neurobridge.matching.posterior import Posterior
-    from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation
+    from napari_neurobridge.matching.propagation.propagate import Propagation, PropagationProblem
     from napari_neurobridge.matching.sides import Side
     from napari_neurobridge.spaces.alignment import Alignment, InverseAlignment
     from napari_neurobridge.types import FloatArray, Vec3
@@ -88,7 +92,7 @@ class Match:
         Matches grow from the side with fewer somata, since more of those have a partner.
     queries_in_vivo : bool
         Whether that is the in-vivo side.
-    problem : MatchProblem
+    problem : PropagationProblem
     propagation : Propagation
     posterior : Posterior
         The propagation's, calibrated.
@@ -112,7 +116,7 @@ class Match:
     queries: Side
     gallery: Side
     queries_in_vivo: bool
-    problem: MatchProblem
+    problem: PropagationProblem
     propagation: Propagation
     posterior: Posterior
     accepted: frozenset[tuple[int, int]]
@@ -183,7 +187,7 @@ class Match:
             return self.queries
         raise InputError(f"'{uid}' was not there when the cells were matched; match again.")
 
-    def judge(self, uid: str) -> Judged:
+    def judge(self, uid: str) -> PartnerPosterior:
         """Return what is known about the partner of a soma of either side.
 
         Raises
@@ -195,24 +199,24 @@ class Match:
             return self._answers.of_query(self.queries.rows[uid])
         return self._answers.of_gallery(self.gallery.rows[uid])
 
-    def outlook(self, dataset: str) -> Outlook:
+    def posterior_summary(self, dataset: str) -> PosteriorSummary:
         """Return the answers of all somata of a dataset at once, in the order of its side."""
-        queries, gallery = self._outlooks
+        queries, gallery = self._summaries
         return queries if dataset == self.queries.dataset else gallery
 
     @cached_property
-    def _outlooks(self) -> tuple[Outlook, Outlook]:
-        return self._answers.outlook_of_queries(), self._answers.outlook_of_gallery()
+    def _summaries(self) -> tuple[PosteriorSummary, PosteriorSummary]:
+        return self._answers.summary_of_queries(), self._answers.summary_of_gallery()
 
     @cached_property
-    def _answers(self) -> Answers:
-        return Answers(self.posterior, len(self.gallery))
+    def _answers(self) -> PosteriorReader:
+        return PosteriorReader(self.posterior, len(self.gallery))
 
     @cached_property
-    def _uncalibrated(self) -> Answers:
-        return Answers(self.propagation.posterior, len(self.gallery))
+    def _uncalibrated(self) -> PosteriorReader:
+        return PosteriorReader(self.propagation.posterior, len(self.gallery))
 
-    def judge_uncalibrated(self, uid: str) -> Judged:
+    def judge_uncalibrated(self, uid: str) -> PartnerPosterior:
         """As `judge`, as the propagation says it: what audits compare with the truth."""
         if self.others(uid) is self.gallery:
             return self._uncalibrated.of_query(self.queries.rows[uid])
@@ -254,10 +258,10 @@ class Match:
         place = self.gallery.centers_um[self.gallery.rows[uid]]
         return self._expected_at(self.alignment.inverse(), place)
 
-    def judge_position(self, position_um: Vec3, dataset: str) -> Judged:
+    def judge_position(self, position_um: Vec3, dataset: str) -> PartnerPosterior:
         """As `judge`, for a bare place of either side, whose own soma nobody knows."""
         expected = self.expect_position(position_um, dataset)
-        field, chance = self.field, self.propagation.p_detected
+        field, chance = self.field, self.propagation.mean_p_partner
         if dataset != self.queries.dataset:
             field, chance = self._query_field, chance * len(self.queries) / len(self.gallery)
         found = posterior(
@@ -270,7 +274,7 @@ class Match:
             len(field),
             exclusive=False,
         )
-        return Judged(
+        return PartnerPosterior(
             found.rows[0],
             found.probability[0],
             float(found.none[0]),
@@ -290,7 +294,7 @@ class Match:
     @property
     def field(self) -> CandidateField:
         """The gallery's somata with their density."""
-        return self.propagation.growth.world.gallery
+        return self.propagation.state.setup.gallery
 
     @cached_property
     def _query_field(self) -> CandidateField:
@@ -303,7 +307,7 @@ class Match:
             fdr,
             found=self.propagation,
             calibration=self.calibration,
-            regrow=True,
+            rematch=True,
             orientation=self.orientation,
         )
 

@@ -19,7 +19,7 @@ from napari_neurobridge.matching.calibration import (
 )
 from napari_neurobridge.matching.conformal import sets_from_audits
 from napari_neurobridge.matching.match import Match
-from napari_neurobridge.matching.propagation.propagate import MatchProblem, propagate
+from napari_neurobridge.matching.propagation.propagate import PropagationProblem, propagate
 from napari_neurobridge.matching.sides import Side
 from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS, LandmarkPairs
 from napari_neurobridge.types import Verdict
@@ -153,7 +153,7 @@ def match_datasets(
     if not len(pairs):
         raise InputError(_NO_PAIR)
     appearance = _appearance(project, encoder, queries, gallery, accepted, start)
-    problem = MatchProblem(
+    problem = PropagationProblem(
         queries.centers_um,
         gallery.centers_um,
         pairs,
@@ -216,8 +216,8 @@ def _followed(
             found: Propagation = finished.value
             return found
         if report is not None:
-            message = f"matching, growth {progress.attempt} of {progress.attempts}"
-            report(progress.n_reached, progress.n_queries, message)
+            message = f"matching, run {progress.attempt} of {progress.attempts}"
+            report(progress.n_active, progress.n_queries, message)
 
 
 def _rows(landmarks: LandmarkPairs, queries: Side, gallery: Side) -> RowArray:

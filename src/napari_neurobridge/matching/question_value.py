@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_neurobridge.matching.answers import Answers
+from napari_neurobridge.matching.posterior_reader import PosteriorReader
 from napari_neurobridge.spaces.gaussian_process import farthest_points
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def question_value(found: Propagation) -> Float64Array:
     It is the information that a faultless answer is expected to bring. Queries that a
     person has paired have no more to tell: 0.
     """
-    world = found.growth.world
-    bits = Answers(found.posterior, len(world.gallery)).outlook_of_queries().bits
-    return np.where(world.asked, 0.0, np.maximum(bits * np.log(2), 0.0))
+    setup = found.state.setup
+    bits = PosteriorReader(found.posterior, len(setup.gallery)).summary_of_queries().bits
+    return np.where(setup.paired, 0.0, np.maximum(bits * np.log(2), 0.0))
 
 
 def spread_query(points_um: FloatArray, asked: RowArray) -> int:

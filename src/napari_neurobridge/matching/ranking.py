@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_neurobridge.encoder.embed import Encoder
-    from napari_neurobridge.matching.answers import Judged
     from napari_neurobridge.matching.match import Match
+    from napari_neurobridge.matching.posterior_reader import PartnerPosterior
     from napari_neurobridge.project.folder import Project
 
 # Where more than this is left to somata that are not listed, probabilities order nothing.
@@ -219,7 +219,7 @@ def _rank(
     )
 
 
-def _judged(match: Match | None, question: Question) -> tuple[Judged, Expected] | None:
+def _judged(match: Match | None, question: Question) -> tuple[PartnerPosterior, Expected] | None:
     """Return what a match says of a question, None if it says nothing."""
     if match is None or {question.dataset, question.gallery} != set(match.datasets):
         return None
@@ -236,7 +236,7 @@ def _candidates(
     encoder: Encoder | None,
     question: Question,
     match: Match,
-    judged: Judged,
+    judged: PartnerPosterior,
     expected: Expected,
     rows: npt.NDArray[np.intp],
     spec: CropSpec | None,

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.io.morphology import Reconstruction
     from napari_neurobridge.simulation.levels import CropParams
     from napari_neurobridge.simulation.optics.labels import Label
-    from napari_neurobridge.simulation.sides import Side
+    from napari_neurobridge.simulation.sides import ImagedSpecimen
     from napari_neurobridge.simulation.tissue.tissue import NeuronFactory
     from napari_neurobridge.types import Float32Array, FloatArray, Report, Vec3
 
@@ -75,7 +75,7 @@ class BlockKeys:
         return cls(*(key.child(name) for name in ("tissue", "misfit", "in vivo", "ex vivo")))
 
 
-class Block(NamedTuple):
+class BlockCrops(NamedTuple):
     """Crops of the same cells of one block of tissue.
 
     Attributes
@@ -131,7 +131,7 @@ def simulate_pairs(
     difficulty = named_level(level) if isinstance(level, str) else level
     on = torch.device(device)
 
-    def make(block: int, check: Check) -> Block:
+    def make(block: int, check: Check) -> BlockCrops:
         keys = BlockKeys.of(seed, block)
         return simulate_block(
             difficulty, cells_per_scene, keys, on, morphologies=morphologies, check=check
@@ -141,7 +141,7 @@ def simulate_pairs(
         if report is not None:
             report(min(len(scene), n), n, "simulating pairs")
 
-    blocks: list[Block] = []
+    blocks: list[BlockCrops] = []
     scene: list[int] = []
     workers = torch.get_num_threads() if on.type == "cpu" else 1
     with Assembly(make, workers, tell) as assembly:
@@ -163,7 +163,7 @@ def simulate_block(
     *,
     morphologies: Sequence[Reconstruction] = (),
     check: Check = go_on,
-) -> Block:
+) -> BlockCrops:
     """Image neurons of one block of tissue on both sides.
 
     Parameters
@@ -183,7 +183,7 @@ def simulate_block(
 
     Returns
     -------
-    Block
+    BlockCrops
         At most so many cells: fewer may be visible on both sides.
     """
     neurons = neuron_factory(difficulty.morphology, morphologies)
@@ -208,7 +208,7 @@ def simulate_block(
         for side, key in zip(sides, (keys.in_vivo, keys.ex_vivo), strict=True)
     )
     center_um = sides[1].specimen.warp.map_tensor(asked).cpu().double().numpy()
-    return Block(two_photon, fmost, center_um)
+    return BlockCrops(two_photon, fmost, center_um)
 
 
 def _make_block(
@@ -268,7 +268,7 @@ def _draw_residual(tissue: Tissue, difficulty: Difficulty, key: Key) -> Deformat
 
 
 def _crop_side(
-    side: Side[Label], asked_um: Tensor, params: CropParams, key: Key, check: Check
+    side: ImagedSpecimen[Label], asked_um: Tensor, params: CropParams, key: Key, check: Check
 ) -> Float32Array:
     """Crop one side around slightly wrong centres, inside borders of its own."""
     rng = key.child("crops").rng()

@@ -101,7 +101,7 @@ def test_the_least_certain_cell_is_asked_first(points_world, tmp_path) -> None:
     bits = [item.uncertainty for item in items]
     assert bits == sorted(bits, reverse=True)
     rows = [match.queries.rows[item.uid] for item in items]
-    assert bits == pytest.approx(match.outlook("two_photon").bits[rows].tolist())
+    assert bits == pytest.approx(match.posterior_summary("two_photon").bits[rows].tolist())
     assert not {item.uid for item in items} & set(project.state().pairs)
     assert all(item.reason.startswith("asked because") for item in items[:10])
     clearest = waiting_questions(project.state(), "two_photon", match, Strategy.CLEAREST)

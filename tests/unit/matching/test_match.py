@@ -242,14 +242,14 @@ def test_a_second_match_keeps_what_was_computed_of_the_crops(
 
 def test_the_outlook_is_every_answer_in_short(match) -> None:
     for side in (match.queries, match.gallery):
-        outlook = match.outlook(side.dataset)
+        summary = match.posterior_summary(side.dataset)
         for row, uid in enumerate(side.uids):
             judged = match.judge(uid)
             best = [*judged.probability[:2], 0.0, 0.0][:2]
-            assert (outlook.first[row], outlook.second[row]) == pytest.approx(tuple(best))
-            assert (outlook.none[row], outlook.beyond[row]) == pytest.approx(
+            assert (summary.first[row], summary.second[row]) == pytest.approx(tuple(best))
+            assert (summary.none[row], summary.beyond[row]) == pytest.approx(
                 (judged.none, judged.beyond), abs=1e-9
             )
             share = np.array([*judged.probability, judged.none, judged.beyond])
             share = share[share > 0]
-            assert outlook.bits[row] == pytest.approx(-(share * np.log2(share)).sum(), abs=1e-6)
+            assert summary.bits[row] == pytest.approx(-(share * np.log2(share)).sum(), abs=1e-6)

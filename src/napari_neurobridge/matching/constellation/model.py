@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 CONFIG_FILE, WEIGHTS_FILE = "config.toml", "weights.safetensors"
 SCHEMA_VERSION = 1
 
-# Of a neighbour, in units of the typical spacing: how far it counts.
-_REACH = 1.5
+# Weight of a neighbour by its distance: standard deviation of a Gaussian, in typical spacings.
+_NEIGHBOUR_SD = 1.5
 
 
 class ConstellationConfig(BaseModel, frozen=True, extra="forbid"):
@@ -134,10 +134,10 @@ class Constellation(nn.Module):
             code = positions.new_zeros(*positions.shape[:2], self.config.code)
         place = self.place_waves(positions - positions.mean(dim=1, keepdim=True))
         known = (code != 0).any(dim=2, keepdim=True).to(code.dtype)
-        around = self._around(positions)
-        return torch.cat([around, place.sin(), place.cos(), code, known], dim=2)
+        neighbourhood = self._neighbourhood(positions)
+        return torch.cat([neighbourhood, place.sin(), place.cos(), code, known], dim=2)
 
-    def _around(self, positions: Tensor) -> Tensor:
+    def _neighbourhood(self, positions: Tensor) -> Tensor:
         """Describe the neighbourhood of each soma, (B, N, hidden)."""
         count = min(self.config.neighbours, positions.shape[1] - 1)
         away = torch.cdist(positions, positions)
@@ -146,9 +146,9 @@ class Constellation(nn.Module):
         offset = positions.gather(1, flat).reshape(*rows.shape, 3) - positions[:, :, None]
         distance = offset.norm(dim=3, keepdim=True)
         phase = self.waves(offset)
-        said = self.neighbour(torch.cat([offset, distance, phase.sin(), phase.cos()], dim=3))
-        weight = (-0.5 * (distance / _REACH).square()).exp()
-        weighed = weight * said
+        encoded = self.neighbour(torch.cat([offset, distance, phase.sin(), phase.cos()], dim=3))
+        weight = (-0.5 * (distance / _NEIGHBOUR_SD).square()).exp()
+        weighed = weight * encoded
         pool = [weighed.mean(dim=2), weighed.amax(dim=2), weight.mean(dim=2)]
         pooled: Tensor = self.pooled(torch.cat(pool, dim=2))
         return pooled
