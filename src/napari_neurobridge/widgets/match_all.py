@@ -19,7 +19,7 @@ from superqt.utils import signals_blocked
 
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
 from napari_neurobridge.workbench.workbench import Workbench
-from napari_neurobridge.workflows.match import has_landmarks, write_claims
+from napari_neurobridge.workflows.match import has_landmarks
 
 _UNCHECKED = "no cell could be asked: the field is too small to shift"
 
@@ -123,21 +123,11 @@ class MatchAllBox(QGroupBox):
         self._workbench.matches.find_start()
 
     def _on_save_clicked(self) -> None:
-        project, claims = self._workbench.project, self._workbench.matches.claims()
-        if project is None or claims is None:
-            return
         path, _ = QFileDialog.getSaveFileName(
             self, "Save the pairs", "pairs.csv", "Table of pairs (*.csv)"
         )
-        if not path:
-            return
-        session = self._workbench.session
-        session.jobs.submit(
-            "save pairs",
-            lambda: write_claims(project, claims, Path(path)),
-            lambda written: session.notify(f"{len(claims.pairs)} pairs written to {written}"),
-            session.show_error,
-        )
+        if path:
+            self._workbench.matches.save_pairs(Path(path))
 
     # --- from the state to the view ------------------------------------------------------
 
@@ -149,10 +139,9 @@ class MatchAllBox(QGroupBox):
         claims = matches.claims()
         for widget in (self.cut, self.legend):
             widget.setVisible(claims is not None)
-        notes = () if matches.match is None else matches.match.notes
-        self.notes.setText("\n".join(notes))
-        self.notes.setVisible(bool(notes))
-        without = matches.match is None and not has_landmarks(project)
+        self.notes.setText("\n".join(matches.notes))
+        self.notes.setVisible(bool(matches.notes))
+        without = not matches.has_match and not has_landmarks(project)
         self.start_button.setVisible(without)
         self.start_button.setEnabled(not matches.updating)
         self.decoys_button.setEnabled(matches.decoys is None and not matches.updating)
