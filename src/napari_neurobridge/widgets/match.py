@@ -37,7 +37,7 @@ _NO_PROJECT = "Open a project in the Data dock, or File ▸ Open Sample ▸ Neur
 
 _ORDERS = {
     Strategy.CLEAREST: "clearest first",
-    Strategy.SPREAD: "far from your pairs first",
+    Strategy.SPREAD: "far from accepted pairs first",
     Strategy.ENTROPY: "least certain first",
 }
 
@@ -88,7 +88,7 @@ class MatchPanel(QWidget):
         self.queue_bar.setMaximumHeight(10)
         self.queue_order = QLabel()
         self.queue_order.setObjectName("queue_order")
-        self.updating_text = QLabel("updating…")
+        self.updating_text = QLabel("updating the match …")
         self.updating_text.setObjectName("updating_text")
         row = QHBoxLayout()
         row.addWidget(self.queue_order)
@@ -151,12 +151,12 @@ class MatchPanel(QWidget):
         grid = QGridLayout()
         verdicts, questions = self._workbench.verdicts, self._workbench.questions
         actions = (
-            ("accept", "A  accept", "The chosen soma is this cell", verdicts.accept),
-            ("reject", "R  reject", "The chosen soma is another cell", verdicts.reject),
-            ("unsure", "U  unsure", "It may or may not be this cell", verdicts.unsure),
-            ("none", "N  none", "No soma on the other side is this cell", verdicts.none),
-            ("next", "space  next", "Ask about the next cell of the queue", questions.next_query),
-            ("undo", "Z  undo", "Take the last decision back (shift-Z: redo)", verdicts.undo),
+            ("accept", "A  accept", "The picked soma is the same cell", verdicts.accept),
+            ("reject", "R  reject", "The picked soma is a different cell", verdicts.reject),
+            ("unsure", "U  unsure", "Not sure whether it is the same cell", verdicts.unsure),
+            ("none", "N  none", "No soma on the other side is the same cell", verdicts.none),
+            ("next", "space  next", "Go to the next cell in the queue", questions.next_query),
+            ("undo", "Z  undo", "Undo your last decision (Shift+Z: redo)", verdicts.undo),
         )
         for index, (name, label, tip, action) in enumerate(actions):
             button = QPushButton(label)
@@ -164,7 +164,7 @@ class MatchPanel(QWidget):
             button.setToolTip(tip)
             button.clicked.connect(lambda _checked=False, action=action: action())
             grid.addWidget(button, index // 3, index % 3)
-        hint = QLabel("1–9 pick a candidate · F flicker · wheel over a crop: depth")
+        hint = QLabel("1–9: pick a candidate · F: swap the crops · mouse wheel on a crop: depth")
         hint.setEnabled(False)
         grid.addWidget(hint, 2, 0, 1, 3)
         return grid

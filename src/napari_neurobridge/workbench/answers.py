@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 N_SHOWN = 9
 """Candidates shown with a thumbnail: as many as there are digit keys."""
 
-_MAX_STRAGGLERS = 32
-"""Somata embedded while somebody waits for a ranking; a second's work at most."""
+_MAX_LATE = 32
+"""Somata embedded while somebody waits for a ranking; takes a second at most."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def answer_query(
 ) -> Answer:
     """Rank the other dataset's somata for a query and cut the crops that show them.
 
-    A few somata that were added or moved since the last index are embedded on the way.
+    A few somata that were added or moved since the last index are embedded first.
 
     Parameters
     ----------
@@ -213,16 +213,16 @@ def _encoder(project: Project, load: Callable[[], Encoder]) -> Encoder | None:
     if any(project.dataset(name).uri is None for name in (project.in_vivo(), project.ex_vivo())):
         return None
     encoder = load()
-    _index_stragglers(project, encoder)
+    _index_late_somata(project, encoder)
     return encoder
 
 
-def _index_stragglers(project: Project, encoder: Encoder) -> None:
+def _index_late_somata(project: Project, encoder: Encoder) -> None:
     from napari_neurobridge.matching.appearance.gallery import count_embedded, index_project
 
     n_embedded, n_somata = count_embedded(project, encoder)
-    # Zero embedded is no straggling: the user has not asked for an index yet.
-    if 0 < n_somata - n_embedded <= _MAX_STRAGGLERS and n_embedded > 0:
+    # With none embedded, the user has not asked for an index yet.
+    if 0 < n_somata - n_embedded <= _MAX_LATE and n_embedded > 0:
         index_project(project, encoder)
 
 

@@ -75,7 +75,7 @@ class Matches:
     fdr : float
         Share of claims that may be wrong.
     decoys : DecoyCheck or None
-        What would be claimed where nothing is right; ``None`` until somebody asked.
+        How many cells are matched where no match is correct; ``None`` until somebody asked.
     """
 
     match_changed = Signal()
@@ -151,7 +151,7 @@ class Matches:
         self.claims_changed.emit()
 
     def check_decoys(self) -> None:
-        """Find out what would be claimed in a gallery that holds no partner; takes a while."""
+        """Count the matches in a gallery that holds no partner; takes some seconds."""
         match, fdr = self.match, self.fdr
         if match is None:
             return
@@ -247,7 +247,7 @@ class Matches:
         def start() -> None:
             project = self._session.require_project()
             if matching.has_landmarks(project):
-                raise InputError("There are accepted pairs already; the match grows from those.")
+                raise InputError("There are accepted pairs already; cells are matched from those.")
             self._submit(project, constellation=True)
 
         self._session.attempt(start)
@@ -283,7 +283,7 @@ class Matches:
             except Exception as error:
                 # Otherwise the dock would wait for an answer for good.
                 raise NeuroBridgeError(
-                    f"Matching failed ({error}); please report this, with the project if you can."
+                    f"Matching failed ({error}); please report this, with the project if possible."
                 ) from error
             return found
 

@@ -148,7 +148,7 @@ class Questions:
             item = next((item for item in queue if item.uid != asked_now), None)
             if item is None:
                 self._session.notify(
-                    "Every two-photon cell has been asked; click one to look at it again."
+                    "No two-photon cell is left to ask about; click one to see it again."
                 )
                 return
             self.select(in_vivo, item.uid, audit=item.audit)
