@@ -63,9 +63,9 @@ def test_the_probability_comes_first_and_says_why(
     answer = opened_points.workbench.questions.answer
     text, tip = dock.candidates.item(0).text(), dock.candidates.item(0).toolTip()
     assert text.index("%") < text.index("fm-00003")
-    assert f"{answer.shown[0].residual_um:.1f} µm off" in text
-    assert "looks" not in text, "there are no crops"
-    assert "that this is the cell" in tip
+    assert f"distance {answer.shown[0].residual_um:.1f} µm" in text
+    assert "similarity" not in text, "there are no crops"
+    assert "this is the same cell: " in tip
     assert dock.none_text.text().startswith("none of these ")
     assert "%" in dock.none_text.text()
     assert dock.place.text().startswith("within ±")
@@ -92,11 +92,11 @@ def test_without_pairs_the_dock_says_why_there_are_no_probabilities(
     _ask(opened_points, qtbot, "tp-00003")
     assert "needs accepted pairs" in dock.place.text()
     assert "%" not in dock.candidates.item(0).text()
-    assert "µm off" in dock.candidates.item(0).text()
+    assert "distance " in dock.candidates.item(0).text()
     assert dock.none_text.text() == "none of these, because"
     assert dock.queue_order.text() == "Queue: clearest first"
     box = dock.match_all
-    assert "Accept a pair" in box.text.text()
+    assert "Accept one pair" in box.text.text()
     assert not box.start_button.isHidden()
     assert box.cut.isHidden()
 
@@ -113,8 +113,8 @@ def test_the_slider_moves_the_cut_and_recolours_both_sides(
         claims = matches.claims()
         assert matches.fdr == pytest.approx(percent / 100)
         assert box.text.text() == (
-            f"{len(claims.pairs)} pairs: 6 accepted, {len(claims.pairs) - 6} claimed, "
-            f"about {claims.expected_false:.1f} of them wrong"
+            f"{len(claims.pairs)} pairs: 6 accepted, {len(claims.pairs) - 6} matched "
+            f"(about {claims.expected_false:.1f} of them wrong)"
         )
         uids = {p.in_vivo_uid for p in claims.pairs if not p.accepted}
         partners = {p.ex_vivo_uid for p in claims.pairs if not p.accepted}
@@ -198,7 +198,7 @@ def test_an_audit_shows_nothing_that_the_program_thinks(
         assert line.toolTip() == ""
     assert dock.place.isHidden()
     assert dock.none_text.text() == "none of these, because"
-    assert "random check" in dock.header.text()
+    assert "Random check" in dock.header.text()
     assert "hidden" in dock.header.text()
 
     assert len(expected.data) == 0
@@ -246,7 +246,7 @@ def test_the_pairs_are_saved(
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
     QTest.mouseClick(dock.match_all.save_button, Qt.MouseButton.LeftButton)
     status = dock.findChild(QLabel, "status_text")
-    qtbot.waitUntil(lambda: "written to" in status.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "pairs to " in status.text(), timeout=10_000)
     with path.open() as handle:
         rows = list(csv.DictReader(handle))
     claims = opened_points.workbench.matches.claims()
@@ -278,13 +278,16 @@ def test_the_check_counts_claims_where_nothing_is_right(
     _accept(opened_points, qtbot)
     button = dock.findChild(QPushButton, "decoys_button")
     text = dock.findChild(QLabel, "match_all_text")
-    assert "nothing can be right" not in text.text()
+    assert "after shifting" not in text.text()
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
     matches = opened_points.workbench.matches
     qtbot.waitUntil(lambda: matches.decoys is not None, timeout=30_000)
     check = matches.decoys
-    assert f"{check.n_claimed} of {check.n_asked} would be claimed" in text.text()
+    assert (
+        f"Decoy check: {check.n_claimed} of {check.n_asked} cells matched after shifting"
+        in text.text()
+    )
     assert check.share < 0.1
     matches.set_fdr(0.1)
-    assert "nothing can be right" not in text.text()
+    assert "after shifting" not in text.text()
     assert button.isEnabled()

@@ -127,9 +127,9 @@ class SecondCanvas(QWidget):
         """Let the canvases be locked, once it is known how they lie to each other."""
         self.lock.setEnabled(offered)
         self.lock.setToolTip(
-            "Both canvases move together; random checks are left alone"
+            "Both canvases move together, except during a random check"
             if offered
-            else "Accept a pair first: it takes an alignment to move both canvases together"
+            else "Accept a pair first: both canvases need an alignment to move together"
         )
 
     def _on_tool_clicked(self, tool: QAbstractButton) -> None:

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from napari_neurobridge.spaces.jacobian import jacobian_of
 from napari_neurobridge.viewer.canvases import SPACE_AXES, look_at, shows_plane
 from napari_neurobridge.viewer.dispatch import after_events
-from napari_neurobridge.viewer.layers import is_blind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,7 +118,8 @@ class CanvasLink:
         """Show in the other canvas what the one that moved shows."""
         leader, self._leader = self._leader, None
         sides, project = self._sides(), self._workbench.project
-        if leader is None or project is None or len(sides) < 2 or is_blind(self._workbench):
+        blind = self._workbench.questions.snapshot.blind
+        if leader is None or project is None or len(sides) < 2 or blind:
             return
         (model, dataset), (other, target) = sides[leader], sides[1 - leader]
         if not all(shows_plane(side) for side in (model, other)):

@@ -43,7 +43,7 @@ def crop_pixmap(crop: Float32Array, size: int, frame: str | None = None) -> QPix
 
 
 class CropView(QLabel):
-    """Shows one crop, or a word where there is none; the wheel scrolls in depth."""
+    """Shows one crop, or a text where there is none; the wheel scrolls in depth."""
 
     scrolled = Signal(int)
 
@@ -56,7 +56,9 @@ class CropView(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.setWordWrap(True)
-        self.setToolTip("120 × 120 µm, seen along the two-photon axis. Wheel: ± 20 µm in depth.")
+        self.setToolTip(
+            "120 × 120 µm, seen along the two-photon axis. Mouse wheel: up to ± 20 µm in depth."
+        )
 
     def show_crop(self, crop: Float32Array | None, otherwise: str) -> None:
         """Show a crop with values in [0, 1], or a text when there is none."""

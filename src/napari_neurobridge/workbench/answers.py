@@ -1,15 +1,18 @@
-"""What the Match dock shows for one query: a ranking, and the crops to judge it by.
+"""The answer to one query: a ranking, and the crops to judge it by.
 
 Its functions run in worker threads, and import torch there; see `models`.
 """
 
 from __future__ import annotations
 
-import random
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from napari_neurobridge.workbench.surroundings import near_expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +25,8 @@ if TYPE_CHECKING:
 N_SHOWN = 9
 """Candidates shown with a thumbnail: as many as there are digit keys."""
 
-_MAX_STRAGGLERS = 32
-"""Somata embedded while somebody waits for a ranking; a second's work at most."""
+_MAX_LATE = 32
+"""Somata embedded while somebody waits for a ranking; takes a second at most."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,31 @@ class Query:
     audit: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """Pictures of the query and of its candidates; equal to nothing but itself.
+
+    Attributes
+    ----------
+    query : ndarray or None, shape (pixels, pixels)
+        ``None`` when the dataset has no image.
+    candidates : ndarray or None, shape (N, pixels, pixels)
+        In the order in which they are shown.
+    depth_um : float
+        How far along the optical axis from the somata they were taken.
+    """
+
+    query: Float32Array | None
+    candidates: Float32Array | None
+    depth_um: float
+
+
 @dataclass(frozen=True)
 class Answer:
-    """The best candidates for a query, with the crops to judge them by.
+    """The best candidates for a query, with scores and crops; never blinded.
+
+    For verdicts, which record what they rest on. What a view may show of it is in
+    `QuestionSnapshot`.
 
     Attributes
     ----------
@@ -64,6 +89,8 @@ class Answer:
     match : Match or None
         What gave the ranking its probabilities; a verdict rests on this one, whatever has
         been matched since.
+    near : (float, int) or None
+        Reach and count of the somata around the expected place; see `near_expected`.
     """
 
     query: Query
@@ -72,6 +99,12 @@ class Answer:
     candidate_crops: Float32Array | None
     depth_um: float = 0.0
     match: Match | None = None
+    near: tuple[float, int] | None = None
+
+    @cached_property
+    def crops(self) -> Crops:
+        """The pictures, as one object that tells by its identity whether they are others."""
+        return Crops(self.query_crop, self.candidate_crops, self.depth_um)
 
     @property
     def shown(self) -> tuple[Candidate, ...]:
@@ -88,7 +121,8 @@ def shown_candidates(query: Query, ranking: Ranking) -> tuple[Candidate, ...]:
     """Return the candidates that get a thumbnail, in the order of their digit keys."""
     shown = list(ranking.candidates[:N_SHOWN])
     if query.audit:
-        random.Random(query.uid).shuffle(shown)
+        # Drawn from the uids alone: an order that depended on the ranks could give them away.
+        shown.sort(key=lambda one: hashlib.sha256(f"{query.uid} {one.uid}".encode()).digest())
     return tuple(shown)
 
 
@@ -125,7 +159,7 @@ def answer_query(
 ) -> Answer:
     """Rank the other dataset's somata for a query and cut the crops that show them.
 
-    A few somata that were added or moved since the last index are embedded on the way.
+    A few somata that were added or moved since the last index are embedded first.
 
     Parameters
     ----------
@@ -179,16 +213,16 @@ def _encoder(project: Project, load: Callable[[], Encoder]) -> Encoder | None:
     if any(project.dataset(name).uri is None for name in (project.in_vivo(), project.ex_vivo())):
         return None
     encoder = load()
-    _index_stragglers(project, encoder)
+    _index_late_somata(project, encoder)
     return encoder
 
 
-def _index_stragglers(project: Project, encoder: Encoder) -> None:
+def _index_late_somata(project: Project, encoder: Encoder) -> None:
     from napari_neurobridge.matching.appearance.gallery import count_embedded, index_project
 
     n_embedded, n_somata = count_embedded(project, encoder)
-    # Zero embedded is no straggling: the user has not asked for an index yet.
-    if 0 < n_somata - n_embedded <= _MAX_STRAGGLERS and n_embedded > 0:
+    # With none embedded, the user has not asked for an index yet.
+    if 0 < n_somata - n_embedded <= _MAX_LATE and n_embedded > 0:
         index_project(project, encoder)
 
 
@@ -211,4 +245,5 @@ def with_crops(
         ),
         depth_um=depth_um,
         match=match,
+        near=near_expected(project, ranking),
     )

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.spaces import Orientation
     from napari_neurobridge.training.evaluation import EvaluationReport
-    from napari_neurobridge.types import Candidate, Float32Array, FloatArray, Soma, Vec3
+    from napari_neurobridge.types import Float32Array, FloatArray, Soma, Vec3
+    from napari_neurobridge.workbench.snapshot import PickedSoma, QuestionSnapshot
 
 MIN_PAIRS = 2
 """With one pair there is no wrong combination to compare it with."""
@@ -144,13 +145,14 @@ class Attention:
     query, candidate_dataset, candidate
         The pair, and where the candidate lies.
     maps : AttentionMaps
-        One map of each channel and side, over the crops, and the gates.
+        One map of each channel and side, over the crops, and the gates; in an audit without
+        the similarity.
     query_crop, candidate_crop : ndarray of float32, shape (pixels, pixels)
     """
 
     query: Query
     candidate_dataset: str
-    candidate: Candidate
+    candidate: PickedSoma
     maps: AttentionMaps
     query_crop: Float32Array
     candidate_crop: Float32Array
@@ -249,13 +251,9 @@ def compare_in_steps(evaluation: Evaluation) -> Iterator[Progress | Evaluation]:
 
 
 def explain_in_steps(
-    project: Project,
-    encoder: Encoder,
-    query: Query,
-    candidate_dataset: str,
-    candidate: Candidate,
+    project: Project, encoder: Encoder, snapshot: QuestionSnapshot
 ) -> Iterator[Progress | Attention]:
-    """Work out where each channel looks when it compares a query with a candidate.
+    """Work out where each channel looks when it compares a query with the picked candidate.
 
     Yields
     ------
@@ -269,11 +267,16 @@ def explain_in_steps(
     """
     from napari_neurobridge.insight.attention import attention_maps
 
+    query, gallery, candidate = snapshot.query, snapshot.gallery, snapshot.picked
+    assert query is not None
+    assert candidate is not None
     query_crop = _require_crops(project, query.dataset, [query.center_um])[0]
-    candidate_crop = _require_crops(project, candidate_dataset, [candidate.center_um])[0]
+    candidate_crop = _require_crops(project, gallery, [candidate.center_um])[0]
     yield Progress(0, 0, "asking the network where it looks")
     maps = attention_maps(encoder, query_crop, candidate_crop)
-    yield Attention(query, candidate_dataset, candidate, maps, query_crop, candidate_crop)
+    if snapshot.blind:
+        maps = replace(maps, similarity=None)
+    yield Attention(query, gallery, candidate, maps, query_crop, candidate_crop)
 
 
 def _require_crops(project: Project, dataset: str, centers_um: Sequence[Vec3]) -> Float32Array:

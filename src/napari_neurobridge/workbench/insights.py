@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.questions import Questions
     from napari_neurobridge.workbench.session import Session
+    from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 
 T = TypeVar("T")
 
@@ -90,12 +91,12 @@ class Insights:
         self._questions = questions
         self._encoders = encoders
         self._explained: _Asked | None = None
+        self._last_asked: _Asked = (None, None)
         session.project_changed.connect(self._on_project_changed)
         session.verdicts_changed.connect(self._on_verdicts_changed)
         session.orientation_changed.connect(self._on_crops_changed)
         session.somata_changed.connect(self._on_crops_changed)
-        questions.query_changed.connect(self._on_asked)
-        questions.choice_changed.connect(self._on_asked)
+        questions.snapshot_changed.connect(self._on_snapshot_changed)
 
     # --- what there is to look into --------------------------------------------------
 
@@ -143,9 +144,9 @@ class Insights:
 
     @property
     def selected_row(self) -> int | None:
-        """Which evaluated pair is being asked about, when it is one of them."""
+        """Which evaluated pair is being asked about; None in an audit, where it would tell."""
         query = self._questions.query
-        if self.evaluation is None or query is None:
+        if self.evaluation is None or query is None or query.audit:
             return None
         pairs = enumerate(self.evaluation.subject.pairs)
         return next((row for row, pair in pairs if query.uid in {s.uid for s in pair}), None)
@@ -153,7 +154,7 @@ class Insights:
     @property
     def can_explain(self) -> bool:
         """Whether a candidate is picked whose similarity can be explained."""
-        return self._questions.answer is not None and self._questions.choice is not None
+        return self._questions.snapshot.picked is not None
 
     # --- looking ---------------------------------------------------------------------
 
@@ -182,19 +183,17 @@ class Insights:
 
         def start() -> None:
             project = self._session.require_project()
-            query, answer = self._questions.query, self._questions.answer
-            choice = self._questions.choice
-            if query is None or answer is None or choice is None:
+            snapshot = self._questions.snapshot
+            if snapshot.picked is None:
                 raise InputError("Click a two-photon cell first, then pick a candidate.")
-            dataset = answer.ranking.gallery_dataset
 
             def steps() -> Iterator[Progress | Attention]:
                 encoder = self._encoders.get(project, DEFAULT_MODEL)
-                yield from explain_in_steps(project, encoder, query, dataset, choice)
+                yield from explain_in_steps(project, encoder, snapshot)
 
             self._set_attention(None)
             self._run(steps(), self._set_attention, "loading the model")
-            self._explained = self._asked()
+            self._explained = snapshot.asked
 
         self._session.attempt(start)
 
@@ -297,14 +296,13 @@ class Insights:
         self._forget_attention()
         self.subject_changed.emit()
 
-    def _on_asked(self, _: object) -> None:
-        if self._asked() != self._explained:
+    def _on_snapshot_changed(self, snapshot: QuestionSnapshot) -> None:
+        if snapshot.asked == self._last_asked:
+            return
+        self._last_asked = snapshot.asked
+        if snapshot.asked != self._explained:
             self._forget_attention()
         self.subject_changed.emit()
-
-    def _asked(self) -> _Asked:
-        choice = self._questions.choice
-        return self._questions.query, None if choice is None else choice.uid
 
     def _forget_attention(self) -> None:
         if self._explained is None:

@@ -159,10 +159,10 @@ def test_the_tooltip_gives_every_number_a_meaning(workbench, loop) -> None:
     ask(workbench, loop, workbench.matches.match.queries.uids[0])
     ranking = workbench.questions.answer.ranking
     text = why(ranking, ranking.candidates[0])
-    assert "that this is the cell" in text
-    assert "µm from where the other matches expect it (±" in text
-    assert "no soma there is the cell" in text
-    assert "alike" not in text
+    assert "this is the same cell: " in text
+    assert "µm from the place that the other matches predict (±" in text
+    assert "no soma is this cell: " in text
+    assert "Similarity" not in text
 
 
 def test_audits_become_a_reliability_diagram(workbench, loop, points_world) -> None:

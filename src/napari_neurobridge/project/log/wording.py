@@ -42,7 +42,7 @@ def describe(event: Event) -> str:
         case DetectionRun() as run:
             return f"detection in {run.dataset} ({_somata(run.uids)})"
         case _:
-            return "took a step back"
+            return "undid the last action"
 
 
 def _describe_verdict(given: VerdictGiven) -> str:
