@@ -291,6 +291,20 @@ class Match:
         mean, covariance = way.expect(place)
         return _expected(mean[0], covariance[0])
 
+    def map_points(self, points: npt.ArrayLike, source: str, target: str) -> Float64Array:
+        """Map points (N, 3), µm (z, y, x), between the two spaces by this match's alignment.
+
+        Raises
+        ------
+        InputError
+            If a space is not one of the two.
+        """
+        if {source, target} != set(self.datasets):
+            one, other = self.datasets
+            raise InputError(f"This match is between '{one}' and '{other}'.")
+        way = self.alignment if source == self.queries.dataset else self.alignment.inverse()
+        return way.map_points(points)
+
     @property
     def field(self) -> CandidateField:
         """The gallery's somata with their density."""

@@ -28,9 +28,14 @@ def read_project(path: str | list[str]) -> list[tuple[None]]:
     """Open a project folder in the current viewer's workbench."""
     viewer = napari.current_viewer()
     if viewer is not None and isinstance(path, str):
-        open_docks(viewer)
-        binding_for(viewer).workbench.setup.open_project(Path(path))
+        show_project(viewer, Path(path))
     return EMPTY_LAYER_DATA
+
+
+def show_project(viewer: napari.Viewer, path: Path) -> None:
+    """Open a project folder in a viewer, with its docks."""
+    open_docks(viewer)
+    binding_for(viewer).workbench.setup.open_project(path)
 
 
 def open_docks(viewer: napari.Viewer) -> None:
