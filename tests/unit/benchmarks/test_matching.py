@@ -113,6 +113,7 @@ class CountingEncoder:
     """Block means as a unit vector."""
 
     name, hash = "counting", "0123456789ab"
+    calibration = ModelCalibration()
 
     def __init__(self) -> None:
         self.n_embedded = 0
