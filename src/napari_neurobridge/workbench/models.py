@@ -31,8 +31,8 @@ class EncoderCache:
         # Two jobs that want the same model at once load it once.
         self._loading = threading.Lock()
 
-    def current(self, project: Project) -> Encoder:
-        """Return the project's current model."""
+    def current(self, project: Project | None) -> Encoder:
+        """Return the project's current model; the bundled one without a project."""
         return self._load(project, current_model(project))
 
     def ranking(self, project: Project) -> Encoder:
@@ -54,7 +54,7 @@ class EncoderCache:
             note=current.note,
         )
 
-    def _load(self, project: Project, model: UsableModel) -> Encoder:
+    def _load(self, project: Project | None, model: UsableModel) -> Encoder:
         with self._loading:
             if model.hash not in self._encoders:
                 keep_triton_away_from_mesa()

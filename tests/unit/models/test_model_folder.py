@@ -123,7 +123,7 @@ def test_numbers_out_of_range_are_refused(folder: ModelFolder, content: str) -> 
 @pytest.mark.parametrize("content", ["", "nonsense\n", "abc  config.toml\n"])
 def test_damaged_checksums_are_refused(folder: ModelFolder, content: str) -> None:
     (folder.path / "SHA256SUMS").write_text(content)
-    with pytest.raises(InputError, match="checksums .* are damaged"):
+    with pytest.raises(InputError, match=r"checksums .* are damaged"):
         ModelFolder.open(folder.path)
 
 
