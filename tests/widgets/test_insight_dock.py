@@ -30,13 +30,12 @@ _PATIENCE_MS = 240_000
 _EXPLAIN_BESIDE_A_CANVAS = """
 import napari, numpy as np
 from qtpy.QtWidgets import QApplication
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.workbench.models import EncoderCache
 
 viewer = napari.Viewer(show=True)
 for _ in range(20):
     QApplication.processEvents()
-encoder = EncoderCache().get(None, DEFAULT_MODEL)
+encoder = EncoderCache().current(None)
 from napari_neurobridge.insight.attention import attention_maps
 one, other = np.random.default_rng(0).random((2, 150, 150), dtype=np.float32)
 maps = attention_maps(encoder, one, other)

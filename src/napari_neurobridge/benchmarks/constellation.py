@@ -100,7 +100,7 @@ def benchmark_constellation(
     missing: float = 0.3,
     angle_deg: float = 30.0,
     size_um: Vec3 = SIZE_UM,
-    model: Constellation | Path | str = "constellation",
+    model: Constellation | Path | str | None = None,
     report: Report | None = None,
 ) -> ConstellationBenchmark:
     """Match held-out scenes from a rough orientation alone.
@@ -118,7 +118,7 @@ def benchmark_constellation(
         Largest error of the orientation, about any axis.
     size_um : Vec3
         Of the two-photon field.
-    model : Constellation, Path or str
+    model : Constellation, Path or str, optional
         As for `match_constellation`.
     report : callable, optional
         Called as ``report(done, total, message)``.
@@ -140,7 +140,7 @@ def benchmark_constellation(
         other = field
     wrong = [trial.known and trial.right < RIGHT_FROM for trial in trials]
     return ConstellationBenchmark(
-        model=model if isinstance(model, str) else "given",
+        model="bundled" if model is None else model if isinstance(model, str) else "given",
         level=level,
         missing=missing,
         angle_deg=angle_deg,
@@ -183,7 +183,7 @@ def scene_field(
 
 
 def _trial(
-    seed: int, field: SceneField, other: SceneField, model: Constellation | Path | str
+    seed: int, field: SceneField, other: SceneField, model: Constellation | Path | str | None
 ) -> ConstellationTrial:
     pairs = field.pairs
     began = time.perf_counter()

@@ -11,13 +11,14 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.appearance.likelihood import fit_appearance
+from napari_neurobridge.matching.appearance.likelihood import appearance_of
 from napari_neurobridge.matching.propagation.propagate import (
     Propagation,
     PropagationProblem,
     run_propagation,
 )
 from napari_neurobridge.matching.question_value import question_value, spread_query
+from napari_neurobridge.models.model_folder import ModelCalibration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +67,7 @@ def benchmark_effort(
     error_rate: float = 0.05,
     queues: Sequence[str] = QUEUES,
     margins: Margins | None = None,
+    calibration: ModelCalibration | None = None,
     seed: int = 0,
     report: Report | None = None,
 ) -> EffortBenchmark:
@@ -81,6 +83,8 @@ def benchmark_effort(
     queues : sequence of str
     margins : Margins, optional
         What the cells look like; coordinates alone unless given.
+    calibration : ModelCalibration, optional
+        What the model says of those margins.
     seed : int
     report : callable, optional
         Called as ``report(done, total, message)``.
@@ -105,7 +109,8 @@ def benchmark_effort(
                 done = len(curves) * draws + draw
                 report(done, len(queues) * draws, f"asking by {queue}")
             rng = np.random.default_rng([seed, draw])
-            session = _Session(pairs, rng, error_rate, margins)
+            known = calibration or ModelCalibration()
+            session = _Session(pairs, rng, error_rate, margins, known)
             runs.append([session.ask(queue) for _ in range(questions)])
         seconds = (time.perf_counter() - started) / (draws * questions)
         right = np.mean(runs, axis=0)
@@ -138,6 +143,7 @@ class _Session:
     rng: np.random.Generator
     error_rate: float
     margins: Margins | None = None
+    calibration: ModelCalibration = field(default_factory=ModelCalibration)
     asked: list[int] = field(default_factory=list)
     answered: dict[int, int] = field(default_factory=dict)
     found: Propagation | None = None
@@ -151,7 +157,9 @@ class _Session:
         if len(pairs) >= _FEWEST_LANDMARKS:
             chance = np.ones(len(self.pairs.queries_um))
             chance[[query for query, answer in self.answered.items() if answer < 0]] = 0.0
-            looks = None if self.margins is None else fit_appearance(self.margins, pairs)
+            looks = None
+            if self.margins is not None:
+                looks = appearance_of(self.margins, pairs, self.calibration)
             problem = PropagationProblem(
                 self.pairs.queries_um,
                 self.pairs.gallery_um,

@@ -15,7 +15,12 @@ ProjectArgument = Annotated[
     Path, typer.Argument(metavar="PROJECT", help="Project folder, usually NAME.neurobridge.")
 ]
 ModelOption = Annotated[
-    str, typer.Option("--model", help="Name of a model (see 'models') or path of its folder.")
+    str | None,
+    typer.Option(
+        "--model",
+        help="Name of a model (see 'models') or path of its folder; the project's current one "
+        "unless given, the bundled one without a project.",
+    ),
 ]
 AnnotatorOption = Annotated[
     str | None, typer.Option("--annotator", help="Who decides; the login name unless given.")

@@ -15,7 +15,6 @@ from napari_neurobridge.cli import (
 )
 from napari_neurobridge.cli._options import LevelOption, ModelOption, SeedsOption
 from napari_neurobridge.cli._output import CommandResult, command, table
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report, Vec3
 
 
@@ -138,7 +137,7 @@ def silver_pairs(
         typer.Argument(metavar="PAIRS.csv", help="Matching positions, z_um,y_um,x_um of each."),
     ],
     *,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     n: Annotated[int, typer.Option("-n", help="How many positions to ask.")] = 50,
     seed: Annotated[int, typer.Option("--seed", help="Draws the positions.")] = 0,
     report: Report,
@@ -164,7 +163,7 @@ def silver_pairs(
 
 def domains(
     *,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     pairs: Annotated[int, typer.Option("--pairs", help="Pairs of each domain.")] = 256,
     seed: Annotated[int, typer.Option("--seed", help="Draws scenes and halves.")] = 0,
     report: Report,

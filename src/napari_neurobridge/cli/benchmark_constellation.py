@@ -70,8 +70,9 @@ def register(benchmarks: typer.Typer) -> None:
 def constellation(
     *,
     model: Annotated[
-        str, typer.Option("--model", help="Matcher: a name or a folder.")
-    ] = "constellation",
+        str | None,
+        typer.Option("--model", help="Matcher: a name or a folder; the bundled one unless given."),
+    ] = None,
     level: LevelOption = "paper",
     fields: Annotated[int, typer.Option("--fields", min=1, help="How many scenes.")] = 20,
     seed: Annotated[int, typer.Option("--seed", help="Of the first scene.")] = 5000,

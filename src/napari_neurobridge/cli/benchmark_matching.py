@@ -9,7 +9,6 @@ import typer
 from napari_neurobridge.cli._options import ModelOption, SeedsOption
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def matching(
             help="For points: uid,z_um,y_um,x_um twice, and two columns of uids.",
         ),
     ] = None,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     scenes: Annotated[
         int | None, typer.Option("--scenes", min=1, help="Only so many scenes.")
     ] = None,
@@ -113,7 +112,7 @@ def matching(
 def _fields(
     part: Part,
     tables: tuple[Path, Path, Path] | None,
-    model: str,
+    model: str | None,
     seeds: list[int] | None,
     scenes: int | None,
     cache: Path | None,

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict
 from napari_neurobridge.cli._options import LevelOption, ModelOption, SeedsOption
 from napari_neurobridge.cli._output import CommandResult, command, table
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
 
 StepsOption = Annotated[
@@ -207,7 +206,7 @@ def register(benchmarks: typer.Typer) -> None:
 
 def retrieval(
     *,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     level: LevelOption = "paper",
     configurations: Annotated[
         str | None,
@@ -270,7 +269,7 @@ def silver_crops(
         typer.Argument(metavar="PAIRS.csv", help="Matching positions, z_um,y_um,x_um of each."),
     ],
     *,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     strategy: Annotated[
         str, typer.Option("--strategy", help="What fine-tuning changes; see 'train'.")
     ] = "dual-channel",
@@ -305,7 +304,7 @@ def silver_crops(
 
 def robustness(
     *,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     level: LevelOption = "paper",
     seed: SeedsOption = None,
     report: Report,
@@ -321,7 +320,7 @@ def robustness(
 
 def embedding_speed(
     *,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     crops: Annotated[int, typer.Option("--crops", help="Crops in a round.")] = 256,
     rounds: Annotated[int, typer.Option("--rounds", help="Rounds to take medians over.")] = 7,
     report: Report,
@@ -337,7 +336,7 @@ def embedding_speed(
 
 def attention(
     *,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     level: LevelOption = "paper",
     seed: SeedsOption = None,
     examples: Annotated[int, typer.Option("--examples", min=1, help="Pairs to look at.")] = 40,

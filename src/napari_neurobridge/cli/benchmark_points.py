@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict
 from napari_neurobridge.cli._options import ModelOption
 from napari_neurobridge.cli._output import CommandResult, command, table
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
 
 if TYPE_CHECKING:
     from napari_neurobridge.benchmarks.points import PointPairs
     from napari_neurobridge.matching.appearance.likelihood import Margins
+    from napari_neurobridge.models.model_folder import ModelCalibration
 
 QueriesOption = Annotated[
     Path, typer.Option("--queries", metavar="CSV", help="Cells to ask, uid,z_um,y_um,x_um.")
@@ -232,7 +232,7 @@ def effort(
     cache: Annotated[
         Path | None, typer.Option("--cache", metavar="DIR", help="Keep the scene for later runs.")
     ] = None,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     queues: Annotated[
         str,
         typer.Option("--queues", metavar="NAME,NAME", help="Ways to choose the next question."),
@@ -247,9 +247,9 @@ def effort(
     from napari_neurobridge.benchmarks.effort import benchmark_effort
     from napari_neurobridge.benchmarks.points import read_point_pairs
 
-    margins = None
+    margins, calibration = None, None
     if scene is not None:
-        points, margins = _scene(scene, cache, model, images, report)
+        points, margins, calibration = _scene(scene, cache, model, images, report)
     elif queries is not None and gallery is not None and pairs is not None and not images:
         points = read_point_pairs(queries, gallery, pairs)
     else:
@@ -261,6 +261,7 @@ def effort(
         error_rate=errors,
         queues=[name.strip() for name in queues.split(",")],
         margins=margins,
+        calibration=calibration,
         seed=seed,
         report=report,
     )
@@ -268,9 +269,9 @@ def effort(
 
 
 def _scene(
-    seed: int, cache: Path | None, model: str, images: bool, report: Report
-) -> "tuple[PointPairs, Margins | None]":
-    """Return a simulated scene's somata, and with images what they look like."""
+    seed: int, cache: Path | None, model: str | None, images: bool, report: Report
+) -> "tuple[PointPairs, Margins | None, ModelCalibration]":
+    """Return a simulated scene's somata, with images what they look like, and what that means."""
     from napari_neurobridge.benchmarks.matching import margins_of
     from napari_neurobridge.benchmarks.matching_scenes import image_fields
     from napari_neurobridge.workflows.index import load_encoder
@@ -280,4 +281,4 @@ def _scene(
         field = image_fields(
             encoder, [seed], cache or Path(folder), places="detected", report=report
         )[0]
-    return field.points, margins_of(field) if images else None
+    return field.points, margins_of(field) if images else None, field.calibration

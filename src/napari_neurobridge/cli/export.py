@@ -7,7 +7,6 @@ import typer
 
 from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command
-from napari_neurobridge.models.zoo import DEFAULT_MODEL, find_model
 from napari_neurobridge.types import Report
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def export(
             "accepted pairs and how well a model finds them.",
         ),
     ] = "csv",
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     measures: Annotated[
         bool,
         typer.Option(
@@ -87,26 +86,28 @@ def export(
 
 
 def _export_report(
-    project: "Project", path: Path, model: str, measures: bool, report: Report
+    project: "Project", path: Path, model: str | None, measures: bool, report: Report
 ) -> Path:
+    from napari_neurobridge.models.current import current_model
+    from napari_neurobridge.models.model_folder import ModelFolder
+    from napari_neurobridge.models.zoo import find_model
     from napari_neurobridge.workflows.index import load_encoder
     from napari_neurobridge.workflows.pair_crops import accepted_pairs
 
     # First what may be wrong and takes no time, then torch.
     pairs = accepted_pairs(project, report=report)
-    folder = find_model(model, project)
-    encoder = load_encoder(project, model)
+    folder = current_model(project).path if model is None else find_model(model, project)
+    encoder = load_encoder(project, folder)
     from napari_neurobridge.insight.report import write_report
     from napari_neurobridge.insight.report_subject import project_subject
     from napari_neurobridge.training.plain_measures import PlainMeasure
 
-    card = folder / "card.md"
     return write_report(
         project_subject(project, pairs),
         encoder,
         path,
         measures=tuple(PlainMeasure) if measures else (),
-        card=card.read_text(encoding="utf-8") if card.is_file() else "",
+        card=ModelFolder.open(folder).card,
         report=report,
     )
 

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict
 from napari_neurobridge.active.queue import Strategy
 from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command, table
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
 
 ImagesOption = Annotated[
@@ -50,6 +49,7 @@ class Matched(CommandResult):
     calibrated_on: str
     decoys: DecoyRow | None
     review: list[ReviewRow]
+    model: str
     notes: list[str]
 
     def summary(self) -> str:
@@ -116,16 +116,18 @@ def match(
         ),
     ] = True,
     images: ImagesOption = True,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     report: Report,
 ) -> Matched:
     """Match all cells at once, from the accepted pairs outward."""
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.workflows import match as matching
+    from napari_neurobridge.workflows.index import ranking_model
 
     opened = Project.open(project)
     found = matching.match_all(opened, model, images=images, report=report)
     claims = matching.Claims.of(found, fdr)
+    model_note = ranking_model(opened).note if images and model is None else ""
     check = found.decoys(fdr) if decoys else None
     return Matched(
         n_matched=len(claims.pairs),
@@ -145,7 +147,8 @@ def match(
             )
             for pair in found.review()
         ],
-        notes=list(found.notes),
+        model=found.model,
+        notes=[*found.notes, *filter(None, [model_note])],
     )
 
 
@@ -161,7 +164,7 @@ def queue(
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many questions.")] = 10,
     images: ImagesOption = True,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
 ) -> Queued:
     """List the cells that a person should be asked about next."""
     from napari_neurobridge.project.folder import Project

@@ -111,6 +111,8 @@ class Match:
         What the crops say; ``None`` without a complete index.
     model : str
         Name and hash of the encoder whose index told candidates apart; empty if none did.
+    model_note : str
+        What that model leaves open, in a sentence; empty if nothing.
     """
 
     queries: Side
@@ -126,6 +128,7 @@ class Match:
     sets: ConformalSets
     appearance: Appearance | None = None
     model: str = ""
+    model_note: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -135,7 +138,7 @@ class Match:
         note = (f"Look again at {named}: the other cells contradict.",) if doubtful else ()
         # What contradicts a proposal is no news: it is dropped.
         said = self.propagation.notes if self.accepted else ()
-        return (*said, *note)
+        return (*said, *note, *filter(None, [self.model_note]))
 
     def review(self) -> tuple[ReviewedPair, ...]:
         """Return the accepted pairs, the most doubtful first."""

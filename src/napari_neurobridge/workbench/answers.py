@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_neurobridge.workbench.models import FEW_SOMATA
 from napari_neurobridge.workbench.surroundings import near_expected
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 N_SHOWN = 9
 """Candidates shown with a thumbnail: as many as there are digit keys."""
-
-_MAX_LATE = 32
-"""Somata embedded while somebody waits for a ranking; takes a second at most."""
 
 
 @dataclass(frozen=True)
@@ -220,9 +218,9 @@ def _encoder(project: Project, load: Callable[[], Encoder]) -> Encoder | None:
 def _index_late_somata(project: Project, encoder: Encoder) -> None:
     from napari_neurobridge.matching.appearance.gallery import count_embedded, index_project
 
-    n_embedded, n_somata = count_embedded(project, encoder)
+    count = count_embedded(project, encoder)
     # With none embedded, the user has not asked for an index yet.
-    if 0 < n_somata - n_embedded <= _MAX_LATE and n_embedded > 0:
+    if 0 < count.n_somata - count.n_embedded <= FEW_SOMATA and count.n_embedded > 0:
         index_project(project, encoder)
 
 

@@ -47,15 +47,44 @@ class ChecklistItem:
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """How many living somata the current model has embedded."""
+    """How many living somata the current model has embedded.
+
+    Attributes
+    ----------
+    n_embedded, n_somata : int
+    n_damaged : int
+        Files of the index that were left out, since they are damaged.
+    model : str
+        Name of the current model; empty where it does not matter.
+    ranked_with : str
+        Name of the older model that rankings rest on meanwhile; empty if they rest on the
+        current one.
+    note : str
+        Why a model that was adopted later is not the current one; empty if there is none.
+    """
 
     n_embedded: int
     n_somata: int
+    n_damaged: int = 0
+    model: str = ""
+    ranked_with: str = ""
+    note: str = ""
 
     @property
     def complete(self) -> bool:
-        """Whether ranking can start."""
+        """Whether all somata are indexed for the current model."""
         return self.n_somata > 0 and self.n_embedded >= self.n_somata
+
+    def in_words(self) -> str:
+        """Return what the Data dock says about it."""
+        by = f" with {self.model}" if self.model else ""
+        parts = [f"{self.n_embedded} of {self.n_somata} somata embedded{by}"]
+        if self.n_damaged:
+            parts.append("damaged files of the index were left out: press Index to make them anew")
+        if self.ranked_with:
+            missing = self.n_somata - self.n_embedded
+            parts.append(f"{missing} cells to index; rankings use {self.ranked_with} until then")
+        return "; ".join([*parts, *filter(None, [self.note])])
 
 
 def format_um(values: Vec3) -> str:
@@ -195,7 +224,7 @@ def _soma_items(project: Project, index: IndexState | None) -> list[ChecklistIte
         return items
     detail = "after somata" if min(counts.values()) == 0 else "press Index"
     if index is not None and index.n_somata > 0:
-        detail = f"{index.n_embedded} of {index.n_somata} somata embedded"
+        detail = index.in_words()
     items.append(
         ChecklistItem(
             Step.INDEX,

@@ -9,7 +9,6 @@ from psygnal import Signal
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.calibration import audits_of, reliability
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.workbench.insight_steps import (
     MIN_PAIRS,
     Attention,
@@ -166,7 +165,7 @@ class Insights:
             subject = Subject.of_project(project)
 
             def steps() -> Iterator[Progress | Evaluation]:
-                encoder = self._encoders.get(project, DEFAULT_MODEL)
+                encoder = self._encoders.current(project)
                 yield from evaluate_in_steps(project, encoder, subject)
 
             self._run(steps(), self._set_evaluation, "loading the model")
@@ -188,7 +187,7 @@ class Insights:
                 raise InputError("Click a two-photon cell first, then pick a candidate.")
 
             def steps() -> Iterator[Progress | Attention]:
-                encoder = self._encoders.get(project, DEFAULT_MODEL)
+                encoder = self._encoders.ranking(project)
                 yield from explain_in_steps(project, encoder, snapshot)
 
             self._set_attention(None)

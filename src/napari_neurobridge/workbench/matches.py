@@ -9,7 +9,6 @@ import numpy as np
 from psygnal import Signal
 
 from napari_neurobridge.errors import Cancelled, InputError, NeuroBridgeError
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Verdict
 from napari_neurobridge.workflows import match as matching
 from napari_neurobridge.workflows.match import Claims
@@ -266,9 +265,7 @@ class Matches:
         def work() -> Match:
             from napari_neurobridge.matching.match_datasets import match_datasets
 
-            encoder = matching.matching_encoder(
-                project, lambda: self._encoders.get(project, DEFAULT_MODEL)
-            )
+            encoder = matching.matching_encoder(project, lambda: self._encoders.ranking(project))
             try:
                 found = match_datasets(
                     project,
@@ -329,6 +326,7 @@ def _basis(state: State, project: Project) -> object:
         tuple(state.somata.get(name) for name in sides),
         # An index that grew lets crops tell candidates apart.
         sum(1 for _ in project.embeddings_dir.rglob("shard-*")),
+        state.adoptions,
     )
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.workbench.answers import (
     Answer,
     Query,
@@ -324,7 +323,7 @@ class Questions:
         )
 
     def _loader(self, project: Project) -> Callable[[], Encoder]:
-        return lambda: self._encoders.get(project, DEFAULT_MODEL)
+        return lambda: self._encoders.ranking(project)
 
     def _on_match_changed(self) -> None:
         """Rank again without taking away what is being looked at; an audit is left alone."""

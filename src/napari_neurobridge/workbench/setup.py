@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from psygnal import Signal
 
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.workbench.checklist import (
     ChecklistItem,
@@ -24,12 +23,14 @@ from napari_neurobridge.workbench.draft import (
     ProjectDraft,
 )
 from napari_neurobridge.workbench.session import Notice, Remedy
+from napari_neurobridge.workflows.adopt import adopt_model, roll_back
 from napari_neurobridge.workflows.setup import create_project, import_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from napari_neurobridge.models.current import UsableModel
     from napari_neurobridge.spaces import Orientation
     from napari_neurobridge.types import Projection, Role, Vec3
     from napari_neurobridge.workbench.models import EncoderCache
@@ -197,9 +198,31 @@ class Setup:
 
         def start() -> None:
             folder = str(self._session.require_project().path)
-            self._session.jobs.start(
-                "index", ["index", folder, "--model", DEFAULT_MODEL], lambda _: self.refresh()
-            )
+            self._session.jobs.start("index", ["index", folder], lambda _: self.refresh())
+
+        self._session.attempt(start)
+
+    def adopt_model(self, model: str) -> None:
+        """Go over to a model of this name, and index for it in the background.
+
+        Until that is done, rankings rest on the last complete index.
+        """
+        self._change_model(
+            lambda project: adopt_model(project, model, annotator=self._session.annotator)
+        )
+
+    def roll_back_model(self) -> None:
+        """Return to the model before the current one."""
+        self._change_model(lambda project: roll_back(project, annotator=self._session.annotator))
+
+    def _change_model(self, change: Callable[[Project], UsableModel]) -> None:
+        def start() -> None:
+            project = self._session.require_project()
+            current = change(project)
+            self._session.notify(f"the project uses the model {current.label} now")
+            self.refresh()
+            if not lacks_images(project):
+                self.index()
 
         self._session.attempt(start)
 
@@ -255,7 +278,7 @@ class Setup:
 
         self._session.jobs.submit(
             "index state",
-            lambda: self._encoders.index_state(project, DEFAULT_MODEL),
+            lambda: self._encoders.index_state(project),
             show,
             self._session.show_error,
         )

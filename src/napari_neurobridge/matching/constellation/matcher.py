@@ -29,6 +29,8 @@ from napari_neurobridge.matching.propagation.propagate import (
     PropagationProblem,
     run_propagation,
 )
+from napari_neurobridge.models.current import bundled_model
+from napari_neurobridge.models.model_folder import CONSTELLATION
 from napari_neurobridge.models.zoo import find_model
 from napari_neurobridge.spaces.affine import as_points
 from napari_neurobridge.spaces.gaussian_process import DeformationPrior
@@ -43,9 +45,6 @@ if TYPE_CHECKING:
 
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
-
-MODEL = "constellation"
-"""Name of the shipped matcher."""
 
 _FEWEST = 8
 # Half of the somata that agree on a map are not seeds: they test what the seeds lead to.
@@ -144,7 +143,7 @@ def match_constellation(
     query_embeddings, gallery_embeddings : array_like, shape (N, D) and (M, D), optional
         What the somata look like.
     model : Constellation, Path or str, optional
-        A network, its folder or its name; the shipped one unless given.
+        A network, its folder or its name; the bundled one unless given.
     params : ConstellationParams, optional
     report : callable, optional
         Called as ``report(done, total, message)``.
@@ -160,7 +159,7 @@ def match_constellation(
     if min(len(queries), len(gallery)) < _FEWEST:
         return _unknown(f"A constellation needs at least {_FEWEST} somata on either side.")
     params = params or ConstellationParams()
-    network = model if isinstance(model, Constellation) else _load(model or MODEL)
+    network = model if isinstance(model, Constellation) else _load(model)
     codes = _codes(query_embeddings, gallery_embeddings, (len(queries), len(gallery)), network)
     search = _FieldSearch(queries, linear, codes, network, params)
     found = search.run(gallery, partial(_report, report, "the gallery", 0))
@@ -185,8 +184,8 @@ def _report(report: Report | None, where: str, number: int, done: int, total: in
 
 
 @lru_cache(maxsize=2)
-def _load(name: Path | str) -> Constellation:
-    return load_constellation(find_model(name))
+def _load(name: Path | str | None) -> Constellation:
+    return load_constellation(bundled_model(CONSTELLATION) if name is None else find_model(name))
 
 
 def _orientation(orientation: FloatArray) -> Float64Array:

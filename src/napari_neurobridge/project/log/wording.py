@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_neurobridge.project.log.events import (
     DetectionRun,
+    ModelAdopted,
     SomaAdded,
     SomaDeleted,
     SomaMoved,
@@ -41,6 +42,8 @@ def describe(event: Event) -> str:
             return f"deleted {_somata(deleted.uids)} from {deleted.dataset}"
         case DetectionRun() as run:
             return f"detection in {run.dataset} ({_somata(run.uids)})"
+        case ModelAdopted() as adopted:
+            return f"adopted the model {adopted.model}"
         case _:
             return "undid the last action"
 

@@ -14,6 +14,7 @@ from napari_neurobridge.io.crops import CropSpec
 from napari_neurobridge.matching.appearance import gallery as module
 from napari_neurobridge.matching.appearance.gallery import (
     Gallery,
+    IndexCount,
     count_embedded,
     embed_positions,
     index_project,
@@ -90,7 +91,7 @@ def test_added_and_moved_somata_are_embedded_and_no_others(project: Project, enc
     uid, before = gallery.uids[3], gallery.embeddings[3]
     move_soma(project, uid, (20.0, 60.0, 70.0))
     add_somata(project, "fmost", [(30.0, 90.0, 90.0)], source=SomaSource.MANUAL)
-    assert count_embedded(project, encoder) == (N_ALL - 1, N_ALL + 1)
+    assert count_embedded(project, encoder) == IndexCount(N_ALL - 1, N_ALL + 1)
     assert index_project(project, encoder).n_embedded == 2
     after = load_gallery(project, encoder, "fmost")
     assert len(after) == N_FMOST + 1
@@ -120,10 +121,10 @@ def test_a_cancelled_run_keeps_its_shards_and_continues(
 
     with pytest.raises(Cancelled):
         index_project(project, encoder, report=cancel)
-    kept = count_embedded(project, encoder)[0]
+    kept = count_embedded(project, encoder).n_embedded
     assert 2 <= kept < N_ALL
     assert index_project(project, encoder).n_embedded == N_ALL - kept
-    assert count_embedded(project, encoder) == (N_ALL, N_ALL)
+    assert count_embedded(project, encoder) == IndexCount(N_ALL, N_ALL)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
@@ -133,7 +134,7 @@ def test_a_damaged_shard_is_embedded_again(project: Project, encoder, suffix: st
     (shard,) = folder.glob(f"shard-*{suffix}")
     shard.write_bytes(shard.read_bytes()[:50])
     reopened = Project.open(project.path)
-    assert count_embedded(reopened, encoder)[0] == N_ALL - N_FMOST
+    assert count_embedded(reopened, encoder).n_embedded == N_ALL - N_FMOST
     assert index_project(reopened, encoder).n_embedded == N_FMOST
 
 

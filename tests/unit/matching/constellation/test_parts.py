@@ -20,7 +20,6 @@ from napari_neurobridge.matching.constellation.model import (
     embedding_codes,
     load_constellation,
     save_constellation,
-    weights_hash,
 )
 from napari_neurobridge.matching.constellation.windows import (
     common_spacing_um,
@@ -28,6 +27,7 @@ from napari_neurobridge.matching.constellation.windows import (
     trial_rotations,
     windows,
 )
+from napari_neurobridge.models.zoo import find_model
 
 TINY = ConstellationConfig(neighbours=5, hidden=8, frequencies=4, code=4, dim=16, heads=2, layers=2)
 
@@ -177,7 +177,7 @@ class TestNetwork:
 
     def test_a_folder_gives_the_network_back(self, tmp_path: Path):
         network = tiny()
-        save_constellation(network, tmp_path)
+        stored = save_constellation(network, tmp_path)
         again = load_constellation(tmp_path)
         positions = (torch.randn(1, 12, 3), torch.randn(1, 15, 3))
         with torch.no_grad():
@@ -187,20 +187,30 @@ class TestNetwork:
                 atol=0.05,
                 rtol=0.05,
             )
-        assert len(weights_hash(tmp_path)) == 12
+        assert len(stored.hash) == 12
 
     def test_a_folder_that_does_not_fit_is_refused(self, tmp_path: Path):
-        with pytest.raises(InputError, match="no constellation matcher"):
+        with pytest.raises(InputError, match="no model configuration"):
             load_constellation(tmp_path)
         save_constellation(tiny(), tmp_path)
         config = tmp_path / "config.toml"
         text = config.read_text()
         config.write_text(text.replace("layers = 2", "layers = 3"))
+        with pytest.raises(InputError, match="damaged or was changed"):
+            load_constellation(tmp_path)
+        (tmp_path / "SHA256SUMS").unlink()
         with pytest.raises(InputError, match="do not fit"):
             load_constellation(tmp_path)
         config.write_text(text.replace("schema_version = 1", "schema_version = 9"))
-        with pytest.raises(InputError, match="another version"):
+        with pytest.raises(InputError, match="newer version 9"):
             load_constellation(tmp_path)
+        config.write_text(text.replace("hidden = 8", "hidden = 1000000000"))
+        with pytest.raises(InputError, match=r"hidden: .* less than or equal to 1024"):
+            load_constellation(tmp_path)
+
+    def test_an_encoder_is_no_matcher(self):
+        with pytest.raises(InputError, match="'compact' is a model of the kind 'encoder'"):
+            load_constellation(find_model("compact"))
 
 
 class TestCodes:
