@@ -21,15 +21,16 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.decoys import DecoyCheck
     from napari_neurobridge.matching.match import Match
     from napari_neurobridge.training.evaluation import EvaluationReport
-    from napari_neurobridge.types import Ranking
+    from napari_neurobridge.workflows.rank import RankedCell
 
 _RANKED = (
     "uid", "z_um", "y_um", "x_um", "similarity", "residual_um", "probability", "in_set",
 )  # fmt: skip
 
 
-def ranking_table(ranking: Ranking) -> pd.DataFrame:
+def ranking_table(ranked: RankedCell) -> pd.DataFrame:
     """Return a ranking as a table; see `OpenProject.rank`."""
+    ranking = ranked.ranking
     rows = [
         (c.uid, *c.center_um, c.similarity, c.residual_um, c.probability, c.in_set)
         for c in ranking.candidates
@@ -42,7 +43,7 @@ def ranking_table(ranking: Ranking) -> pd.DataFrame:
         p_none=ranking.p_none,
         basis=str(ranking.basis),
         model=ranking.model,
-        note=ranking.note,
+        note=" ".join(filter(None, (ranking.note, ranked.model_note))),
     )
     return table
 

@@ -149,27 +149,14 @@ def rank(
     model: ModelOption = None,
 ) -> Ranked:
     """Rank candidates for a soma or a position."""
-    from napari_neurobridge.matching.ranking import other_dataset, rank_position, rank_soma
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.workflows.index import load_encoder, ranking_model
-    from napari_neurobridge.workflows.match import match_between
+    from napari_neurobridge.workflows.rank import rank_cell
 
     if (uid is None) == (at is None):
         raise InputError("Give either --uid or --at Z Y X, to say which cell is meant.")
     if uid is not None and in_dataset is not None:
         raise InputError("--in belongs to --at; a uid names its dataset itself.")
-    opened = Project.open(project)
-    # What is wrong is told before a model is loaded.
-    dataset = opened.state().soma(uid).dataset if uid is not None else in_dataset
-    dataset = opened.dataset(dataset or opened.in_vivo()).name
-    name = opened.dataset(gallery or other_dataset(opened, dataset)).name
-    images = None not in (opened.dataset(dataset).uri, opened.dataset(name).uri)
-    chosen = ranking_model(opened, (dataset, name)) if images and model is None else None
-    encoder = load_encoder(opened, chosen.path if chosen else model) if images else None
-    match = match_between(opened, encoder, dataset, name)
-    if uid is not None:
-        ranking = rank_soma(opened, encoder, uid, k, gallery=name, match=match)
-    else:
-        assert at is not None
-        ranking = rank_position(opened, encoder, at, dataset, k, gallery=name, match=match)
-    return Ranked.of(ranking, model_note=chosen.note if chosen else "")
+    found = rank_cell(
+        Project.open(project), uid, k, at_um=at, dataset=in_dataset, gallery=gallery, model=model
+    )
+    return Ranked.of(found.ranking, model_note=found.model_note)

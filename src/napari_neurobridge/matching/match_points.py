@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_neurobridge.matching.calibration import SHIPPED
+from napari_neurobridge.matching.calibration import COORDINATES
 from napari_neurobridge.matching.conformal import DEFAULT_COVERAGE, ConformalSets
 from napari_neurobridge.matching.match import Match
 from napari_neurobridge.matching.propagation.problem import PropagationProblem
@@ -48,7 +48,7 @@ def match_point_sets(
         here.centers_um, there.centers_um, rows[:, ::-1] if swapped else rows
     )
     if linear is not None and swapped:
-        linear = np.linalg.inv(linear)
+        linear = np.asarray(np.linalg.inv(linear), dtype=np.float64)
     found = run_propagation(problem, orientation=linear)
     return Match(
         queries=here,
@@ -56,13 +56,13 @@ def match_point_sets(
         queries_in_vivo=not swapped,
         problem=problem,
         propagation=found,
-        posterior=SHIPPED.recalibrated(found.posterior),
+        posterior=COORDINATES.recalibrated(found.posterior),
         accepted=frozenset((query, soma) for query, soma in problem.pairs.tolist()),
         orientation=linear,
         alignment=found.grown_alignment(
             here.dataset, there.dataset, orientation=linear is not None
         ),
-        calibration=SHIPPED,
+        calibration=COORDINATES,
         sets=ConformalSets(DEFAULT_COVERAGE, DEFAULT_COVERAGE, 0),
     )
 
