@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.types import Float32Array
 
 IMAGES = Path(__file__).resolve().parent / "images" / "insight"
-# The scenes that the model's card is about; see training/model_folder.py.
+# The scenes that the model's card is about; see training/bundled_encoder.py.
 SEEDS = tuple(range(100, 110))
 # Part of a crop; noise has some black pixels, and what lies outside a volume has many.
 _MOST_BLACK = 0.1

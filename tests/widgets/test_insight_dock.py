@@ -383,17 +383,17 @@ def test_what_fails_is_said_and_another_try_is_possible(
     from napari_neurobridge.errors import InputError
     from napari_neurobridge.workbench.models import EncoderCache
 
-    get = EncoderCache.get
+    load = EncoderCache.load
 
     def fail(*_: Any) -> None:
         raise InputError("There is no such model.")
 
     _accept(opened, 4)
-    monkeypatch.setattr(EncoderCache, "get", fail)
+    monkeypatch.setattr(EncoderCache, "load", fail)
     _press(dock, "evaluate_button")
     qtbot.waitUntil(lambda: "no such model" in _status(dock), timeout=_PATIENCE_MS)
     assert "no such model" in _empty_text(dock)
-    monkeypatch.setattr(EncoderCache, "get", get)
+    monkeypatch.setattr(EncoderCache, "load", load)
     _press(dock, "evaluate_button")
     _wait_for_evaluation(opened, qtbot)
 

@@ -33,11 +33,11 @@ class EncoderCache:
 
     def current(self, project: Project | None) -> Encoder:
         """Return the project's current model; the bundled one without a project."""
-        return self._load(project, current_model(project))
+        return self.load(project, current_model(project))
 
     def ranking(self, project: Project) -> Encoder:
         """Return the model to rank with: the current one as soon as its index is complete."""
-        return self._load(project, ranking_model(project, few=FEW_SOMATA))
+        return self.load(project, ranking_model(project, few=FEW_SOMATA))
 
     def index_state(self, project: Project) -> IndexState:
         """Return how much of a project its current model has embedded; loads no model."""
@@ -54,7 +54,8 @@ class EncoderCache:
             note=current.note,
         )
 
-    def _load(self, project: Project | None, model: UsableModel) -> Encoder:
+    def load(self, project: Project | None, model: UsableModel) -> Encoder:
+        """Return a model's network; it is built once."""
         with self._loading:
             if model.hash not in self._encoders:
                 keep_triton_away_from_mesa()

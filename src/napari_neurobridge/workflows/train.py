@@ -256,7 +256,7 @@ class _Run:
         self, folder: ModelFolder, encoder: Encoder, origin: str, result: TrainingResult
     ) -> None:
         """Write what a model folder says of itself: fingerprint and card."""
-        from napari_neurobridge.training.model_folder import fingerprint
+        from napari_neurobridge.training.bundled_encoder import fingerprint
         from napari_neurobridge.training.simulated_data import as_bytes
 
         crops = as_bytes(self._train.two_photon), as_bytes(self._train.fmost)

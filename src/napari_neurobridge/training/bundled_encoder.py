@@ -1,6 +1,6 @@
 """Making a model folder from simulation alone: the command behind the bundled model.
 
-``python -m napari_neurobridge.training.model_folder --help`` lists its options; the card
+``python -m napari_neurobridge.training.bundled_encoder --help`` lists its options; the card
 in the folder holds the command that made it.
 """
 
@@ -292,7 +292,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     command = (
-        "python -m napari_neurobridge.training.model_folder --out models/compact --cache CACHE "
+        "python -m napari_neurobridge.training.bundled_encoder --out models/compact --cache CACHE "
         f"--morphologies DIR --um-per-unit {options.um_per_unit:g} "
         f"--steps {options.steps} --seed {options.seed}"
     )
