@@ -223,6 +223,7 @@ def test_an_audit_shows_nothing_that_the_program_thinks(
         assert line.text().split() == [str(place), candidate.uid]
         assert line.toolTip() == ""
     assert dock.place.isHidden()
+    assert "hidden" in dock.match_all.legend.text()
     assert dock.none_text.text() == "none of these, because"
     assert "Random check" in dock.header.text()
     assert "hidden" in dock.header.text()
