@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton
+from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
 
 from fixtures.projects import N_POINTS, accept_true_pairs, true_partner
 from napari_neurobridge.viewer.binding import ViewerBinding
@@ -177,19 +178,44 @@ def test_an_accepted_pair_changes_others_and_says_so(
     qtbot.waitUntil(lambda: "tp-00009" not in marked())
 
 
+def _scores(dock: MatchWidget) -> list[str]:
+    """Every text and tooltip of the dock with a number that the program thinks of this cell."""
+    # The box below counts all cells, and says nothing about the one that is asked about.
+    whole_field = {dock.match_all, *dock.match_all.findChildren(QWidget)}
+    told = [
+        getattr(widget, name)()
+        for widget in dock.findChildren(QWidget)
+        if widget not in whole_field
+        for name in ("text", "toolTip")
+        if callable(getattr(widget, name, None))
+    ]
+    for row in range(dock.candidates.count()):
+        told += [dock.candidates.item(row).text(), dock.candidates.item(row).toolTip()]
+    return [text for text in told if re.search(r"\d %|distance|similarity|expect|robab", text)]
+
+
+def _where(model: Any) -> tuple[float, ...]:
+    return (*model.dims.point, *model.scene.camera.center, model.scene.camera.zoom)
+
+
 def test_an_audit_shows_nothing_that_the_program_thinks(
     dock: MatchWidget, opened_points: ViewerBinding, qtbot: Any
 ) -> None:
     _accept(opened_points, qtbot)
+    opened_points.second.lock.click()
     _ask(opened_points, qtbot, "tp-00003")
+    assert len(_scores(dock)) > 9, "what the test looks for is there in other questions"
     expected = opened_points.second.model.layers["fmost expected place"]
     qtbot.waitUntil(lambda: len(expected.data) > 0)
     qtbot.waitUntil(lambda: Mark.CLAIMED in _marks(opened_points, "fmost").values())
 
+    fmost_view = _where(opened_points.second.model)
     _ask(opened_points, qtbot, "tp-00005", audit=True)
     questions = opened_points.workbench.questions
     assert questions.choice is None
     assert dock.candidates.currentRow() == -1
+    assert _scores(dock) == []
+    assert _where(opened_points.second.model) == fmost_view, "it would lead to the first one"
     lines = [dock.candidates.item(row) for row in range(dock.candidates.count())]
     for place, (line, candidate) in enumerate(
         zip(lines, questions.answer.shown, strict=True), start=1
@@ -197,6 +223,7 @@ def test_an_audit_shows_nothing_that_the_program_thinks(
         assert line.text().split() == [str(place), candidate.uid]
         assert line.toolTip() == ""
     assert dock.place.isHidden()
+    assert "hidden" in dock.match_all.legend.text()
     assert dock.none_text.text() == "none of these, because"
     assert "Random check" in dock.header.text()
     assert "hidden" in dock.header.text()
@@ -205,8 +232,10 @@ def test_an_audit_shows_nothing_that_the_program_thinks(
     for name in ("two_photon", "fmost"):
         marks = _marks(opened_points, name)
         assert not {Mark.CLAIMED, Mark.UNMATCHED} & set(marks.values())
+        # napari shows the features of the circle under the mouse in its status bar.
         features = _somata(opened_points, name).features
         assert not features["changed"].any()
+        assert features["probability"].isna().all()
     shown = {candidate.uid for candidate in questions.answer.shown}
     fmost = _marks(opened_points, "fmost")
     accepted = set(opened_points.workbench.project.state().pairs.values())
@@ -220,6 +249,20 @@ def test_an_audit_shows_nothing_that_the_program_thinks(
     QTest.keyClick(dock.candidates, Qt.Key.Key_2)
     assert questions.choice is questions.answer.shown[1]
     assert dock.candidates.currentRow() == 1
+    opened_points.workbench.matches.set_fdr(0.2)
+    opened_points.viewer.scene.camera.center = (0.0, 30.0, 30.0)
+    qtbot.wait(100)
+    assert _scores(dock) == []
+    assert not {Mark.CLAIMED} & set(_marks(opened_points, "fmost").values())
+    np.testing.assert_allclose(
+        opened_points.second.model.scene.camera.center[1:],
+        np.delete(questions.choice.center_um, opened_points.second.model.dims.order[0]),
+    )
+
+    QTest.mouseClick(dock.findChild(QPushButton, "accept_button"), Qt.MouseButton.LeftButton)
+    _wait_for_match(opened_points, qtbot)
+    qtbot.wait(100)
+    assert _scores(dock) == [], "nor after the verdict"
 
 
 def test_the_line_of_the_picked_candidate_is_marked_wherever_it_stands(

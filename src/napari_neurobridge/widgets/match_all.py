@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
+from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
 from napari_neurobridge.workflows.match import has_landmarks
 
@@ -50,11 +51,8 @@ class MatchAllBox(QGroupBox):
         self.notes = QLabel()
         self.notes.setObjectName("match_all_notes")
         self.notes.setWordWrap(True)
-        self.legend = QLabel(
-            "&nbsp; ".join(
-                f"<span style='color:{MARK_COLORS[mark]}'>◯</span> {word}" for mark, word in _LEGEND
-            )
-        )
+        self.legend = QLabel()
+        self.legend.setObjectName("match_all_legend")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 2, 6, 4)
         layout.setSpacing(2)
@@ -67,9 +65,11 @@ class MatchAllBox(QGroupBox):
         matches, session = workbench.matches, workbench.session
         matches.match_changed.connect(self._refresh)
         matches.claims_changed.connect(self._refresh)
+        workbench.questions.snapshot_changed.connect(self._show_legend)
         session.project_changed.connect(self._refresh)
         session.verdicts_changed.connect(self._refresh)
         self._refresh()
+        self._show_legend(workbench.questions.snapshot)
 
     # --- controls --------------------------------------------------------------------
 
@@ -150,6 +150,12 @@ class MatchAllBox(QGroupBox):
             self.slider.setValue(percent)
         self.cut_text.setText(f"at most {percent} % wrong")
         self.text.setText(self._state_in_words())
+
+    def _show_legend(self, shown: QuestionSnapshot) -> None:
+        seen = _LEGEND[:1] if shown.blind else _LEGEND
+        words = [f"<span style='color:{MARK_COLORS[mark]}'>◯</span> {word}" for mark, word in seen]
+        hidden = ["matches are hidden in a random check"] if shown.blind else []
+        self.legend.setText("&nbsp; ".join(words + hidden))
 
     def _state_in_words(self) -> str:
         matches = self._workbench.matches

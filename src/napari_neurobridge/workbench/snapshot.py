@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from napari_neurobridge.workbench.matches import Neighbour
 
 AUDIT_REASON = (
-    "Random check: please decide from what you see. Scores are hidden and the candidates are "
-    "in random order. These answers measure how often the program is wrong."
+    "Random check: decide from what you see. Scores are hidden and the order is random, because "
+    "your answer measures how often the program is wrong."
 )
 _RANKING = "Ranking the candidates …"
 _NO_CANDIDATE = "There is no candidate to show."

@@ -120,7 +120,7 @@ def test_while_pairs_are_few_cells_far_from_them_are_asked(points_world, tmp_pat
         for item in clear
     ]
     assert distances == sorted(distances, reverse=True)
-    assert "far from your pairs" in items[0].reason
+    assert "far from the accepted pairs" in items[0].reason
     assert len({item.uid for item in items}) == 118
     empty = points_world.project(tmp_path / "q.neurobridge")
     assert waiting_questions(empty.state(), "two_photon") == clearest_first(
