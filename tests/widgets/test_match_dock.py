@@ -13,6 +13,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLineEdit, QListWidget, QPushButton
 
 from fixtures.projects import true_partner
+from fixtures.viewers import finish_jobs
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.events import EventKind
 from napari_neurobridge.types import NoneReason, Verdict
@@ -192,7 +193,7 @@ def test_a_stale_ranking_is_dropped(dock: MatchWidget, opened: ViewerBinding, qt
     opened.workbench.questions.select("two_photon", first)
     opened.workbench.questions.select("two_photon", second)
     _wait_for_answer(opened, qtbot)
-    qtbot.wait(300)
+    finish_jobs(opened, qtbot)
     assert set(answers) == {second}
 
 
