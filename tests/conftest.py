@@ -20,8 +20,7 @@ os.environ["OMP_NUM_THREADS"] = str(
 )
 
 GUI_GROUP = "gui"
-"""Tests that open windows: Qt gives keys to the active window of a display only, so all of
-them run in one of pytest-xdist's workers, one after the other."""
+"""Tests that open windows; see CONTRIBUTING.md for why they share a worker."""
 
 settings.register_profile("neurobridge", deadline=None)
 settings.load_profile("neurobridge")

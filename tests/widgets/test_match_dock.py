@@ -18,6 +18,7 @@ from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.events import EventKind
 from napari_neurobridge.types import NoneReason, Verdict
 from napari_neurobridge.viewer.binding import ViewerBinding
+from napari_neurobridge.widgets.crop_view import CropView
 from napari_neurobridge.widgets.match import MatchWidget
 
 
@@ -217,11 +218,13 @@ def test_the_wheel_scrolls_both_crops_in_depth(
 @pytest.mark.parametrize(
     ("turns", "steps"), [([-120], [1]), ([120], [-1]), ([0], []), ([-40] * 3, [1])]
 )
-def test_small_wheel_turns_add_up(dock: MatchWidget, turns: list[int], steps: list[int]) -> None:
+def test_small_wheel_turns_add_up(qtbot: Any, turns: list[int], steps: list[int]) -> None:
+    view = CropView("white")
+    qtbot.addWidget(view)
     heard: list[int] = []
-    dock.query_view.scrolled.connect(heard.append)
+    view.scrolled.connect(heard.append)
     for turn in turns:
-        dock.query_view.wheelEvent(_wheel(turn))
+        view.wheelEvent(_wheel(turn))
     assert heard == steps
 
 
