@@ -176,7 +176,9 @@ def _accept_true_partner(workbench: Workbench, truth: TruePairs, failures: list[
         assert questions.query is not None
         assert questions.answer is not None
         partner_um = truth.partner_of(questions.query.center_um)
-        for candidate in questions.answer.shown if partner_um is not None else ():
+        if partner_um is None:
+            continue
+        for candidate in questions.answer.shown:
             if _is_same_cell(candidate.center_um, partner_um):
                 questions.choose_soma(candidate.uid)
                 workbench.verdicts.accept()

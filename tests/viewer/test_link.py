@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fixtures.projects import accept_true_pairs
+from fixtures.viewers import finish_jobs, handle_events
 from napari_neurobridge.cli.export import transform
 from napari_neurobridge.io.tables import read_points, write_points
 from napari_neurobridge.viewer.binding import ViewerBinding
@@ -35,7 +36,7 @@ def matched(opened_points: ViewerBinding, qtbot: Any) -> ViewerBinding:
     opened_points.workbench.session.verdicts_changed.emit()
     matches = opened_points.workbench.matches
     qtbot.waitUntil(lambda: matches.match is not None and not matches.updating, timeout=30_000)
-    qtbot.wait(300)
+    finish_jobs(opened_points, qtbot)
     return opened_points
 
 
@@ -48,7 +49,7 @@ def _agree(opened: ViewerBinding) -> bool:
 def test_locked_canvases_move_together_both_ways(matched: ViewerBinding, qtbot: Any) -> None:
     main, other = matched.viewer, matched.second.model
     look_at(main, (50.0, 60.0, 70.0))
-    qtbot.wait(100)
+    handle_events(qtbot)
     assert not _agree(matched), "nothing is linked before"
     assert matched.second.lock.isEnabled()
     matched.second.lock.click()
@@ -68,9 +69,10 @@ def test_locked_canvases_move_together_both_ways(matched: ViewerBinding, qtbot: 
     back = matched.workbench.project.map_points([_place(other)], "fmost", "two_photon")[0]
     np.testing.assert_allclose(back, _place(main), atol=1.5)
 
-    ratio = other.scene.camera.zoom / main.scene.camera.zoom
+    zoom = other.scene.camera.zoom
+    ratio = zoom / main.scene.camera.zoom
     main.scene.camera.zoom *= 2
-    qtbot.wait(100)
+    qtbot.waitUntil(lambda: other.scene.camera.zoom != zoom)
     assert other.scene.camera.zoom / main.scene.camera.zoom == pytest.approx(ratio, rel=0.02)
 
 
@@ -83,7 +85,7 @@ def test_a_locked_canvas_comes_to_rest(matched: ViewerBinding, qtbot: Any) -> No
     for model in (matched.viewer, matched.second.model):
         model.scene.camera.events.center.connect(lambda event: moves.append(event))
         model.dims.events.point.connect(lambda event: moves.append(event))
-    qtbot.wait(500)
+    handle_events(qtbot)
     assert moves == []
 
 
@@ -94,7 +96,7 @@ def test_picking_a_candidate_leaves_the_query_in_sight(matched: ViewerBinding, q
     questions.select("two_photon", "tp-00003")
     qtbot.waitUntil(lambda: questions.choice is not None, timeout=20_000)
     questions.choose(len(questions.answer.shown))
-    qtbot.wait(100)
+    handle_events(qtbot)
     np.testing.assert_allclose(_place(matched.viewer), questions.query.center_um, atol=1.0)
     np.testing.assert_allclose(_place(matched.second.model), questions.choice.center_um, atol=1.0)
 
@@ -107,7 +109,7 @@ def test_the_lock_rests_in_an_audit(matched: ViewerBinding, qtbot: Any) -> None:
     questions.select("two_photon", "tp-00005", audit=True)
     qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
     matched.viewer.scene.camera.center = (0.0, 30.0, 30.0)
-    qtbot.wait(200)
+    handle_events(qtbot)
     np.testing.assert_allclose(_place(other), before)
 
 

@@ -12,6 +12,7 @@ from qtpy.QtGui import QDropEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton
 
+from fixtures.viewers import finish_jobs
 from napari_neurobridge.types import Basis, Role
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.styles import FIELD_UM, SLAB_UM
@@ -128,10 +129,10 @@ def test_dropping_an_image_on_an_open_project_asks_first(
     dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
     project = opened.workbench.project
     _drop(dock, [image_folder / "two_photon.tif"])
-    qtbot.wait(300)
-    assert opened.workbench.project is project
     remedy = dock.findChild(QPushButton, "remedy_button")
-    assert remedy.isVisible()
+    qtbot.waitUntil(remedy.isVisible)
+    finish_jobs(opened, qtbot)
+    assert opened.workbench.project is project
     QTest.mouseClick(remedy, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: opened.workbench.project is None, timeout=10_000)
     assert Role.IN_VIVO in opened.workbench.setup.draft.images

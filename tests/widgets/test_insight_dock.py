@@ -16,6 +16,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QPushButton
 
 from fixtures.projects import true_partner
+from fixtures.viewers import finish_jobs, handle_events
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.events import VerdictEvidence
 from napari_neurobridge.viewer.attention_layers import CHANNEL_KEY, crop_layer
@@ -103,7 +104,7 @@ def _press(dock: InsightWidget, name: str) -> None:
 def _turn_to(dock: InsightWidget, page: Page, qtbot: Any) -> None:
     button = dock.findChild(QPushButton, f"page_{page.name.lower()}")
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
-    qtbot.wait(50)
+    handle_events(qtbot)
 
 
 def _title(dock: InsightWidget) -> str:
@@ -124,7 +125,7 @@ def _wait_for_evaluation(opened: ViewerBinding, qtbot: Any) -> None:
     qtbot.waitUntil(
         lambda: insights.evaluation is not None and insights.progress is None, timeout=_PATIENCE_MS
     )
-    qtbot.wait(50)
+    handle_events(qtbot)
 
 
 def _ask(opened: ViewerBinding, uid: str, qtbot: Any) -> None:
@@ -142,7 +143,7 @@ def _click_point(dock: InsightWidget, place: Any, qtbot: Any) -> None:
     height = dock.view.figure.bbox.height
     at = QPoint(round(x / ratio), round((height - y) / ratio))
     QTest.mouseClick(dock.view.canvas, Qt.MouseButton.LeftButton, pos=at)
-    qtbot.wait(50)
+    handle_events(qtbot)
 
 
 def test_an_empty_dock_says_what_to_do(binding: ViewerBinding, qtbot: Any) -> None:
@@ -266,7 +267,7 @@ def test_plain_measures_join_the_figures_and_can_be_cancelled(
     _press(evaluated, "compare_button")
     assert cancel.isVisible()
     QTest.mouseClick(cancel, Qt.MouseButton.LeftButton)
-    qtbot.wait(200)
+    finish_jobs(opened, qtbot)
     assert insights.progress is None
     assert not insights.evaluation.has_plain_measures
 
@@ -292,7 +293,7 @@ def test_attention_lies_over_the_pair_in_both_canvases(
     active = opened.viewer.layers.selection.active
     _press(dock, "explain_button")
     qtbot.waitUntil(lambda: insights.attention is not None, timeout=_PATIENCE_MS)
-    qtbot.wait(50)
+    handle_events(qtbot)
 
     assert "0.50" in _title(dock)
     assert opened.viewer.layers.selection.active is active, "keys still act on the somata"
@@ -317,7 +318,7 @@ def test_attention_lies_over_the_pair_in_both_canvases(
     assert insights.attention is None, "the maps were about another candidate"
     for model in (opened.viewer, opened.second.model):
         assert not [layer for layer in model.layers if CHANNEL_KEY in layer.metadata]
-    qtbot.wait(50)
+    handle_events(qtbot)
     assert "Explain" in _empty_text(dock)
 
 
@@ -332,7 +333,7 @@ def test_an_explanation_that_comes_too_late_is_dropped(
     questions.choose(3)
     assert insights.progress is None
     _ask(opened, second, qtbot)
-    qtbot.wait(300)
+    finish_jobs(opened, qtbot)
     assert insights.attention is None
 
 
@@ -402,7 +403,7 @@ def test_a_new_project_starts_anew(
     evaluated: InsightWidget, opened: ViewerBinding, qtbot: Any
 ) -> None:
     opened.workbench.session.set_project(None)
-    qtbot.wait(50)
+    handle_events(qtbot)
     assert "Open a project" in _empty_text(evaluated)
 
 
@@ -438,11 +439,12 @@ def test_the_dock_lies_on_the_match_dock(
     qtbot.waitUntil(lambda: dock.parent() in window.tabifiedDockWidgets(match))
     binding.workbench.setup.open_project(project_folder)
     qtbot.waitUntil(lambda: binding.second is not None, timeout=_PATIENCE_MS)
-    qtbot.wait(50)
+    handle_events(qtbot)
     assert dock.parent() in window.tabifiedDockWidgets(match), "the new canvas parts them not"
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("gui")
 @pytest.mark.skipif(importlib.util.find_spec("captum") is None, reason="needs captum")
 def test_a_real_network_is_explained_beside_a_canvas() -> None:
     """Torch, captum and timm load after Mesa has drawn; see `workbench.native`."""

@@ -14,6 +14,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
 
 from fixtures.projects import N_POINTS, accept_true_pairs, true_partner
+from fixtures.viewers import handle_events
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.layers import HINT_KEY
 from napari_neurobridge.viewer.styles import MARK_RGBA, Mark
@@ -43,7 +44,7 @@ def _ask(opened: ViewerBinding, qtbot: Any, uid: str, *, audit: bool = False) ->
     questions = opened.workbench.questions
     questions.select("two_photon", uid, audit=audit)
     qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
-    qtbot.wait(50)
+    handle_events(qtbot)
 
 
 def _somata(opened: ViewerBinding, name: str) -> Any:

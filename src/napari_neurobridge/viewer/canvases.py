@@ -46,10 +46,10 @@ def show_slab(model: ViewerModel, orientation: Orientation) -> None:
     """
     model.dims.ndisplay = 2
     model.dims.order = axis_order(orientation)
-    _, rows, columns = orientation.axes[0::2]
+    signs = orientation.axes[0::2]
     model.scene.camera.orientation2d = (
-        "down" if rows == "+" else "up",
-        "right" if columns == "+" else "left",
+        "down" if signs[1] == "+" else "up",
+        "right" if signs[2] == "+" else "left",
     )
     half = SLAB_UM / 2
     model.dims.margin_left = (half,) * 3

@@ -62,7 +62,7 @@ class SomataView:
     def border_colors(self) -> np.ndarray:
         """RGBA of each soma, shape (N, 4)."""
         marks = pd.Categorical(self.features["mark"], categories=[str(mark) for mark in Mark])
-        colors = np.array([MARK_RGBA[mark] for mark in Mark])[marks.codes]
+        colors: np.ndarray = np.array([MARK_RGBA[mark] for mark in Mark])[marks.codes]
         claimed = (self.features["mark"] == str(Mark.CLAIMED)).to_numpy()
         colors[claimed] = confidence_rgba(self.features["probability"].to_numpy()[claimed])
         return colors

@@ -48,10 +48,12 @@ class CandidateList(QListWidget):
                 if shown.message:
                     self.addItem(shown.message)
             for row, candidate in enumerate(shown.candidates):
-                if row == self.count():
-                    self.addItem(self._item(row))
-                self.item(row).setText(candidate_text(candidate))
-                self.item(row).setToolTip(candidate.why)
+                item = self.item(row)
+                if item is None:
+                    item = self._item(row)
+                    self.addItem(item)
+                item.setText(candidate_text(candidate))
+                item.setToolTip(candidate.why)
             picked = shown.picked
             self.setCurrentRow(-1 if picked is None or picked.place is None else picked.place - 1)
 

@@ -25,9 +25,11 @@ def crop_pixmap(crop: Float32Array, size: int, frame: str | None = None) -> QPix
         Colour of a frame around it.
     """
     # A square root lifts dim dendrites, which share the crop with a bright soma.
-    grey = np.ascontiguousarray((np.sqrt(np.clip(crop, 0, 1)) * 255).astype(np.uint8))
+    grey = (np.sqrt(np.clip(crop, 0, 1)) * 255).astype(np.uint8)
     rows, columns = grey.shape
-    image = QImage(grey.data, columns, rows, columns, QImage.Format.Format_Grayscale8)
+    # Named, because the image only borrows them.
+    pixels = grey.tobytes()
+    image = QImage(pixels, columns, rows, columns, QImage.Format.Format_Grayscale8)
     pixmap = QPixmap.fromImage(image).scaled(
         size,
         size,
@@ -68,8 +70,10 @@ class CropView(QLabel):
             return
         self.setPixmap(crop_pixmap(crop, self._size, self._frame))
 
-    def wheelEvent(self, event: QWheelEvent) -> None:
+    def wheelEvent(self, event: QWheelEvent | None) -> None:
         """Ask for crops a little deeper or shallower; trackpads send small steps."""
+        if event is None:
+            return
         self._turned -= event.angleDelta().y()
         steps = int(self._turned / _WHEEL_STEP)
         self._turned -= steps * _WHEEL_STEP

@@ -237,7 +237,10 @@ class InsightPanel(QWidget):
     def _on_figure_hovered(self, event: Any) -> None:
         evaluation = self._insights.evaluation
         cell = None if evaluation is None else cell_at(self._page, evaluation, event)
-        uid = "" if cell is None else evaluation.subject.pairs[cell[0]][cell[1]].uid
+        uid = ""
+        if evaluation is not None and cell is not None:
+            row, fmost = cell
+            uid = evaluation.subject.pairs[row][fmost].uid
         self.view.setToolTip(uid)
 
     def _on_save_clicked(self) -> None:
@@ -270,7 +273,7 @@ class InsightPanel(QWidget):
         self._theme = theme
         self._on_changed()
 
-    def showEvent(self, event: QShowEvent) -> None:
+    def showEvent(self, event: QShowEvent | None) -> None:
         """Draw what has changed while the dock was hidden."""
         super().showEvent(event)
         if self._is_stale:

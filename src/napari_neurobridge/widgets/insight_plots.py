@@ -112,7 +112,7 @@ def theme_of(name: str) -> figures.Theme:
 
 
 def _is_dark(color: Any) -> bool:
-    return sum(color.as_rgb_tuple(alpha=False)) < 3 * 128
+    return bool(sum(color.as_rgb_tuple(alpha=False)) < 3 * 128)
 
 
 def draw(page: Page, insights: Insights, theme: figures.Theme) -> Figure | None:
@@ -130,7 +130,9 @@ def draw(page: Page, insights: Insights, theme: figures.Theme) -> Figure | None:
         return None if insights.attention is None else _draw_attention(insights.attention, theme)
     if page is Page.RELIABILITY:
         measured = insights.reliability
-        return measured and figures.reliability_figure({"audits": measured}, theme=theme)
+        if measured is None:
+            return None
+        return figures.reliability_figure({"audits": measured}, theme=theme)
     evaluation = insights.evaluation
     return None if evaluation is None else _draw_evaluation(page, evaluation, insights, theme)
 
@@ -268,7 +270,7 @@ class FigureView(QWidget):
         self._fit()
         self.canvas.show()
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Keep the figure's shape, from the top: a tall dock must not tear it apart."""
         super().resizeEvent(event)
         self._fit()

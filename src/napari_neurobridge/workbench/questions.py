@@ -88,6 +88,7 @@ class Questions:
         self._matches = matches
         self._answered_at = 0.0
         self._depth_um = 0.0
+        self._keep: str | None = None
         self._opened: set[str] = set()
         self._sorted_for: tuple[State, Match | None, frozenset[str]] | None = None
         self._sorted_queue: Sequence[QueueItem] = ()
@@ -225,7 +226,7 @@ class Questions:
     def _ask(self, query: Query | None, *, keep: str | None = None) -> None:
         """Rank for a query; ``keep`` names the soma that is to stay picked."""
         self.query, self.answer, self.choice = query, None, None
-        self.problem, self.flickered, self._depth_um = "", False, 0.0
+        self.problem, self.flickered, self._depth_um, self._keep = "", False, 0.0, keep
         # Answers about the cell before may still be on their way.
         for key in ("rank", "crops", "locate"):
             self._session.jobs.forget(key)
@@ -331,11 +332,15 @@ class Questions:
         project, query = self._session.project, self.query
         if self._matches.updating or project is None or query is None or query.audit:
             return
-        self._rank(project, query, self.choice.uid if self.choice else None)
+        self._rank(project, query, self._picked())
+
+    def _picked(self) -> str | None:
+        """Return the soma that is picked, or will be once the answer is there."""
+        return self._keep if self.choice is None else self.choice.uid
 
     def _ask_again(self) -> None:
         if self.query is not None:
-            self._ask(self.query, keep=self.choice.uid if self.choice else None)
+            self._ask(self.query, keep=self._picked())
 
     def _soma_at(self, dataset: str, position_um: Vec3, depth_axis: int) -> str | None:
         project = self._session.require_project()

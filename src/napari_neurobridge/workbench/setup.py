@@ -268,6 +268,8 @@ class Setup:
 
     def _count_embedded(self) -> None:
         self.checklist_changed.emit()
+        # A count of the project before may still be on its way.
+        self._session.jobs.forget("index state")
         project = self._session.project
         if project is None or lacks_images(project):
             return

@@ -161,8 +161,7 @@ class Verdicts:
             events = step(project, annotator=self._session.annotator, scope=UndoScope.HAND)
             after = project.state().somata
             for dataset in project.datasets:
-                # The fold keeps what an event did not touch, so identity tells.
-                if after.get(dataset) is not before.get(dataset):
+                if after.get(dataset) != before.get(dataset):
                     self._session.somata_changed.emit(dataset)
             self._decided(f"{done}: {annotate.describe_target(project, events)}")
 
