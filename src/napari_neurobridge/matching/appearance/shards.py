@@ -18,6 +18,7 @@ import numpy as np
 
 from napari_neurobridge.io.crops import CropSpec
 from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.project.crops import orientation_frame
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,21 +26,27 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.spaces.crop_frame import CropFrame
     from napari_neurobridge.types import Float32Array, Soma
 
 
 def gallery_folder(
-    project: Project, encoder: Encoder, dataset: str, spec: CropSpec | None = None
+    project: Project,
+    encoder: Encoder,
+    dataset: str,
+    spec: CropSpec | None = None,
+    frame: CropFrame | None = None,
 ) -> Path:
     """Return where the embeddings of a dataset lie.
 
     The name holds the weights' hash and a digest of all that changes what a crop shows:
-    the crop specification, the orientation, and how the image is read.
+    the crop specification, the frame, which is that of the orientation unless given, and how
+    the image is read.
     """
     source = project.dataset(dataset)
     look = {
         "crop": (spec or CropSpec()).digest(),
-        "linear": np.round(source.orientation.linear(), 9).tolist(),
+        **(frame or orientation_frame(project, dataset)).identity(),
         "image": source.fingerprint or source.uri,
         "voxel_size_um": source.voxel_size_um,
         "axes": source.axes,
