@@ -73,9 +73,9 @@ class CropFrame:
         -------
         ndarray, shape (3, 3) or (N, 3, 3)
             As `orientation`; one for each place in the frame of an alignment: rotation, tilt and
-            scales of its derivative there, without shear. The orientation stands in where the derivative is
-            within 3° and 5 % of it, and where the alignment has no inverse, folds, or stretches
-            tissue implausibly.
+            scales of its derivative there, without shear. The orientation stands in where that
+            is within 3° and 5 % of it, and where the alignment has no inverse, folds, or
+            stretches tissue implausibly.
         """
         if self.alignment is None:
             return self.orientation
@@ -93,7 +93,8 @@ class CropFrame:
 
     def departs(self, centers_um: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Return which crops (N,) at some places are held otherwise than oriented."""
-        return np.asarray((self.linears(centers_um) != self.orientation).any(axis=(1, 2)))
+        held = np.broadcast_to(self.linears(centers_um), (len(as_points(centers_um)), 3, 3))
+        return np.asarray((held != self.orientation).any(axis=(1, 2)))
 
 
 def without_shear(linear: Float64Array) -> Float64Array:

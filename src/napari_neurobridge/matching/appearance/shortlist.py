@@ -69,18 +69,19 @@ def shortlist_embeddings(
     departing = [uid for uid, does in zip(rows, frame.departs(centers), strict=True) if does]
     folder = gallery_folder(project, encoder, dataset, spec, frame)
     kept = _KEPT.setdefault(project, {})
+    found.update(
+        {uid: kept[folder, places[uid]] for uid in departing if (folder, places[uid]) in kept}
+    )
     wanted = [uid for uid in departing if (folder, places[uid]) not in kept]
     if wanted:
-        # Those of another alignment are of no more use.
-        for key in [key for key in kept if key[0] != folder or len(kept) > _MOST_KEPT]:
-            kept.pop(key, None)
         cut = embed_positions(
             project, encoder, dataset, [places[uid] for uid in wanted], frame=frame, spec=spec
         )
-        new = dict(zip(wanted, cut, strict=True))
-        kept.update({(folder, places[uid]): embedding for uid, embedding in new.items()})
-        found.update(new)
-    found.update({uid: kept[folder, places[uid]] for uid in departing if uid not in wanted})
+        found.update(zip(wanted, cut, strict=True))
+        # Those of another alignment are of no more use.
+        for key in [key for key in kept if key[0] != folder or len(kept) > _MOST_KEPT]:
+            kept.pop(key, None)
+        kept.update({(folder, places[uid]): found[uid] for uid in wanted})
     return found
 
 
