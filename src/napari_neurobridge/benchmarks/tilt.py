@@ -20,8 +20,8 @@ from napari_neurobridge.io.volumes import open_volume
 from napari_neurobridge.simulation.deformation.deformation import plane_rotation
 from napari_neurobridge.simulation.levels import level as named_level
 from napari_neurobridge.simulation.scene_files import simulate_scene
-from napari_neurobridge.spaces.fit import fit_alignment
 from napari_neurobridge.spaces.crop_frame import CropFrame
+from napari_neurobridge.spaces.fit import fit_alignment
 from napari_neurobridge.spaces.landmarks import Landmarks
 from napari_neurobridge.training.evaluation import top_k
 from napari_neurobridge.training.simulated_data import EVALUATION_CELLS

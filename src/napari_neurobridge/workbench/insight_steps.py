@@ -148,6 +148,8 @@ class Attention:
         One map of each channel and side, over the crops, and the gates; in an audit without
         the similarity.
     query_crop, candidate_crop : ndarray of float32, shape (pixels, pixels)
+    query_held, candidate_held : ndarray, shape (3, 3)
+        How either crop was held; see `CropFrame.linears`.
     """
 
     query: Query
@@ -156,6 +158,8 @@ class Attention:
     maps: AttentionMaps
     query_crop: Float32Array
     candidate_crop: Float32Array
+    query_held: npt.NDArray[np.float64]
+    candidate_held: npt.NDArray[np.float64]
 
     def map_of(self, dataset: str, channel: Channel) -> Float32Array | None:
         """Return a channel's map over the crop of one dataset; None for other datasets."""
@@ -169,6 +173,10 @@ class Attention:
     def center_um_of(self, dataset: str) -> Vec3:
         """Return where the crop of a dataset lies, µm in its own space."""
         return self.query.center_um if dataset == self.query.dataset else self.candidate.center_um
+
+    def held_of(self, dataset: str) -> npt.NDArray[np.float64]:
+        """Return how the crop of a dataset was held, (3, 3)."""
+        return self.query_held if dataset == self.query.dataset else self.candidate_held
 
 
 def evaluate_in_steps(
@@ -271,16 +279,16 @@ def explain_in_steps(
     query, gallery, candidate = snapshot.query, snapshot.gallery, snapshot.picked
     assert query is not None
     assert candidate is not None
-    # As the Match dock shows the two.
-    query_crop, candidate_crop = (
-        project.crops(dataset, [center_um], aligned_frame(project, dataset, other))[0]
-        for dataset, other, center_um in (
-            (query.dataset, gallery, query.center_um),
-            (gallery, query.dataset, candidate.center_um),
-        )
-    )
+    crops, held = [], []
+    for dataset, other, center_um in (
+        (query.dataset, gallery, query.center_um),
+        (gallery, query.dataset, candidate.center_um),
+    ):
+        frame = aligned_frame(project, dataset, other)  # as the Match dock shows the two
+        crops.append(project.crops(dataset, [center_um], frame)[0])
+        held.append(frame.linears([center_um]).reshape(3, 3))
     yield Progress(0, 0, "asking the network where it looks")
-    maps = attention_maps(encoder, query_crop, candidate_crop)
+    maps = attention_maps(encoder, *crops)
     if snapshot.blind:
         maps = replace(maps, similarity=None)
-    yield Attention(query, gallery, candidate, maps, query_crop, candidate_crop)
+    yield Attention(query, gallery, candidate, maps, *crops, *held)
