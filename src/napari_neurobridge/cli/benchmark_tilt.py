@@ -70,7 +70,8 @@ def tilt(
     report: Report,
 ) -> TiltFigures:
     """Rank with a wrong orientation, then in crops re-cut in the frame of six accepted pairs."""
-    from napari_neurobridge.benchmarks.tilt import DEGREES, TEST_SEEDS, benchmark_tilt
+    from napari_neurobridge.benchmarks.robustness import TEST_SEEDS
+    from napari_neurobridge.benchmarks.tilt import DEGREES, benchmark_tilt
     from napari_neurobridge.workflows.index import load_encoder
 
     encoder = load_encoder(None, model)
