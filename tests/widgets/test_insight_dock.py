@@ -353,6 +353,30 @@ def test_a_map_lies_where_its_crop_was_cut(opened: ViewerBinding, dataset: str) 
     )
 
 
+def test_a_map_is_turned_as_its_crop_was_held_but_not_tilted(opened: ViewerBinding) -> None:
+    orientation = opened.workbench.project.dataset("fmost").orientation
+    center = np.array([30.0, 100.0, 80.0])
+    crop = np.zeros((150, 150), np.float32)
+    crop[20, 110] = 1
+    turned = orientation.model_copy(update={"angle_deg": 20.0, "expansion": 0.9}).linear()
+    tilt = np.deg2rad(10.0)
+    tilted = turned @ [
+        [np.cos(tilt), -np.sin(tilt), 0.0],
+        [np.sin(tilt), np.cos(tilt), 0.0],
+        [0.0, 0.0, 1.0],
+    ]
+    data, affine = crop_layer(crop, tuple(center), orientation, tilted)
+    place = affine[:3, :3] @ np.argwhere(data == 1)[0] + affine[:3, 3] - center
+    offset = tilted @ [0.0, (20 - 74.5) * 0.8, (110 - 74.5) * 0.8]
+    depth = int(np.argmax(np.abs(orientation.linear()[:, 0])))
+    assert place[depth] == pytest.approx(0.0, abs=1e-9)
+    np.testing.assert_allclose(np.delete(place, depth), np.delete(offset, depth))
+    # Seen from another side than the layer can show, it lies as the orientation says.
+    flat = crop_layer(crop, tuple(center), orientation)[1]
+    sideways = crop_layer(crop, tuple(center), orientation, np.roll(turned, 1, axis=1))[1]
+    np.testing.assert_array_equal(sideways, flat)
+
+
 def test_the_figure_follows_the_theme_and_is_saved_dark_on_white(
     evaluated: InsightWidget,
     opened: ViewerBinding,

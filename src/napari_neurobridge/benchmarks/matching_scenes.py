@@ -159,13 +159,14 @@ def _simulate(
         table = pd.read_csv(scene.truth)
         for kind, path in paths.items():
             if kind == "known":
-                points = _known(table, difficulty.crops.centring_um, seed)
+                points = known_places(table, difficulty.crops.centring_um, seed)
             else:
                 points = _detected(scene, table)
             _save(path, _looked_at(encoder, scene, points))
 
 
-def _known(table: pd.DataFrame, error_um: float, seed: int) -> PointPairs:
+def known_places(table: pd.DataFrame, error_um: float, seed: int) -> PointPairs:
+    """Return the cells that a scene's truth says are seen, off by an error of placing."""
     seen = [table[f"in_{side}"].to_numpy(dtype=np.bool_) for side in ("two_photon", "fmost")]
     queries, gallery = (np.flatnonzero(side) for side in seen)
     row = np.where(seen[1], np.cumsum(seen[1]) - 1, -1)

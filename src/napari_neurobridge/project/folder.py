@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_folder
-from napari_neurobridge.io.volumes import Volume, inspect_image, open_volume
+from napari_neurobridge.project.images import locate_image, open_image
 from napari_neurobridge.project.lock import LockHolder, writer_lock
 from napari_neurobridge.project.log.events import Undone
 from napari_neurobridge.project.log.fold import IncrementalFold, State
@@ -18,7 +18,6 @@ from napari_neurobridge.project.manifest import (
     DatasetSpec,
     Manifest,
     dataset_spec,
-    locate,
     read_manifest,
     with_new_dataset,
     write_manifest,
@@ -35,9 +34,13 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from napari_neurobridge.io.crops import CropSpec
+    from napari_neurobridge.io.volumes import Volume
     from napari_neurobridge.project.log.events import Event, Payload
     from napari_neurobridge.spaces import Orientation
     from napari_neurobridge.spaces.alignment import Alignment, InverseAlignment
+    from napari_neurobridge.spaces.crop_frame import CropFrame
+    from napari_neurobridge.types import Float32Array, Report
 
 __all__ = ["DatasetSpec", "Project", "dataset_spec"]
 
@@ -254,16 +257,7 @@ class Project:
         InputError
             If the dataset has only points, or its image has been moved.
         """
-        spec = self.dataset(name)
-        if spec.uri is None:
-            raise InputError(f"Dataset '{name}' has only points and no image to read.")
-        path = locate(spec.uri, self.path)
-        if not path.exists():
-            raise InputError(
-                f"The image of dataset '{name}' is no longer at {path}; move it back there, or "
-                f"correct its uri in {self.path / 'project.toml'}."
-            )
-        return path
+        return locate_image(self.dataset(name), self.path)
 
     def volume(self, name: str) -> Volume:
         """Open the image of a dataset, lazily; kept open for the next time.
@@ -275,26 +269,8 @@ class Project:
         """
         with self._volumes_mutex:
             if name not in self._volumes:
-                self._volumes[name] = self._open_volume(name)
+                self._volumes[name] = open_image(self.dataset(name), self.path)
             return self._volumes[name]
-
-    def _open_volume(self, name: str) -> Volume:
-        path, spec = self.image_path(name), self.dataset(name)
-        info = inspect_image(path, axes=spec.axes)
-        if spec.fingerprint is not None and info.fingerprint != spec.fingerprint:
-            raise InputError(
-                f"The image of dataset '{name}' at {path} has changed since it was added, so "
-                "positions and verdicts may not fit it; restore the original file, or add the new "
-                "one as another dataset."
-            )
-        return open_volume(
-            path,
-            name=name,
-            axes=spec.axes,
-            voxel_size_um=spec.voxel_size_um,
-            channel=spec.channel,
-            projection=spec.projection,
-        )
 
     def state(self) -> State:
         """Return what all events say; cached until any process appends to the log."""
@@ -398,3 +374,20 @@ class Project:
         if self.dataset(source).name == target:
             return as_points(points)
         return self.alignment(source, target).map_points(points)
+
+    def crops(
+        self,
+        dataset: str,
+        centers_um: npt.ArrayLike,
+        frame: CropFrame | None = None,
+        *,
+        spec: CropSpec | None = None,
+        depth_um: float = 0.0,
+        report: Report | None = None,
+    ) -> Float32Array:
+        """Cut crops at places (N, 3) of a dataset, µm; see `crops.cut_crops`."""
+        from napari_neurobridge.project.crops import cut_crops
+
+        return cut_crops(
+            self, dataset, centers_um, frame, spec=spec, depth_um=depth_um, report=report
+        )

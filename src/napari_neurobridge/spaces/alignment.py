@@ -33,6 +33,10 @@ _INVERSE_TOLERANCE_UM = 1e-7
 _PROBE_UM, _MOST_PROBES = 200.0, 200
 
 
+class NotInvertibleError(InputError):
+    """A map folds somewhere, so that a place has no one place that it comes from."""
+
+
 class Regression(Protocol):
     """What is known of the displacement about the similarity."""
 
@@ -241,7 +245,7 @@ class Alignment:
 
         Raises
         ------
-        InputError
+        NotInvertibleError
             If the map folds there.
         """
         wanted = as_points(points)
@@ -253,7 +257,7 @@ class Alignment:
             if not miss.size or np.abs(miss).max() < _INVERSE_TOLERANCE_UM:
                 return found if self.mean is None else self.mean.inverse().map_points(found)
             found = found + miss @ back
-        raise InputError("The alignment cannot be inverted there: its landmarks contradict.")
+        raise NotInvertibleError("The alignment cannot be inverted there: it folds.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,6 +292,11 @@ class InverseAlignment:
         return self.forward.made_from
 
     @property
+    def kind(self) -> str:
+        """What the mean map of the alignment is."""
+        return self.forward.kind
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know about the fit, in sentences."""
         return self.forward.notes
@@ -297,7 +306,7 @@ class InverseAlignment:
 
         Raises
         ------
-        InputError
+        NotInvertibleError
             If the map folds there.
         """
         return self.forward._follow_back(points)
@@ -307,7 +316,7 @@ class InverseAlignment:
 
         Raises
         ------
-        InputError
+        NotInvertibleError
             If the map folds there.
         """
         found = self.map_points(points)

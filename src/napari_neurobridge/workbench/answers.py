@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_neurobridge.workbench.models import FEW_SOMATA
 from napari_neurobridge.workbench.surroundings import near_expected
 
@@ -124,30 +122,6 @@ def shown_candidates(query: Query, ranking: Ranking) -> tuple[Candidate, ...]:
     return tuple(shown)
 
 
-def crops_at(
-    project: Project, dataset: str, centers_um: Float32Array, *, depth_um: float = 0.0
-) -> Float32Array | None:
-    """Return crops of one dataset, ``depth_um`` deeper along the two-photon optical axis.
-
-    Parameters
-    ----------
-    centers_um : ndarray, shape (N, 3)
-        In the dataset's own space.
-
-    Returns
-    -------
-    ndarray, shape (N, pixels, pixels), or None when the dataset has no image.
-    """
-    from napari_neurobridge.io.crops import CropSpec, extract_crops
-
-    spec = project.dataset(dataset)
-    if spec.uri is None:
-        return None
-    linear = spec.orientation.linear()
-    shifted = np.asarray(centers_um, dtype=np.float64) + linear @ (depth_um, 0.0, 0.0)
-    return extract_crops(project.volume(dataset), shifted, linear=linear, spec=CropSpec())
-
-
 def answer_query(
     project: Project,
     load: Callable[[], Encoder],
@@ -232,16 +206,32 @@ def with_crops(
     match: Match | None = None,
 ) -> Answer:
     """Return the answer's crops, taken ``depth_um`` deeper than the somata."""
-    query_crops = crops_at(project, query.dataset, np.array([query.center_um]), depth_um=depth_um)
-    centers = np.array([candidate.center_um for candidate in shown_candidates(query, ranking)])
+    centers = [candidate.center_um for candidate in shown_candidates(query, ranking)]
+    query_crops, candidate_crops = (
+        _facing(project, dataset, other, places, depth_um)
+        for dataset, other, places in (
+            (query.dataset, ranking.gallery_dataset, [query.center_um]),
+            (ranking.gallery_dataset, query.dataset, centers),
+        )
+    )
     return Answer(
         query=query,
         ranking=ranking,
         query_crop=None if query_crops is None else query_crops[0],
-        candidate_crops=crops_at(
-            project, ranking.gallery_dataset, centers.reshape(-1, 3), depth_um=depth_um
-        ),
+        candidate_crops=candidate_crops,
         depth_um=depth_um,
         match=match,
         near=near_expected(project, ranking),
     )
+
+
+def _facing(
+    project: Project, dataset: str, other: str, centers_um: list[Vec3], depth_um: float
+) -> Float32Array | None:
+    """Return crops of a dataset that show what those of another do; None without an image."""
+    from napari_neurobridge.project.crops import aligned_frame
+
+    if project.dataset(dataset).uri is None:
+        return None
+    frame = aligned_frame(project, dataset, other)
+    return project.crops(dataset, centers_um, frame, depth_um=depth_um)

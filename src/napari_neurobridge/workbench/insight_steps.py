@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.workbench.answers import Query, crops_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.spaces import Orientation
     from napari_neurobridge.training.evaluation import EvaluationReport
     from napari_neurobridge.types import Float32Array, FloatArray, Soma, Vec3
+    from napari_neurobridge.workbench.answers import Query
     from napari_neurobridge.workbench.snapshot import PickedSoma, QuestionSnapshot
 
 MIN_PAIRS = 2
@@ -148,6 +148,8 @@ class Attention:
         One map of each channel and side, over the crops, and the gates; in an audit without
         the similarity.
     query_crop, candidate_crop : ndarray of float32, shape (pixels, pixels)
+    query_held, candidate_held : ndarray, shape (3, 3)
+        How either crop was held; see `CropFrame.linears`.
     """
 
     query: Query
@@ -156,6 +158,8 @@ class Attention:
     maps: AttentionMaps
     query_crop: Float32Array
     candidate_crop: Float32Array
+    query_held: npt.NDArray[np.float64]
+    candidate_held: npt.NDArray[np.float64]
 
     def map_of(self, dataset: str, channel: Channel) -> Float32Array | None:
         """Return a channel's map over the crop of one dataset; None for other datasets."""
@@ -169,6 +173,10 @@ class Attention:
     def center_um_of(self, dataset: str) -> Vec3:
         """Return where the crop of a dataset lies, µm in its own space."""
         return self.query.center_um if dataset == self.query.dataset else self.candidate.center_um
+
+    def held_of(self, dataset: str) -> npt.NDArray[np.float64]:
+        """Return how the crop of a dataset was held, (3, 3)."""
+        return self.query_held if dataset == self.query.dataset else self.candidate_held
 
 
 def evaluate_in_steps(
@@ -199,7 +207,7 @@ def evaluate_in_steps(
         parts = []
         for start in range(0, n, _BATCH):
             centers = [pair[side].center_um for pair in subject.pairs[start : start + _BATCH]]
-            parts.append(_require_crops(project, dataset, centers))
+            parts.append(project.crops(dataset, centers))
             yield Progress(side * n + start, 2 * n, f"cropping {dataset}")
         crops.append(np.concatenate(parts))
     for side, stack in enumerate(crops):
@@ -266,23 +274,21 @@ def explain_in_steps(
         If a dataset has no image.
     """
     from napari_neurobridge.insight.attention import attention_maps
+    from napari_neurobridge.project.crops import aligned_frame
 
     query, gallery, candidate = snapshot.query, snapshot.gallery, snapshot.picked
     assert query is not None
     assert candidate is not None
-    query_crop = _require_crops(project, query.dataset, [query.center_um])[0]
-    candidate_crop = _require_crops(project, gallery, [candidate.center_um])[0]
+    crops, held = [], []
+    for dataset, other, center_um in (
+        (query.dataset, gallery, query.center_um),
+        (gallery, query.dataset, candidate.center_um),
+    ):
+        frame = aligned_frame(project, dataset, other)  # as the Match dock shows the two
+        crops.append(project.crops(dataset, [center_um], frame)[0])
+        held.append(frame.linears([center_um]).reshape(3, 3))
     yield Progress(0, 0, "asking the network where it looks")
-    maps = attention_maps(encoder, query_crop, candidate_crop)
+    maps = attention_maps(encoder, *crops)
     if snapshot.blind:
         maps = replace(maps, similarity=None)
-    yield Attention(query, gallery, candidate, maps, query_crop, candidate_crop)
-
-
-def _require_crops(project: Project, dataset: str, centers_um: Sequence[Vec3]) -> Float32Array:
-    crops = crops_at(project, dataset, np.array(centers_um))
-    if crops is None:
-        raise InputError(
-            f"'{dataset}' has points but no image, so its cells cannot be compared by appearance."
-        )
-    return crops
+    yield Attention(query, gallery, candidate, maps, *crops, *held)

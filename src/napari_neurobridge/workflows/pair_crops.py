@@ -18,14 +18,16 @@ def accepted_pairs(project: Project, *, report: Report | None = None) -> PairSet
     """Crop both cells of each undisputed pair of the default datasets.
 
     All pairs count as one scene; they are in the order of their uids on the two-photon side.
+    Crops are held as the orientation says, as in the index: an alignment fitted to these pairs
+    would know the answers that a model is judged on.
 
     Raises
     ------
     InputError
         If there is no pair, or a dataset has no image.
     """
-    from napari_neurobridge.io.crops import extract_crops
     from napari_neurobridge.io.pairs import PairSet
+    from napari_neurobridge.project.crops import orientation_frame
 
     datasets = project.dataset(project.in_vivo()), project.dataset(project.ex_vivo())
     state = project.state()
@@ -34,15 +36,8 @@ def accepted_pairs(project: Project, *, report: Report | None = None) -> PairSet
         raise InputError("The project has no accepted pairs yet; accept some with 'annotate'.")
     crops, places = [], []
     for dataset, uids in zip(datasets, zip(*pairs, strict=True), strict=True):
-        if dataset.uri is None:
-            raise InputError(
-                f"'{dataset.name}' has points but no image, so its somata cannot be compared "
-                "by appearance."
-            )
         centers_um = np.array([state.soma(uid).center_um for uid in uids])
-        linear = dataset.orientation.linear()
+        linear = orientation_frame(project, dataset.name).orientation
         places.append(centers_um @ np.linalg.inv(linear).T)
-        crops.append(
-            extract_crops(project.volume(dataset.name), centers_um, linear=linear, report=report)
-        )
+        crops.append(project.crops(dataset.name, centers_um, report=report))
     return PairSet(crops[0], crops[1], np.zeros(len(pairs), dtype=np.int64), places[1])

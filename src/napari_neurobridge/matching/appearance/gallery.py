@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.crops import CropSpec, extract_crops
 from napari_neurobridge.matching.appearance.search import HOW_TO_FIND_SOMATA, Gallery
 from napari_neurobridge.matching.appearance.shards import (
     delete_shards,
@@ -20,14 +19,17 @@ from napari_neurobridge.matching.appearance.shards import (
     read_shards,
     write_shard,
 )
+from napari_neurobridge.spaces.affine import as_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.io.crops import CropSpec
     from napari_neurobridge.matching.appearance.shards import Embedder, Shards
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.spaces.crop_frame import CropFrame
     from napari_neurobridge.types import Float32Array, Report, Soma, Vec3
 
 # About ten seconds of work on two cores, which is what a kill can cost.
@@ -150,6 +152,7 @@ def embed_positions(
     dataset: str,
     centers_um: npt.ArrayLike,
     *,
+    frame: CropFrame | None = None,
     spec: CropSpec | None = None,
     report: Report | None = None,
 ) -> Float32Array:
@@ -159,6 +162,8 @@ def embed_positions(
     ----------
     centers_um : array_like, shape (N, 3)
         In the dataset's own space, (z, y, x).
+    frame : CropFrame, optional
+        How the crops are held; as in the index unless given.
     report : callable, optional
         Called as ``report(done, total, message)``.
 
@@ -173,18 +178,13 @@ def embed_positions(
         If the dataset has no image to crop from.
     """
     tell = report or _silent
-    centers = np.asarray(centers_um, dtype=np.float64).reshape(-1, 3)
-    source = project.dataset(dataset)
-    if source.uri is None:
-        raise InputError(
-            f"'{dataset}' has points but no image, so its somata cannot be ranked by appearance."
-        )
+    centers = as_points(centers_um)
     message = f"embedding {dataset}"
-    crops = extract_crops(
-        project.volume(dataset),
+    crops = project.crops(
+        dataset,
         centers,
-        linear=source.orientation.linear(),
-        spec=spec or CropSpec(),
+        frame,
+        spec=spec,
         report=lambda done, total, _: tell(0, len(centers), message),
     )
     return encoder.embed(crops, report=lambda done, total, _: tell(done, total, message))

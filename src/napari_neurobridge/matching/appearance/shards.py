@@ -22,12 +22,14 @@ import numpy as np
 
 from napari_neurobridge.io.crops import CropSpec
 from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.project.crops import orientation_frame
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.spaces.crop_frame import CropFrame
     from napari_neurobridge.types import Float32Array, Soma
 
 
@@ -63,17 +65,22 @@ class Shards:
 
 
 def gallery_folder(
-    project: Project, encoder: Embedder, dataset: str, spec: CropSpec | None = None
+    project: Project,
+    encoder: Embedder,
+    dataset: str,
+    spec: CropSpec | None = None,
+    frame: CropFrame | None = None,
 ) -> Path:
     """Return where the embeddings of a dataset lie.
 
     The name holds the weights' hash and a digest of all that changes what a crop shows:
-    the crop specification, the orientation, and how the image is read.
+    the crop specification, the frame, which is that of the orientation unless given, and how
+    the image is read.
     """
     source = project.dataset(dataset)
     look = {
         "crop": (spec or CropSpec()).digest(),
-        "linear": np.round(source.orientation.linear(), 9).tolist(),
+        **(frame or orientation_frame(project, dataset)).identity(),
         "image": source.fingerprint or source.uri,
         "voxel_size_um": source.voxel_size_um,
         "axes": source.axes,

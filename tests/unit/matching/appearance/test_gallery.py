@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,8 @@ from napari_neurobridge.matching.appearance.gallery import (
 from napari_neurobridge.matching.appearance.shards import gallery_folder
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log.annotate import add_somata, delete_soma, move_soma
+from napari_neurobridge.spaces import Affine
+from napari_neurobridge.spaces.crop_frame import CropFrame
 from napari_neurobridge.spaces.orientation import Orientation
 from napari_neurobridge.types import SomaSource
 
@@ -209,3 +213,28 @@ def test_vectors_of_another_length_are_refused(project: Project, encoder) -> Non
         gallery.search(query, 3)
     with pytest.raises(InputError, match="index again"):
         gallery.locate(query, gallery.uids[0])
+
+
+def test_the_folder_of_an_index_that_exists_keeps_its_name(project: Project, encoder) -> None:
+    """Indexes of earlier versions are found: their digest is written out here once more."""
+    source = project.dataset("fmost")
+    look = {
+        "crop": CropSpec().digest(),
+        "linear": np.eye(3).tolist(),
+        "image": source.fingerprint or source.uri,
+        "voxel_size_um": source.voxel_size_um,
+        "axes": source.axes,
+        "channel": source.channel,
+        "projection": source.projection,
+    }
+    digest = hashlib.sha256(json.dumps(look, sort_keys=True).encode()).hexdigest()[:12]
+    folder = gallery_folder(project, encoder, "fmost")
+    assert folder == project.embeddings_dir / f"{encoder.hash}-{digest}" / "fmost"
+
+
+def test_the_folder_of_another_frame_is_another(project: Project, encoder) -> None:
+    turn = Affine.from_linear(2 * np.eye(3), np.zeros(3), source="two_photon", target="fmost")
+    frames = [None, CropFrame(np.eye(3)), *(CropFrame(np.eye(3), turn, name) for name in "ab")]
+    folders = [gallery_folder(project, encoder, "fmost", frame=frame) for frame in frames]
+    assert folders[0] == folders[1]
+    assert len(set(folders)) == 3
