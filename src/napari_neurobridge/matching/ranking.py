@@ -370,7 +370,7 @@ def _require_overlap(project: Project, dataset: str, position_um: Vec3, spec: Cr
     if source.uri is None:
         return  # a space of points has no border
     half = np.array([spec.slab_um, spec.size_um, spec.size_um]) / 2
-    reach = np.abs(source.orientation.linear()) @ half
+    reach = np.abs(source.linear()) @ half
     extent = np.asarray(project.volume(dataset).extent_um)
     if extent[0] == 0:
         reach[0] = np.inf  # a single plane is shown whatever the depth

@@ -145,7 +145,7 @@ def crops_at(
     spec = project.dataset(dataset)
     if spec.uri is None:
         return None
-    linear = spec.orientation.linear()
+    linear = spec.linear()
     shifted = np.asarray(centers_um, dtype=np.float64) + linear @ (depth_um, 0.0, 0.0)
     return extract_crops(project.volume(dataset), shifted, linear=linear, spec=CropSpec())
 

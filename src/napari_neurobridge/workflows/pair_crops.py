@@ -40,7 +40,7 @@ def accepted_pairs(project: Project, *, report: Report | None = None) -> PairSet
                 "by appearance."
             )
         centers_um = np.array([state.soma(uid).center_um for uid in uids])
-        linear = dataset.orientation.linear()
+        linear = dataset.linear()
         places.append(centers_um @ np.linalg.inv(linear).T)
         crops.append(
             extract_crops(project.volume(dataset.name), centers_um, linear=linear, report=report)

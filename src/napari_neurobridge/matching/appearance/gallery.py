@@ -277,7 +277,7 @@ def embed_positions(
     crops = extract_crops(
         project.volume(dataset),
         centers,
-        linear=source.orientation.linear(),
+        linear=source.linear(),
         spec=spec or CropSpec(),
         report=lambda done, total, _: tell(0, len(centers), message),
     )

@@ -39,9 +39,9 @@ def gallery_folder(
     source = project.dataset(dataset)
     look = {
         "crop": (spec or CropSpec()).digest(),
-        "linear": np.round(source.orientation.linear(), 9).tolist(),
+        "linear": np.round(source.linear(), 9).tolist(),
         "image": source.fingerprint or source.uri,
-        "voxel_size_um": source.voxel_size_um,
+        "voxel_size_um": source.used_voxel_size_um,
         "axes": source.axes,
         "channel": source.channel,
         "projection": source.projection,
