@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from napari_neurobridge.types import Float32Array, FloatArray
 
 _SPEC = CropSpec()
-# A turned crop reaches into the corners of a square √2 times as wide, and two pixels beyond.
-_WIDE_PIXELS = math.ceil(_SPEC.pixels * math.sqrt(2)) + 2
+# A turned crop reaches into the corners of a square √2 times as wide; two pixels to spare, and
+# an even number, so that a crop that is not turned has the pixels of the usual one.
+_WIDE_PIXELS = 2 * math.ceil(_SPEC.pixels / math.sqrt(2)) + 4
 _WIDE = CropSpec(size_um=_WIDE_PIXELS * _SPEC.pixel_um, pixels=_WIDE_PIXELS)
 
 
@@ -34,7 +35,7 @@ class PoseScene:
 
     Attributes
     ----------
-    two_photon, inside : ndarray, shape (N, 215, 215)
+    two_photon, inside : ndarray, shape (N, 218, 218)
         Intensities, wide enough to be turned, and the pixels inside the borders.
     fmost : ndarray, shape (N, 150, 150)
         Normalised crops.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
 from scipy import ndimage
 
+from fixtures.projects import FourViewEncoder
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.folder import DatasetSpec, Project
 from napari_neurobridge.project.log import annotate
@@ -22,25 +22,6 @@ VOXEL_UM = (10.0, 4.0, 4.0)
 SHAPE = (5, 120, 120)
 N_SOMATA = 30
 TRUE = Orientation(axes="+z+y-x", angle_deg=-48.0)
-
-
-class FourViewEncoder:
-    """The thumbnails of a crop's quarter turns, side by side."""
-
-    name = "four"
-    hash = "4" * 12
-    config = SimpleNamespace(views=4)
-
-    def embed(self, crops: np.ndarray, report: object = None) -> np.ndarray:
-        views = []
-        for turn in range(4):
-            turned = np.rot90(crops, turn, axes=(1, 2))
-            small = turned.reshape(len(crops), 25, 6, 25, 6).mean(axis=(2, 4))
-            small = small.reshape(len(crops), -1)
-            views.append(small - small.mean(axis=1, keepdims=True))
-        vectors = np.concatenate(views, axis=1)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return (vectors / np.maximum(norms, 1e-6)).astype(np.float32)
 
 
 @pytest.fixture
