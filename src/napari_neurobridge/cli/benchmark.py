@@ -12,6 +12,7 @@ from napari_neurobridge.cli import (
     benchmark_matching,
     benchmark_models,
     benchmark_points,
+    benchmark_pose,
 )
 from napari_neurobridge.cli._options import LevelOption, ModelOption, SeedsOption
 from napari_neurobridge.cli._output import CommandResult, command, table
@@ -113,6 +114,7 @@ def register(app: typer.Typer) -> None:
     benchmark_matching.register(benchmarks)
     benchmark_constellation.register(benchmarks)
     benchmark_points.register(benchmarks)
+    benchmark_pose.register(benchmarks)
     command(benchmarks, "detection")(detection)
     command(benchmarks, "silver-pairs")(silver_pairs)
     command(benchmarks, "domains")(domains)

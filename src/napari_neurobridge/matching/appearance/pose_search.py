@@ -27,7 +27,6 @@ FEWEST_QUERIES = 20
 
 _COARSE_DEG = 10.0
 _FINE_DEG = 5.0
-_FIT_DEG = 15.0
 # The peak of a right angle is about 35 degrees wide at half its height.
 _PEAK_DEG = 30.0
 _QUARTERS = 4
@@ -72,6 +71,22 @@ class PoseSearch:
         return float(round(self.angle_deg)) if self.known else None
 
 
+def mutual_choices(similarity: FloatArray) -> FloatArray:
+    """Return the probability that two crops choose each other, shape (N, M).
+
+    Parameters
+    ----------
+    similarity : ndarray, shape (N, M)
+        Cosine similarity of every query with every candidate.
+
+    Returns
+    -------
+    ndarray, shape (N, M)
+        p(candidate | query) times p(query | candidate); see `mutual_similarity`.
+    """
+    return np.asarray(np.exp(2 * mutual_similarity(similarity)))
+
+
 def decidedness(similarity: FloatArray) -> float:
     """Return how far queries and candidates choose each other, from 0 to 1.
 
@@ -83,11 +98,10 @@ def decidedness(similarity: FloatArray) -> float:
     Returns
     -------
     float
-        Mean over the queries of the sum over candidates of p(candidate | query) times
-        p(query | candidate): 1 where each query has one candidate, which has it alone.
+        Mean over the queries of the sum of their `mutual_choices`: 1 where each query has one
+        candidate, which has it alone.
     """
-    both = np.exp(2 * mutual_similarity(similarity))
-    return float(both.sum(axis=1).mean())
+    return float(mutual_choices(similarity).sum(axis=1).mean())
 
 
 def quarter_turned(embeddings: Float32Array, quarters: int) -> Float32Array:
@@ -119,8 +133,8 @@ def search_pose(
 
     One angle for all queries: the best angle of each pair by itself would give every wrong
     pair its luckiest pose. Every 10° of the full circle is tried. Where the best of these stands
-    out, 5° to either side are tried too, and a parabola through the values within 15° of the
-    best angle gives the result.
+    out, 5° to either side are tried too, and the result is where a parabola through the similarity
+    of the pairs that choose each other is highest.
 
     Parameters
     ----------
@@ -147,29 +161,26 @@ def search_pose(
     if not len(gallery):
         raise InputError("There are no crops to compare the queries with.")
     quarters = _QUARTERS if views == _QUARTERS else 1
-    total = _n_coarse(quarters) + 2
-    tried, n_queries = _coarse(embed_at, gallery, quarters, report)
-    start = max(tried, key=tried.__getitem__)
-    others = [value for angle, value in tried.items() if _apart(angle, start) > _PEAK_DEG]
+    turned = _coarse(embed_at, gallery, quarters, report)
+    tried = {angle: decidedness(queries @ gallery.T) for angle, queries in turned.items()}
+    best = max(tried, key=tried.__getitem__)
+    others = [value for angle, value in tried.items() if _apart(angle, best) > _PEAK_DEG]
     coarse = PoseSearch(
-        angle_deg=start,
-        best=tried[start],
+        angle_deg=best,
+        best=tried[best],
         others=float(np.mean(others)),
         others_sd=float(np.std(others)),
-        n_queries=n_queries,
+        n_queries=len(turned[best]),
         n_gallery=len(gallery),
     )
     if not coarse.known:
         return coarse
-    for done, angle in ((total - 2, start - _FINE_DEG), (total - 1, start + _FINE_DEG)):
+    total = len(turned) // quarters + 2
+    for done, angle in ((total - 2, best - _FINE_DEG), (total - 1, best + _FINE_DEG)):
         _tell(report, done, total)
-        tried[_wrapped(angle)] = decidedness(embed_at(angle) @ gallery.T)
+        turned[_wrapped(angle)] = embed_at(angle)
     _tell(report, total, total)
-    return replace(coarse, angle_deg=_peak(tried))
-
-
-def _n_coarse(quarters: int) -> int:
-    return round(360 / quarters / _COARSE_DEG)
+    return replace(coarse, angle_deg=_refined(turned, gallery, best))
 
 
 def _coarse(
@@ -177,37 +188,38 @@ def _coarse(
     gallery: Float32Array,
     quarters: int,
     report: Report | None,
-) -> tuple[dict[float, float], int]:
-    """Return the decidedness at each angle of the full circle, and how many queries there are."""
-    tried: dict[float, float] = {}
-    n_queries, n_coarse = 0, _n_coarse(quarters)
+) -> dict[float, Float32Array]:
+    """Return the queries' vectors at each angle of the full circle."""
+    turned: dict[float, Float32Array] = {}
+    n_coarse = round(360 / quarters / _COARSE_DEG)
     for done in range(n_coarse):
         _tell(report, done, n_coarse + 2)
         angle = done * _COARSE_DEG
         queries = embed_at(angle)
-        n_queries = len(queries)
-        if not n_queries:
+        if not len(queries):
             raise InputError("There are no crops to turn.")
         for quarter in range(quarters):
-            turned = quarter_turned(queries, quarter) if quarter else queries
-            tried[_wrapped(angle + 90.0 * quarter)] = decidedness(turned @ gallery.T)
-    return tried, n_queries
+            turned[_wrapped(angle + 90.0 * quarter)] = (
+                quarter_turned(queries, quarter) if quarter else queries
+            )
+    return turned
 
 
-def _peak(tried: dict[float, float]) -> float:
-    """Return where a parabola through the values around the best angle is highest."""
-    best = max(tried, key=tried.__getitem__)
-    near = np.array(
-        [
-            (_wrapped(angle - best), value)
-            for angle, value in tried.items()
-            if _apart(angle, best) <= _FIT_DEG
-        ]
-    )
-    curvature, slope, _ = np.polyfit(near[:, 0], near[:, 1], 2)
+def _refined(turned: dict[float, Float32Array], gallery: Float32Array, best: float) -> float:
+    """Return where the pairs that choose each other at the best angle are most alike.
+
+    Their similarity, weighted by how sure the choice is, changes more smoothly with the angle
+    than the choices themselves.
+    """
+    weights = mutual_choices(turned[best] @ gallery.T)
+    near = {_wrapped(a - best): vectors for a, vectors in turned.items()}
+    offsets = [offset for offset in sorted(near) if abs(offset) <= _COARSE_DEG]
+    alike = [float((weights * (near[offset] @ gallery.T)).sum()) for offset in offsets]
+    curvature, slope, _ = np.polyfit(offsets, alike, 2)
     if curvature >= 0:
         return best
-    return _wrapped(best + float(np.clip(-slope / (2 * curvature), -_FINE_DEG, _FINE_DEG)))
+    peak = float(np.clip(-slope / (2 * curvature), -_COARSE_DEG, _COARSE_DEG))
+    return _wrapped(best + peak)
 
 
 def _wrapped(angle: float) -> float:
