@@ -13,6 +13,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton
 
 from fixtures.viewers import finish_jobs
+from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import Basis, Role
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.styles import FIELD_UM, SLAB_UM
@@ -111,6 +112,53 @@ def test_the_orientation_form_turns_the_second_canvas(opened: ViewerBinding, qtb
     QTest.mouseClick(dock.findChild(QPushButton, "orientation_button"), Qt.MouseButton.LeftButton)
     assert "must name z, y and x" in form.problem.text()
     assert opened.workbench.project.dataset("fmost").orientation.axes == "+x+z+y"
+
+
+def test_the_same_axes_are_confirmed_with_one_button(opened: ViewerBinding) -> None:
+    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    project = opened.workbench.project
+    project.update_dataset("fmost", orientation=None)
+    opened.workbench.setup.checklist_changed.emit()
+    assert "not stated" in dock.rows[Step.ORIENTATION].detail.text()
+    button = dock.findChild(QPushButton, "confirm_same_axes_button")
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert dock.rows[Step.ORIENTATION].detail.text() == "same axes (confirmed)"
+    assert project.dataset("fmost").orientation == Orientation()
+
+
+def test_a_suggested_angle_is_used_only_when_asked(
+    opened: ViewerBinding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    workbench, form = opened.workbench, dock.rows[Step.ORIENTATION].form
+    started: list[list[str]] = []
+    answers = [
+        {"orientation": None, "text": "The angle is not known."},
+        {
+            "orientation": Orientation(axes="+y+z-x", angle_deg=12).model_dump(mode="json"),
+            "text": "Angle 12° is suggested.",
+        },
+    ]
+
+    def start(name: str, arguments: list[str], on_finished: Any) -> None:
+        started.append(arguments)
+        on_finished(answers[len(started) - 1])
+
+    monkeypatch.setattr(workbench.session.jobs, "start", start)
+    suggest = dock.findChild(QPushButton, "suggest_angle_button")
+    use = dock.findChild(QPushButton, "use_angle_button")
+    assert suggest.isEnabled()
+    QTest.mouseClick(suggest, Qt.MouseButton.LeftButton)
+    assert started == [["orient", str(workbench.project.path)]]
+    assert form.suggestion.text() == "The angle is not known."
+    assert use.isHidden()
+    QTest.mouseClick(suggest, Qt.MouseButton.LeftButton)
+    assert "12°" in form.suggestion.text()
+    assert workbench.project.dataset("fmost").orientation.angle_deg == 0, "nothing is done yet"
+    QTest.mouseClick(use, Qt.MouseButton.LeftButton)
+    assert workbench.project.dataset("fmost").orientation.angle_deg == 12
+    assert form.form.value().angle_deg == 12
+    assert form.suggestion.isHidden(), "it was about the orientation before"
 
 
 def test_progress_is_shown_and_cancelled(dock: DataWidget, binding: ViewerBinding) -> None:

@@ -38,6 +38,16 @@ SeedsOption = Annotated[
     typer.Option("--seed", help="A held-out scene; repeat it for more. Several unless given."),
 ]
 
+OrientationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--orientation",
+        metavar="AXES[,angle=A][,expansion=E]",
+        help="Which signed axes of the fMOST dataset run along the two-photon z, y and x, such as "
+        "+y+z-x,angle=10,expansion=0.8; or a JSON file that says so.",
+    ),
+]
+
 _ORIENTATION_NUMBERS = {"angle": "angle_deg", "expansion": "expansion"}
 
 

@@ -12,6 +12,7 @@ from napari_neurobridge.cli import (
     benchmark_matching,
     benchmark_models,
     benchmark_points,
+    benchmark_pose,
     benchmark_tilt,
 )
 from napari_neurobridge.cli._options import LevelOption, ModelOption, SeedsOption
@@ -114,6 +115,7 @@ def register(app: typer.Typer) -> None:
     benchmark_constellation.register(benchmarks)
     benchmark_points.register(benchmarks)
     benchmark_tilt.register(benchmarks)
+    benchmark_pose.register(benchmarks)
     command(benchmarks, "detection")(detection)
     command(benchmarks, "silver-pairs")(silver_pairs)
     command(benchmarks, "domains")(domains)

@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_neurobridge.cli._options import LevelOption, ModelOption, SeedsOption
 from napari_neurobridge.cli._output import CommandResult, command, table
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
 
 
@@ -60,7 +59,7 @@ def register(benchmarks: typer.Typer) -> None:
 
 def tilt(
     *,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     level: LevelOption = "paper",
     seed: SeedsOption = None,
     degrees: Annotated[

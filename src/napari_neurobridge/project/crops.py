@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def orientation_frame(project: Project, dataset: str) -> CropFrame:
     """Return the frame that galleries are indexed in: as the dataset's orientation says."""
-    return CropFrame(project.dataset(dataset).orientation.linear())
+    return CropFrame(project.dataset(dataset).linear())
 
 
 def aligned_frame(project: Project, dataset: str, other: str) -> CropFrame:

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.alignment_file import read_alignment, write_alignment
-from napari_neurobridge.spaces import Orientation, SpaceGraph
+from napari_neurobridge.spaces import SpaceGraph
 from napari_neurobridge.spaces.graph import SpacePath
 from napari_neurobridge.types import Role
 
@@ -117,8 +117,7 @@ class ProjectSpaces:
 
     def stated_linear(self, source: str, target: str) -> npt.NDArray[np.float64] | None:
         """Return `linear`, or None where nobody has said how the two lie to each other."""
-        usual = Orientation()
-        if all(self._project.dataset(name).orientation == usual for name in (source, target)):
+        if all(self._project.dataset(name).orientation is None for name in (source, target)):
             return None
         return self.linear(source, target)
 
@@ -219,7 +218,7 @@ class ProjectSpaces:
         reference = self._project.in_vivo()
         center = self._center_um(reference)
         return [
-            spec.orientation.to_affine(
+            spec.used_orientation.to_affine(
                 source=reference,
                 target=spec.name,
                 source_center_um=center,

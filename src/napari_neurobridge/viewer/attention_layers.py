@@ -134,7 +134,7 @@ class AttentionLayers:
         pixels = attention.map_of(dataset, channel)
         if pixels is None or self._workbench.project is None:
             return
-        orientation = self._workbench.project.dataset(dataset).orientation
+        orientation = self._workbench.project.dataset(dataset).used_orientation
         data, affine = crop_layer(
             pixels, attention.center_um_of(dataset), orientation, attention.held_of(dataset)
         )

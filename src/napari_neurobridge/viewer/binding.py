@@ -125,7 +125,7 @@ class ViewerBinding:
 
     def _orientation(self, dataset: str) -> Orientation:
         assert self.workbench.project is not None
-        return self.workbench.project.dataset(dataset).orientation
+        return self.workbench.project.dataset(dataset).used_orientation
 
     def _load_image(self, project: Project, dataset: str) -> None:
         """Open an image in the background, and show it under the somata."""

@@ -141,9 +141,7 @@ def lacks_images(project: Project) -> bool:
     return any(project.dataset(name).uri is None for name in sides)
 
 
-def checklist_of_project(
-    project: Project, index: IndexState | None, *, orientation_confirmed: bool
-) -> tuple[ChecklistItem, ...]:
+def checklist_of_project(project: Project, index: IndexState | None) -> tuple[ChecklistItem, ...]:
     """Return the checklist of an open project.
 
     Parameters
@@ -151,12 +149,10 @@ def checklist_of_project(
     project : Project
     index : IndexState or None
         ``None`` while it is unknown.
-    orientation_confirmed : bool
-        Whether somebody has looked at the orientation, even if it is the default.
     """
     return (
         *_image_items(project),
-        _orientation_item(project, confirmed=orientation_confirmed, index=index),
+        _orientation_item(project, index),
         *_soma_items(project, index),
     )
 
@@ -171,9 +167,9 @@ def _image_items(project: Project) -> list[ChecklistItem]:
         detail = "points only" if uri is None else _file_name(uri)
         items.append(ChecklistItem(step, title, detail, True, False))
     sizes = [
-        f"{spec.name} {format_um(spec.voxel_size_um)}"
+        f"{spec.name} {format_um(spec.used_voxel_size_um)}"
         for spec in project.datasets.values()
-        if spec.voxel_size_um is not None
+        if spec.used_voxel_size_um is not None
     ]
     items.append(
         ChecklistItem(
@@ -187,21 +183,26 @@ def _image_items(project: Project) -> list[ChecklistItem]:
     return items
 
 
-def _orientation_item(
-    project: Project, *, confirmed: bool, index: IndexState | None
-) -> ChecklistItem:
+def _orientation_item(project: Project, index: IndexState | None) -> ChecklistItem:
     orientation = project.dataset(project.ex_vivo()).orientation
-    # Whoever has set or used an orientation has decided on it.
+    # Whoever has indexed without a word wants to go on with the same axes.
     used = index is not None and index.n_embedded > 0
-    done = confirmed or used or orientation != Orientation()
-    detail = (
+    done = used or orientation is not None
+    return ChecklistItem(
+        Step.ORIENTATION, "Orientation", _orientation_in_words(orientation), done, True
+    )
+
+
+def _orientation_in_words(orientation: Orientation | None) -> str:
+    if orientation is None:
+        return "not stated; the same axes are assumed"
+    if orientation == Orientation():
+        return "same axes (confirmed)"
+    return (
         f"depth, rows, columns run along fMOST {orientation.axes}"
         f"{', mirrored' if orientation.mirrored else ''}; {orientation.angle_deg:g}°, "
         f"expansion {orientation.expansion:g}"
     )
-    if not done:
-        detail = "same axes assumed: check that both sides look alike, then press Turn"
-    return ChecklistItem(Step.ORIENTATION, "Orientation", detail, done, True)
 
 
 def _soma_items(project: Project, index: IndexState | None) -> list[ChecklistItem]:

@@ -69,7 +69,7 @@ class Subject:
             pairs=tuple(
                 (state.soma(one), state.soma(other)) for one, other in sorted(uids.items())
             ),
-            orientation=project.dataset(project.ex_vivo()).orientation,
+            orientation=project.dataset(project.ex_vivo()).used_orientation,
         )
 
 

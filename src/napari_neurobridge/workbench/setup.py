@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from psygnal import Signal
 
 from napari_neurobridge.project.folder import Project
+from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.workbench.checklist import (
     ChecklistItem,
     IndexState,
@@ -24,6 +26,7 @@ from napari_neurobridge.workbench.draft import (
 )
 from napari_neurobridge.workbench.session import Notice, Remedy
 from napari_neurobridge.workflows.adopt import adopt_model, roll_back
+from napari_neurobridge.workflows.orient import state_orientation
 from napari_neurobridge.workflows.setup import create_project, import_points
 
 if TYPE_CHECKING:
@@ -31,12 +34,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_neurobridge.models.current import UsableModel
-    from napari_neurobridge.spaces import Orientation
     from napari_neurobridge.types import Projection, Role, Vec3
     from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.session import Session
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SuggestedAngle:
+    """What a search for the in-plane angle said.
+
+    Attributes
+    ----------
+    orientation : Orientation or None
+        What is suggested; ``None``: the angle is not known.
+    text : str
+        The result and its evidence.
+    """
+
+    orientation: Orientation | None
+    text: str
 
 
 class Setup:
@@ -52,16 +70,17 @@ class Setup:
 
     draft_changed = Signal()
     checklist_changed = Signal()
+    suggestion_changed = Signal()
 
     def __init__(self, session: Session, encoders: EncoderCache) -> None:
         self.draft = ProjectDraft()
         self.index_state: IndexState | None = None
-        self._orientation_confirmed = False
+        self.suggestion: SuggestedAngle | None = None
         self._session = session
         self._encoders = encoders
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._on_somata_changed)
-        session.orientation_changed.connect(self._count_embedded)
+        session.orientation_changed.connect(self._on_orientation_changed)
 
     # --- a project -------------------------------------------------------------------
 
@@ -161,12 +180,35 @@ class Setup:
         """Set how the fMOST dataset lies in the two-photon frame."""
 
         def turn() -> None:
-            project = self._session.require_project()
-            project.set_orientation(project.ex_vivo(), orientation)
-            self._orientation_confirmed = True
+            state_orientation(self._session.require_project(), orientation)
             self._session.orientation_changed.emit()
 
         self._session.attempt(turn)
+
+    def suggest_angle(self) -> None:
+        """Search the in-plane angle by appearance, in a child process; changes nothing."""
+
+        def start() -> None:
+            project = self._session.require_project()
+
+            def take(result: dict[str, Any]) -> None:
+                if self._session.project is not project:
+                    return  # another project has been opened meanwhile
+                found = result["orientation"]
+                self._suggest(
+                    SuggestedAngle(
+                        None if found is None else Orientation.model_validate(found),
+                        result["text"],
+                    )
+                )
+
+            self._session.jobs.start("orient", ["orient", str(project.path)], take)
+
+        self._session.attempt(start)
+
+    def _suggest(self, suggestion: SuggestedAngle | None) -> None:
+        self.suggestion = suggestion
+        self.suggestion_changed.emit()
 
     # --- somata and index ------------------------------------------------------------
 
@@ -237,11 +279,7 @@ class Setup:
         """Return what is done and what to do next."""
         if self._session.project is None:
             return checklist_of_draft(self.draft)
-        return checklist_of_project(
-            self._session.project,
-            self.index_state,
-            orientation_confirmed=self._orientation_confirmed,
-        )
+        return checklist_of_project(self._session.project, self.index_state)
 
     def refresh(self) -> None:
         """Show what another process has added to the project; nothing without one."""
@@ -260,7 +298,11 @@ class Setup:
         if project is not None:
             self.draft = ProjectDraft()
         self.index_state = None
-        self._orientation_confirmed = False
+        self._suggest(None)
+        self._count_embedded()
+
+    def _on_orientation_changed(self) -> None:
+        self._suggest(None)  # it was about the orientation before
         self._count_embedded()
 
     def _on_somata_changed(self, _: str) -> None:

@@ -78,8 +78,12 @@ def test_without_pairs_the_orientation_leads(turned) -> None:
 
 def test_an_orientation_counts_as_stated_once_somebody_set_one(turned) -> None:
     assert turned.stated_linear("two_photon", "fmost") is not None
-    turned.set_orientation("fmost", Orientation())
+    turned.update_dataset("fmost", orientation=None)
     assert turned.stated_linear("two_photon", "fmost") is None
+    assert np.array_equal(turned.linear("two_photon", "fmost"), np.eye(3))
+    turned.set_orientation("fmost", Orientation())
+    stated = turned.stated_linear("two_photon", "fmost")
+    assert np.array_equal(stated, np.eye(3)), "the same axes, confirmed"
 
 
 def test_two_pairs_shift_what_the_orientation_turns(turned) -> None:

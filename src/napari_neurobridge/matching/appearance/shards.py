@@ -82,7 +82,7 @@ def gallery_folder(
         "crop": (spec or CropSpec()).digest(),
         **(frame or orientation_frame(project, dataset)).identity(),
         "image": source.fingerprint or source.uri,
-        "voxel_size_um": source.voxel_size_um,
+        "voxel_size_um": source.used_voxel_size_um,
         "axes": source.axes,
         "channel": source.channel,
         "projection": source.projection,
