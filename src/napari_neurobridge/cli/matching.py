@@ -29,7 +29,7 @@ class ReviewRow(BaseModel):
 
 
 class DecoyRow(BaseModel):
-    """What would be claimed in a gallery that holds no partner."""
+    """How many cells match in a shifted gallery, which holds no partner."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,13 +58,13 @@ class Matched(CommandResult):
         decoys = ""
         if self.decoys is not None and self.decoys.n_asked:
             decoys = (
-                f" Among shifted somata, none of which is right, {self.decoys.n_claimed} of "
-                f"{self.decoys.n_asked} would be claimed."
+                f"\nDecoy check: {self.decoys.n_claimed} of {self.decoys.n_asked} cells matched "
+                "after shifting."
             )
         return "\n".join(
             [
-                f"{self.n_matched} pairs: {self.n_accepted} accepted and {proposed} claimed, of "
-                f"which about {self.expected_false:.1f} are expected to be wrong.{decoys}",
+                f"{self.n_matched} pairs: {self.n_accepted} accepted and {proposed} matched, "
+                f"about {self.expected_false:.1f} of which are expected to be wrong.{decoys}",
                 f"Written to {self.pairs}.",
                 *self.notes,
             ]
@@ -112,7 +112,8 @@ def match(
     decoys: Annotated[
         bool,
         typer.Option(
-            "--decoys/--no-decoys", help="Count what would be claimed where nothing is right."
+            "--decoys/--no-decoys",
+            help="Shift the somata of one side, and count the cells that still match.",
         ),
     ] = True,
     images: ImagesOption = True,

@@ -166,6 +166,7 @@ class MatchPanel(QWidget):
             grid.addWidget(button, index // 3, index % 3)
         hint = QLabel("1–9: pick a candidate · F: swap the crops · mouse wheel on a crop: depth")
         hint.setEnabled(False)
+        hint.setWordWrap(True)  # a small screen needs the width
         grid.addWidget(hint, 2, 0, 1, 3)
         return grid
 

@@ -53,6 +53,7 @@ class MatchAllBox(QGroupBox):
         self.notes.setWordWrap(True)
         self.legend = QLabel()
         self.legend.setObjectName("match_all_legend")
+        self.legend.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 2, 6, 4)
         layout.setSpacing(2)
