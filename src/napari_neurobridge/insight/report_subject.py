@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +53,8 @@ class ReportSubject:
             )
         if len(self.pairs) < MIN_PAIRS:
             raise InputError(
-                f"A report needs at least {MIN_PAIRS} pairs, not {len(self.pairs)}; "
-                "accept more in the Match dock or with 'annotate'."
+                f"A report needs at least {MIN_PAIRS} accepted pairs, not {len(self.pairs)}.",
+                kind=ErrorKind.TOO_FEW_PAIRS,
             )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -196,7 +196,10 @@ def evaluate_in_steps(
     """
     n = len(subject.pairs)
     if n < MIN_PAIRS:
-        raise InputError(f"Accept at least {MIN_PAIRS} pairs in the Match dock; {n} so far.")
+        raise InputError(
+            f"An evaluation needs at least {MIN_PAIRS} accepted pairs, not {n}.",
+            kind=ErrorKind.TOO_FEW_PAIRS,
+        )
     from napari_neurobridge.insight.embedding_map import embedding_map
     from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.training.evaluation import evaluate_similarity

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 
 if TYPE_CHECKING:
     from napari_neurobridge.io.pairs import PairSet
@@ -33,7 +33,7 @@ def accepted_pairs(project: Project, *, report: Report | None = None) -> PairSet
     state = project.state()
     pairs = sorted(state.pairs_between(*(dataset.name for dataset in datasets)).items())
     if not pairs:
-        raise InputError("The project has no accepted pairs yet; accept some with 'annotate'.")
+        raise InputError("The project has no accepted pairs yet.", kind=ErrorKind.TOO_FEW_PAIRS)
     crops, places = [], []
     for dataset, uids in zip(datasets, zip(*pairs, strict=True), strict=True):
         centers_um = np.array([state.soma(uid).center_um for uid in uids])
