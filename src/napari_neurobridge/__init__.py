@@ -10,10 +10,10 @@ function that needs them is called.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as `typing` has it, without loading that
 if TYPE_CHECKING:
+    from typing import Any
+
     from napari_neurobridge.api.functions import (
         create,
         load_encoder,
@@ -32,6 +32,8 @@ def __getattr__(name: str) -> Any:
     """Load a public name when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module("napari_neurobridge.api.functions"), name)
 
 
