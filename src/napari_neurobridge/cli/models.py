@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from napari_neurobridge.cli._output import CommandResult, command, table
+from napari_neurobridge.cli._output import CommandResult, command
+from napari_neurobridge.io.text_table import text_table
 
 
 class ModelRow(BaseModel):
@@ -28,7 +29,7 @@ class ModelList(CommandResult):
     def summary(self) -> str:
         """Return a table."""
         header = tuple(ModelRow.model_fields)
-        return table(header, [[getattr(m, name) for name in header] for m in self.models])
+        return text_table(header, [[getattr(m, name) for name in header] for m in self.models])
 
 
 def register(app: typer.Typer) -> None:

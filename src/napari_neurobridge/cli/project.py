@@ -7,8 +7,9 @@ import typer
 from pydantic import BaseModel, ConfigDict
 
 from napari_neurobridge.cli._options import ProjectArgument, parse_assignments, parse_orientation
-from napari_neurobridge.cli._output import CommandResult, command, table
+from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.types import DEFAULT_NAMES, Projection, Role, Vec3
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class ProjectMade(CommandResult):
         """Return a table under the project's path."""
         header = ("name", "role", "voxel_size_um", "n_somata", "uri")
         rows = [[getattr(row, name) for name in header] for row in self.datasets]
-        return f"{self.project}\n{table(header, rows)}"
+        return f"{self.project}\n{text_table(header, rows)}"
 
 
 def register(app: typer.Typer) -> None:

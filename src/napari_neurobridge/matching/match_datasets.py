@@ -165,7 +165,8 @@ def match_datasets(
         problem,
         orientation=orientation,
         adapt=len(pairs) == len(accepted),
-        start=None if start is None else start.propagation,
+        # Few pairs place a field wrongly as often as not, and nothing grown from there recovers.
+        start=start.propagation if start and len(start.accepted) >= ENOUGH_LANDMARKS else None,
     )
     found = _followed(running, report)
     shipped = SHIPPED if appearance is None else SHIPPED_WITH_IMAGES

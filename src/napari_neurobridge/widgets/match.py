@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_neurobridge.active.queue import Strategy
+from napari_neurobridge.active.queue import QueueStrategy
 from napari_neurobridge.types import Candidate, NoneReason
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
@@ -43,9 +43,9 @@ _NO_PROJECT = "Open a project in the Data dock, or File ▸ Open Sample ▸ Neur
 
 
 _ORDERS = {
-    Strategy.CLEAREST: "clearest first",
-    Strategy.SPREAD: "far from your pairs first",
-    Strategy.ENTROPY: "least certain first",
+    QueueStrategy.CLEAREST: "clearest first",
+    QueueStrategy.SPREAD: "far from your pairs first",
+    QueueStrategy.ENTROPY: "least certain first",
 }
 
 

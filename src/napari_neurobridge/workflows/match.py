@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_neurobridge.active.queue import (
-    Strategy,
+    QueueStrategy,
     default_strategy,
     n_asked,
     waiting_questions,
@@ -122,7 +122,7 @@ def has_landmarks(project: Project) -> bool:
     return n_landmarks(project) > 0
 
 
-def strategy_now(project: Project) -> Strategy:
+def strategy_now(project: Project) -> QueueStrategy:
     """Return what the queue asks by unless told otherwise."""
     return default_strategy(n_landmarks(project))
 
@@ -193,7 +193,7 @@ def _row(pair: MatchedPair) -> tuple[object, ...]:
 def questions_of(
     project: Project,
     match: Match | None,
-    strategy: Strategy | None = None,
+    strategy: QueueStrategy | None = None,
     *,
     postponed: Collection[str] = (),
 ) -> list[QueueItem]:
@@ -203,7 +203,7 @@ def questions_of(
     ----------
     project : Project
     match : Match, optional
-    strategy : Strategy, optional
+    strategy : QueueStrategy, optional
         See `waiting_questions`.
     postponed : collection of str
         Cells that were looked at and left undecided; they come last.

@@ -10,7 +10,6 @@ from scipy.spatial import cKDTree
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.propagation.propagate import MatchProblem, match, propagate
-from napari_neurobridge.matching.question_value import question_value, spread_query
 from napari_neurobridge.spaces.landmarks import Landmarks
 from point_world import PARAMS, SIZE, World, landmarks, make_world
 
@@ -200,22 +199,3 @@ def test_many_queries_join_what_a_part_of_them_found(world):
     right = few.posterior.best == world.partner
     assert right.mean() > 0.93
     assert few.reached.mean() > 0.9
-
-
-def test_the_most_uncertain_query_is_worth_most(world):
-    rows = landmarks(10)
-    found = match(world.problem(rows), params=PARAMS)
-    value = question_value(found)
-    assert value.shape == (250,)
-    assert (value[rows] == 0).all()
-    others = np.setdiff1d(np.arange(250), rows)
-    sure = found.posterior.confidence[others] > 0.999
-    assert value[others[sure]].max() < value.max() / 5
-    assert value.max() < np.log(66)
-
-
-def test_the_first_questions_are_spread():
-    line = np.arange(11)[:, None] * np.array([[10.0, 0, 0]])
-    assert spread_query(line, np.array([], dtype=int)) == 5
-    assert spread_query(line, np.array([5])) in (0, 10)
-    assert spread_query(line, np.array([5, 0])) == 10
