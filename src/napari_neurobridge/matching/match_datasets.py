@@ -165,8 +165,7 @@ def match_datasets(
         problem,
         orientation=orientation,
         adapt=len(pairs) == len(accepted),
-        # Few pairs place a field wrongly as often as not, and nothing grown from there recovers.
-        start=start.propagation if start and len(start.accepted) >= ENOUGH_LANDMARKS else None,
+        start=None if start is None else start.propagation,
     )
     found = _followed(running, report)
     shipped = SHIPPED if appearance is None else SHIPPED_WITH_IMAGES
