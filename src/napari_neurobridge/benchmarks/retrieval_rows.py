@@ -16,7 +16,8 @@ from napari_neurobridge.training.evaluation import (
     top_k,
     top_k_curve,
 )
-from napari_neurobridge.training.protocol import Interval, classify, draw_trials, trial_groups
+from napari_neurobridge.training.evaluation_report import Interval
+from napari_neurobridge.training.protocol import classify, draw_trials, trial_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
