@@ -165,7 +165,8 @@ class _Run:
         if len(pairs) < FEWEST_TO_FINE_TUNE:
             raise InputError(
                 f"Fine-tuning needs at least {FEWEST_TO_FINE_TUNE} pairs and there are "
-                f"{len(pairs)}: two to train on, two to choose weights by and two to compare; accept more pairs."
+                f"{len(pairs)}: two to train on, two to choose weights by and two to compare; "
+                "accept more pairs."
             )
         check_pairs(pairs, crop_pixels=encoder.config.crop_pixels)
         self._tell: Report = report or _silent
