@@ -1,17 +1,19 @@
 # The first call installs what is missing (tools/bootstrap.sh); later calls start at once.
 #
 #   make demo     open the demo, or run it headless into demo-out/ where there is no display
-#   make test     all tests that need no GPU and no network
+#   make test     the tests that need no GPU and no network, but for the slow ones
+#   make test-all   the slow ones too
 #   make check    linters, types, layers, plugin manifest, built wheel
 #   make docs     the documentation, into docs/_build/html
 #
 # PYTHON=/path/to/python3.11 names the interpreter to build .venv with;
-# PYTEST_ARGS="tests/unit -x" narrows the tests.
+# PYTEST_ARGS="tests/unit -x" narrows the tests; WORKERS=1 runs them one after the other.
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
+WORKERS ?= auto
 PYTEST_ARGS ?=
 
 ifeq ($(shell uname -s)$(DISPLAY)$(WAYLAND_DISPLAY),Linux)
@@ -20,7 +22,7 @@ DEMO_ARGS := --headless --out demo-out
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs system
+.PHONY: help demo test test-all check docs system
 .NOTPARALLEL:
 
 help:
@@ -30,8 +32,14 @@ demo: system $(INSTALLED)
 	rm -rf demo-out
 	$(XVFB) $(BIN)/neurobridge demo $(DEMO_ARGS)
 
+# tests/conftest.py puts tests into groups, windows first; the order is its own.
+PYTEST := $(XVFB) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
 test: system $(INSTALLED)
-	$(XVFB) $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-all: system $(INSTALLED)
+	$(PYTEST) $(PYTEST_ARGS)
 
 check: system $(INSTALLED)
 	$(BIN)/ruff check .

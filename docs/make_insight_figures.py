@@ -15,24 +15,24 @@ import numpy as np
 from PIL import Image
 
 from napari_neurobridge.benchmarks.attention import benchmark_attention
-from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.insight import figures
 from napari_neurobridge.insight.attention import attention_maps
 from napari_neurobridge.insight.embedding_map import embedding_map
 from napari_neurobridge.io.pairs import PairSet
-from napari_neurobridge.models.zoo import DEFAULT_MODEL, find_model
 from napari_neurobridge.training.evaluation import evaluate_similarity, partner_ranks
 from napari_neurobridge.training.plain_measures import PlainMeasure, plain_similarity
 from napari_neurobridge.training.protocol import reference_similarity
 from napari_neurobridge.training.simulated_data import EVALUATION_CELLS, held_out_pairs
+from napari_neurobridge.workflows.index import load_encoder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.types import Float32Array
 
 IMAGES = Path(__file__).resolve().parent / "images" / "insight"
-# The scenes that the model's card is about; see training/model_folder.py.
+# The scenes that the model's card is about; see training/bundled_encoder.py.
 SEEDS = tuple(range(100, 110))
 # Part of a crop; noise has some black pixels, and what lies outside a volume has many.
 _MOST_BLACK = 0.1
@@ -42,7 +42,7 @@ _DPI = 140
 def main() -> None:
     """Make all figures."""
     arguments = _parse()
-    encoder = Encoder.load(find_model(arguments.model))
+    encoder = load_encoder(None, arguments.model)
     pairs = PairSet.load(arguments.pairs) if arguments.pairs else held_out_pairs(SEEDS, "paper")
     similarity = encoder.embed(pairs.two_photon) @ encoder.embed(pairs.fmost).T
     _draw_classification(encoder.name, similarity, pairs)
@@ -57,7 +57,9 @@ def main() -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="name of a model, or its folder")
+    parser.add_argument(
+        "--model", help="name of a model, or its folder; the bundled one unless given"
+    )
     parser.add_argument(
         "--pairs", type=Path, help="file of scenes 100 to 109, so as not to simulate them again"
     )

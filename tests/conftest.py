@@ -12,7 +12,15 @@ ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 # Read by torch and its relatives when they are first imported, here and in child processes.
-os.environ["OMP_NUM_THREADS"] = str(min(2, int(os.environ.get("OMP_NUM_THREADS", "2"))))
+# One for each of pytest-xdist's workers: theirs are the cores already.
+_IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+_N_THREADS = 1 if _IS_WORKER else 2
+os.environ["OMP_NUM_THREADS"] = str(
+    min(_N_THREADS, int(os.environ.get("OMP_NUM_THREADS", _N_THREADS)))
+)
+
+GUI_GROUP = "gui"
+"""Tests that open windows; see CONTRIBUTING.md for why they share a worker."""
 
 settings.register_profile("neurobridge", deadline=None)
 settings.load_profile("neurobridge")
@@ -36,6 +44,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if _IS_WORKER:
+        _group_for_workers(items)
     gpu_items = [item for item in items if item.get_closest_marker("gpu")]
     if gpu_items and not _cuda_is_available():
         for item in gpu_items:
@@ -44,6 +54,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("real_data"):
                 item.add_marker(pytest.mark.skip(reason="needs ../shared/data"))
+
+
+def _group_for_workers(items: list[pytest.Item]) -> None:
+    """Send windows to one worker and each file to one, where its fixtures are made once.
+
+    The windows come first, since the other workers take the files meanwhile.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            opens_windows = "qapp" in getattr(item, "fixturenames", ())
+            group = GUI_GROUP if opens_windows else item.nodeid.split("::")[0]
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] != GUI_GROUP)
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import special_ortho_group
 
-from napari_neurobridge.matching.propagation.propagate import MatchProblem, PropagationParams
+from napari_neurobridge.matching.propagation.propagate import PropagationParams, PropagationProblem
 
 SIZE = np.array([250.0, 400.0, 400.0])
-PARAMS = PropagationParams(support=120)
+PARAMS = PropagationParams(n_inducing=120)
 
 
 @dataclass
@@ -21,10 +21,10 @@ class World:
     gallery: np.ndarray
     partner: np.ndarray
 
-    def problem(self, landmarks, **options) -> MatchProblem:
+    def problem(self, landmarks, **options) -> PropagationProblem:
         """Return the problem with some queries (rows) as landmarks."""
         pairs = np.column_stack([landmarks, self.partner[landmarks]])
-        return MatchProblem(self.queries, self.gallery, pairs, **options)
+        return PropagationProblem(self.queries, self.gallery, pairs, **options)
 
 
 def make_world() -> World:

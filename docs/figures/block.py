@@ -17,7 +17,7 @@ from napari_neurobridge.simulation.deformation.deformation import (
 from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.simulation.neurons.sources import GrownNeurons, neuron_factory
 from napari_neurobridge.simulation.render import Box
-from napari_neurobridge.simulation.sides import Side, ex_vivo_side, in_vivo_side
+from napari_neurobridge.simulation.sides import ImagedSpecimen, ex_vivo_side, in_vivo_side
 from napari_neurobridge.simulation.tissue.tissue import Tissue, make_tissue
 from napari_neurobridge.simulation.tissue.vessels import VesselKind
 from napari_neurobridge.spaces.affine import Affine
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.simulation.optics.labels import FmostLabel, TwoPhotonLabel
     from napari_neurobridge.types import Vec3
 
-    AnySide = Side[TwoPhotonLabel] | Side[FmostLabel]
+    AnySide = ImagedSpecimen[TwoPhotonLabel] | ImagedSpecimen[FmostLabel]
 
 FloatImage = npt.NDArray[np.float32]
 
@@ -86,7 +86,7 @@ class Block:
         )
         self.tissue: Tissue = replace(tissue, neurons=GrownNeurons(tissue))
 
-    def in_vivo(self, difficulty: Difficulty) -> Side[TwoPhotonLabel]:
+    def in_vivo(self, difficulty: Difficulty) -> ImagedSpecimen[TwoPhotonLabel]:
         """Return the block under a two-photon microscope."""
         return in_vivo_side(
             self.tissue,
@@ -98,7 +98,7 @@ class Block:
 
     def ex_vivo(
         self, difficulty: Difficulty, deformation: Deformation | None = None
-    ) -> Side[FmostLabel]:
+    ) -> ImagedSpecimen[FmostLabel]:
         """Return the block under an fMOST microscope, deformed as drawn unless given."""
         return ex_vivo_side(
             self.tissue,

@@ -19,13 +19,12 @@ from qtpy.QtWidgets import QApplication
 
 from napari_neurobridge.errors import InputError, NeuroBridgeError
 from napari_neurobridge.matching.ranking import rank_position
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.viewer.readers import open_docks
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.workbench.jobs import JobState, JobStatus
 from napari_neurobridge.workbench.sample import SampleFiles, open_sample
 from napari_neurobridge.workflows.export import export_tables
-from napari_neurobridge.workflows.index import load_encoder
+from napari_neurobridge.workflows.index import load_encoder, ranking_model
 from napari_neurobridge.workflows.match import match_between
 
 if TYPE_CHECKING:
@@ -177,7 +176,9 @@ def _accept_true_partner(workbench: Workbench, truth: TruePairs, failures: list[
         assert questions.query is not None
         assert questions.answer is not None
         partner_um = truth.partner_of(questions.query.center_um)
-        for candidate in questions.answer.shown if partner_um is not None else ():
+        if partner_um is None:
+            continue
+        for candidate in questions.answer.shown:
             if _is_same_cell(candidate.center_um, partner_um):
                 questions.choose_soma(candidate.uid)
                 workbench.verdicts.accept()
@@ -186,7 +187,7 @@ def _accept_true_partner(workbench: Workbench, truth: TruePairs, failures: list[
 
 def _top1(project: Project, truth: TruePairs) -> float:
     """Return how often the first candidate at a true position is the true partner."""
-    encoder = load_encoder(project, DEFAULT_MODEL)
+    encoder = load_encoder(project, ranking_model(project).path)
     match = match_between(project, encoder, project.in_vivo(), project.ex_vivo())
     right = 0
     for two_photon_um, fmost_um in zip(truth.two_photon_um, truth.fmost_um, strict=True):

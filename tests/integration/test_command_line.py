@@ -434,7 +434,7 @@ def test_nothing_of_a_list_is_recorded_when_a_uid_is_unknown(project: Path, tmp_
 def test_project_of_a_newer_schema(project: Path) -> None:
     manifest = project / "project.toml"
     text = manifest.read_text(encoding="utf-8")
-    manifest.write_text(text.replace("schema_version = 1", "schema_version = 99"), "utf-8")
+    manifest.write_text(text.replace("schema_version = 2", "schema_version = 99"), "utf-8")
     assert "newer" in refusal("detect", project)
 
 

@@ -112,7 +112,8 @@ def test_wheel_holds_what_it_needs_and_little_else(distributions):
     assert "napari_neurobridge/napari.yaml" in names
     assert "napari_neurobridge/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    for part in ("config.toml", "weights.safetensors", "card.md", "fingerprint.npz"):
+    parts = ("config.toml", "weights.safetensors", "calibration.toml", "SHA256SUMS", "card.md")
+    for part in (*parts, "fingerprint.npz"):
         assert f"napari_neurobridge/models/{DEFAULT_MODEL}/{part}" in names
     top = {name.partition("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {"napari_neurobridge"}

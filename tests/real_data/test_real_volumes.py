@@ -11,7 +11,7 @@ from napari_neurobridge.io.crops import extract_crops
 from napari_neurobridge.io.volumes import inspect_image, open_volume
 from napari_neurobridge.spaces import Orientation
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
 
 def _silver(shared_data, side):

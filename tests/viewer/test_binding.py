@@ -12,6 +12,8 @@ from fixtures.projects import N_CELLS, ORIENTATION, true_partner
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.viewer.binding import ViewerBinding
+from napari_neurobridge.viewer.docks import MATCH, dock_of
+from napari_neurobridge.viewer.readers import open_docks
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.viewer.styles import Mark
 
@@ -135,6 +137,34 @@ def test_closing_the_docks_and_opening_them_again(opened: ViewerBinding, qtbot: 
     dock = window.dock_widgets["Match (napari-neurobridge)"]
     assert uid in dock.header.text(), "a dock opened late shows what is being asked"
     assert dock.candidates.count() == 9
+
+
+def _choose_in_menu(viewer: Any, *titles: str) -> None:
+    """Choose an entry of napari's Plugins menu, as a click does."""
+    menu = viewer.window.plugins_menu
+    for title in titles:
+        menu.aboutToShow.emit()
+        action = next(one for one in menu.actions() if one.text().startswith(title))
+        menu = action.menu()
+    action.trigger()
+
+
+def test_docks_from_the_menu_leave_the_second_canvas_its_room(
+    viewer: Any, project_folder: Any, qtbot: Any
+) -> None:
+    real = viewer.__wrapped__
+    _choose_in_menu(real, "NeuroBridge", "Match")
+    binding = binding_for(real)
+    binding.workbench.setup.open_project(project_folder)
+    qtbot.waitUntil(lambda: binding.second is not None and binding.second.isVisible())
+    canvas, match = binding.second.parent(), dock_of(real, MATCH)
+    assert match is not None
+    qtbot.waitUntil(lambda: canvas.geometry().right() < match.geometry().left())
+    assert canvas.height() > 0.8 * match.height(), "beside the dock, not squeezed under it"
+    open_docks(real)
+    names = [name for name in real.window.dock_widgets if name.startswith("Match")]
+    assert len(names) == 1
+    binding.shut()
 
 
 @pytest.mark.parametrize("offset", [0.0, 5.0])

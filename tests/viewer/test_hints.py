@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.projects import accept_true_pairs, true_partner
+from fixtures.viewers import handle_events
 from napari_neurobridge.types import Expected
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.hints import ellipse_um
@@ -156,7 +157,7 @@ def test_deleting_hints_and_closing_the_project_breaks_nothing(
     qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
     qtbot.waitUntil(lambda: _hint(model, "expected") is not None)
     asked.workbench.session.set_project(None)
-    qtbot.wait(100)
+    handle_events(qtbot)
     assert not [x for m in (asked.viewer, model) for x in m.layers if HINT_KEY in x.metadata]
 
 

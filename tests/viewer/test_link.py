@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fixtures.projects import accept_true_pairs
+from fixtures.viewers import finish_jobs, handle_events
+from napari_neurobridge.cli.export import transform
+from napari_neurobridge.io.tables import read_points, write_points
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.canvases import look_at
+from napari_neurobridge.viewer.hints import HINT_KEY
 
 LANDMARKS = (0, 9, 18, 27, 36, 45)
 
@@ -30,7 +36,7 @@ def matched(opened_points: ViewerBinding, qtbot: Any) -> ViewerBinding:
     opened_points.workbench.session.verdicts_changed.emit()
     matches = opened_points.workbench.matches
     qtbot.waitUntil(lambda: matches.match is not None and not matches.updating, timeout=30_000)
-    qtbot.wait(300)
+    finish_jobs(opened_points, qtbot)
     return opened_points
 
 
@@ -43,7 +49,7 @@ def _agree(opened: ViewerBinding) -> bool:
 def test_locked_canvases_move_together_both_ways(matched: ViewerBinding, qtbot: Any) -> None:
     main, other = matched.viewer, matched.second.model
     look_at(main, (50.0, 60.0, 70.0))
-    qtbot.wait(100)
+    handle_events(qtbot)
     assert not _agree(matched), "nothing is linked before"
     assert matched.second.lock.isEnabled()
     matched.second.lock.click()
@@ -63,9 +69,10 @@ def test_locked_canvases_move_together_both_ways(matched: ViewerBinding, qtbot: 
     back = matched.workbench.project.map_points([_place(other)], "fmost", "two_photon")[0]
     np.testing.assert_allclose(back, _place(main), atol=1.5)
 
-    ratio = other.scene.camera.zoom / main.scene.camera.zoom
+    zoom = other.scene.camera.zoom
+    ratio = zoom / main.scene.camera.zoom
     main.scene.camera.zoom *= 2
-    qtbot.wait(100)
+    qtbot.waitUntil(lambda: other.scene.camera.zoom != zoom)
     assert other.scene.camera.zoom / main.scene.camera.zoom == pytest.approx(ratio, rel=0.02)
 
 
@@ -78,7 +85,7 @@ def test_a_locked_canvas_comes_to_rest(matched: ViewerBinding, qtbot: Any) -> No
     for model in (matched.viewer, matched.second.model):
         model.scene.camera.events.center.connect(lambda event: moves.append(event))
         model.dims.events.point.connect(lambda event: moves.append(event))
-    qtbot.wait(500)
+    handle_events(qtbot)
     assert moves == []
 
 
@@ -89,7 +96,7 @@ def test_picking_a_candidate_leaves_the_query_in_sight(matched: ViewerBinding, q
     questions.select("two_photon", "tp-00003")
     qtbot.waitUntil(lambda: questions.choice is not None, timeout=20_000)
     questions.choose(len(questions.answer.shown))
-    qtbot.wait(100)
+    handle_events(qtbot)
     np.testing.assert_allclose(_place(matched.viewer), questions.query.center_um, atol=1.0)
     np.testing.assert_allclose(_place(matched.second.model), questions.choice.center_um, atol=1.0)
 
@@ -102,5 +109,62 @@ def test_the_lock_rests_in_an_audit(matched: ViewerBinding, qtbot: Any) -> None:
     questions.select("two_photon", "tp-00005", audit=True)
     qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
     matched.viewer.scene.camera.center = (0.0, 30.0, 30.0)
-    qtbot.wait(200)
+    handle_events(qtbot)
     np.testing.assert_allclose(_place(other), before)
+
+
+def test_everything_asks_one_alignment(matched: ViewerBinding, qtbot: Any, tmp_path: Path) -> None:
+    """Move the project's alignment, and lock, ring, residual, points and files move with it."""
+    workbench, other = matched.workbench, matched.second.model
+    project, matches, questions = workbench.project, workbench.matches, workbench.questions
+    here = np.array([project.state().soma("tp-00003").center_um])
+    write_points(tmp_path / "in.csv", ["a"], here)
+
+    def ask() -> dict[str, np.ndarray]:
+        questions.select("two_photon", "tp-00003")
+        qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
+        qtbot.waitUntil(
+            lambda: any(
+                layer.metadata.get(HINT_KEY) == "expected" and len(layer.data)
+                for layer in other.layers
+            )
+        )
+        ranking = questions.answer.ranking
+        look_at(matched.viewer, (50.0, 60.0, 70.0))
+        qtbot.waitUntil(lambda: _agree(matched), timeout=10_000)
+        transform(project.path, tmp_path / "in.csv", tmp_path / "out.csv", to="fmost")
+        first = ranking.candidates[0]
+        off = np.subtract(first.center_um, ranking.expected.center_um)
+        assert first.residual_um == pytest.approx(np.linalg.norm(off))
+        return {
+            "map_points": project.map_points(here, "two_photon", "fmost")[0],
+            "transform": read_points(tmp_path / "out.csv")[1][0],
+            "residual": np.array(ranking.expected.center_um),
+            "ring": _ring(matched, ranking.expected.center_um),
+            "lock": _place(other),
+        }
+
+    matched.second.lock.click()
+    before = ask()
+    shift = np.array([6.0, -9.0, 7.0])
+    similarity = matches.match.alignment.similarity
+    moved = replace(
+        matches.match.alignment,
+        similarity=replace(similarity, target_center_um=similarity.target_center_um + shift),
+    )
+    project.keep_alignment(moved)
+    matches.match = replace(matches.match, alignment=moved)
+    after = ask()
+    for what, place in after.items():
+        np.testing.assert_allclose(place - before[what], shift, atol=1.5, err_msg=what)
+
+
+def _ring(opened: ViewerBinding, default: Any) -> np.ndarray:
+    """Return the centre of the drawn ellipse; across the plane, where it is expected."""
+    model = opened.second.model
+    (layer,) = (layer for layer in model.layers if layer.metadata.get(HINT_KEY) == "expected")
+    outline = np.asarray(layer.data[0]) + layer.translate
+    place = np.array(default)
+    shown = list(model.dims.displayed)
+    place[shown] = outline[:, shown].mean(axis=0)
+    return place

@@ -12,6 +12,8 @@ from qtpy.QtGui import QDropEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton
 
+from fixtures.viewers import finish_jobs
+from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import Basis, Role
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.styles import FIELD_UM, SLAB_UM
@@ -112,6 +114,53 @@ def test_the_orientation_form_turns_the_second_canvas(opened: ViewerBinding, qtb
     assert opened.workbench.project.dataset("fmost").orientation.axes == "+x+z+y"
 
 
+def test_the_same_axes_are_confirmed_with_one_button(opened: ViewerBinding) -> None:
+    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    project = opened.workbench.project
+    project.update_dataset("fmost", orientation=None)
+    opened.workbench.setup.checklist_changed.emit()
+    assert "not stated" in dock.rows[Step.ORIENTATION].detail.text()
+    button = dock.findChild(QPushButton, "confirm_same_axes_button")
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert dock.rows[Step.ORIENTATION].detail.text() == "same axes (confirmed)"
+    assert project.dataset("fmost").orientation == Orientation()
+
+
+def test_a_suggested_angle_is_used_only_when_asked(
+    opened: ViewerBinding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    workbench, form = opened.workbench, dock.rows[Step.ORIENTATION].form
+    started: list[list[str]] = []
+    answers = [
+        {"orientation": None, "text": "The angle is not known."},
+        {
+            "orientation": Orientation(axes="+y+z-x", angle_deg=12).model_dump(mode="json"),
+            "text": "Angle 12° is suggested.",
+        },
+    ]
+
+    def start(name: str, arguments: list[str], on_finished: Any) -> None:
+        started.append(arguments)
+        on_finished(answers[len(started) - 1])
+
+    monkeypatch.setattr(workbench.session.jobs, "start", start)
+    suggest = dock.findChild(QPushButton, "suggest_angle_button")
+    use = dock.findChild(QPushButton, "use_angle_button")
+    assert suggest.isEnabled()
+    QTest.mouseClick(suggest, Qt.MouseButton.LeftButton)
+    assert started == [["orient", str(workbench.project.path)]]
+    assert form.suggestion.text() == "The angle is not known."
+    assert use.isHidden()
+    QTest.mouseClick(suggest, Qt.MouseButton.LeftButton)
+    assert "12°" in form.suggestion.text()
+    assert workbench.project.dataset("fmost").orientation.angle_deg == 0, "nothing is done yet"
+    QTest.mouseClick(use, Qt.MouseButton.LeftButton)
+    assert workbench.project.dataset("fmost").orientation.angle_deg == 12
+    assert form.form.value().angle_deg == 12
+    assert form.suggestion.isHidden(), "it was about the orientation before"
+
+
 def test_progress_is_shown_and_cancelled(dock: DataWidget, binding: ViewerBinding) -> None:
     session = binding.workbench.session
     assert dock.progress.isHidden()
@@ -128,10 +177,10 @@ def test_dropping_an_image_on_an_open_project_asks_first(
     dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
     project = opened.workbench.project
     _drop(dock, [image_folder / "two_photon.tif"])
-    qtbot.wait(300)
-    assert opened.workbench.project is project
     remedy = dock.findChild(QPushButton, "remedy_button")
-    assert remedy.isVisible()
+    qtbot.waitUntil(remedy.isVisible)
+    finish_jobs(opened, qtbot)
+    assert opened.workbench.project is project
     QTest.mouseClick(remedy, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: opened.workbench.project is None, timeout=10_000)
     assert Role.IN_VIVO in opened.workbench.setup.draft.images

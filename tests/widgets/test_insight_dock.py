@@ -16,6 +16,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QPushButton
 
 from fixtures.projects import true_partner
+from fixtures.viewers import finish_jobs, handle_events
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.events import VerdictEvidence
 from napari_neurobridge.viewer.attention_layers import CHANNEL_KEY, crop_layer
@@ -30,13 +31,12 @@ _PATIENCE_MS = 240_000
 _EXPLAIN_BESIDE_A_CANVAS = """
 import napari, numpy as np
 from qtpy.QtWidgets import QApplication
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.workbench.models import EncoderCache
 
 viewer = napari.Viewer(show=True)
 for _ in range(20):
     QApplication.processEvents()
-encoder = EncoderCache().get(None, DEFAULT_MODEL)
+encoder = EncoderCache().current(None)
 from napari_neurobridge.insight.attention import attention_maps
 one, other = np.random.default_rng(0).random((2, 150, 150), dtype=np.float32)
 maps = attention_maps(encoder, one, other)
@@ -104,7 +104,7 @@ def _press(dock: InsightWidget, name: str) -> None:
 def _turn_to(dock: InsightWidget, page: Page, qtbot: Any) -> None:
     button = dock.findChild(QPushButton, f"page_{page.name.lower()}")
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
-    qtbot.wait(50)
+    handle_events(qtbot)
 
 
 def _title(dock: InsightWidget) -> str:
@@ -125,7 +125,7 @@ def _wait_for_evaluation(opened: ViewerBinding, qtbot: Any) -> None:
     qtbot.waitUntil(
         lambda: insights.evaluation is not None and insights.progress is None, timeout=_PATIENCE_MS
     )
-    qtbot.wait(50)
+    handle_events(qtbot)
 
 
 def _ask(opened: ViewerBinding, uid: str, qtbot: Any) -> None:
@@ -143,7 +143,7 @@ def _click_point(dock: InsightWidget, place: Any, qtbot: Any) -> None:
     height = dock.view.figure.bbox.height
     at = QPoint(round(x / ratio), round((height - y) / ratio))
     QTest.mouseClick(dock.view.canvas, Qt.MouseButton.LeftButton, pos=at)
-    qtbot.wait(50)
+    handle_events(qtbot)
 
 
 def test_an_empty_dock_says_what_to_do(binding: ViewerBinding, qtbot: Any) -> None:
@@ -267,7 +267,7 @@ def test_plain_measures_join_the_figures_and_can_be_cancelled(
     _press(evaluated, "compare_button")
     assert cancel.isVisible()
     QTest.mouseClick(cancel, Qt.MouseButton.LeftButton)
-    qtbot.wait(200)
+    finish_jobs(opened, qtbot)
     assert insights.progress is None
     assert not insights.evaluation.has_plain_measures
 
@@ -293,7 +293,7 @@ def test_attention_lies_over_the_pair_in_both_canvases(
     active = opened.viewer.layers.selection.active
     _press(dock, "explain_button")
     qtbot.waitUntil(lambda: insights.attention is not None, timeout=_PATIENCE_MS)
-    qtbot.wait(50)
+    handle_events(qtbot)
 
     assert "0.50" in _title(dock)
     assert opened.viewer.layers.selection.active is active, "keys still act on the somata"
@@ -318,7 +318,7 @@ def test_attention_lies_over_the_pair_in_both_canvases(
     assert insights.attention is None, "the maps were about another candidate"
     for model in (opened.viewer, opened.second.model):
         assert not [layer for layer in model.layers if CHANNEL_KEY in layer.metadata]
-    qtbot.wait(50)
+    handle_events(qtbot)
     assert "Explain" in _empty_text(dock)
 
 
@@ -333,7 +333,7 @@ def test_an_explanation_that_comes_too_late_is_dropped(
     questions.choose(3)
     assert insights.progress is None
     _ask(opened, second, qtbot)
-    qtbot.wait(300)
+    finish_jobs(opened, qtbot)
     assert insights.attention is None
 
 
@@ -351,6 +351,30 @@ def test_a_map_lies_where_its_crop_was_cut(opened: ViewerBinding, dataset: str) 
     np.testing.assert_allclose(
         affine[:3, :3] @ pixel + affine[:3, 3], center + orientation.linear() @ offset
     )
+
+
+def test_a_map_is_turned_as_its_crop_was_held_but_not_tilted(opened: ViewerBinding) -> None:
+    orientation = opened.workbench.project.dataset("fmost").orientation
+    center = np.array([30.0, 100.0, 80.0])
+    crop = np.zeros((150, 150), np.float32)
+    crop[20, 110] = 1
+    turned = orientation.model_copy(update={"angle_deg": 20.0, "expansion": 0.9}).linear()
+    tilt = np.deg2rad(10.0)
+    tilted = turned @ [
+        [np.cos(tilt), -np.sin(tilt), 0.0],
+        [np.sin(tilt), np.cos(tilt), 0.0],
+        [0.0, 0.0, 1.0],
+    ]
+    data, affine = crop_layer(crop, tuple(center), orientation, tilted)
+    place = affine[:3, :3] @ np.argwhere(data == 1)[0] + affine[:3, 3] - center
+    offset = tilted @ [0.0, (20 - 74.5) * 0.8, (110 - 74.5) * 0.8]
+    depth = int(np.argmax(np.abs(orientation.linear()[:, 0])))
+    assert place[depth] == pytest.approx(0.0, abs=1e-9)
+    np.testing.assert_allclose(np.delete(place, depth), np.delete(offset, depth))
+    # Seen from another side than the layer can show, it lies as the orientation says.
+    flat = crop_layer(crop, tuple(center), orientation)[1]
+    sideways = crop_layer(crop, tuple(center), orientation, np.roll(turned, 1, axis=1))[1]
+    np.testing.assert_array_equal(sideways, flat)
 
 
 def test_the_figure_follows_the_theme_and_is_saved_dark_on_white(
@@ -384,17 +408,17 @@ def test_what_fails_is_said_and_another_try_is_possible(
     from napari_neurobridge.errors import InputError
     from napari_neurobridge.workbench.models import EncoderCache
 
-    get = EncoderCache.get
+    load = EncoderCache.load
 
     def fail(*_: Any) -> None:
         raise InputError("There is no such model.")
 
     _accept(opened, 4)
-    monkeypatch.setattr(EncoderCache, "get", fail)
+    monkeypatch.setattr(EncoderCache, "load", fail)
     _press(dock, "evaluate_button")
     qtbot.waitUntil(lambda: "no such model" in _status(dock), timeout=_PATIENCE_MS)
     assert "no such model" in _empty_text(dock)
-    monkeypatch.setattr(EncoderCache, "get", get)
+    monkeypatch.setattr(EncoderCache, "load", load)
     _press(dock, "evaluate_button")
     _wait_for_evaluation(opened, qtbot)
 
@@ -403,7 +427,7 @@ def test_a_new_project_starts_anew(
     evaluated: InsightWidget, opened: ViewerBinding, qtbot: Any
 ) -> None:
     opened.workbench.session.set_project(None)
-    qtbot.wait(50)
+    handle_events(qtbot)
     assert "Open a project" in _empty_text(evaluated)
 
 
@@ -439,11 +463,12 @@ def test_the_dock_lies_on_the_match_dock(
     qtbot.waitUntil(lambda: dock.parent() in window.tabifiedDockWidgets(match))
     binding.workbench.setup.open_project(project_folder)
     qtbot.waitUntil(lambda: binding.second is not None, timeout=_PATIENCE_MS)
-    qtbot.wait(50)
+    handle_events(qtbot)
     assert dock.parent() in window.tabifiedDockWidgets(match), "the new canvas parts them not"
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("gui")
 @pytest.mark.skipif(importlib.util.find_spec("captum") is None, reason="needs captum")
 def test_a_real_network_is_explained_beside_a_canvas() -> None:
     """Torch, captum and timm load after Mesa has drawn; see `workbench.native`."""

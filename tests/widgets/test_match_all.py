@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton
+from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
 
 from fixtures.projects import N_POINTS, accept_true_pairs, true_partner
+from fixtures.viewers import handle_events
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.layers import HINT_KEY
 from napari_neurobridge.viewer.styles import MARK_RGBA, Mark
@@ -42,7 +44,7 @@ def _ask(opened: ViewerBinding, qtbot: Any, uid: str, *, audit: bool = False) ->
     questions = opened.workbench.questions
     questions.select("two_photon", uid, audit=audit)
     qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
-    qtbot.wait(50)
+    handle_events(qtbot)
 
 
 def _somata(opened: ViewerBinding, name: str) -> Any:
@@ -63,9 +65,9 @@ def test_the_probability_comes_first_and_says_why(
     answer = opened_points.workbench.questions.answer
     text, tip = dock.candidates.item(0).text(), dock.candidates.item(0).toolTip()
     assert text.index("%") < text.index("fm-00003")
-    assert f"{answer.shown[0].residual_um:.1f} µm off" in text
-    assert "looks" not in text, "there are no crops"
-    assert "that this is the cell" in tip
+    assert f"distance {answer.shown[0].residual_um:.1f} µm" in text
+    assert "similarity" not in text, "there are no crops"
+    assert "this is the same cell: " in tip
     assert dock.none_text.text().startswith("none of these ")
     assert "%" in dock.none_text.text()
     assert dock.place.text().startswith("within ±")
@@ -92,11 +94,11 @@ def test_without_pairs_the_dock_says_why_there_are_no_probabilities(
     _ask(opened_points, qtbot, "tp-00003")
     assert "needs accepted pairs" in dock.place.text()
     assert "%" not in dock.candidates.item(0).text()
-    assert "µm off" in dock.candidates.item(0).text()
+    assert "distance " in dock.candidates.item(0).text()
     assert dock.none_text.text() == "none of these, because"
     assert dock.queue_order.text() == "Queue: clearest first"
     box = dock.match_all
-    assert "Accept a pair" in box.text.text()
+    assert "Accept one pair" in box.text.text()
     assert not box.start_button.isHidden()
     assert box.cut.isHidden()
 
@@ -113,8 +115,8 @@ def test_the_slider_moves_the_cut_and_recolours_both_sides(
         claims = matches.claims()
         assert matches.fdr == pytest.approx(percent / 100)
         assert box.text.text() == (
-            f"{len(claims.pairs)} pairs: 6 accepted, {len(claims.pairs) - 6} claimed, "
-            f"about {claims.expected_false:.1f} of them wrong"
+            f"{len(claims.pairs)} pairs: 6 accepted, {len(claims.pairs) - 6} matched "
+            f"(about {claims.expected_false:.1f} of them wrong)"
         )
         uids = {p.in_vivo_uid for p in claims.pairs if not p.accepted}
         partners = {p.ex_vivo_uid for p in claims.pairs if not p.accepted}
@@ -177,19 +179,44 @@ def test_an_accepted_pair_changes_others_and_says_so(
     qtbot.waitUntil(lambda: "tp-00009" not in marked())
 
 
+def _scores(dock: MatchWidget) -> list[str]:
+    """Every text and tooltip of the dock with a number that the program thinks of this cell."""
+    # The box below counts all cells, and says nothing about the one that is asked about.
+    whole_field = {dock.match_all, *dock.match_all.findChildren(QWidget)}
+    told = [
+        getattr(widget, name)()
+        for widget in dock.findChildren(QWidget)
+        if widget not in whole_field
+        for name in ("text", "toolTip")
+        if callable(getattr(widget, name, None))
+    ]
+    for row in range(dock.candidates.count()):
+        told += [dock.candidates.item(row).text(), dock.candidates.item(row).toolTip()]
+    return [text for text in told if re.search(r"\d %|distance|similarity|expect|robab", text)]
+
+
+def _where(model: Any) -> tuple[float, ...]:
+    return (*model.dims.point, *model.scene.camera.center, model.scene.camera.zoom)
+
+
 def test_an_audit_shows_nothing_that_the_program_thinks(
     dock: MatchWidget, opened_points: ViewerBinding, qtbot: Any
 ) -> None:
     _accept(opened_points, qtbot)
+    opened_points.second.lock.click()
     _ask(opened_points, qtbot, "tp-00003")
+    assert len(_scores(dock)) > 9, "what the test looks for is there in other questions"
     expected = opened_points.second.model.layers["fmost expected place"]
     qtbot.waitUntil(lambda: len(expected.data) > 0)
     qtbot.waitUntil(lambda: Mark.CLAIMED in _marks(opened_points, "fmost").values())
 
+    fmost_view = _where(opened_points.second.model)
     _ask(opened_points, qtbot, "tp-00005", audit=True)
     questions = opened_points.workbench.questions
     assert questions.choice is None
     assert dock.candidates.currentRow() == -1
+    assert _scores(dock) == []
+    assert _where(opened_points.second.model) == fmost_view, "it would lead to the first one"
     lines = [dock.candidates.item(row) for row in range(dock.candidates.count())]
     for place, (line, candidate) in enumerate(
         zip(lines, questions.answer.shown, strict=True), start=1
@@ -197,16 +224,19 @@ def test_an_audit_shows_nothing_that_the_program_thinks(
         assert line.text().split() == [str(place), candidate.uid]
         assert line.toolTip() == ""
     assert dock.place.isHidden()
+    assert "hidden" in dock.match_all.legend.text()
     assert dock.none_text.text() == "none of these, because"
-    assert "random check" in dock.header.text()
+    assert "Random check" in dock.header.text()
     assert "hidden" in dock.header.text()
 
     assert len(expected.data) == 0
     for name in ("two_photon", "fmost"):
         marks = _marks(opened_points, name)
         assert not {Mark.CLAIMED, Mark.UNMATCHED} & set(marks.values())
+        # napari shows the features of the circle under the mouse in its status bar.
         features = _somata(opened_points, name).features
         assert not features["changed"].any()
+        assert features["probability"].isna().all()
     shown = {candidate.uid for candidate in questions.answer.shown}
     fmost = _marks(opened_points, "fmost")
     accepted = set(opened_points.workbench.project.state().pairs.values())
@@ -220,6 +250,20 @@ def test_an_audit_shows_nothing_that_the_program_thinks(
     QTest.keyClick(dock.candidates, Qt.Key.Key_2)
     assert questions.choice is questions.answer.shown[1]
     assert dock.candidates.currentRow() == 1
+    opened_points.workbench.matches.set_fdr(0.2)
+    opened_points.viewer.scene.camera.center = (0.0, 30.0, 30.0)
+    qtbot.wait(100)
+    assert _scores(dock) == []
+    assert not {Mark.CLAIMED} & set(_marks(opened_points, "fmost").values())
+    np.testing.assert_allclose(
+        opened_points.second.model.scene.camera.center[1:],
+        np.delete(questions.choice.center_um, opened_points.second.model.dims.order[0]),
+    )
+
+    QTest.mouseClick(dock.findChild(QPushButton, "accept_button"), Qt.MouseButton.LeftButton)
+    _wait_for_match(opened_points, qtbot)
+    qtbot.wait(100)
+    assert _scores(dock) == [], "nor after the verdict"
 
 
 def test_the_line_of_the_picked_candidate_is_marked_wherever_it_stands(
@@ -246,7 +290,7 @@ def test_the_pairs_are_saved(
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
     QTest.mouseClick(dock.match_all.save_button, Qt.MouseButton.LeftButton)
     status = dock.findChild(QLabel, "status_text")
-    qtbot.waitUntil(lambda: "written to" in status.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "pairs to " in status.text(), timeout=10_000)
     with path.open() as handle:
         rows = list(csv.DictReader(handle))
     claims = opened_points.workbench.matches.claims()
@@ -278,13 +322,16 @@ def test_the_check_counts_claims_where_nothing_is_right(
     _accept(opened_points, qtbot)
     button = dock.findChild(QPushButton, "decoys_button")
     text = dock.findChild(QLabel, "match_all_text")
-    assert "nothing can be right" not in text.text()
+    assert "after shifting" not in text.text()
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
     matches = opened_points.workbench.matches
     qtbot.waitUntil(lambda: matches.decoys is not None, timeout=30_000)
     check = matches.decoys
-    assert f"{check.n_claimed} of {check.n_asked} would be claimed" in text.text()
+    assert (
+        f"Decoy check: {check.n_claimed} of {check.n_asked} cells matched after shifting"
+        in text.text()
+    )
     assert check.share < 0.1
     matches.set_fdr(0.1)
-    assert "nothing can be right" not in text.text()
+    assert "after shifting" not in text.text()
     assert button.isEnabled()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import cKDTree
 
+from napari_neurobridge.matching.wording import percent
 from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS
 from napari_neurobridge.types import SomaSource, Verdict
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.match import Match
     from napari_neurobridge.project.log.fold import State
     from napari_neurobridge.types import Soma
+
+CLEAR = 0.95
+"""Probability of the first candidate from which on nobody would call it uncertain."""
 
 AUDIT_EVERY = 5
 """Every so many questions one is drawn at random and asked blind; error rates rest on those."""
@@ -107,7 +111,7 @@ def _spread(
         return []
     distance, _ = tree.query(np.array([somata[item.uid].center_um for item in clear]))
     order = np.argsort(-np.asarray(distance), kind="stable").tolist()
-    reason = "a clear cell far from your pairs, which says most about the alignment"
+    reason = "a clear cell far from the accepted pairs, which says most about the alignment"
     return [replace(clear[row], reason=reason) for row in order] + list(dim)
 
 
@@ -177,38 +181,36 @@ def n_asked(state: State, dataset: str) -> int:
 
 
 def _with_match(items: Sequence[QueueItem], dataset: str, match: Match) -> list[QueueItem]:
-    outlook, rows = match.outlook(dataset), match.side(dataset).rows
-    answers = np.column_stack([outlook.first, outlook.second, outlook.none, outlook.beyond])
+    summary, rows = match.posterior_summary(dataset), match.side(dataset).rows
+    answers = np.column_stack([summary.first, summary.second, summary.none, summary.beyond])
     told = []
     for item in items:
         row = rows.get(item.uid)
         if row is None:  # added since
             told.append(item)
             continue
-        bits, reason = float(outlook.bits[row]), _reason(*answers[row].tolist())
+        bits, reason = float(summary.bits[row]), _reason(*answers[row].tolist())
         told.append(QueueItem(item.uid, reason, bits))
     return told
 
 
 def _reason(first: float, second: float, none: float, beyond: float) -> str:
     if beyond >= max(first, none):
-        return "asked because no accepted pair is near enough to say where it is"
+        return "asked because no accepted pair is near enough to predict its place"
     if none >= max(first, 0.5):
-        return f"asked because it may have no partner ({_percent(none)})"
+        return f"asked because it may have no partner (probability {percent(none)})"
+    if first >= CLEAR:
+        return f"asked because no cell is less certain; its first candidate has {percent(first)}"
     if first >= 0.5:
-        return f"asked because its first candidate is not certain ({_percent(first)})"
+        return f"asked because its first candidate is not certain ({percent(first)})"
     if second >= 0.5 * first:
-        both = f"{_percent(first)}, {_percent(second)}"
-        return f"asked because several candidates are about as likely ({both})"
-    return f"asked because no candidate is likely (the first has {_percent(first)})"
+        both = f"{percent(first)} and {percent(second)}"
+        return f"asked because several candidates are similarly probable ({both})"
+    return f"asked because no candidate is probable (the first has {percent(first)})"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-_AUDIT = "a random check: judge for yourself, the scores are hidden"
-_REJECTED = "a candidate was rejected, and no partner found yet"
+_AUDIT = "a random check: decide from what you see, the scores are hidden"
+_REJECTED = "one candidate was rejected, and no partner is found yet"
 _REASONS = {
     SomaSource.DETECTED: "the clearest cell not asked yet",
     SomaSource.IMPORTED: "imported, and not asked yet",

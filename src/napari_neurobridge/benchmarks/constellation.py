@@ -75,7 +75,9 @@ class ConstellationTrial(BaseModel, frozen=True):
 class ConstellationParameters(BenchmarkParameters):
     """Scenes to match, from how rough an orientation, and by which network."""
 
-    model: str = Field("constellation", description="Matcher: a name or a folder.")
+    model: str | None = Field(
+        None, description="Matcher: a name or a folder; the bundled one unless given."
+    )
     level: Level = "paper"
     fields: int = Field(20, ge=1, description="How many scenes.")
     seed: int = Field(5000, description="Of the first scene.")
@@ -153,7 +155,7 @@ def benchmark_constellation(
         other = field
     wrong = [trial.known and trial.right < RIGHT_FROM for trial in trials]
     return ConstellationBenchmark(
-        model="given" if model else asked.model,
+        model="given" if model else asked.model or "bundled",
         level=asked.level,
         missing=asked.missing,
         angle_deg=asked.angle,
@@ -203,7 +205,7 @@ def scene_field(
 
 
 def _trial(
-    seed: int, field: TurnedField, other: TurnedField, model: Constellation | str
+    seed: int, field: TurnedField, other: TurnedField, model: Constellation | str | None
 ) -> ConstellationTrial:
     pairs = field.pairs
     began = time.perf_counter()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_neurobridge.io.text_table import text_lines
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from napari_neurobridge.encoder.embed import Encoder
@@ -51,12 +50,14 @@ class BenchmarkResult(BaseModel):
 class ModelParameters(BenchmarkParameters):
     """Of a benchmark that measures a model."""
 
-    model: str = Field(
-        DEFAULT_MODEL, description="Name of a model (see 'models') or path of its folder."
+    model: str | None = Field(
+        None,
+        description="Name of a model (see 'models') or path of its folder; the bundled one "
+        "unless given.",
     )
 
     def encoder(self) -> Encoder:
-        """Load it.
+        """Load the model.
 
         Raises
         ------

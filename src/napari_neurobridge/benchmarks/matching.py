@@ -11,12 +11,12 @@ from pydantic import BaseModel, Field
 
 from napari_neurobridge.benchmarks.points import draw_landmarks
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.appearance.likelihood import Margins, fit_appearance, pooled_fit
+from napari_neurobridge.matching.appearance.likelihood import Margins, appearance_of, pooled_fit
 from napari_neurobridge.matching.calibration import (
-    SHIPPED,
-    SHIPPED_WITH_IMAGES,
+    COORDINATES,
     Calibration,
     Reliability,
+    calibration_of,
     claimable,
     measure_calibration,
     reliability,
@@ -24,7 +24,7 @@ from napari_neurobridge.matching.calibration import (
 from napari_neurobridge.matching.conformal import fit_conformal
 from napari_neurobridge.matching.decoys import decoy_claims
 from napari_neurobridge.matching.posterior import Posterior
-from napari_neurobridge.matching.propagation.propagate import MatchProblem, match
+from napari_neurobridge.matching.propagation.propagate import PropagationProblem, run_propagation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 RowArray = npt.NDArray[np.intp]
 
 FIT_SEEDS = tuple(range(9000, 9006))
-"""Scenes that the shipped appearance and calibration are measured on."""
+"""Scenes that a model's likelihood and calibration are measured on."""
 
 TEST_SEEDS = tuple(range(9100, 9110))
 """Scenes that nothing was fitted to."""
@@ -94,7 +94,7 @@ class MatchingRow(BaseModel, frozen=True):
 
 
 class MatchingFit(BaseModel, frozen=True):
-    """What is shipped, measured anew."""
+    """What the bundled model's folder states, measured anew."""
 
     appearance_weight: float
     appearance_offset: float
@@ -162,14 +162,14 @@ def benchmark_matching(
     missing : sequence of float
         Share of the cells with a partner whose partners are deleted from the gallery.
     images : sequence of bool
-        Whether appearance is used; its likelihood ratio starts from the shipped one and
-        sees the landmarks only.
+        Whether appearance is used; its likelihood ratio starts from the model's and sees the
+        landmarks only.
     draws : int
         Of landmarks, for each field.
     fdr : float
         Expected share of false claims.
     calibration : Calibration, optional
-        Applied to all answers; the shipped ones unless given.
+        Applied to all answers; the known ones unless given.
     decoys : bool
         Also count what would be claimed in shifted galleries.
     seed : int
@@ -188,8 +188,8 @@ def benchmark_matching(
     for done, (count, share, seen) in enumerate(conditions):
         runs: list[_Answers] = []
         decoy: list[float | None] = []
-        known = calibration or (SHIPPED_WITH_IMAGES if seen else SHIPPED)
         for number, field in enumerate(fields):
+            known = calibration or (calibration_of(field.calibration) if seen else COORDINATES)
             if report is not None:
                 step = done * len(fields) + number
                 report(step, len(conditions) * len(fields), f"matching {source}")
@@ -208,7 +208,7 @@ def benchmark_matching(
 def fit_shipped(
     fields: Sequence[SceneField], *, n_landmarks: int = 6, seed: int = 0
 ) -> MatchingFit:
-    """Measure what is shipped: the appearance's likelihood ratio, and the calibration.
+    """Measure what a model folder states: the likelihood ratio, and the calibration.
 
     Parameters
     ----------
@@ -265,9 +265,10 @@ def _run(
     left = field.without(rng.permutation(others)[: round(missing * len(others))])
     points = left.points
     pairs = np.column_stack([chosen, points.partner[chosen]])
-    log_ratio = fit_appearance(margins_of(left), pairs).log_ratio if seen else None
-    problem = MatchProblem(points.queries_um, points.gallery_um, pairs, log_ratio=log_ratio)
-    found = match(problem, orientation=field.orientation)
+    looks = appearance_of(margins_of(left), pairs, left.calibration) if seen else None
+    log_ratio = None if looks is None else looks.log_ratio
+    problem = PropagationProblem(points.queries_um, points.gallery_um, pairs, log_ratio=log_ratio)
+    found = run_propagation(problem, orientation=field.orientation)
     posterior = calibration.recalibrated(found.posterior)
     asked = np.setdiff1d(np.arange(len(points.partner)), chosen)
     own = _part(posterior, asked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +18,7 @@ from napari_neurobridge.detection.dog import detect_somata
 from napari_neurobridge.io.crops import extract_crops
 from napari_neurobridge.io.files import atomic_write
 from napari_neurobridge.io.volumes import open_volume
+from napari_neurobridge.models.model_folder import ModelCalibration
 from napari_neurobridge.simulation.levels import level
 from napari_neurobridge.simulation.neurons.sources import neuron_factory
 from napari_neurobridge.simulation.scene import Scene
@@ -56,11 +57,14 @@ class SceneField:
         Rough linear part of the map from queries to gallery, as a user would state it.
     embeddings : tuple of ndarray of float32, shape (N, D) and (M, D), or None
         Of the queries and the gallery.
+    calibration : ModelCalibration
+        Of the model that made the embeddings.
     """
 
     points: PointPairs
     orientation: FloatArray | None = None
     embeddings: tuple[Float32Array, Float32Array] | None = None
+    calibration: ModelCalibration = field(default_factory=ModelCalibration)
 
     def without(self, queries: RowArray) -> SceneField:
         """Return the field with the partners of some queries deleted from the gallery."""
@@ -71,7 +75,7 @@ class SceneField:
         keep = np.ones(len(self.points.gallery_um), dtype=np.bool_)
         keep[gone[gone >= 0]] = False
         first, second = self.embeddings
-        return SceneField(points, self.orientation, (first, second[keep]))
+        return replace(self, points=points, embeddings=(first, second[keep]))
 
 
 def paper_level(missing: float = 0.3) -> Difficulty:
@@ -140,7 +144,7 @@ def image_fields(
         paths = {kind: cache / f"{stem}-{kind}.npz" for kind in PLACES}
         if not paths[places].exists():
             _simulate(encoder, seed, difficulty, size_um, paths)
-        fields.append(_load(paths[places]))
+        fields.append(replace(_load(paths[places]), calibration=encoder.calibration))
     return fields
 
 
@@ -156,13 +160,14 @@ def _simulate(
         table = pd.read_csv(scene.truth)
         for kind, path in paths.items():
             if kind == "known":
-                points = _known(table, difficulty.crops.centring_um, seed)
+                points = known_places(table, difficulty.crops.centring_um, seed)
             else:
                 points = _detected(scene, table)
             _save(path, _looked_at(encoder, scene, points))
 
 
-def _known(table: pd.DataFrame, error_um: float, seed: int) -> PointPairs:
+def known_places(table: pd.DataFrame, error_um: float, seed: int) -> PointPairs:
+    """Return the cells that a scene's truth says are seen, off by an error of placing."""
     seen = [table[f"in_{side}"].to_numpy(dtype=np.bool_) for side in SIDES]
     queries, gallery = (np.flatnonzero(side) for side in seen)
     row = np.where(seen[1], np.cumsum(seen[1]) - 1, -1)

@@ -17,7 +17,11 @@ from napari_neurobridge.benchmarks.contract import BenchmarkParameters, Benchmar
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.matching.calibration import claimable, reliability
-from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation, match
+from napari_neurobridge.matching.propagation.propagate import (
+    Propagation,
+    PropagationProblem,
+    run_propagation,
+)
 from napari_neurobridge.spaces.affine import as_points
 
 if TYPE_CHECKING:
@@ -264,9 +268,11 @@ def _trial(pairs: PointPairs, asked: PointsParameters, rng: np.random.Generator)
     partner = left.partner[chosen].copy()
     if asked.wrong is not None:
         partner[0] = _wrong_partner(left, partner[0], asked.wrong, rng)
-    problem = MatchProblem(left.queries_um, left.gallery_um, np.column_stack([chosen, partner]))
+    problem = PropagationProblem(
+        left.queries_um, left.gallery_um, np.column_stack([chosen, partner])
+    )
     started = time.perf_counter()
-    found = match(problem)
+    found = run_propagation(problem)
     seconds = time.perf_counter() - started
     place = None
     if asked.wrong is not None:
@@ -293,8 +299,8 @@ def score(found: Propagation, partner: RowArray, asked: RowArray, fdr: float) ->
         calibration_error=measured.error,
         log_score=measured.log_score,
         base_log_score=measured.base_log_score,
-        p_detected=found.p_detected,
-        reached=float(found.reached[asked].mean()),
+        p_detected=found.mean_p_partner,
+        reached=float(found.active[asked].mean()),
         wrong_rank=None,
         seconds=0.0,
     )

@@ -13,7 +13,11 @@ from pydantic import Field
 from napari_neurobridge.benchmarks.contract import BenchmarkParameters, BenchmarkResult
 from napari_neurobridge.benchmarks.points import PointPairs
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation, match
+from napari_neurobridge.matching.propagation.propagate import (
+    Propagation,
+    PropagationProblem,
+    run_propagation,
+)
 
 if TYPE_CHECKING:
     from napari_neurobridge.types import Report
@@ -80,7 +84,7 @@ def measure_points_speed(
     chosen = rng.choice(n_queries, n_landmarks + 1, replace=False)
     both = np.column_stack([chosen, pairs.partner[chosen]])
     before, after = (
-        MatchProblem(pairs.queries_um, pairs.gallery_um, both[:count])
+        PropagationProblem(pairs.queries_um, pairs.gallery_um, both[:count])
         for count in (n_landmarks, n_landmarks + 1)
     )
 
@@ -88,9 +92,9 @@ def measure_points_speed(
         if report is not None:
             report(step, 2, "matching from coordinates")
         clock = [(time.perf_counter(), time.process_time())]
-        first = match(before)
+        first = run_propagation(before)
         clock.append((time.perf_counter(), time.process_time()))
-        second = match(after, start=first)
+        second = run_propagation(after, start=first)
         clock.append((time.perf_counter(), time.process_time()))
         return np.diff(clock, axis=0), first, second
 

@@ -15,7 +15,12 @@ ProjectArgument = Annotated[
     Path, typer.Argument(metavar="PROJECT", help="Project folder, usually NAME.neurobridge.")
 ]
 ModelOption = Annotated[
-    str, typer.Option("--model", help="Name of a model (see 'models') or path of its folder.")
+    str | None,
+    typer.Option(
+        "--model",
+        help="Name of a model (see 'models') or path of its folder; the project's current one "
+        "unless given, the bundled one without a project.",
+    ),
 ]
 AnnotatorOption = Annotated[
     str | None, typer.Option("--annotator", help="Who decides; the login name unless given.")
@@ -31,6 +36,16 @@ LevelOption = Annotated[
 SeedsOption = Annotated[
     list[int] | None,
     typer.Option("--seed", help="A held-out scene; repeat it for more. Several unless given."),
+]
+
+OrientationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--orientation",
+        metavar="AXES[,angle=A][,expansion=E]",
+        help="Which signed axes of the fMOST dataset run along the two-photon z, y and x, such as "
+        "+y+z-x,angle=10,expansion=0.8; or a JSON file that says so.",
+    ),
 ]
 
 _ORIENTATION_NUMBERS = {"angle": "angle_deg", "expansion": "expansion"}

@@ -99,6 +99,21 @@ BENCHMARKS = (
         "Rank held-out cells whose two-photon crops are turned, off centre, dimmed or cut.",
     ),
     Benchmark(
+        "tilt",
+        "tilt",
+        "Rank with a wrong orientation, then in crops re-cut in the frame of six accepted pairs.",
+    ),
+    Benchmark(
+        "pose",
+        "pose",
+        "Turn held-out scenes, find the angle without labels, and rank before and after.",
+    ),
+    Benchmark(
+        "pose-projects",
+        "pose_projects",
+        "Simulate projects, detect, state a wrong angle, and have the right one suggested.",
+    ),
+    Benchmark(
         "embedding-speed",
         "embedding_speed",
         "Measure how fast crops in memory are embedded, beside the bare network.",

@@ -9,7 +9,6 @@ from napari_neurobridge.cli._options import ModelOption
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.text_table import text_lines
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.training.evaluation_report import EvaluationReport
 from napari_neurobridge.types import Report
 
@@ -39,7 +38,7 @@ def evaluate(
         Path | None,
         typer.Option("--pairs", metavar="FILE.npz", help="Arrays two_photon, fmost and scene."),
     ] = None,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Draw figures into it.")
     ] = None,

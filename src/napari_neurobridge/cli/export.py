@@ -7,7 +7,6 @@ import typer
 
 from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command
-from napari_neurobridge.models.zoo import DEFAULT_MODEL, find_model
 from napari_neurobridge.types import Report
 
 if TYPE_CHECKING:
@@ -34,6 +33,13 @@ class Transformed(CommandResult):
     source: str
     target: str
     file: str
+    alignment: str | None
+    made_from: str | None
+
+    def summary(self) -> str:
+        """Return what was written, and what the map was made from."""
+        made = "" if self.made_from is None else f", by {self.made_from}"
+        return f"mapped {self.n} points from {self.source} to {self.target}{made}: {self.file}"
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +63,7 @@ def export(
             "accepted pairs and how well a model finds them.",
         ),
     ] = "csv",
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     measures: Annotated[
         bool,
         typer.Option(
@@ -80,26 +86,28 @@ def export(
 
 
 def _export_report(
-    project: "Project", path: Path, model: str, measures: bool, report: Report
+    project: "Project", path: Path, model: str | None, measures: bool, report: Report
 ) -> Path:
+    from napari_neurobridge.models.current import current_model
+    from napari_neurobridge.models.model_folder import ModelFolder
+    from napari_neurobridge.models.zoo import find_model
     from napari_neurobridge.workflows.index import load_encoder
     from napari_neurobridge.workflows.pair_crops import accepted_pairs
 
     # First what may be wrong and takes no time, then torch.
     pairs = accepted_pairs(project, report=report)
-    folder = find_model(model, project)
-    encoder = load_encoder(project, model)
+    folder = current_model(project).path if model is None else find_model(model, project)
+    encoder = load_encoder(project, folder)
     from napari_neurobridge.insight.report import write_report
     from napari_neurobridge.insight.report_subject import project_subject
     from napari_neurobridge.training.plain_measures import PlainMeasure
 
-    card = folder / "card.md"
     return write_report(
         project_subject(project, pairs),
         encoder,
         path,
         measures=tuple(PlainMeasure) if measures else (),
-        card=card.read_text(encoding="utf-8") if card.is_file() else "",
+        card=ModelFolder.open(folder).card,
         report=report,
     )
 
@@ -123,5 +131,13 @@ def transform(
     uids, centers_um = read_points(points)
     name = source or opened.in_vivo()
     mapped = opened.map_points(centers_um, name, to)
+    alignment = None if name == to else opened.alignment(name, to)
     write_points(out, uids or [str(row) for row in range(len(mapped))], mapped)
-    return Transformed(n=len(mapped), source=name, target=to, file=str(out))
+    return Transformed(
+        n=len(mapped),
+        source=name,
+        target=to,
+        file=str(out),
+        alignment=alignment and alignment.id,
+        made_from=alignment and str(alignment.made_from),
+    )

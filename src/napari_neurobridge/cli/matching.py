@@ -10,7 +10,6 @@ from napari_neurobridge.active.queue import QueueStrategy
 from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.io.text_table import text_table
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
 
 ImagesOption = Annotated[
@@ -31,7 +30,7 @@ class ReviewRow(BaseModel):
 
 
 class DecoyRow(BaseModel):
-    """What would be claimed in a gallery that holds no partner."""
+    """How many cells match in a shifted gallery, which holds no partner."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,6 +50,7 @@ class Matched(CommandResult):
     calibrated_on: str
     decoys: DecoyRow | None
     review: list[ReviewRow]
+    model: str
     notes: list[str]
 
     def summary(self) -> str:
@@ -59,13 +59,13 @@ class Matched(CommandResult):
         decoys = ""
         if self.decoys is not None and self.decoys.n_asked:
             decoys = (
-                f" Among shifted somata, none of which is right, {self.decoys.n_claimed} of "
-                f"{self.decoys.n_asked} would be claimed."
+                f"\nDecoy check: {self.decoys.n_claimed} of {self.decoys.n_asked} cells matched "
+                "after shifting."
             )
         return "\n".join(
             [
-                f"{self.n_matched} pairs: {self.n_accepted} accepted and {proposed} claimed, of "
-                f"which about {self.expected_false:.1f} are expected to be wrong.{decoys}",
+                f"{self.n_matched} pairs: {self.n_accepted} accepted and {proposed} matched, "
+                f"about {self.expected_false:.1f} of which are expected to be wrong.{decoys}",
                 f"Written to {self.pairs}.",
                 *self.notes,
             ]
@@ -113,27 +113,30 @@ def match(
     decoys: Annotated[
         bool,
         typer.Option(
-            "--decoys/--no-decoys", help="Count what would be claimed where nothing is right."
+            "--decoys/--no-decoys",
+            help="Shift the somata of one side, and count the cells that still match.",
         ),
     ] = True,
     images: ImagesOption = True,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
     report: Report,
 ) -> Matched:
     """Match all cells at once, from the accepted pairs outward."""
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.workflows import match as matching
+    from napari_neurobridge.workflows.index import ranking_model
 
     opened = Project.open(project)
     found = matching.match_all(opened, model, images=images, report=report)
     claims = matching.Claims.of(found, fdr)
+    model_note = ranking_model(opened).note if images and model is None else ""
     check = found.decoys(fdr) if decoys else None
     return Matched(
         n_matched=len(claims.pairs),
         n_accepted=claims.n_accepted,
         expected_false=claims.expected_false,
         pairs=str(matching.write_claims(opened, claims, out)),
-        p_partner=found.propagation.p_detected,
+        p_partner=found.propagation.mean_p_partner,
         used_images=found.appearance is not None,
         calibrated_on=found.calibration.source,
         decoys=check and DecoyRow(n_claimed=check.n_claimed, n_asked=check.n_asked),
@@ -146,7 +149,8 @@ def match(
             )
             for pair in found.review()
         ],
-        notes=list(found.notes),
+        model=found.model,
+        notes=[*found.notes, *filter(None, [model_note])],
     )
 
 
@@ -162,7 +166,7 @@ def queue(
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many questions.")] = 10,
     images: ImagesOption = True,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
 ) -> Queued:
     """List the cells that a person should be asked about next."""
     from napari_neurobridge.project.folder import Project

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from napari_neurobridge.cli._options import ProjectArgument, parse_assignments, parse_orientation
+from napari_neurobridge.cli._options import (
+    OrientationOption,
+    ProjectArgument,
+    parse_assignments,
+    parse_orientation,
+)
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.text_table import text_table
@@ -34,15 +39,6 @@ ChannelOption = Annotated[
 ProjectionOption = Annotated[
     Projection, typer.Option("--projection", help="How a time series becomes one plane.")
 ]
-OrientationOption = Annotated[
-    str | None,
-    typer.Option(
-        "--orientation",
-        metavar="AXES[,angle=A][,expansion=E]",
-        help="Which signed axes of the fMOST dataset run along the two-photon z, y and x, such as "
-        "+y+z-x,angle=10,expansion=0.8; or a JSON file that says so.",
-    ),
-]
 
 
 class DatasetRow(BaseModel):
@@ -57,7 +53,7 @@ class DatasetRow(BaseModel):
     voxel_size_um: Vec3 | None
     channel: int
     projection: Projection
-    orientation: str
+    orientation: str | None
     n_somata: int
 
 
@@ -77,10 +73,10 @@ class ProjectMade(CommandResult):
                 role=spec.role,
                 uri=spec.uri,
                 axes=spec.axes,
-                voxel_size_um=spec.voxel_size_um,
+                voxel_size_um=spec.used_voxel_size_um,
                 channel=spec.channel,
                 projection=spec.projection,
-                orientation=spec.orientation.axes,
+                orientation=spec.orientation and spec.orientation.axes,
                 n_somata=len(somata.get(spec.name, {})),
             )
             for spec in project.datasets.values()
@@ -91,7 +87,17 @@ class ProjectMade(CommandResult):
         """Return a table under the project's path."""
         header = ("name", "role", "voxel_size_um", "n_somata", "uri")
         rows = [[getattr(row, name) for name in header] for row in self.datasets]
-        return f"{self.project}\n{text_table(header, rows)}"
+        lines = [self.project, text_table(header, rows)]
+        if self._not_stated():
+            lines.append(
+                "The orientation is not stated, so the same axes are assumed. State it with "
+                "'neurobridge orient PROJECT --orientation AXES'; after 'detect', 'neurobridge "
+                "orient PROJECT' suggests the in-plane angle."
+            )
+        return "\n".join(lines)
+
+    def _not_stated(self) -> bool:
+        return any(row.role is Role.EX_VIVO and row.orientation is None for row in self.datasets)
 
 
 def register(app: typer.Typer) -> None:
@@ -202,7 +208,6 @@ def _source(
     projection: Projection,
     orientation: str | None,
 ) -> "DatasetSource":
-    from napari_neurobridge.spaces.orientation import Orientation
     from napari_neurobridge.workflows.setup import DatasetSource
 
     if image is None and points is None:
@@ -217,7 +222,7 @@ def _source(
         axes=axes,
         channel=channel,
         projection=projection,
-        orientation=parse_orientation(orientation) if orientation else Orientation(),
+        orientation=None if orientation is None else parse_orientation(orientation),
     )
 
 

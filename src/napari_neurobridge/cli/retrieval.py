@@ -9,7 +9,6 @@ from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.text_table import text_table
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Basis, Candidate, Ranking, Report, Vec3
 
 
@@ -20,13 +19,18 @@ class Indexed(CommandResult):
     n_indexed: dict[str, int]
     model: str
     seconds: float
+    n_damaged: int
+    note: str
 
     def summary(self) -> str:
-        """Return one sentence."""
+        """Return a sentence or two."""
         there = ", ".join(f"{count} of {name}" for name, count in self.n_indexed.items())
+        damaged = ""
+        if self.n_damaged:
+            damaged = f" Files of the index that were damaged and are made anew: {self.n_damaged}."
         return (
             f"Embedded {self.n_embedded} somata with {self.model} in {self.seconds:.1f} s; "
-            f"indexed: {there}."
+            f"indexed: {there}.{damaged}{self.note and ' '}{self.note}"
         )
 
 
@@ -78,8 +82,8 @@ class Ranked(CommandResult):
     model: str
 
     @classmethod
-    def of(cls, ranking: Ranking) -> "Ranked":
-        """Flatten a ranking."""
+    def of(cls, ranking: Ranking, model_note: str = "") -> "Ranked":
+        """Flatten a ranking, and say what there is to know of its model."""
         return cls(
             query_dataset=ranking.query_dataset,
             query_uid=ranking.query_uid,
@@ -90,7 +94,7 @@ class Ranked(CommandResult):
             none_in_set=ranking.none_in_set,
             basis=ranking.basis,
             expected_um=ranking.expected and ranking.expected.center_um,
-            note=ranking.note,
+            note=" ".join(filter(None, [ranking.note, model_note])),
             model=ranking.model,
         )
 
@@ -108,19 +112,21 @@ def register(app: typer.Typer) -> None:
     command(app, "rank")(rank)
 
 
-def index(
-    project: ProjectArgument, *, model: ModelOption = DEFAULT_MODEL, report: Report
-) -> Indexed:
+def index(project: ProjectArgument, *, model: ModelOption = None, report: Report) -> Indexed:
     """Embed all somata that are not yet embedded."""
+    from napari_neurobridge.models.current import current_model
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.workflows.index import build_index
 
-    result = build_index(Project.open(project), model, report=report)
+    opened = Project.open(project)
+    result = build_index(opened, model, report=report)
     return Indexed(
         n_embedded=result.n_embedded,
         n_indexed=result.n_indexed,
         model=result.model,
         seconds=result.seconds,
+        n_damaged=result.n_damaged,
+        note=current_model(opened).note if model is None else "",
     )
 
 
@@ -141,27 +147,17 @@ def rank(
         typer.Option("--gallery", help="Where to search; the other microscope unless given."),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="How many candidates.")] = 10,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = None,
 ) -> Ranked:
     """Rank candidates for a soma or a position."""
-    from napari_neurobridge.matching.ranking import other_dataset, rank_position, rank_soma
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.workflows.index import load_encoder
-    from napari_neurobridge.workflows.match import match_between
+    from napari_neurobridge.workflows.rank import rank_cell
 
     if (uid is None) == (at is None):
         raise InputError("Give either --uid or --at Z Y X, to say which cell is meant.")
     if uid is not None and in_dataset is not None:
         raise InputError("--in belongs to --at; a uid names its dataset itself.")
-    opened = Project.open(project)
-    # What is wrong is told before a model is loaded.
-    dataset = opened.state().soma(uid).dataset if uid is not None else in_dataset
-    dataset = opened.dataset(dataset or opened.in_vivo()).name
-    name = opened.dataset(gallery or other_dataset(opened, dataset)).name
-    images = None not in (opened.dataset(dataset).uri, opened.dataset(name).uri)
-    encoder = load_encoder(opened, model) if images else None
-    match = match_between(opened, encoder, dataset, name)
-    if uid is not None:
-        return Ranked.of(rank_soma(opened, encoder, uid, k, gallery=name, match=match))
-    assert at is not None
-    return Ranked.of(rank_position(opened, encoder, at, dataset, k, gallery=name, match=match))
+    found = rank_cell(
+        Project.open(project), uid, k, at_um=at, dataset=in_dataset, gallery=gallery, model=model
+    )
+    return Ranked.of(found.ranking, model_note=found.model_note)

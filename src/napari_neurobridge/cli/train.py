@@ -7,7 +7,6 @@ import typer
 
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Report
 
 # Those of encoder.strategies, which takes torch's seconds to import; a test compares them.
@@ -79,8 +78,13 @@ def train(
         typer.Option("--epochs", min=1, help="How often each pair is seen, in place of --steps."),
     ] = None,
     model: Annotated[
-        str, typer.Option("--from", help="Name of the model to start from, or path of its folder.")
-    ] = DEFAULT_MODEL,
+        str | None,
+        typer.Option(
+            "--from",
+            help="Name of the model to start from, or path of its folder; the project's current "
+            "one unless given.",
+        ),
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option("--backbone", help="Start from a timm model's own weights instead."),
@@ -103,7 +107,7 @@ def train(
         raise InputError(f"There is no strategy '{strategy}'; choose {', '.join(STRATEGIES)}.")
     if steps is not None and epochs is not None:
         raise InputError("Give --steps or --epochs, not both.")
-    if backbone is not None and model != DEFAULT_MODEL:
+    if backbone is not None and model is not None:
         raise InputError("Give --from or --backbone, not both.")
     if pairs is not None and out is None:
         raise InputError("--pairs needs --out DIR, to say where the new model goes.")

@@ -28,7 +28,7 @@ without dye, or a border misjudged."""
 
 
 @dataclass(frozen=True)
-class Candidates:
+class SomaCandidates:
     """Places that may be somata.
 
     Attributes
@@ -47,9 +47,9 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def take(self, which: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Candidates:
+    def take(self, which: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> SomaCandidates:
         """Return some of the candidates, by index or by mask."""
-        return Candidates(
+        return SomaCandidates(
             self.positions[which],
             self.radius_um[which],
             self.response[which],
@@ -57,7 +57,7 @@ class Candidates:
         )
 
     @classmethod
-    def joined(cls, parts: Sequence[Candidates]) -> Candidates:
+    def joined(cls, parts: Sequence[SomaCandidates]) -> SomaCandidates:
         """Join the candidates of several blocks."""
         return cls(
             np.concatenate([np.zeros((0, 3)), *(part.positions for part in parts)]),
@@ -75,7 +75,7 @@ def find_candidates(
     radii_um: Sequence[float],
     voxel_um: Vec3,
     min_response: float,
-) -> Candidates:
+) -> SomaCandidates:
     """Find the places of a block at which the filter answers more than all around.
 
     Parameters
@@ -102,7 +102,7 @@ def find_candidates(
     found = np.argwhere(peaks.numpy() & inner)
     best = scale.numpy()[tuple(found.T)]
     shifts = _subvoxel_shifts(strongest.numpy(), found)
-    return Candidates(
+    return SomaCandidates(
         positions=found + shifts + np.asarray(block.outer_start),
         radius_um=_radii(answers.numpy(), found, best, np.asarray(radii_um)),
         response=strongest.numpy()[tuple(found.T)].astype(np.float64),

@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.spatial import KDTree
 
-from napari_neurobridge.detection.candidates import SHELL_RADII, Candidates, find_candidates
+from napari_neurobridge.detection.candidates import SHELL_RADII, SomaCandidates, find_candidates
 from napari_neurobridge.detection.filters import SCALE_STEP, difference_of_gaussians, reach_um
 from napari_neurobridge.detection.working_grid import WorkingGrid
 from napari_neurobridge.io.blocks import Block, Index3, iter_blocks
@@ -137,7 +137,7 @@ def detect_somata(
         found.append(search.candidates(image, block, minimum))
     if report is not None:
         report(len(blocks), len(blocks), f"looking for somata in {volume.name}")
-    return _select(search.in_um(Candidates.joined(found)), params, minimum)
+    return _select(search.in_um(SomaCandidates.joined(found)), params, minimum)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class _Search:
         z, y, x = (max(1, math.ceil(length_um / size)) for size in self.grid.voxel_um)
         return z, y, x
 
-    def candidates(self, image: Float32Array, block: Block, min_response: float) -> Candidates:
+    def candidates(self, image: Float32Array, block: Block, min_response: float) -> SomaCandidates:
         return find_candidates(
             image,
             block,
@@ -174,7 +174,7 @@ class _Search:
             min_response=min_response,
         )
 
-    def in_um(self, found: Candidates) -> Candidates:
+    def in_um(self, found: SomaCandidates) -> SomaCandidates:
         positions = found.positions * self.grid.voxel_um + self.grid.origin_um
         return replace(found, positions=positions)
 
@@ -206,7 +206,7 @@ def _sample_blocks(shape: Index3, halo: Index3) -> list[Block]:
     ]
 
 
-def _select(found: Candidates, params: DogParams, minimum: float) -> Detection:
+def _select(found: SomaCandidates, params: DogParams, minimum: float) -> Detection:
     """Keep what has contrast enough, and of neighbours the brighter one."""
     # The core's contrast is a low percentile, hence smaller than the filter's answer.
     minimum /= 2
@@ -231,7 +231,7 @@ def _typical_contrast(contrast: npt.NDArray[np.float64]) -> float:
     return float(ordered[np.searchsorted(weight, weight[-1] / 2)])
 
 
-def _not_suppressed(found: Candidates, min_distance_um: float) -> npt.NDArray[np.bool_]:
+def _not_suppressed(found: SomaCandidates, min_distance_um: float) -> npt.NDArray[np.bool_]:
     """Mark candidates, strongest first, that have no stronger one kept close by."""
     kept = np.ones(len(found), dtype=bool)
     if not len(found):

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-TimmOption: TypeAlias = int | float | bool | str
+    from napari_neurobridge.encoder.limits import TimmOption
+
 Backbone: TypeAlias = Any
 """A model of timm, whose families share `forward_features` but no class that says so."""
 

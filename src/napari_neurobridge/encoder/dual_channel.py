@@ -10,19 +10,22 @@ from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_neurobridge.encoder.backbone import pyramid_side
 from napari_neurobridge.encoder.gate import Gate
 from napari_neurobridge.encoder.global_channel import GlobalChannel, GlobalConfig
 from napari_neurobridge.encoder.hub import published_backbone
 from napari_neurobridge.encoder.local_channel import LocalChannel, LocalConfig
+
+_MOST_WEIGHTS = 500_000_000  # of one layer, 2 GB
 
 
 class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
     """The whole architecture; ``config.toml`` of a model folder holds exactly this."""
 
     schema_version: Literal[1] = 1
-    name: str = Field("compact", description="Name of the model.")
-    crop_pixels: int = Field(150, gt=0, description="Side of the crops, pixels.")
-    dim: int = Field(768, gt=0, description="Length of the unit vector.")
+    name: str = Field("encoder", max_length=200, description="Name of the model.")
+    crop_pixels: int = Field(150, gt=0, le=1024, description="Side of the crops, pixels.")
+    dim: int = Field(768, gt=0, le=8192, description="Length of the unit vector.")
     views: Literal[1, 4] = Field(
         4, description="Quarter turns of the crop that are seen; their vectors share the length."
     )
@@ -43,6 +46,20 @@ class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(
                 f"a soma window of {self.local_channel.window} pixels does not fit into crops of "
                 f"{self.crop_pixels}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _layers_fit_into_memory(self) -> Self:
+        window, seen = self.local_channel, self.global_channel
+        side = pyramid_side(window.window, window.strides)
+        map_side = seen.image_size or pyramid_side(self.crop_pixels, seen.stem_strides)
+        patch = int(seen.vit_options.get("patch_size", 16))
+        places = max(side**2 * window.readout, math.ceil(map_side / patch) ** 2 * seen.readout)
+        if places * self.view_dim > _MOST_WEIGHTS:
+            raise ValueError(
+                f"a layer of {places} x {self.view_dim} weights is too large; at most "
+                f"{_MOST_WEIGHTS} are allowed"
             )
         return self
 

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
-import tomli_w
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from napari_neurobridge.encoder.dual_channel import DualChannelEncoder, EncoderConfig
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.models.model_folder import ENCODER, ModelCalibration, ModelFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from napari_neurobridge.types import Float32Array, Report
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
-SCHEMA_VERSION = 1
-CONFIG_FILE = "config.toml"
-WEIGHTS_FILE = "weights.safetensors"
 _ARCHITECTURE = "architecture"
 
 
@@ -44,10 +38,18 @@ class Encoder:
         The network; it is put into evaluation mode.
     weights_hash : str
         First 12 hex digits of the weights file's SHA-256; keys the embeddings made.
+    calibration : ModelCalibration, optional
+        What its similarities mean; unknown unless given.
     """
 
-    def __init__(self, model: DualChannelEncoder, weights_hash: str) -> None:
+    def __init__(
+        self,
+        model: DualChannelEncoder,
+        weights_hash: str,
+        calibration: ModelCalibration | None = None,
+    ) -> None:
         self.device = best_device()
+        self.calibration = calibration or ModelCalibration()
         # Channels last is how the convolution kernels of CPUs and GPUs want it.
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.hash = weights_hash
@@ -69,35 +71,31 @@ class Encoder:
 
     @classmethod
     def load(cls, folder: Path | str) -> Encoder:
-        """Read a model folder (``config.toml`` and ``weights.safetensors``).
+        """Read a model folder.
 
         Raises
         ------
         InputError
-            If a file is missing or damaged, or the two do not fit together.
+            If a file is missing, damaged or of another kind of model, the configuration asks for
+            too much, or the two do not fit together.
         """
-        folder = Path(folder)
-        config, architecture = _read_config(folder / CONFIG_FILE)
-        weights = folder / WEIGHTS_FILE
-        tensors, made_for = _read_weights(weights)
-        with weights.open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()[:12]
+        stored = ModelFolder.open(folder)
+        stored.require_kind(ENCODER)
+        config = stored.config(EncoderConfig)
+        tensors, made_for = _read_weights(stored.weights())
+        misfit = InputError(f"The weights of {stored.path} do not fit its configuration.")
+        if made_for not in ("", _architecture_digest(stored.values)):
+            raise misfit
         if config.global_channel.pretrained:
             # The folder holds the weights; timm's own would only be overwritten.
             context = config.global_channel.model_copy(update={"pretrained": False})
             config = config.model_copy(update={"global_channel": context})
         model = DualChannelEncoder(config)
-        misfit = InputError(
-            f"the weights {weights} do not fit {CONFIG_FILE} beside them; "
-            "fetch the model folder again"
-        )
-        if made_for not in ("", architecture):
-            raise misfit
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
             raise misfit from error
-        return cls(model, digest)
+        return cls(model, stored.hash, stored.calibration)
 
     def embed(
         self,
@@ -232,24 +230,27 @@ class _Running:
     finite: Tensor
 
 
-def save_model(model: DualChannelEncoder, folder: Path) -> None:
-    """Write ``config.toml`` and ``weights.safetensors`` (float16) into a folder.
+def save_model(model: DualChannelEncoder, folder: Path) -> ModelFolder:
+    """Write configuration and weights (float16) as a new model folder.
 
     Weights are rounded to half precision: embeddings change by less than 1e-3, and the
     file halves. Statistics of batch normalisation stay as they are. The weights name the
     architecture, since the same tensors can fit another one and mean something else there;
     hence their hash stands for the whole model.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a model already.
     """
     tensors = {
         name: tensor.detach().cpu().contiguous().to(_storage_dtype(name, tensor))
         for name, tensor in model.state_dict().items()
     }
     config = model.config.model_dump(mode="json")
-    with atomic_write(folder / WEIGHTS_FILE) as temporary:
-        # save_file would leave a file that only its owner may read.
-        temporary.write_bytes(save(tensors, {_ARCHITECTURE: _architecture_digest(config)}))
-    with atomic_write(folder / CONFIG_FILE) as temporary:
-        temporary.write_text(tomli_w.dumps(config), encoding="utf-8")
+    return ModelFolder.create(
+        folder, config, save(tensors, {_ARCHITECTURE: _architecture_digest(config)})
+    )
 
 
 def best_device() -> torch.device:
@@ -286,11 +287,13 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     try:
         with safe_open(path, framework="pt") as file:
             made_for = (file.metadata() or {}).get(_ARCHITECTURE, "")
-            return {key: file.get_tensor(key) for key in file.keys()}, made_for  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"the weights {path} are missing or damaged; fetch the model folder again"
-        ) from error
+        raise InputError(f"The weights {path} are damaged.") from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise InputError(f"The weights {path} are damaged: '{name}' holds no finite numbers.")
+    return tensors, made_for
 
 
 def _architecture_digest(values: Mapping[str, object]) -> str:
@@ -301,37 +304,3 @@ def _architecture_digest(values: Mapping[str, object]) -> str:
     """
     architecture = {key: value for key, value in values.items() if key != "name"}
     return hashlib.sha256(json.dumps(architecture, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _read_config(path: Path) -> tuple[EncoderConfig, str]:
-    """Return the configuration, and the digest of the architecture."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"there is no model configuration {path}; `neurobridge models` lists the models"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"the model configuration {path} is damaged; fetch the model folder again"
-        ) from error
-    if (kind := values.get("kind", "encoder")) != "encoder":
-        raise InputError(
-            f"'{path.parent.name}' is a {kind} matcher and no encoder; `neurobridge models` says "
-            "which is which"
-        )
-    version = values.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InputError(
-            f"the model configuration {path} is of the newer version {version}, and this software "
-            f"reads version {SCHEMA_VERSION}; update napari-neurobridge"
-        )
-    try:
-        return EncoderConfig.model_validate(values), _architecture_digest(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise InputError(
-            f"the model configuration {path} is damaged or of another version "
-            f"({where}: {first['msg']}); fetch the model folder again or update napari-neurobridge"
-        ) from error

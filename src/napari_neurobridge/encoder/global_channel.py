@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_neurobridge.encoder.attention import SpatialAttention
 from napari_neurobridge.encoder.backbone import (
     Backbone,
-    TimmOption,
     build_backbone,
     conv_stages,
     feature_layout,
     pyramid_side,
 )
 from napari_neurobridge.encoder.hub import find_weights, published_backbone
+from napari_neurobridge.encoder.limits import (
+    StageBlocks,
+    StageStrides,
+    StageWidths,
+    TimmOption,
+    check_stages,
+    check_timm_options,
+)
 
 
 class GlobalConfig(BaseModel, frozen=True, extra="forbid"):
@@ -30,15 +37,18 @@ class GlobalConfig(BaseModel, frozen=True, extra="forbid"):
     pretrained backbone does.
     """
 
-    stem_widths: tuple[int, ...] = Field(
+    stem_widths: StageWidths = Field(
         (48, 96), description="Channels of the convolution stem's stages; empty for none."
     )
-    stem_strides: tuple[int, ...] = Field((4, 2), description="Stride of each stage.")
-    stem_blocks: tuple[int, ...] = Field((1, 1), description="Residual blocks of each stage.")
+    stem_strides: StageStrides = Field((4, 2), description="Stride of each stage.")
+    stem_blocks: StageBlocks = Field((1, 1), description="Residual blocks of each stage.")
     vit: str = Field(
-        "vit_tiny_patch16_224", description="timm name of the backbone, a transformer or not."
+        "vit_tiny_patch16_224",
+        pattern=r"^\w+(\.\w+)?$",
+        max_length=200,
+        description="timm name of the backbone, a transformer or not.",
     )
-    vit_options: dict[str, TimmOption] = Field(
+    vit_options: Annotated[dict[str, TimmOption], AfterValidator(check_timm_options)] = Field(
         {
             "patch_size": 2,
             "embed_dim": 192,
@@ -52,19 +62,25 @@ class GlobalConfig(BaseModel, frozen=True, extra="forbid"):
     pretrained: bool = Field(False, description="Start from timm's weights for that name.")
     weights_sha256: str = Field("", description="Digest of those weights' file.")
     image_size: int = Field(
-        0, ge=0, description="Side that crops are resized to, pixels; 0 leaves them as they are."
+        0,
+        ge=0,
+        le=2048,
+        description="Side that crops are resized to, pixels; 0 leaves them as they are.",
     )
     interpolation: Literal["bicubic", "bilinear"] = Field(
         "bicubic", description="How crops are resized."
     )
     mean: tuple[float, ...] = Field(
-        (), description="Mean of each channel of the images that the backbone was trained on."
+        (),
+        max_length=16,
+        description="Mean of each channel of the images that the backbone was trained on.",
     )
-    std: tuple[float, ...] = Field((), description="Their standard deviations.")
-    readout: int = Field(32, gt=0, description="Numbers kept per patch token.")
+    std: tuple[float, ...] = Field((), max_length=16, description="Their standard deviations.")
+    readout: int = Field(32, gt=0, le=1024, description="Numbers kept per patch token.")
 
     @model_validator(mode="after")
     def _images_are_whole(self) -> Self:
+        check_stages(self.stem_widths, self.stem_strides, self.stem_blocks)
         if len(self.mean) != len(self.std):
             raise ValueError("images need as many means as standard deviations")
         if self.stem_widths and (self.mean or self.image_size):

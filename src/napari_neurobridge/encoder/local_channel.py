@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from typing import Self
+
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 
 from napari_neurobridge.encoder.backbone import conv_stages, pyramid_side
+from napari_neurobridge.encoder.limits import (
+    StageBlocks,
+    StageStrides,
+    StageWidths,
+    check_stages,
+)
 
 
 class LocalConfig(BaseModel, frozen=True, extra="forbid"):
     """Architecture of the local channel."""
 
-    window: int = Field(64, gt=0, description="Side of the soma window, pixels of the crop.")
-    widths: tuple[int, ...] = Field((32, 64, 96), description="Channels of each stage.")
-    strides: tuple[int, ...] = Field((2, 2, 2), description="Stride of each stage.")
-    blocks: tuple[int, ...] = Field((0, 1, 1), description="Residual blocks of each stage.")
-    readout: int = Field(32, gt=0, description="Numbers kept per place of the last map.")
+    window: int = Field(
+        64, gt=0, le=1024, description="Side of the soma window, pixels of the crop."
+    )
+    widths: StageWidths = Field((32, 64, 96), min_length=1, description="Channels of each stage.")
+    strides: StageStrides = Field((2, 2, 2), description="Stride of each stage.")
+    blocks: StageBlocks = Field((0, 1, 1), description="Residual blocks of each stage.")
+    readout: int = Field(32, gt=0, le=1024, description="Numbers kept per place of the last map.")
+
+    @model_validator(mode="after")
+    def _stages_are_whole(self) -> Self:
+        check_stages(self.widths, self.strides, self.blocks)
+        return self
 
 
 class LocalChannel(nn.Module):

@@ -121,7 +121,9 @@ def _dataset_rows(project: Project) -> list[tuple[str, ...]]:
             shape = " × ".join(str(side) for side in volume.shape)
             voxel, extent = _sizes(volume.voxel_size_um), _sizes(volume.extent_um)
         turn = spec.orientation
-        lies = f"{turn.axes}, {turn.angle_deg:g}°, × {turn.expansion:g}"
+        lies = "reference" if name == project.in_vivo() else "not stated"
+        if turn is not None:
+            lies = f"{turn.axes}, {turn.angle_deg:g}°, × {turn.expansion:g}"
         somata = str(len(state.somata.get(name, {})))
         rows.append((name, spec.role.value.replace("_", " "), shape, voxel, extent, lies, somata))
     return rows

@@ -16,7 +16,7 @@ from napari_neurobridge.io.resample import Index3, SlabGrid
 from napari_neurobridge.spaces.affine import as_points
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from napari_neurobridge.io.volumes import Volume
     from napari_neurobridge.types import Float32Array, Report
@@ -127,9 +127,10 @@ def extract_crops(
         Where the somata lie.
     centers_um : array_like, shape (N, 3)
         µm in the volume's own space, (z, y, x); may lie outside it.
-    linear : ndarray, shape (3, 3), optional
+    linear : ndarray, shape (3, 3) or (N, 3, 3), optional
         Takes offsets in the two-photon frame (depth, row, column) to offsets in the
-        volume's space, both µm; the identity for the two-photon side itself.
+        volume's space, both µm; the identity for the two-photon side itself. One for
+        all crops, or one for each.
     spec : CropSpec, optional
         What a crop shows.
     report : callable, optional
@@ -144,7 +145,8 @@ def extract_crops(
     Raises
     ------
     InputError
-        If the centres or the voxels read are not finite.
+        If the centres, the frame or the voxels read are not finite, or there are frames for
+        another number of crops.
 
     Notes
     -----
@@ -153,23 +155,40 @@ def extract_crops(
     """
     spec = spec or CropSpec()
     centers = as_points(centers_um) / np.asarray(volume.voxel_size_um)
-    per_um = (np.eye(3) if linear is None else linear) / np.asarray(volume.voxel_size_um)[:, None]
-    offsets = spec.offsets_um()
-    grid = SlabGrid(per_um, spec.depths_um(), offsets, offsets, volume.shape)
+    grids = _grids(volume, linear, spec, len(centers))
     crops = np.zeros((len(centers), spec.pixels, spec.pixels), dtype=np.float32)
     done = 0
-    for group in _groups(grid, centers, volume.chunks):
+    for group in _groups(grids, centers, volume.chunks):
         patch = None if group.too_large else volume.read(group.start, group.stop)
         for index in group.members:
             if patch is None:
-                values, inside = _sample_in_parts(volume, grid, centers[index])
+                values, inside = _sample_in_parts(volume, grids[index], centers[index])
             else:
-                values, inside = grid.sample(patch, group.start, centers[index])
+                values, inside = grids[index].sample(patch, group.start, centers[index])
             crops[index] = normalize_crops(values, inside)
             done += 1
             if report is not None:
                 report(done, len(centers), f"cropping {volume.name}")
     return crops
+
+
+def _grids(
+    volume: Volume, linear: npt.NDArray[np.floating] | None, spec: CropSpec, count: int
+) -> list[SlabGrid]:
+    """Return the grid of each crop; one and the same where all look the same way."""
+    frames = np.eye(3) if linear is None else np.asarray(linear, dtype=np.float64)
+    if frames.shape not in ((3, 3), (count, 3, 3)) or not np.isfinite(frames).all():
+        raise InputError(
+            f"A crop's frame is a finite (3, 3) matrix, one for all or one for each of {count} "
+            f"crops, not an array of shape {frames.shape} or with NaN."
+        )
+    per_um = frames / np.asarray(volume.voxel_size_um)[:, None]
+    offsets = spec.offsets_um()
+    made = [
+        SlabGrid(basis, spec.depths_um(), offsets, offsets, volume.shape)
+        for basis in per_um.reshape(-1, 3, 3)
+    ]
+    return made * count if frames.ndim == 2 else made
 
 
 @dataclass(frozen=True)
@@ -201,15 +220,19 @@ class _Group:
         return _Group([*self.members, *other.members], (z, y, x), (zz, yy, xx))
 
 
-def _groups(grid: SlabGrid, centers: npt.NDArray[np.float64], chunks: Index3) -> Iterator[_Group]:
+def _groups(
+    grids: Sequence[SlabGrid], centers: npt.NDArray[np.float64], chunks: Index3
+) -> Iterator[_Group]:
     """Walk from place to place, and read together what costs less to read together."""
-    start, stop = grid.box(np.asarray(grid.shape) / 2)
+    if not grids:
+        return
+    start, stop = grids[0].box(np.asarray(grids[0].shape) / 2)
     reach = np.subtract(stop, start)
     cells = np.floor(centers / np.maximum(reach, chunks))
     order = np.lexsort((*centers.T[::-1], *cells.T[::-1]))
     current: _Group | None = None
     for index in order:
-        start, stop = grid.box(centers[index])
+        start, stop = grids[index].box(centers[index])
         if any(a >= b for a, b in zip(start, stop, strict=True)):
             continue  # wholly outside: the crop stays 0
         single = _Group([int(index)], start, stop)

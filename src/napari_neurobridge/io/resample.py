@@ -174,25 +174,29 @@ class SlabGrid:
         highest = values[0].amax(dim=0).numpy()
         return np.where(inside, highest, np.float32(-np.inf)), inside
 
-    @cached_property
-    def _cuboid(self) -> torch.Tensor:
-        """Offsets of all points in voxels, shape (depths, rows, columns, 3)."""
-        cuboid = self.depths[:, None, None, None] * self.basis[:, 0] + self._face
-        return torch.from_numpy(cuboid.astype(np.float32))
-
     def _sample_oblique(
         self, patch: torch.Tensor, low: npt.NDArray[np.int64], center: Floats
     ) -> tuple[Float32Array, Bools]:
-        points = self._cuboid + torch.from_numpy((center - low).astype(np.float32))
-        grid = _normalized(points, patch.shape)
+        # Straight in the coordinates of grid_sample: -1 to 1 over the patch, x first.
+        per_voxel = 2 / np.array(patch.shape)
+        basis = (self.basis * per_voxel[:, None])[::-1]
+        middle = ((center - low + 0.5) * per_voxel - 1)[::-1]
+        along = middle + self.depths[:, None] * basis[:, 0]
+        across = self.rows[:, None, None] * basis[:, 1] + self.columns[:, None] * basis[:, 2]
+        points = _float32(across) + _float32(along)[:, None, None]
         values = grid_sample(
-            patch[None, None], grid[None], padding_mode="border", align_corners=False
+            patch[None, None], points[None], padding_mode="border", align_corners=False
         )[0, 0]
         if _on_voxels(np.stack(self._reach(center)), self.shape).all():
             return values.amax(dim=0).numpy(), np.ones(values.shape[1:], dtype=bool)
-        inside = _on_voxels(points.numpy() + low, self.shape).all(axis=-1)
-        highest = np.where(inside, values.numpy(), np.float32(-np.inf)).max(axis=0)
-        return highest, np.asarray(inside.any(axis=0))
+        # A patch ends before the grid does only where the volume ends.
+        inside = (points.abs() <= 1).all(dim=-1)
+        highest = values.masked_fill_(~inside, -torch.inf).amax(dim=0)
+        return highest.numpy(), np.asarray(inside.any(dim=0).numpy())
+
+
+def _float32(values: Floats) -> torch.Tensor:
+    return torch.from_numpy(values.astype(np.float32))
 
 
 def _on_voxels(points: npt.NDArray[np.floating], shape: npt.ArrayLike) -> Bools:

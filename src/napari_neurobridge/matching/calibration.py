@@ -19,16 +19,17 @@ from napari_neurobridge.types import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from napari_neurobridge.models.model_folder import ModelCalibration
     from napari_neurobridge.project.log.fold import StandingVerdict, State
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 FEWEST_AUDITS = 30
-"""With fewer audits the shipped calibration stands."""
+"""With fewer audits the known calibration stands."""
 
 _SURE = 1e-9
-# How far audits' calibration may be from the shipped one, as standard deviations of the log of
+# How far audits' calibration may be from the known one, as standard deviations of the log of
 # the slope and of the offset.
 _SLOPE_SD, _OFFSET_SD = 0.4, 0.7
 
@@ -138,14 +139,14 @@ class Calibration:
         Log odds.
     n_audits : int
         How many audits there were, used or not.
-    source : {"shipped", "audits"}
-        What it rests on.
+    source : {"none", "model", "audits"}
+        What it rests on: nothing, the model's own folder, or this project's audits.
     """
 
     slope: float = 1.0
     offset: float = 0.0
     n_audits: int = 0
-    source: Literal["shipped", "audits"] = "shipped"
+    source: Literal["none", "model", "audits"] = "none"
 
     def __post_init__(self) -> None:
         if not (self.slope > 0 and np.isfinite([self.slope, self.offset]).all()):
@@ -174,18 +175,18 @@ class Calibration:
         return Posterior(posterior.rows, probability, none, beyond)
 
 
-SHIPPED = Calibration()
+COORDINATES = Calibration()
 """Of coordinates alone: tables of real somata and detected simulated ones ask for no change."""
 
-SHIPPED_WITH_IMAGES = Calibration(1.1, 0.5)
-"""Half of what ``neurobridge benchmark matching --part fit`` asks for on simulated scenes.
 
-Half, because their somata lie in their true places, and where the detector finds them the program
-is too sure as it is.
-"""
+def calibration_of(model: ModelCalibration) -> Calibration:
+    """Return what holds of matches that rest on a model's appearance before there are audits."""
+    if model.probability is None:
+        return Calibration()
+    return Calibration(model.probability.slope, model.probability.offset, source="model")
 
 
-def fit_calibration(audits: Iterable[Audit], prior: Calibration = SHIPPED) -> Calibration:
+def fit_calibration(audits: Iterable[Audit], prior: Calibration = COORDINATES) -> Calibration:
     """Fit a calibration to audits, drawn towards one that is known.
 
     Parameters
@@ -205,7 +206,7 @@ def fit_calibration(audits: Iterable[Audit], prior: Calibration = SHIPPED) -> Ca
 
 
 def measure_calibration(confidence: npt.ArrayLike, right: npt.ArrayLike) -> Calibration:
-    """Fit a calibration to many known outcomes alone; what `SHIPPED` is made by.
+    """Fit a calibration to many known outcomes alone; what a model folder states.
 
     Parameters
     ----------

@@ -21,6 +21,10 @@ BoolArray = npt.NDArray[np.bool_]
 RowArray = npt.NDArray[np.intp]
 
 
+DEFAULT_COVERAGE = 0.9
+"""Nine cells in ten are to be among the answers of their set."""
+
+
 @dataclass(frozen=True, eq=False)
 class CandidateSets:
     """What the truth of N queries is said to be among.
@@ -107,7 +111,11 @@ class ConformalSets:
 
 
 def fit_conformal(
-    posterior: Posterior, partner: npt.ArrayLike, *, coverage: float = 0.9, seed: int = 0
+    posterior: Posterior,
+    partner: npt.ArrayLike,
+    *,
+    coverage: float = DEFAULT_COVERAGE,
+    seed: int = 0,
 ) -> ConformalSets:
     """Make a rule from queries whose truth is known.
 
@@ -141,7 +149,9 @@ def fit_conformal(
     return ConformalSets(coverage, _threshold(own, coverage), len(own))
 
 
-def sets_from_audits(state: State, first: str, second: str, coverage: float = 0.9) -> ConformalSets:
+def sets_from_audits(
+    state: State, first: str, second: str, coverage: float = DEFAULT_COVERAGE
+) -> ConformalSets:
     """Make a rule from the audits between two datasets.
 
     The score is the mass of the answers that were more probable than the person's, without

@@ -12,11 +12,11 @@ from scipy.spatial import cKDTree
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.calibration import Calibration, claimable
 from napari_neurobridge.matching.posterior import CandidateField
-from napari_neurobridge.matching.propagation.propagate import match
+from napari_neurobridge.matching.propagation.propagate import run_propagation
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.posterior import Posterior
-    from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation
+    from napari_neurobridge.matching.propagation.propagate import Propagation, PropagationProblem
     from napari_neurobridge.types import FloatArray
 
 Float64Array = npt.NDArray[np.float64]
@@ -57,14 +57,14 @@ class DecoyCheck:
 
 
 def decoy_claims(
-    problem: MatchProblem,
+    problem: PropagationProblem,
     fdr: float,
     kind: DecoyKind = "shift",
     seed: int = 0,
     *,
     found: Propagation | None = None,
     calibration: Calibration | None = None,
-    regrow: bool = False,
+    rematch: bool = False,
     orientation: FloatArray | None = None,
 ) -> DecoyCheck:
     """Ask for partners in a gallery that holds none, and count what would be claimed.
@@ -73,17 +73,17 @@ def decoy_claims(
     of any query, or mirrored: as dense and as clustered as before, but without a true partner.
     Appearances move along.
 
-    The grown alignment stays as it is, and with it the chance of a partner: the answers are those
-    that the program would give to cells whose partner alone is missing. Growing anew would tell
-    it that hardly any cell has a partner, so that it hardly claims; ``regrow`` does that, as a
-    check of the growth itself.
+    The alignment of the match stays as it is, and with it the chance of a partner: the answers
+    are those that the program would give to cells whose partner alone is missing. Matching anew
+    would tell it that hardly any cell has a partner, so that it hardly claims; ``rematch`` does
+    that, as a check of the propagation itself.
 
     Queries whose place in the decoy is empty, at a border or nearer to the true partner than
     the shift is long, are not asked.
 
     Parameters
     ----------
-    problem : MatchProblem
+    problem : PropagationProblem
     fdr : float
         Expected share of false claims.
     kind : {"shift", "mirror"}
@@ -94,14 +94,14 @@ def decoy_claims(
         Of the problem; made if not given.
     calibration : Calibration, optional
         Of the confidences.
-    regrow : bool
+    rematch : bool
         Match anew in each decoy.
     orientation : ndarray, shape (3, 3), optional
         That ``found`` was matched with.
     """
     if kind not in ("shift", "mirror"):
         raise InputError(f"A decoy is a 'shift' or a 'mirror', not '{kind}'.")
-    found = found or match(problem, orientation=orientation)
+    found = found or run_propagation(problem, orientation=orientation)
     calibration = calibration or Calibration()
     others = np.ones(len(problem.queries_um), dtype=np.bool_)
     others[problem.pairs[:, 0]] = False
@@ -113,7 +113,9 @@ def decoy_claims(
         decoy = replace(problem, gallery_um=gallery)
         asked = others & _askable(problem.gallery_um, moved, found.predicted_um, distance)
         judged = (
-            match(decoy, orientation=orientation).posterior if regrow else _judged(found, decoy)
+            run_propagation(decoy, orientation=orientation).posterior
+            if rematch
+            else _judged(found, decoy)
         )
         sure = calibration.recalibrated(judged).confidence[asked]
         n_claimed += int(claimable(sure, fdr).sum())
@@ -122,16 +124,16 @@ def decoy_claims(
     return DecoyCheck(n_claimed, n_asked, n_decoys)
 
 
-def _judged(found: Propagation, decoy: MatchProblem) -> Posterior:
-    """Return the posterior of a decoy gallery under the alignment that was grown."""
-    world = replace(found.growth.world, problem=decoy, gallery=CandidateField(decoy.gallery_um))
-    return replace(found.growth, world=world).judge()[0]
+def _judged(found: Propagation, decoy: PropagationProblem) -> Posterior:
+    """Return the posterior of a decoy gallery under the alignment of a match."""
+    setup = replace(found.state.setup, problem=decoy, gallery=CandidateField(decoy.gallery_um))
+    return replace(found.state, setup=setup).query_posterior()[0]
 
 
-def _distance_um(problem: MatchProblem, found: Propagation) -> float:
+def _distance_um(problem: PropagationProblem, found: Propagation) -> float:
     """Return how far somata must move to be out of reach of the queries they were near."""
     spacing = CandidateField(problem.gallery_um).typical_density ** (-1 / 3)
-    sigma = found.sigma_um[found.reached] if found.reached.any() else found.sigma_um
+    sigma = found.sigma_um[found.active] if found.active.any() else found.sigma_um
     return float(max(_SPACINGS * spacing, _DEVIATIONS * np.quantile(sigma, _REACHED)))
 
 

@@ -10,10 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.answers import Answers, Judged, Outlook
 from napari_neurobridge.matching.assignment import assign
 from napari_neurobridge.matching.decoys import DecoyCheck, decoy_claims
 from napari_neurobridge.matching.posterior import CandidateField, find_candidates, posterior
+from napari_neurobridge.matching.posterior_reader import (
+    PartnerPosterior,
+    PosteriorReader,
+    PosteriorSummary,
+)
 from napari_neurobridge.types import Expected
 
 if TYPE_CHECKING:
@@ -21,15 +25,14 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.calibration import Calibration
     from napari_neurobridge.matching.conformal import ConformalSets
     from napari_neurobridge.matching.posterior import Posterior
-    from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation
+    from napari_neurobridge.matching.propagation.propagate import Propagation, PropagationProblem
     from napari_neurobridge.matching.sides import Side
+    from napari_neurobridge.spaces.alignment import Alignment, InverseAlignment
     from napari_neurobridge.types import FloatArray, Vec3
 
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
 
-_INVERSE_ROUNDS = 30
-_INVERSE_TOLERANCE_UM = 0.01
 # So many doubtful pairs are named in a sentence.
 _NAMED = 3
 
@@ -89,7 +92,7 @@ class Match:
         Matches grow from the side with fewer somata, since more of those have a partner.
     queries_in_vivo : bool
         Whether that is the in-vivo side.
-    problem : MatchProblem
+    problem : PropagationProblem
     propagation : Propagation
     posterior : Posterior
         The propagation's, calibrated.
@@ -98,8 +101,8 @@ class Match:
         the program, to begin with.
     orientation : ndarray, shape (3, 3), or None
         Rough linear part of the map from queries to gallery, as far as it is stated.
-    alignment_id : str
-        Names the landmarks that it rests on.
+    alignment : Alignment
+        From queries to gallery; the project's current one when the match was made.
     calibration : Calibration
         What made the posterior of the propagation's.
     sets : ConformalSets
@@ -108,21 +111,24 @@ class Match:
         What the crops say; ``None`` without a complete index.
     model : str
         Name and hash of the encoder whose index told candidates apart; empty if none did.
+    model_note : str
+        What that model leaves open, in a sentence; empty if nothing.
     """
 
     queries: Side
     gallery: Side
     queries_in_vivo: bool
-    problem: MatchProblem
+    problem: PropagationProblem
     propagation: Propagation
     posterior: Posterior
     accepted: frozenset[tuple[int, int]]
     orientation: FloatArray | None
-    alignment_id: str
+    alignment: Alignment
     calibration: Calibration
     sets: ConformalSets
     appearance: Appearance | None = None
     model: str = ""
+    model_note: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -132,7 +138,7 @@ class Match:
         note = (f"Look again at {named}: the other cells contradict.",) if doubtful else ()
         # What contradicts a proposal is no news: it is dropped.
         said = self.propagation.notes if self.accepted else ()
-        return (*said, *note)
+        return (*said, *note, *filter(None, [self.model_note]))
 
     def review(self) -> tuple[ReviewedPair, ...]:
         """Return the accepted pairs, the most doubtful first."""
@@ -184,7 +190,7 @@ class Match:
             return self.queries
         raise InputError(f"'{uid}' was not there when the cells were matched; match again.")
 
-    def judge(self, uid: str) -> Judged:
+    def judge(self, uid: str) -> PartnerPosterior:
         """Return what is known about the partner of a soma of either side.
 
         Raises
@@ -196,24 +202,24 @@ class Match:
             return self._answers.of_query(self.queries.rows[uid])
         return self._answers.of_gallery(self.gallery.rows[uid])
 
-    def outlook(self, dataset: str) -> Outlook:
+    def posterior_summary(self, dataset: str) -> PosteriorSummary:
         """Return the answers of all somata of a dataset at once, in the order of its side."""
-        queries, gallery = self._outlooks
+        queries, gallery = self._summaries
         return queries if dataset == self.queries.dataset else gallery
 
     @cached_property
-    def _outlooks(self) -> tuple[Outlook, Outlook]:
-        return self._answers.outlook_of_queries(), self._answers.outlook_of_gallery()
+    def _summaries(self) -> tuple[PosteriorSummary, PosteriorSummary]:
+        return self._answers.summary_of_queries(), self._answers.summary_of_gallery()
 
     @cached_property
-    def _answers(self) -> Answers:
-        return Answers(self.posterior, len(self.gallery))
+    def _answers(self) -> PosteriorReader:
+        return PosteriorReader(self.posterior, len(self.gallery))
 
     @cached_property
-    def _uncalibrated(self) -> Answers:
-        return Answers(self.propagation.posterior, len(self.gallery))
+    def _uncalibrated(self) -> PosteriorReader:
+        return PosteriorReader(self.propagation.posterior, len(self.gallery))
 
-    def judge_uncalibrated(self, uid: str) -> Judged:
+    def judge_uncalibrated(self, uid: str) -> PartnerPosterior:
         """As `judge`, as the propagation says it: what audits compare with the truth."""
         if self.others(uid) is self.gallery:
             return self._uncalibrated.of_query(self.queries.rows[uid])
@@ -248,18 +254,17 @@ class Match:
         Raises
         ------
         InputError
-            If the soma is of neither side.
+            If the soma is of neither side, or the alignment folds there.
         """
         if self.others(uid) is self.gallery:
-            row = self.queries.rows[uid]
-            variance = self.propagation.sigma_um[row] ** 2
-            return _expected(self.propagation.predicted_um[row], variance * np.eye(3))
-        return self._follow_back(self.gallery.centers_um[self.gallery.rows[uid]])
+            return _expected(*self.alignment.expect_without_own(self.queries.rows[uid]))
+        place = self.gallery.centers_um[self.gallery.rows[uid]]
+        return self._expected_at(self.alignment.inverse(), place)
 
-    def judge_position(self, position_um: Vec3, dataset: str) -> Judged:
+    def judge_position(self, position_um: Vec3, dataset: str) -> PartnerPosterior:
         """As `judge`, for a bare place of either side, whose own soma nobody knows."""
         expected = self.expect_position(position_um, dataset)
-        field, chance = self.field, self.propagation.p_detected
+        field, chance = self.field, self.propagation.mean_p_partner
         if dataset != self.queries.dataset:
             field, chance = self._query_field, chance * len(self.queries) / len(self.gallery)
         found = posterior(
@@ -272,7 +277,7 @@ class Match:
             len(field),
             exclusive=False,
         )
-        return Judged(
+        return PartnerPosterior(
             found.rows[0],
             found.probability[0],
             float(found.none[0]),
@@ -281,33 +286,36 @@ class Match:
 
     def expect_position(self, position_um: Vec3, dataset: str) -> Expected:
         """As `expect`, for a bare place of either side."""
-        place = np.asarray(position_um, dtype=np.float64)
-        if dataset != self.queries.dataset:
-            return self._follow_back(place)
-        mean, covariance = self.propagation.predict(place[None])
+        way = self.alignment if dataset == self.queries.dataset else self.alignment.inverse()
+        return self._expected_at(way, np.asarray(position_um, dtype=np.float64))
+
+    @staticmethod
+    def _expected_at(way: Alignment | InverseAlignment, place: Float64Array) -> Expected:
+        mean, covariance = way.expect(place)
         return _expected(mean[0], covariance[0])
+
+    def map_points(self, points: npt.ArrayLike, source: str, target: str) -> Float64Array:
+        """Map points (N, 3), µm (z, y, x), between the two spaces by this match's alignment.
+
+        Raises
+        ------
+        InputError
+            If a space is not one of the two.
+        """
+        if {source, target} != set(self.datasets):
+            one, other = self.datasets
+            raise InputError(f"This match is between '{one}' and '{other}'.")
+        way = self.alignment if source == self.queries.dataset else self.alignment.inverse()
+        return way.map_points(points)
 
     @property
     def field(self) -> CandidateField:
         """The gallery's somata with their density."""
-        return self.propagation.growth.world.gallery
+        return self.propagation.state.setup.gallery
 
     @cached_property
     def _query_field(self) -> CandidateField:
         return CandidateField(self.queries.centers_um)
-
-    def _follow_back(self, wanted: Float64Array) -> Expected:
-        """Follow the grown map backwards to a place of the gallery's space."""
-        similarity = self.propagation.alignment.similarity
-        back = np.linalg.inv(similarity.linear)
-        found = back @ (wanted - similarity.target_center_um) + similarity.source_center_um
-        for _ in range(_INVERSE_ROUNDS):
-            mean, covariance = self.propagation.predict(found[None])
-            miss = wanted - mean[0]
-            if np.abs(miss).max() < _INVERSE_TOLERANCE_UM:
-                break
-            found = found + back @ miss
-        return _expected(found, back @ covariance[0] @ back.T)
 
     def decoys(self, fdr: float) -> DecoyCheck:
         """Return what would be claimed at a rate of false claims if no partner were there."""
@@ -316,7 +324,7 @@ class Match:
             fdr,
             found=self.propagation,
             calibration=self.calibration,
-            regrow=True,
+            rematch=True,
             orientation=self.orientation,
         )
 
@@ -360,7 +368,7 @@ class Match:
 
     def distances(self, query: int, soma: int) -> tuple[float, float]:
         """Return ``residual_um`` and ``score_um`` of two rows; see `MatchedPair`."""
-        expected = self.propagation.predicted_um[query]
+        expected = self.alignment.expect_without_own(query)[0]
         residual = float(np.linalg.norm(self.gallery.centers_um[soma] - expected))
         distance, nearest = map(np.asarray, self.field.tree.query(expected, k=2))
         other = distance[1] if nearest[0] == soma else distance[0]

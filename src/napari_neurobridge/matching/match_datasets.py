@@ -10,16 +10,21 @@ import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.appearance.gallery import load_gallery, model_label
-from napari_neurobridge.matching.appearance.likelihood import Appearance, Margins, fit_appearance
+from napari_neurobridge.matching.appearance.likelihood import (
+    FEWEST_PAIRS,
+    Appearance,
+    Margins,
+    appearance_of,
+)
 from napari_neurobridge.matching.calibration import (
-    SHIPPED,
-    SHIPPED_WITH_IMAGES,
+    COORDINATES,
     audits_of,
+    calibration_of,
     fit_calibration,
 )
 from napari_neurobridge.matching.conformal import sets_from_audits
 from napari_neurobridge.matching.match import Match
-from napari_neurobridge.matching.propagation.propagate import MatchProblem, propagate
+from napari_neurobridge.matching.propagation.propagate import PropagationProblem, propagate
 from napari_neurobridge.matching.sides import Side
 from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS, LandmarkPairs
 from napari_neurobridge.types import Verdict
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.propagation.propagate import Propagation, PropagationProgress
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.fold import State
-    from napari_neurobridge.types import FloatArray, Report
+    from napari_neurobridge.types import Report
 
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
@@ -46,6 +51,14 @@ _MOST_PROPOSALS = 40
 _NO_PAIR = (
     "There is no accepted pair yet, so nothing says how the two sides lie; accept four or more "
     "that are far from each other."
+)
+_NO_LIKELIHOOD = (
+    "The model {model} does not say how much its similarities mean, so probabilities rest on "
+    "places alone until {count} pairs are accepted that it was not trained on."
+)
+_FITTED_LIKELIHOOD = (
+    "The model {model} does not say how much its similarities mean; that is fitted to the accepted "
+    "pairs, and the probabilities are not calibrated."
 )
 _NOTHING: RowArray = np.empty((0, 2), dtype=np.intp)
 
@@ -152,15 +165,16 @@ def match_datasets(
         pairs = np.vstack([accepted, excluded.allowed(begun, accepted)])
     if not len(pairs):
         raise InputError(_NO_PAIR)
-    appearance = _appearance(project, encoder, queries, gallery, accepted, start)
-    problem = MatchProblem(
+    margins = _margins(project, encoder, queries, gallery, start)
+    appearance, model_note = _appearance(encoder, margins, queries, gallery, accepted)
+    problem = PropagationProblem(
         queries.centers_um,
         gallery.centers_um,
         pairs,
         p_detected=_p_detected(state, queries),
         log_ratio=_LogRatio(appearance, excluded) if appearance or excluded else None,
     )
-    orientation = _orientation(project, queries, gallery, len(pairs))
+    orientation = project.rough_linear(queries.dataset, gallery.dataset, len(pairs))
     running = propagate(
         problem,
         orientation=orientation,
@@ -168,8 +182,15 @@ def match_datasets(
         start=None if start is None else start.propagation,
     )
     found = _followed(running, report)
-    shipped = SHIPPED if appearance is None else SHIPPED_WITH_IMAGES
-    calibration = fit_calibration(audits_of(state, first, second), shipped)
+    seen = encoder is not None and appearance is not None
+    known = calibration_of(encoder.calibration) if seen and encoder else COORDINATES
+    calibration = fit_calibration(audits_of(state, first, second), known)
+    alignment = found.grown_alignment(
+        queries.dataset,
+        gallery.dataset,
+        orientation=project.stated_linear(queries.dataset, gallery.dataset) is not None,
+    )
+    project.keep_alignment(alignment)
     return Match(
         queries=queries,
         gallery=gallery,
@@ -179,11 +200,12 @@ def match_datasets(
         posterior=calibration.recalibrated(found.posterior),
         accepted=frozenset((query, soma) for query, soma in accepted.tolist()),
         orientation=orientation,
-        alignment_id=landmarks.key,
+        alignment=alignment,
         calibration=calibration,
         sets=sets_from_audits(state, first, second),
         appearance=appearance,
         model="" if encoder is None or appearance is None else model_label(encoder),
+        model_note=model_note,
     )
 
 
@@ -210,8 +232,8 @@ def _followed(
             found: Propagation = finished.value
             return found
         if report is not None:
-            message = f"matching, growth {progress.attempt} of {progress.attempts}"
-            report(progress.n_reached, progress.n_queries, message)
+            message = f"matching, run {progress.attempt} of {progress.attempts}"
+            report(progress.n_active, progress.n_queries, message)
 
 
 def _rows(landmarks: LandmarkPairs, queries: Side, gallery: Side) -> RowArray:
@@ -233,15 +255,6 @@ def _translated(start: Match, queries: Side, gallery: Side) -> RowArray:
         if query in queries.rows and soma in gallery.rows:
             rows.append((queries.rows[query], gallery.rows[soma]))
     return np.array(rows, dtype=np.intp).reshape(-1, 2)
-
-
-def _orientation(
-    project: Project, queries: Side, gallery: Side, n_landmarks: int
-) -> FloatArray | None:
-    stated = project.stated_linear(queries.dataset, gallery.dataset)
-    if stated is None and n_landmarks < ENOUGH_LANDMARKS:
-        return project.linear(queries.dataset, gallery.dataset)
-    return stated
 
 
 def _p_detected(state: State, queries: Side) -> Float64Array:
@@ -273,15 +286,10 @@ def _constellation(
     return found.pairs[:_MOST_PROPOSALS]
 
 
-def _appearance(
-    project: Project,
-    encoder: Encoder | None,
-    queries: Side,
-    gallery: Side,
-    pairs: RowArray,
-    start: Match | None,
-) -> Appearance | None:
-    """Return what the crops say of candidates; None without a complete index of both sides."""
+def _margins(
+    project: Project, encoder: Encoder | None, queries: Side, gallery: Side, start: Match | None
+) -> Margins | None:
+    """Return how the crops compare; None without a complete index of both sides."""
     if encoder is None:
         return None
     # Their uids are in order, as those of a side are, so that rows are the same.
@@ -289,11 +297,33 @@ def _appearance(
     if [known.uids for known in indexed] != [queries.uids, gallery.uids]:
         return None
     if start is not None and start.appearance is not None and start.model == model_label(encoder):
-        margins = start.appearance.margins
-    else:
-        here, there = (known.embeddings for known in indexed)
-        margins = Margins(here, there, queries.centers_um, gallery.centers_um)
-    return fit_appearance(margins, pairs)
+        return start.appearance.margins
+    here, there = (known.embeddings for known in indexed)
+    return Margins(here, there, queries.centers_um, gallery.centers_um)
+
+
+def _appearance(
+    encoder: Encoder | None,
+    margins: Margins | None,
+    queries: Side,
+    gallery: Side,
+    accepted: RowArray,
+) -> tuple[Appearance | None, str]:
+    """Return what the crops say of candidates, and what the model leaves open."""
+    if encoder is None or margins is None:
+        return None, ""
+    known = encoder.calibration
+    learned = {frozenset(pair) for pair in known.trained_on}
+    fresh = [
+        frozenset((queries.uids[query], gallery.uids[soma])) not in learned
+        for query, soma in accepted.tolist()
+    ]
+    appearance = appearance_of(margins, accepted[np.array(fresh, dtype=np.bool_)], known)
+    if appearance is None:
+        return None, _NO_LIKELIHOOD.format(model=encoder.name, count=FEWEST_PAIRS)
+    if known.likelihood is None:
+        return appearance, _FITTED_LIKELIHOOD.format(model=encoder.name)
+    return appearance, known.note
 
 
 @dataclass(frozen=True, eq=False)

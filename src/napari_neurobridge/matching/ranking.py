@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.crops import CropSpec
-from napari_neurobridge.matching.appearance.gallery import (
-    embed_positions,
-    load_gallery,
-    model_label,
-)
+from napari_neurobridge.matching.appearance.gallery import load_gallery, model_label
+from napari_neurobridge.matching.appearance.shortlist import query_embedding, shortlist_embeddings
 from napari_neurobridge.matching.sides import Side
+from napari_neurobridge.project.crops import require_image_at
 from napari_neurobridge.spaces.affine import as_points
+from napari_neurobridge.spaces.alignment import NotInvertibleError
 from napari_neurobridge.types import Basis, Candidate, Expected, Float32Array, Ranking, Role, Vec3
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_neurobridge.encoder.embed import Encoder
-    from napari_neurobridge.matching.answers import Judged
+    from napari_neurobridge.io.crops import CropSpec
     from napari_neurobridge.matching.match import Match
+    from napari_neurobridge.matching.posterior_reader import PartnerPosterior
     from napari_neurobridge.project.folder import Project
 
 # Where more than this is left to somata that are not listed, probabilities order nothing.
@@ -122,7 +121,7 @@ def rank_position(
     _require_positive(k)
     z, y, x = as_points(position_um)[0].tolist()
     name = _gallery_name(project, dataset, gallery)
-    _require_overlap(project, dataset, (z, y, x), spec or CropSpec())
+    require_image_at(project, dataset, (z, y, x), spec)
     return _rank(project, encoder, Question(dataset, name, (z, y, x), None), k, match, spec)
 
 
@@ -169,12 +168,16 @@ def locate_candidate(
         )
     if ranking.model and (encoder is None or ranking.model != model_label(encoder)):
         raise InputError(f"This ranking was made with {ranking.model}; rank again.")
+    for candidate in ranking.candidates:
+        if candidate.uid == uid:
+            return candidate
     question = Question(
         ranking.query_dataset, ranking.gallery_dataset, ranking.query_center_um, ranking.query_uid
     )
     if ranking.basis is Basis.APPEARANCE and encoder is not None:
         gallery = load_gallery(project, encoder, question.gallery, spec=spec)
-        row, rank, similarity = gallery.locate(_embed(project, encoder, question, spec), uid)
+        row, rank, _ = gallery.locate(_oriented_query(project, encoder, question, spec), uid)
+        similarity = _aligned_similarities(project, encoder, question, [uid], spec)[0]
         return Candidate(rank, uid, _vec3(gallery.centers_um[row]), similarity)
     if ranking.basis is Basis.DISTANCE:
         everyone = _by_distance(project, question, None).candidates
@@ -184,9 +187,11 @@ def locate_candidate(
         raise InputError(f"'{uid}' is not matched yet; one moment.")
     side, (judged, expected) = match.others_of(question.dataset), found
     row = side.rows[uid]
-    rows = judged.rows if row in judged.rows else np.append(judged.rows, row)
-    candidates = _candidates(project, encoder, question, match, judged, expected, rows, spec)
-    return next(candidate for candidate in candidates if candidate.uid == uid)
+    among = np.flatnonzero(judged.rows == row)
+    rank = int(among[0]) + 1 if len(among) else len(judged.rows) + 1
+    alone = np.array([row], dtype=np.intp)
+    args = project, encoder, question, match, judged, expected, alone, spec
+    return replace(_candidates(*args)[0], rank=rank)
 
 
 def _rank(
@@ -219,16 +224,21 @@ def _rank(
     )
 
 
-def _judged(match: Match | None, question: Question) -> tuple[Judged, Expected] | None:
+def _judged(
+    match: Match | None, question: Question
+) -> tuple[PartnerPosterior, Expected | None] | None:
     """Return what a match says of a question, None if it says nothing."""
     if match is None or {question.dataset, question.gallery} != set(match.datasets):
         return None
-    if question.uid is None:
-        place = question.center_um, question.dataset
-        return match.judge_position(*place), match.expect_position(*place)
-    if question.uid not in match:  # added since
-        return None
-    return match.judge(question.uid), match.expect(question.uid)
+    try:
+        if question.uid is None:
+            place = question.center_um, question.dataset
+            return match.judge_position(*place), match.expect_position(*place)
+        if question.uid not in match:  # added since
+            return None
+        return match.judge(question.uid), match.expect(question.uid)
+    except NotInvertibleError:  # the candidates are known, and where they should lie is not
+        return None if question.uid is None else (match.judge(question.uid), None)
 
 
 def _candidates(
@@ -236,8 +246,8 @@ def _candidates(
     encoder: Encoder | None,
     question: Question,
     match: Match,
-    judged: Judged,
-    expected: Expected,
+    judged: PartnerPosterior,
+    expected: Expected | None,
     rows: npt.NDArray[np.intp],
     spec: CropSpec | None,
 ) -> tuple[Candidate, ...]:
@@ -245,14 +255,16 @@ def _candidates(
     side = match.others_of(question.dataset)
     similarity = _similarities(project, encoder, question, [side.uids[row] for row in rows], spec)
     known = dict(zip(judged.rows.tolist(), judged.probability.tolist(), strict=True))
-    place = np.asarray(expected.center_um)
+    place = None if expected is None else np.asarray(expected.center_um)
     return tuple(
         Candidate(
             rank=rank,
             uid=side.uids[row],
             center_um=_vec3(side.centers_um[row]),
             similarity=alike,
-            residual_um=float(np.linalg.norm(side.centers_um[row] - place)),
+            residual_um=None
+            if place is None
+            else float(np.linalg.norm(side.centers_um[row] - place)),
             probability=known.get(int(row), 0.0),
             in_set=_in_set(match, question, side.uids[row]),
         )
@@ -278,10 +290,35 @@ def _similarities(
     images = (project.dataset(name).uri for name in (question.dataset, question.gallery))
     if encoder is None or None in images:
         return [None] * len(uids)
-    gallery = load_gallery(project, encoder, question.gallery, spec=spec)
-    query = _embed(project, encoder, question, spec)
-    rows = [gallery.row(uid) for uid in uids]
-    return [None if row is None else float(gallery.embeddings[row] @ query) for row in rows]
+    return _aligned_similarities(project, encoder, question, uids, spec)
+
+
+def _aligned_similarities(
+    project: Project, encoder: Encoder, question: Question, uids: list[str], spec: CropSpec | None
+) -> list[float | None]:
+    """As `_similarities`, of crops that are held as the alignment says; costs a few crops."""
+    listed = shortlist_embeddings(
+        project, encoder, question.gallery, uids, question.dataset, spec=spec
+    )
+    query = query_embedding(
+        project,
+        encoder,
+        question.dataset,
+        question.center_um,
+        question.uid,
+        other=question.gallery,
+        spec=spec,
+    )
+    return [float(listed[uid] @ query) if uid in listed else None for uid in uids]
+
+
+def _oriented_query(
+    project: Project, encoder: Encoder, question: Question, spec: CropSpec | None
+) -> Float32Array:
+    """Return the (dim,) embedding of a query as the index of the gallery is compared with."""
+    return query_embedding(
+        project, encoder, question.dataset, question.center_um, question.uid, spec=spec
+    )
 
 
 def _without_probability(
@@ -296,10 +333,14 @@ def _without_probability(
         return _by_distance(project, question, k)
     gallery = load_gallery(project, encoder, question.gallery, spec=spec)
     gallery.require_complete()
-    rows, similarities = gallery.search(_embed(project, encoder, question, spec), k)
+    rows, _ = gallery.search(_oriented_query(project, encoder, question, spec), k)
+    uids = [gallery.uids[row] for row in rows]
+    similarities = np.array(_aligned_similarities(project, encoder, question, uids, spec))
     candidates = tuple(
-        Candidate(rank, gallery.uids[row], _vec3(gallery.centers_um[row]), float(similarity))
-        for rank, (row, similarity) in enumerate(zip(rows, similarities, strict=True), start=1)
+        Candidate(
+            rank, uids[place], _vec3(gallery.centers_um[rows[place]]), float(similarities[place])
+        )
+        for rank, place in enumerate(np.argsort(-similarities, kind="stable"), start=1)
     )
     return Ranking(
         query_dataset=question.dataset,
@@ -337,22 +378,6 @@ def _by_distance(project: Project, question: Question, k: int | None) -> Ranking
     )
 
 
-def _embed(
-    project: Project, encoder: Encoder, question: Question, spec: CropSpec | None
-) -> Float32Array:
-    """Return the (dim,) embedding of a query, from the index when it holds one for this place."""
-    if question.uid is not None:
-        known = load_gallery(project, encoder, question.dataset, spec=spec)
-        row = known.row(question.uid)
-        if row is not None and _vec3(known.centers_um[row]) == question.center_um:
-            indexed: Float32Array = known.embeddings[row]
-            return indexed
-    embedded: Float32Array = embed_positions(
-        project, encoder, question.dataset, [question.center_um], spec=spec
-    )[0]
-    return embedded
-
-
 def _gallery_name(project: Project, query_dataset: str, gallery: str | None) -> str:
     name = gallery or other_dataset(project, query_dataset)
     if name == query_dataset:
@@ -363,23 +388,6 @@ def _gallery_name(project: Project, query_dataset: str, gallery: str | None) -> 
 def _require_positive(k: int) -> None:
     if k < 1:
         raise InputError(f"Ask for at least one candidate, not {k}.")
-
-
-def _require_overlap(project: Project, dataset: str, position_um: Vec3, spec: CropSpec) -> None:
-    source = project.dataset(dataset)
-    if source.uri is None:
-        return  # a space of points has no border
-    half = np.array([spec.slab_um, spec.size_um, spec.size_um]) / 2
-    reach = np.abs(source.orientation.linear()) @ half
-    extent = np.asarray(project.volume(dataset).extent_um)
-    if extent[0] == 0:
-        reach[0] = np.inf  # a single plane is shown whatever the depth
-    position = np.asarray(position_um)
-    if ((position < -reach) | (position > extent + reach)).any():
-        far = " × ".join(f"{length:.0f}" for length in extent)
-        raise InputError(
-            f"The position lies outside '{dataset}', which spans {far} µm (z × y × x) from 0."
-        )
 
 
 def _vec3(row: np.ndarray) -> Vec3:

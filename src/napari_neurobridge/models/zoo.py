@@ -1,4 +1,4 @@
-"""Find a model by name: explicit path, then project, user cache, and what is shipped."""
+"""Find a model by name: explicit path, then project, user cache, and what is bundled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from napari_neurobridge.project.folder import Project
 
 DEFAULT_MODEL = "compact"
-MODEL_FILES = ("config.toml", "weights.safetensors")
+"""The encoder of a project that has adopted none; ask `models.current` and not this name."""
+
+DEFAULT_MATCHER = "constellation"
+CONFIG_FILE, WEIGHTS_FILE = MODEL_FILES = ("config.toml", "weights.safetensors")
 CACHE_VARIABLE = "NEUROBRIDGE_MODELS"
 
 
@@ -43,7 +46,7 @@ class ModelEntry:
     def kind(self) -> str:
         """What it is: an encoder of crops, or a constellation matcher of somata."""
         try:
-            values = tomllib.loads((self.path / MODEL_FILES[0]).read_text(encoding="utf-8"))
+            values = tomllib.loads((self.path / CONFIG_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return "damaged"
         return str(values.get("kind", "encoder"))
@@ -57,7 +60,8 @@ def find_model(name: str | Path = DEFAULT_MODEL, project: Project | None = None)
     name : str or Path
         A name to look up, or a path (a `Path`, or text with a separator), which wins.
     project : Project, optional
-        Whose own models come before others of the same name.
+        Whose own models come before others of the same name, but for those that are bundled:
+        the bundled name means the bundled model in every project.
 
     Returns
     -------
@@ -82,13 +86,28 @@ def find_model(name: str | Path = DEFAULT_MODEL, project: Project | None = None)
 def list_models(project: Project | None = None) -> list[ModelEntry]:
     """Return all models, in the order in which names are looked up; one for each name."""
     entries: dict[str, ModelEntry] = {}
+    bundled = bundled_names()
     for origin, folder in _places(project):
-        if not folder.is_dir():
-            continue
-        for path in sorted(folder.iterdir()):
-            if not path.name.startswith(".") and not _missing_files(path):
+        for path in _models_in(folder):
+            if origin != "project" or path.name not in bundled:
                 entries.setdefault(path.name, ModelEntry(path.name, path, origin))
     return list(entries.values())
+
+
+def bundled_names() -> frozenset[str]:
+    """Return the names that no model of a project may take."""
+    places = (folder for origin, folder in _places(None) if origin == "bundled")
+    return frozenset(path.name for folder in places for path in _models_in(folder))
+
+
+def _models_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".") and not _missing_files(path)
+    ]
 
 
 def _explicit(path: Path) -> Path:

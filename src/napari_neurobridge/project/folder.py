@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_folder
-from napari_neurobridge.io.volumes import Volume, inspect_image, open_volume
+from napari_neurobridge.project.images import locate_image, open_image
 from napari_neurobridge.project.lock import LockHolder, writer_lock
 from napari_neurobridge.project.log.events import Undone
 from napari_neurobridge.project.log.fold import IncrementalFold, State
@@ -18,13 +18,13 @@ from napari_neurobridge.project.manifest import (
     DatasetSpec,
     Manifest,
     dataset_spec,
-    locate,
     read_manifest,
     with_new_dataset,
     write_manifest,
 )
 from napari_neurobridge.project.project_spaces import ProjectSpaces
 from napari_neurobridge.project.store import EventLog, LogWriter
+from napari_neurobridge.spaces.affine import as_points
 from napari_neurobridge.types import DEFAULT_NAMES, Role
 
 if TYPE_CHECKING:
@@ -34,9 +34,13 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from napari_neurobridge.io.crops import CropSpec
+    from napari_neurobridge.io.volumes import Volume
     from napari_neurobridge.project.log.events import Event, Payload
-    from napari_neurobridge.spaces import Orientation, SpaceGraph
-    from napari_neurobridge.spaces.alignment import Alignment
+    from napari_neurobridge.spaces import Orientation
+    from napari_neurobridge.spaces.alignment import Alignment, InverseAlignment
+    from napari_neurobridge.spaces.crop_frame import CropFrame
+    from napari_neurobridge.types import Float32Array, Report
 
 __all__ = ["DatasetSpec", "Project", "dataset_spec"]
 
@@ -253,16 +257,7 @@ class Project:
         InputError
             If the dataset has only points, or its image has been moved.
         """
-        spec = self.dataset(name)
-        if spec.uri is None:
-            raise InputError(f"Dataset '{name}' has only points and no image to read.")
-        path = locate(spec.uri, self.path)
-        if not path.exists():
-            raise InputError(
-                f"The image of dataset '{name}' is no longer at {path}; move it back there, or "
-                f"correct its uri in {self.path / 'project.toml'}."
-            )
-        return path
+        return locate_image(self.dataset(name), self.path)
 
     def volume(self, name: str) -> Volume:
         """Open the image of a dataset, lazily; kept open for the next time.
@@ -274,26 +269,8 @@ class Project:
         """
         with self._volumes_mutex:
             if name not in self._volumes:
-                self._volumes[name] = self._open_volume(name)
+                self._volumes[name] = open_image(self.dataset(name), self.path)
             return self._volumes[name]
-
-    def _open_volume(self, name: str) -> Volume:
-        path, spec = self.image_path(name), self.dataset(name)
-        info = inspect_image(path, axes=spec.axes)
-        if spec.fingerprint is not None and info.fingerprint != spec.fingerprint:
-            raise InputError(
-                f"The image of dataset '{name}' at {path} has changed since it was added, so "
-                "positions and verdicts may not fit it; restore the original file, or add the new "
-                "one as another dataset."
-            )
-        return open_volume(
-            path,
-            name=name,
-            axes=spec.axes,
-            voxel_size_um=spec.voxel_size_um,
-            channel=spec.channel,
-            projection=spec.projection,
-        )
 
     def state(self) -> State:
         """Return what all events say; cached until any process appends to the log."""
@@ -357,10 +334,6 @@ class Project:
         """
         return writer_lock(self.path / _LOCK_NAME)
 
-    def spaces(self) -> SpaceGraph:
-        """Return the datasets' spaces, joined by accepted pairs, else by the orientations set."""
-        return self._spaces.aligned()
-
     def linear(self, source: str, target: str) -> npt.NDArray[np.float64]:
         """Return the (3, 3) linear part of the way between two spaces by orientations alone."""
         return self._spaces.linear(source, target)
@@ -369,12 +342,52 @@ class Project:
         """Return `linear`, or None where nobody has said how the two datasets lie."""
         return self._spaces.stated_linear(source, target)
 
-    def alignment(self, source: str, target: str) -> Alignment | None:
-        """Return the alignment that accepted pairs give; see `ProjectSpaces.alignment`."""
+    def rough_linear(
+        self, source: str, target: str, n_landmarks: int
+    ) -> npt.NDArray[np.float64] | None:
+        """Return what a fit to some landmarks leans on; see `ProjectSpaces.rough_linear`."""
+        return self._spaces.rough_linear(source, target, n_landmarks)
+
+    def alignment(self, source: str, target: str) -> Alignment | InverseAlignment:
+        """Return the current map between two datasets: one, whoever asks.
+
+        It is made from what there is: the orientation, a registration, the accepted pairs,
+        and the uncertain matches of the last match that rested on the same pairs;
+        ``made_from`` says which, and ``id`` tells it from others.
+
+        Raises
+        ------
+        InputError
+            If a dataset is unknown, both are the same, or the pairs cannot be of two spaces
+            in µm.
+        """
         return self._spaces.alignment(source, target)
+
+    def keep_alignment(self, alignment: Alignment) -> None:
+        """Make an alignment that a match found the current one; see `ProjectSpaces.keep`."""
+        self._spaces.keep(alignment)
 
     def map_points(
         self, points: npt.ArrayLike, source: str, target: str
     ) -> npt.NDArray[np.float64]:
         """Map points of shape (N, 3), µm (z, y, x), between two datasets' spaces."""
-        return self.spaces().map_points(points, source, target)
+        if self.dataset(source).name == target:
+            return as_points(points)
+        return self.alignment(source, target).map_points(points)
+
+    def crops(
+        self,
+        dataset: str,
+        centers_um: npt.ArrayLike,
+        frame: CropFrame | None = None,
+        *,
+        spec: CropSpec | None = None,
+        depth_um: float = 0.0,
+        report: Report | None = None,
+    ) -> Float32Array:
+        """Cut crops at places (N, 3) of a dataset, µm; see `crops.cut_crops`."""
+        from napari_neurobridge.project.crops import cut_crops
+
+        return cut_crops(
+            self, dataset, centers_um, frame, spec=spec, depth_um=depth_um, report=report
+        )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import napari_neurobridge
 from napari_neurobridge.errors import InputError
@@ -18,13 +18,16 @@ from napari_neurobridge.io.files import atomic_write
 from napari_neurobridge.io.volumes import inspect_image
 from napari_neurobridge.project.parsing import parse_model
 from napari_neurobridge.spaces import Orientation
-from napari_neurobridge.types import Projection, Role
+from napari_neurobridge.types import Projection, Role, Vec3
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy as np
+    import numpy.typing as npt
+
 MANIFEST_NAME = "project.toml"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Names become folders and parts of uids, on Windows too.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -47,17 +50,20 @@ class DatasetSpec(BaseModel):
         The image, relative to the project folder when near it, else absolute; ``None``
         for a dataset that has only points.
     axes : str or None
-        Overrides what the file says, such as ``"tyx"``.
+        Stated by a person, such as ``"tyx"``; ``None``: as the file says.
     voxel_size_um : Vec3 or None
-        µm (z, y, x); overrides what the file says.
+        µm (z, y, x), stated by a person; ``None``: as the file says.
+    file_voxel_size_um : Vec3 or None
+        µm (z, y, x), which the file said when the dataset was added.
     channel : int
         From 0.
     projection : Projection
         How a time series becomes one plane.
     optical_axis : str
         The stored axis along which the microscope looked.
-    orientation : Orientation
-        Rough placing in the frame of the project's default in-vivo dataset.
+    orientation : Orientation or None
+        Rough placing in the frame of the project's default in-vivo dataset, stated by a
+        person; ``None`` while nobody has said it.
     fingerprint : str or None
         Of the image when it was added.
     """
@@ -69,10 +75,11 @@ class DatasetSpec(BaseModel):
     uri: str | None = None
     axes: str | None = None
     voxel_size_um: tuple[_Size, _Size, _Size] | None = None
+    file_voxel_size_um: tuple[_Size, _Size, _Size] | None = None
     channel: Annotated[int, Field(ge=0)] = 0
     projection: Projection = Projection.MEAN
     optical_axis: Literal["z", "y", "x"] = "z"
-    orientation: Orientation = Orientation()
+    orientation: Orientation | None = None
     fingerprint: str | None = None
 
     @field_validator("name")
@@ -83,6 +90,23 @@ class DatasetSpec(BaseModel):
                 f"a dataset's name is made of letters, digits, '_' and '-', not '{name}'"
             )
         return name
+
+    @property
+    def used_voxel_size_um(self) -> Vec3 | None:
+        """µm (z, y, x): as stated, else as in the file; ``None`` for points."""
+        return self.voxel_size_um or self.file_voxel_size_um
+
+    @property
+    def used_orientation(self) -> Orientation:
+        """As stated, else the same axes as the default in-vivo dataset."""
+        return self.orientation or Orientation()
+
+    def linear(self) -> npt.NDArray[np.float64]:
+        """Return the (3, 3) matrix from in-vivo offsets to offsets in this dataset, µm.
+
+        Of the stated orientation, else the identity.
+        """
+        return self.used_orientation.linear()
 
 
 def dataset_spec(**fields: Any) -> DatasetSpec:
@@ -154,9 +178,31 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} was made by a newer version of napari-neurobridge (schema {version}, this "
             f"program knows {SCHEMA_VERSION}); update napari-neurobridge to open it."
         )
-    if version != SCHEMA_VERSION:
+    if type(version) is not int or version < 1:  # in TOML, true is no number
         raise InputError(f"{path} is damaged: schema_version must be {SCHEMA_VERSION}.")
+    if version == 1:
+        values = _from_schema_1(values)
     return parse_model(Manifest, values, what=f"{path} is damaged")
+
+
+def _from_schema_1(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out orientations that are the default: nobody had to state one then."""
+    datasets = values.get("datasets", [])
+    if isinstance(datasets, list):
+        datasets = [
+            {name: value for name, value in spec.items() if name != "orientation"}
+            if isinstance(spec, dict) and _is_default(spec.get("orientation"))
+            else spec
+            for spec in datasets
+        ]
+    return {**values, "schema_version": SCHEMA_VERSION, "datasets": datasets}
+
+
+def _is_default(orientation: object) -> bool:
+    try:
+        return Orientation.model_validate(orientation) == Orientation()
+    except ValidationError:
+        return False
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -225,7 +271,7 @@ def _as_stored(spec: DatasetSpec, folder: Path) -> DatasetSpec:
     return spec.model_copy(
         update={
             "uri": stored_uri(path, folder),
-            "voxel_size_um": spec.voxel_size_um or info.voxel_size_um,
+            "file_voxel_size_um": info.voxel_size_um,
             "fingerprint": spec.fingerprint or info.fingerprint,
         }
     )

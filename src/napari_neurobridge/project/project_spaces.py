@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_neurobridge.spaces import Orientation, SpaceGraph
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.alignment_file import read_alignment, write_alignment
+from napari_neurobridge.spaces import SpaceGraph
+from napari_neurobridge.spaces.graph import SpacePath
 from napari_neurobridge.types import Role
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
 
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.fold import State
     from napari_neurobridge.spaces import Affine
-    from napari_neurobridge.spaces.alignment import Alignment
+    from napari_neurobridge.spaces.alignment import Alignment, InverseAlignment
     from napari_neurobridge.types import Vec3
+
+logger = logging.getLogger(__name__)
 
 ENOUGH_LANDMARKS = 4
 """Fewer leave a turn open, which then comes from the orientation, stated or not."""
@@ -66,8 +74,23 @@ class LandmarkPairs:
         return digest.hexdigest()[:12]
 
 
+@dataclass(frozen=True)
+class _Basis:
+    """What the alignment of two datasets is made from, apart from uncertain matches."""
+
+    pairs: LandmarkPairs
+    linear: npt.NDArray[np.float64] | None
+    stated: bool
+
+    @property
+    def key(self) -> str:
+        """Changes with any accepted pair and with the orientation."""
+        linear = "" if self.linear is None else repr(self.linear.round(9).tolist())
+        return hashlib.sha256(f"{self.pairs.key}\n{linear}".encode()).hexdigest()[:12]
+
+
 class ProjectSpaces:
-    """Joins a project's spaces, and remembers the alignments that it fitted.
+    """Joins a project's spaces: one current alignment between any two datasets.
 
     Parameters
     ----------
@@ -76,7 +99,7 @@ class ProjectSpaces:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._fitted: dict[tuple[str, str], tuple[object, Alignment]] = {}
+        self._current: dict[tuple[str, str], tuple[str, Alignment]] = {}
 
     def oriented(self) -> SpaceGraph:
         """Return the spaces joined by the orientations alone.
@@ -86,17 +109,6 @@ class ProjectSpaces:
         """
         return SpaceGraph(self._orientations(), spaces=list(self._project.datasets))
 
-    def aligned(self) -> SpaceGraph:
-        """Return the spaces joined by the alignments where there are any, else as `oriented`."""
-        graph = self.oriented()
-        state = self._project.state()
-        joined = {names for names in state.agreed.values() if names[0] != names[1]}
-        for source, target in sorted(joined):
-            alignment = self.alignment(source, target)
-            if alignment is not None:
-                graph.add(alignment)
-        return graph
-
     def linear(self, source: str, target: str) -> npt.NDArray[np.float64]:
         """Return the (3, 3) linear part of the way between two spaces by orientations alone."""
         corners = np.vstack([np.zeros(3), np.eye(3)])
@@ -105,50 +117,99 @@ class ProjectSpaces:
 
     def stated_linear(self, source: str, target: str) -> npt.NDArray[np.float64] | None:
         """Return `linear`, or None where nobody has said how the two lie to each other."""
-        usual = Orientation()
-        if all(self._project.dataset(name).orientation == usual for name in (source, target)):
+        if all(self._project.dataset(name).orientation is None for name in (source, target)):
             return None
         return self.linear(source, target)
 
-    def alignment(self, source: str, target: str) -> Alignment | None:
-        """Return the alignment that the accepted pairs of two datasets give.
+    def rough_linear(
+        self, source: str, target: str, n_landmarks: int
+    ) -> npt.NDArray[np.float64] | None:
+        """Return the linear part that a fit to some landmarks may lean on, None where to none.
 
-        Parameters
-        ----------
-        source, target : str
-
-        Returns
-        -------
-        Alignment or None
-            ``None`` without a pair.
-
-        Raises
-        ------
-        InputError
-            If a dataset is unknown, or the pairs cannot be of two spaces in µm.
+        Fewer than four landmarks leave a turn open, which then comes from the orientation,
+        stated or not.
         """
-        from napari_neurobridge.spaces.alignment import fit_alignment
+        stated = self.stated_linear(source, target)
+        if stated is None and n_landmarks < ENOUGH_LANDMARKS:
+            return self.linear(source, target)
+        return stated
+
+    def alignment(self, source: str, target: str) -> Alignment | InverseAlignment:
+        """Return the current map between two datasets; see `Project.alignment`."""
+        first, second = self._in_order(source, target)
+        basis = self._basis(first, second)
+        key, found = self._current.get((first, second), ("", None))
+        if found is None or key != basis.key:
+            found = self._made(first, second, basis)
+            if found.made_from.n_pairs or found.made_from.n_matches:
+                self._current[first, second] = (basis.key, found)
+        return found if found.source == source else found.inverse()
+
+    def keep(self, alignment: Alignment) -> None:
+        """Make an alignment with uncertain matches the current one until a pair changes.
+
+        It is written to the project as well, so that other programs map alike; where that
+        is not allowed, it holds for this one.
+        """
+        first, second = self._in_order(alignment.source, alignment.target)
+        key = self._basis(first, second).key
+        self._current[first, second] = (key, alignment)
+        try:
+            write_alignment(self._file(first, second), alignment, key)
+        except OSError as error:
+            logger.warning("The alignment could not be written: %s", error)
+
+    def _made(self, first: str, second: str, basis: _Basis) -> Alignment:
+        from napari_neurobridge.spaces.fit import alignment_without_landmarks, fit_alignment
         from napari_neurobridge.spaces.landmarks import Landmarks
 
-        for name in (source, target):
-            self._project.dataset(name)
-        pairs = LandmarkPairs.of(self._project.state(), source, target)
-        if not pairs:
-            return None
-        linear = self.stated_linear(source, target)
-        if linear is None and len(pairs) < ENOUGH_LANDMARKS:
-            linear = self.linear(source, target)
-        key = (pairs.key, None if linear is None else linear.tobytes())
-        known = self._fitted.get((source, target))
-        if known is None or known[0] != key:
-            alignment = fit_alignment(
-                Landmarks(pairs.source_um, pairs.target_um),
-                orientation=linear,
-                source=source,
-                target=target,
+        kept = read_alignment(self._file(first, second), basis.key)
+        if kept is not None and {kept.source, kept.target} == {first, second}:
+            return kept
+        if not basis.pairs:
+            return alignment_without_landmarks(
+                SpacePath(self._joined().path(first, second)), orientation=basis.stated
             )
-            known = self._fitted[source, target] = (key, alignment)
-        return known[1]
+        fitted = fit_alignment(
+            Landmarks(basis.pairs.source_um, basis.pairs.target_um),
+            orientation=basis.linear,
+            source=first,
+            target=second,
+        )
+        return replace(fitted, made_from=replace(fitted.made_from, orientation=basis.stated))
+
+    def _basis(self, first: str, second: str) -> _Basis:
+        pairs = LandmarkPairs.of(self._project.state(), first, second)
+        return _Basis(
+            pairs,
+            self.rough_linear(first, second, len(pairs)),
+            self.stated_linear(first, second) is not None,
+        )
+
+    def _in_order(self, source: str, target: str) -> tuple[str, str]:
+        """Return two datasets in the order in which their alignment is fitted."""
+        if source == target:
+            raise InputError(f"'{source}' needs no alignment with itself.")
+        known = list(self._project.datasets)
+        specs = sorted(
+            (self._project.dataset(name) for name in (source, target)),
+            key=lambda spec: (spec.role is Role.EX_VIVO, known.index(spec.name)),
+        )
+        return specs[0].name, specs[1].name
+
+    def _joined(self) -> SpaceGraph:
+        """Return the spaces joined by accepted pairs where there are any, else as `oriented`."""
+        graph = self.oriented()
+        state = self._project.state()
+        for source, target in sorted({n for n in state.agreed.values() if n[0] != n[1]}):
+            first, second = self._in_order(source, target)
+            if LandmarkPairs.of(state, first, second):
+                found = self.alignment(first, second)
+                graph.add(found)
+        return graph
+
+    def _file(self, first: str, second: str) -> Path:
+        return self._project.transforms_dir / f"{first}--{second}.npz"
 
     def _orientations(self) -> list[Affine]:
         specs = list(self._project.datasets.values())
@@ -157,7 +218,7 @@ class ProjectSpaces:
         reference = self._project.in_vivo()
         center = self._center_um(reference)
         return [
-            spec.orientation.to_affine(
+            spec.used_orientation.to_affine(
                 source=reference,
                 target=spec.name,
                 source_center_um=center,

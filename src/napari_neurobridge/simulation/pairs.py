@@ -31,12 +31,13 @@ from napari_neurobridge.spaces.affine import Affine
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
     from torch import Tensor
 
     from napari_neurobridge.io.morphology import Reconstruction
     from napari_neurobridge.simulation.levels import CropParams
-    from napari_neurobridge.simulation.optics.labels import Label
-    from napari_neurobridge.simulation.sides import Side
+    from napari_neurobridge.simulation.optics.labels import FmostLabel, Label, TwoPhotonLabel
+    from napari_neurobridge.simulation.sides import ImagedSpecimen
     from napari_neurobridge.simulation.tissue.tissue import NeuronFactory
     from napari_neurobridge.types import Float32Array, FloatArray, Report, Vec3
 
@@ -75,7 +76,7 @@ class BlockKeys:
         return cls(*(key.child(name) for name in ("tissue", "misfit", "in vivo", "ex vivo")))
 
 
-class Block(NamedTuple):
+class BlockCrops(NamedTuple):
     """Crops of the same cells of one block of tissue.
 
     Attributes
@@ -131,7 +132,7 @@ def simulate_pairs(
     difficulty = named_level(level) if isinstance(level, str) else level
     on = torch.device(device)
 
-    def make(block: int, check: Check) -> Block:
+    def make(block: int, check: Check) -> BlockCrops:
         keys = BlockKeys.of(seed, block)
         return simulate_block(
             difficulty, cells_per_scene, keys, on, morphologies=morphologies, check=check
@@ -141,7 +142,7 @@ def simulate_pairs(
         if report is not None:
             report(min(len(scene), n), n, "simulating pairs")
 
-    blocks: list[Block] = []
+    blocks: list[BlockCrops] = []
     scene: list[int] = []
     workers = torch.get_num_threads() if on.type == "cpu" else 1
     with Assembly(make, workers, tell) as assembly:
@@ -163,7 +164,7 @@ def simulate_block(
     *,
     morphologies: Sequence[Reconstruction] = (),
     check: Check = go_on,
-) -> Block:
+) -> BlockCrops:
     """Image neurons of one block of tissue on both sides.
 
     Parameters
@@ -183,9 +184,47 @@ def simulate_block(
 
     Returns
     -------
-    Block
+    BlockCrops
         At most so many cells: fewer may be visible on both sides.
     """
+    imaged = image_block(difficulty, cells, keys, device, morphologies=morphologies)
+    two_photon, fmost = (
+        normalize_crops(*crop_side(side, imaged.asked_um, difficulty.crops, key, check=check))
+        for side, key in zip(imaged.sides, (keys.in_vivo, keys.ex_vivo), strict=True)
+    )
+    return BlockCrops(two_photon, fmost, imaged.positions_um(1))
+
+
+class ImagedBlock(NamedTuple):
+    """One block of tissue under both microscopes, and the cells to crop.
+
+    Attributes
+    ----------
+    sides : tuple of ImagedSpecimen
+        In vivo and ex vivo.
+    asked_um : Tensor, shape (N, 3)
+        Where the cells lie in the tissue, (z, y, x).
+    """
+
+    sides: tuple[ImagedSpecimen[TwoPhotonLabel], ImagedSpecimen[FmostLabel]]
+    asked_um: Tensor
+
+    def positions_um(self, side: int) -> FloatArray:
+        """Return where the cells lie in the space of a side, shape (N, 3)."""
+        mapped = self.sides[side].specimen.warp.map_tensor(self.asked_um)
+        placed: FloatArray = mapped.cpu().double().numpy()
+        return placed
+
+
+def image_block(
+    difficulty: Difficulty,
+    cells: int,
+    keys: BlockKeys,
+    device: torch.device,
+    *,
+    morphologies: Sequence[Reconstruction] = (),
+) -> ImagedBlock:
+    """Lay one block of tissue under both microscopes; for parameters see `simulate_block`."""
     neurons = neuron_factory(difficulty.morphology, morphologies)
     tissue = _make_block(difficulty, cells, neurons, keys.tissue, device)
     animal = keys.tissue.child("animal")
@@ -202,13 +241,7 @@ def simulate_block(
         ),
     )
     seen = sides[0].specimen.label.visible & sides[1].specimen.label.visible
-    asked = tissue.somata.center_um[_innermost(tissue, seen, cells)]
-    two_photon, fmost = (
-        _crop_side(side, asked, difficulty.crops, key, check)
-        for side, key in zip(sides, (keys.in_vivo, keys.ex_vivo), strict=True)
-    )
-    center_um = sides[1].specimen.warp.map_tensor(asked).cpu().double().numpy()
-    return Block(two_photon, fmost, center_um)
+    return ImagedBlock(sides, tissue.somata.center_um[_innermost(tissue, seen, cells)])
 
 
 def _make_block(
@@ -267,24 +300,53 @@ def _draw_residual(tissue: Tissue, difficulty: Difficulty, key: Key) -> Deformat
     )
 
 
-def _crop_side(
-    side: Side[Label], asked_um: Tensor, params: CropParams, key: Key, check: Check
-) -> Float32Array:
-    """Crop one side around slightly wrong centres, inside borders of its own."""
+def crop_side(
+    side: ImagedSpecimen[Label],
+    asked_um: Tensor,
+    params: CropParams,
+    key: Key,
+    *,
+    spec: CropSpec = _SPEC,
+    check: Check = go_on,
+) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
+    """Crop one side around slightly wrong centres, inside borders of its own.
+
+    Parameters
+    ----------
+    side : ImagedSpecimen
+        What is imaged, and how.
+    asked_um : Tensor, shape (N, 3)
+        Cells in the tissue.
+    params : CropParams
+        How wrong the centres are, and how near the borders.
+    key : Key
+        Of the side.
+    spec : CropSpec
+        Size of the crops.
+    check : callable
+        Called between the steps; may raise to cancel.
+
+    Returns
+    -------
+    crops : ndarray of float32, shape (N, pixels, pixels)
+        Intensities, not normalised.
+    inside : ndarray of bool, shape (N, pixels, pixels)
+        Pixels inside the borders.
+    """
     rng = key.child("crops").rng()
     error = rng.uniform(-params.centring_um, params.centring_um, asked_um.shape)
     borders = _draw_borders(len(asked_um), params, rng).to(asked_um)
     centers = side.specimen.warp.map_tensor(asked_um) + torch.from_numpy(error).to(asked_um)
-    box = _box_around(centers, side.camera.voxel_um)
+    box = _box_around(centers, side.camera.voxel_um, spec)
     image = side.photograph(box, check)
-    crops, inside = cut_crops(image, box, centers, borders, _SPEC)
-    return normalize_crops(crops.cpu().numpy(), inside.cpu().numpy())
+    crops, inside = cut_crops(image, box, centers, borders, spec)
+    return crops.cpu().numpy(), inside.cpu().numpy()
 
 
-def _box_around(centers_um: Tensor, voxel_um: Vec3) -> Box:
+def _box_around(centers_um: Tensor, voxel_um: Vec3, spec: CropSpec) -> Box:
     """Return the voxels that all crops around some centres need."""
     voxel = np.array(voxel_um)
-    reach = np.array(crop_reach_um(_SPEC)) + _SPARE_UM
+    reach = np.array(crop_reach_um(spec)) + _SPARE_UM
     low, high = (bound.cpu().double().numpy() for bound in centers_um.aminmax(dim=0))
     z, y, x = np.floor((low - reach) / voxel).astype(int).tolist()
     d, h, w = (np.ceil((high + reach) / voxel).astype(int) + 1 - (z, y, x)).tolist()

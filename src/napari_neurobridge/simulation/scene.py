@@ -11,7 +11,7 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.simulation.deformation.deformation import draw_deformation, residual_linear
 from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.simulation.neurons.sources import GrownNeurons
-from napari_neurobridge.simulation.sides import Side, ex_vivo_side, in_vivo_side
+from napari_neurobridge.simulation.sides import ImagedSpecimen, ex_vivo_side, in_vivo_side
 from napari_neurobridge.simulation.tissue.tissue import NeuronFactory, Tissue, make_tissue
 from napari_neurobridge.spaces.affine import Affine
 from napari_neurobridge.spaces.chain import Chain
@@ -38,7 +38,7 @@ _KEPT_CELLS = 4000
 
 
 @dataclass(frozen=True)
-class Volume:
+class ImageExtent:
     """Where a side's image lies in its own space: ``shape`` voxels from 0.
 
     Attributes
@@ -53,7 +53,7 @@ class Volume:
     voxel_um: Vec3
 
     @classmethod
-    def of_size(cls, size_um: npt.ArrayLike, voxel_um: Vec3) -> Volume:
+    def of_size(cls, size_um: npt.ArrayLike, voxel_um: Vec3) -> ImageExtent:
         """Return the volume of about a size."""
         z, y, x = (max(1, round(s / v)) for s, v in zip(np.array(size_um), voxel_um, strict=True))
         return cls((z, y, x), voxel_um)
@@ -117,7 +117,7 @@ class Scene:
         Of the seed; what belongs to the scene takes its randomness from a child of it.
     difficulty : Difficulty
         All parameters.
-    two_photon, fmost : Volume
+    two_photon, fmost : ImageExtent
         Where either image lies.
     orientation : Orientation
         How a user would place the fMOST volume: exact axes and handedness, a rough angle.
@@ -125,7 +125,7 @@ class Scene:
         The true map from ``two_photon`` to ``fmost``, at any point.
     tissue : Tissue
         What is imaged.
-    sides : tuple of Side
+    sides : tuple of ImagedSpecimen
         In vivo and ex vivo.
 
     Raises
@@ -149,17 +149,17 @@ class Scene:
             )
         self.key = Key.of(seed)
         self.difficulty = difficulty
-        self.two_photon = Volume.of_size(size_um, difficulty.two_photon.voxel_um)
+        self.two_photon = ImageExtent.of_size(size_um, difficulty.two_photon.voxel_um)
         self.orientation = _draw_orientation(difficulty, self.key.child("orientation"))
         swapped = np.abs(self.orientation.model_copy(update={"angle_deg": 0.0}).linear())
-        self.fmost = Volume.of_size(
+        self.fmost = ImageExtent.of_size(
             swapped @ np.array(size_um) + 2 * _MARGIN_UM, difficulty.fmost.voxel_um
         )
         affine = self._draw_affine(self.key.child("misfit"))
         self.tissue = self._make_tissue(affine, neurons, device)
         deformation = self._deformation(affine)
         animal, extent = self.key.child("animal"), self.two_photon.extent_um.tolist()
-        self.sides: tuple[Side[TwoPhotonLabel], Side[FmostLabel]] = (
+        self.sides: tuple[ImagedSpecimen[TwoPhotonLabel], ImagedSpecimen[FmostLabel]] = (
             in_vivo_side(
                 self.tissue,
                 difficulty,

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.io.morphology import Reconstruction
     from napari_neurobridge.simulation.optics.labels import Label
-    from napari_neurobridge.simulation.scene import Volume
-    from napari_neurobridge.simulation.sides import Side
+    from napari_neurobridge.simulation.scene import ImageExtent
+    from napari_neurobridge.simulation.sides import ImagedSpecimen
     from napari_neurobridge.spaces.chain import Chain
     from napari_neurobridge.spaces.orientation import Orientation
     from napari_neurobridge.types import Report, Vec3
@@ -171,7 +171,7 @@ def _remove(files: RecordingFiles) -> None:
         path.unlink(missing_ok=True)
 
 
-def _slabs(volume: Volume) -> Iterator[Box]:
+def _slabs(volume: ImageExtent) -> Iterator[Box]:
     """Cut a volume along z into slabs that fit into memory."""
     depth, height, width = volume.shape
     thickness = max(1, _VOXELS_AT_ONCE // (height * width))
@@ -180,7 +180,7 @@ def _slabs(volume: Volume) -> Iterator[Box]:
         yield Box((start, 0, 0), (count, height, width), volume.voxel_um)
 
 
-def _voxels(side: Side[Label], boxes: list[Box]) -> Iterator[npt.NDArray[np.uint16]]:
+def _voxels(side: ImagedSpecimen[Label], boxes: list[Box]) -> Iterator[npt.NDArray[np.uint16]]:
     """Yield the voxels of each box, (n, H, W)."""
     for box in boxes:
         counts = side.photograph(box).mul_(_COUNTS).add_(_OFFSET).round_().clamp_(0, 65535)
@@ -199,7 +199,7 @@ def _reported(
             report(number, total, "simulating a scene")
 
 
-def _write_tiff(path: Path, slabs: Iterator[npt.NDArray[np.uint16]], volume: Volume) -> None:
+def _write_tiff(path: Path, slabs: Iterator[npt.NDArray[np.uint16]], volume: ImageExtent) -> None:
     write_ome_tiff(
         path,
         (plane for slab in slabs for plane in slab),

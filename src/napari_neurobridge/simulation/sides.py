@@ -34,7 +34,7 @@ _SHADOW_POINT_UM3 = 12.0
 
 
 @dataclass(frozen=True)
-class Side(Generic[AnyLabel]):
+class ImagedSpecimen(Generic[AnyLabel]):
     """A specimen and the camera that looks at it.
 
     Attributes
@@ -59,7 +59,7 @@ def in_vivo_side(
     animal: Key,
     key: Key,
     field_um: tuple[Vec3, Vec3],
-) -> Side[TwoPhotonLabel]:
+) -> ImagedSpecimen[TwoPhotonLabel]:
     """Put a tissue under the two-photon microscope.
 
     Parameters
@@ -87,7 +87,7 @@ def in_vivo_side(
         top_um=tissue.top_um,
         shadow=_vessel_shadow(specimen, difficulty),
     )
-    return Side(specimen, camera)
+    return ImagedSpecimen(specimen, camera)
 
 
 def _vessel_shadow(specimen: Specimen[TwoPhotonLabel], difficulty: Difficulty) -> VesselShadow:
@@ -121,7 +121,7 @@ def ex_vivo_side(
     key: Key,
     deformation: Deformation,
     own_axes: tuple[int, int, int] = (0, 1, 2),
-) -> Side[FmostLabel]:
+) -> ImagedSpecimen[FmostLabel]:
     """Put a deformed tissue under the fMOST microscope; ``own_axes`` as for `FmostCamera`."""
     specimen = Specimen(
         tissue,
@@ -129,4 +129,4 @@ def ex_vivo_side(
         Clutter(difficulty.fmost_clutter, key.child("clutter")),
         deformation,
     )
-    return Side(specimen, FmostCamera(difficulty.fmost, key.child("camera"), own_axes))
+    return ImagedSpecimen(specimen, FmostCamera(difficulty.fmost, key.child("camera"), own_axes))

@@ -1,51 +1,107 @@
-"""The alignment of two spaces: a similarity, an affine trend and a Gaussian process."""
+"""The alignment of two spaces: the one map between them, which knows how unsure it is.
+
+A similarity, an affine trend and a Gaussian process on the displacement, about a mean map
+where there is one. `fit.fit_alignment` makes it of landmarks; matching adds what many
+uncertain matches say.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.spaces.affine import as_points
-from napari_neurobridge.spaces.gaussian_process import (
-    DeformationPrior,
-    ExactRegression,
-    FeatureRegression,
-    farthest_points,
-)
-from napari_neurobridge.spaces.landmarks import Landmarks, judge, regress
-from napari_neurobridge.spaces.similarity import span
+from napari_neurobridge.spaces.gaussian_process import ExactRegression, FeatureRegression
 
 if TYPE_CHECKING:
+    from napari_neurobridge.spaces.gaussian_process import DeformationPrior
+    from napari_neurobridge.spaces.graph import Transform
+    from napari_neurobridge.spaces.landmarks import Landmarks
     from napari_neurobridge.spaces.similarity import Similarity
-    from napari_neurobridge.types import FloatArray
 
 Float64Array = npt.NDArray[np.float64]
 
-# More landmarks than this are regressed on features instead of exactly.
-_EXACT = 3000
-_SUPPORT = 600
 _INVERSE_ROUNDS = 200
 _INVERSE_TOLERANCE_UM = 1e-7
-# How far displacement, length and noise may be from the prior's, as standard deviations of the
-# log: how exactly a soma is placed is better known than how much tissue gives.
-_SIZE_SD = np.array([0.4, 0.3, 0.2])
-_MOST_TO_ADAPT = 150
-# Rotations that few landmarks leave open: to about 30 degrees with a stated orientation.
-_OPEN_STRAIN = {True: 0.3, False: 0.8}
-# A mirror is said only when it explains the landmarks better by this factor (log).
-_MIRROR_EVIDENCE = 5.0
-_SURE_OF_HAND = 8
+# The map is told from others by where it takes some points.
+_PROBE_UM, _MOST_PROBES = 200.0, 200
+
+
+class NotInvertibleError(InputError):
+    """A map folds somewhere, so that a place has no one place that it comes from."""
+
+
+class Regression(Protocol):
+    """What is known of the displacement about the similarity."""
+
+    def predict(self, offsets: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Return mean (N, 3) and variance (N,) of each component at offsets (N, 3)."""
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """What an alignment rests on.
+
+    Attributes
+    ----------
+    orientation : bool
+        Whether somebody stated how the two datasets lie to each other.
+    registration : str
+        Names the accepted registration of images; empty without one.
+    n_pairs : int
+        Accepted pairs and other landmarks.
+    n_matches : int
+        Somata whose uncertain matches refine it.
+    """
+
+    orientation: bool = False
+    registration: str = ""
+    n_pairs: int = 0
+    n_matches: int = 0
+
+    def __str__(self) -> str:
+        parts = ["the stated orientation"] if self.orientation else []
+        if self.registration:
+            parts.append(f"the registration {self.registration}")
+        if self.n_pairs:
+            parts.append(
+                "1 accepted pair" if self.n_pairs == 1 else f"{self.n_pairs} accepted pairs"
+            )
+        if self.n_matches:
+            parts.append(f"{self.n_matches} uncertain matches")
+        if not parts:
+            return "nothing: the axes of both are taken to be the same"
+        return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+@dataclass(frozen=True, eq=False)
+class LeaveOneOut:
+    """Where somata are displaced to, each predicted without its own match.
+
+    Attributes
+    ----------
+    points_um : ndarray, shape (N, 3)
+        The somata, µm (z, y, x) of the source.
+    displacement_um : ndarray, shape (N, 3)
+        From where the similarity puts them.
+    variance_um2 : ndarray, shape (N,)
+        Of each component, with the noise of a soma's place.
+    """
+
+    points_um: Float64Array
+    displacement_um: Float64Array
+    variance_um2: Float64Array
 
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """A smooth map between two spaces that knows how unsure it is.
-
-    Made by `fit_alignment`; a `Transform`.
+    """A smooth map between two spaces that knows how unsure it is; a `Transform`.
 
     Attributes
     ----------
@@ -56,17 +112,25 @@ class Alignment:
     wrong : ndarray, shape (N,)
         Probability of each landmark to be wrong; those above one half are not used.
     similarity : Similarity
-        The map's main part.
+        The map's main part, after ``mean``.
     prior : DeformationPrior
         Sizes adapted to the landmarks.
     kind : {"elastic", "similarity", "rigid"}
-        What the mean map is.
+        What the displacement adds: a smooth one, or nothing.
     notes : tuple of str
         What a person should know about this fit, in sentences.
     hand_known : bool
         Whether the handedness was stated, or is what the landmarks say.
     hand_notes : tuple of str
         Those of the notes that are about handedness.
+    regression : Regression
+        The displacement about the similarity.
+    mean : Transform or None
+        Mean function of the Gaussian process, such as an accepted registration of images;
+        the rest maps what comes out of it.
+    leave_one_out : LeaveOneOut or None
+        Where uncertain matches are part of the map.
+    made_from : MadeFrom
     """
 
     source: str
@@ -79,7 +143,21 @@ class Alignment:
     notes: tuple[str, ...]
     hand_known: bool
     hand_notes: tuple[str, ...]
-    _regression: ExactRegression | FeatureRegression
+    regression: Regression
+    mean: Transform | None = None
+    leave_one_out: LeaveOneOut | None = None
+    made_from: MadeFrom = field(default_factory=MadeFrom)
+
+    @cached_property
+    def id(self) -> str:
+        """Twelve hexadecimal digits that are the same only for the same map."""
+        seen = self.landmarks.source_um
+        center = seen.mean(axis=0) if len(seen) else self.similarity.source_center_um
+        around = center + _PROBE_UM * np.vstack([np.zeros(3), np.eye(3), -np.eye(3)])
+        digest = hashlib.sha256(f"{self.source}\n{self.target}\n{self.made_from}".encode())
+        for part in self.predict(np.vstack([around, seen[:_MOST_PROBES]])):
+            digest.update(part.round(4).tobytes())
+        return digest.hexdigest()[:12]
 
     @property
     def used(self) -> npt.NDArray[np.bool_]:
@@ -88,7 +166,7 @@ class Alignment:
 
     def map_points(self, points: npt.ArrayLike) -> Float64Array:
         """Map points of shape (N, 3), µm (z, y, x), from source to target."""
-        return self._predict(as_points(points))[0]
+        return self._predict_placed(self._placed(points))[0]
 
     def predict(self, points: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
         """Return where points are expected, and how exactly.
@@ -105,15 +183,41 @@ class Alignment:
         covariance : ndarray, shape (N, 3, 3)
             µm², of the map itself, without the noise of a soma's place.
         """
-        mean, variance = self._predict(as_points(points))
+        mean, variance = self._predict_placed(self._placed(points))
         return mean, variance[:, None, None] * np.eye(3)
+
+    def expect(self, points: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
+        """As `predict`, for somata: with the noise of a soma's place in the covariance."""
+        mean, covariance = self.predict(points)
+        return mean, covariance + self.prior.sigma_um**2 * np.eye(3)
+
+    def expect_without_own(self, row: int) -> tuple[Float64Array, Float64Array]:
+        """Return where a matched soma's partner is expected, its own match left out.
+
+        Parameters
+        ----------
+        row : int
+            Of `leave_one_out`.
+
+        Returns
+        -------
+        mean : ndarray, shape (3,)
+        covariance : ndarray, shape (3, 3)
+        """
+        if self.leave_one_out is None:
+            raise InputError("This alignment rests on landmarks alone.")
+        own = self.leave_one_out
+        offset = self.similarity.offsets(self._placed(own.points_um[row]))[0]
+        mean = self.similarity.target_center_um + offset + own.displacement_um[row]
+        return mean, own.variance_um2[row] * np.eye(3)
 
     def residuals(self) -> Float64Array:
         """Return each landmark's distance from where the others expect it, (N,) µm."""
         used = self.used
         residual = self.landmarks.target_um - self.map_points(self.landmarks.source_um)
-        if self.kind == "elastic":
-            residual[used] = self._regression.leave_one_out()[0]
+        regression = self.regression
+        if self.kind == "elastic" and isinstance(regression, ExactRegression | FeatureRegression):
+            residual[used] = regression.leave_one_out()[0]
         return np.asarray(np.linalg.norm(residual, axis=1))
 
     def review(self) -> npt.NDArray[np.intp]:
@@ -124,17 +228,36 @@ class Alignment:
         """Return the map back."""
         return InverseAlignment(self)
 
-    def tells_hand(self, landmarks: Landmarks, stated: bool | None) -> bool:
-        """Return whether the handedness of later landmarks need not be weighed again."""
-        enough = min(len(self.landmarks), len(landmarks)) >= _SURE_OF_HAND
-        return enough and stated in (None, self.similarity.mirrored)
+    def _placed(self, points: npt.ArrayLike) -> Float64Array:
+        """Return points after the mean map."""
+        here = as_points(points)
+        return here if self.mean is None else self.mean.map_points(here)
 
-    def _predict(self, points: Float64Array) -> tuple[Float64Array, Float64Array]:
-        offsets = self.similarity.offsets(points)
-        mean, variance = self._regression.predict(offsets)
+    def _predict_placed(self, placed: Float64Array) -> tuple[Float64Array, Float64Array]:
+        offsets = self.similarity.offsets(placed)
+        mean, variance = self.regression.predict(offsets)
         if self.kind != "elastic":
             mean = np.zeros_like(mean)
         return self.similarity.target_center_um + offsets + mean, variance
+
+    def _follow_back(self, points: npt.ArrayLike) -> Float64Array:
+        """Return the points (N, 3) of the source that are mapped to some of the target.
+
+        Raises
+        ------
+        NotInvertibleError
+            If the map folds there.
+        """
+        wanted = as_points(points)
+        similarity = self.similarity
+        back = np.linalg.inv(similarity.linear).T
+        found = (wanted - similarity.target_center_um) @ back + similarity.source_center_um
+        for _ in range(_INVERSE_ROUNDS):
+            miss = wanted - self._predict_placed(found)[0]
+            if not miss.size or np.abs(miss).max() < _INVERSE_TOLERANCE_UM:
+                return found if self.mean is None else self.mean.inverse().map_points(found)
+            found = found + miss @ back
+        raise NotInvertibleError("The alignment cannot be inverted there: it folds.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,218 +281,49 @@ class InverseAlignment:
         """Space that points go to."""
         return self.forward.source
 
+    @property
+    def id(self) -> str:
+        """That of the alignment: a map and its inverse are one."""
+        return self.forward.id
+
+    @property
+    def made_from(self) -> MadeFrom:
+        """What the alignment rests on."""
+        return self.forward.made_from
+
+    @property
+    def kind(self) -> str:
+        """What the mean map of the alignment is."""
+        return self.forward.kind
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about the fit, in sentences."""
+        return self.forward.notes
+
     def map_points(self, points: npt.ArrayLike) -> Float64Array:
         """Map points of shape (N, 3), µm (z, y, x), from source to target.
 
         Raises
         ------
-        InputError
+        NotInvertibleError
             If the map folds there.
         """
-        wanted = as_points(points)
-        similarity = self.forward.similarity
-        back = np.linalg.inv(similarity.linear).T
-        found = (wanted - similarity.target_center_um) @ back + similarity.source_center_um
-        for _ in range(_INVERSE_ROUNDS):
-            miss = wanted - self.forward.map_points(found)
-            if not miss.size or np.abs(miss).max() < _INVERSE_TOLERANCE_UM:
-                return np.asarray(found)
-            found = found + miss @ back
-        raise InputError("The alignment cannot be inverted there: its landmarks contradict.")
+        return self.forward._follow_back(points)
+
+    def expect(self, points: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
+        """Return where somata (N, 3) of the source are expected, and their covariance.
+
+        Raises
+        ------
+        NotInvertibleError
+            If the map folds there.
+        """
+        found = self.map_points(points)
+        covariance = self.forward.expect(found)[1]
+        back = np.linalg.inv(self.forward.similarity.linear)
+        return found, back @ covariance @ back.T
 
     def inverse(self) -> Alignment:
         """Return the map back."""
         return self.forward
-
-
-def fit_alignment(
-    landmarks: Landmarks,
-    *,
-    prior: DeformationPrior | None = None,
-    mirrored: bool | None = None,
-    orientation: FloatArray | None = None,
-    adapt: bool = True,
-    known: Alignment | None = None,
-    source: str = "source",
-    target: str = "target",
-) -> Alignment:
-    """Fit the alignment to landmarks, some of which may be wrong.
-
-    Parameters
-    ----------
-    landmarks : Landmarks
-        One or more.
-    prior : DeformationPrior, optional
-    mirrored : bool, optional
-        Whether the two spaces have opposite handedness; if not given, that of the
-        orientation, else what the landmarks say, else no.
-    orientation : ndarray, shape (3, 3), optional
-        Rough linear part of the map, right to about 15 degrees.
-    adapt : bool
-        Adapt the prior's sizes to the landmarks. Say no where matches that the program
-        chose itself are among them.
-    known : Alignment, optional
-        Of nearly the same landmarks and the same orientation: where it rests on enough of
-        them, its handedness is taken over instead of weighed again.
-    source, target : str
-        Names of the spaces.
-
-    Raises
-    ------
-    InputError
-        If there is no landmark.
-    """
-    given = len(landmarks)
-    landmarks = landmarks.take(landmarks.distinct())
-    if not len(landmarks):
-        raise InputError("An alignment needs at least one landmark.")
-    prior = prior or DeformationPrior()
-    if mirrored is None and orientation is not None:
-        mirrored = bool(np.linalg.det(orientation) < 0)
-    if known is not None and known.tells_hand(landmarks, mirrored):
-        mirrored, sure, notes = known.similarity.mirrored, known.hand_known, known.hand_notes
-    else:
-        mirrored, sure, notes = _handedness(landmarks, prior, mirrored, orientation)
-    said = notes
-    if len(landmarks) < given:
-        notes += (f"Landmarks that are there twice count once: {given - len(landmarks)} less.",)
-    wrong = judge(landmarks, prior, mirrored=mirrored, orientation=orientation)
-    chosen = landmarks.take(wrong < 0.5)
-    if adapt:
-        prior = adapted_prior(chosen, prior, mirrored=mirrored, orientation=orientation)
-    kind, prior, note = _kind(chosen, prior, orientation)
-    similarity, regression = _regressed(chosen, prior, mirrored, orientation)
-    doubtful = int((wrong >= 0.5).sum())
-    if doubtful:
-        notes += (
-            "1 landmark contradicts the others and was left out."
-            if doubtful == 1
-            else f"{doubtful} landmarks contradict the others and were left out.",
-        )
-    return Alignment(
-        source,
-        target,
-        landmarks,
-        wrong,
-        similarity,
-        prior,
-        kind,
-        (*notes, *note),
-        sure,
-        said,
-        regression,
-    )
-
-
-def _regressed(
-    landmarks: Landmarks, prior: DeformationPrior, mirrored: bool, orientation: FloatArray | None
-) -> tuple[Similarity, ExactRegression | FeatureRegression]:
-    few = landmarks.take(farthest_points(landmarks.source_um, _EXACT, 1))
-    similarity, exact = regress(few, prior, mirrored=mirrored, orientation=orientation)
-    if len(landmarks) <= _EXACT:
-        return similarity, exact
-    offsets = similarity.offsets(landmarks.source_um)
-    displacement = landmarks.target_um - similarity.target_center_um - offsets
-    sigma = landmarks.sigma(prior)
-    return similarity, FeatureRegression(prior, offsets, displacement, sigma, _SUPPORT)
-
-
-def _kind(
-    landmarks: Landmarks, prior: DeformationPrior, orientation: FloatArray | None
-) -> tuple[str, DeformationPrior, tuple[str, ...]]:
-    """Return what can be fitted, the prior of what cannot, and what to say."""
-    count, dimensions = len(landmarks), span(landmarks.source_um)
-    stated = orientation is not None
-    if dimensions < 2:
-        prior = replace(prior, strain=max(prior.strain, _OPEN_STRAIN[stated]))
-    if count < 3 or dimensions < 2:
-        what = "a shift" if count == 1 or dimensions == 0 else "a shift and one direction"
-        rest = "the stated orientation" if stated else "nothing: state an orientation"
-        kind = "rigid" if count < 3 else "similarity"
-        who = "1 landmark gives" if count == 1 else f"{count} landmarks give"
-        return kind, prior, (f"{who} {what}; the rest comes from {rest}.",)
-    if count < 4:
-        return "similarity", prior, ("Fewer than 4 landmarks: only a similarity was fitted.",)
-    if dimensions == 2:
-        return (
-            "elastic",
-            prior,
-            (
-                "All landmarks lie in one plane: the scale across it and the handedness come "
-                "from the prior and the stated orientation.",
-            ),
-        )
-    return "elastic", prior, ()
-
-
-def _handedness(
-    landmarks: Landmarks,
-    prior: DeformationPrior,
-    stated: bool | None,
-    orientation: FloatArray | None,
-) -> tuple[bool, bool, tuple[str, ...]]:
-    """Return whether the map is mirrored, whether that is sure, and what to say."""
-    if len(landmarks) < 5 or span(landmarks.source_um) < 3:
-        return bool(stated), stated is not None, ()
-    chosen = landmarks.take(farthest_points(landmarks.source_um, _MOST_TO_ADAPT, 1))
-    evidence = {}
-    for mirrored in (False, True):
-        keep = judge(chosen, prior, mirrored=mirrored) < 0.5
-        # A landmark left out costs what a wrong one costs in the volume of the others.
-        lost = (~keep).sum() * (np.log(prior.wrong) - 3 * np.log(10 * prior.displacement_um))
-        evidence[mirrored] = float(lost)
-        if keep.any():
-            _, regression = regress(chosen.take(keep), prior, mirrored=mirrored, orientation=None)
-            evidence[mirrored] += regression.log_evidence
-    data = evidence[True] - evidence[False]
-    if abs(data) < _MIRROR_EVIDENCE:
-        return bool(stated), stated is not None, ()
-    if stated is None:
-        note = ("The landmarks are mirrored: the two spaces have opposite handedness.",)
-        return data > 0, True, note if data > 0 else ()
-    if stated != (data > 0):
-        said, seen = ("mirrored", "not") if stated else ("not mirrored", "they are")
-        return stated, True, (f"The orientation says {said}, but the landmarks say {seen}.",)
-    return stated, True, ()
-
-
-def adapted_prior(
-    landmarks: Landmarks,
-    prior: DeformationPrior,
-    *,
-    mirrored: bool,
-    orientation: FloatArray | None = None,
-) -> DeformationPrior:
-    """Return the prior with its sizes averaged over their posterior.
-
-    Displacement, length and noise are log-normal about the stated values; few landmarks
-    leave them where they are.
-    """
-    if len(landmarks) < 4:
-        return prior
-    rows = farthest_points(landmarks.source_um, _MOST_TO_ADAPT, 1)
-    chosen = landmarks.take(rows)
-    similarity, _ = regress(chosen, prior, mirrored=mirrored, orientation=orientation)
-    offsets = similarity.offsets(chosen.source_um)
-    displacement = chosen.target_um - similarity.target_center_um - offsets
-    steps = np.array([-1.5, -0.75, 0.0, 0.75, 1.5])
-    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    scores = np.empty(len(grid))
-    for number, step in enumerate(grid):
-        trial = _scaled(prior, step)
-        regression = ExactRegression(trial, offsets, displacement, chosen.sigma(trial))
-        scores[number] = regression.log_evidence - 0.5 * float(step @ step)
-    weights = np.exp(scores - scores.max())
-    # The mean of squares: to take too small a displacement costs more than too large a one.
-    mean_square = weights @ np.exp(2 * grid * _SIZE_SD) / weights.sum()
-    return _scaled(prior, 0.5 * np.log(mean_square) / _SIZE_SD)
-
-
-def _scaled(prior: DeformationPrior, step: Float64Array) -> DeformationPrior:
-    size, length, sigma = np.exp(_SIZE_SD * step)
-    return replace(
-        prior,
-        displacement_um=float(prior.displacement_um * size),
-        length_um=float(prior.length_um * length),
-        sigma_um=float(prior.sigma_um * sigma),
-    )

@@ -200,6 +200,49 @@ def marginals(
     return basis @ mean, np.einsum("ij,ij->j", white, white)
 
 
+class WeightedFeatures:
+    """A deformation whose features' weights are known: how soft matches are kept.
+
+    Parameters
+    ----------
+    prior : DeformationPrior
+    support : ndarray, shape (M, 3)
+        Offsets at which the features are exact.
+    factor : ndarray, shape (M + 4, M + 4)
+        Lower Cholesky factor of the weights' precision.
+    mean : ndarray, shape (M + 4, 3)
+        Of the weights.
+    """
+
+    def __init__(
+        self, prior: DeformationPrior, support: FloatArray, factor: FloatArray, mean: FloatArray
+    ) -> None:
+        self.prior, self.support = prior, np.asarray(support, dtype=np.float64)
+        self.factor, self.mean = np.asarray(factor), np.asarray(mean)
+
+    def predict(self, offsets: FloatArray) -> tuple[Float64Array, Float64Array]:
+        """Return mean (M, 3) and variance (M,) of the displacement, without noise."""
+        basis, left_out = features(self.prior, offsets, self.support)
+        mean, variance = marginals(basis, self.factor, self.mean)
+        return mean, variance + left_out
+
+
+@dataclass(frozen=True)
+class PriorRegression:
+    """A deformation of which nothing was seen.
+
+    Attributes
+    ----------
+    prior : DeformationPrior
+    """
+
+    prior: DeformationPrior
+
+    def predict(self, offsets: FloatArray) -> tuple[Float64Array, Float64Array]:
+        """Return mean (M, 3), which is zero, and variance (M,) of the displacement."""
+        return np.zeros((len(offsets), 3)), self.prior.variance(np.asarray(offsets))
+
+
 class FeatureRegression:
     """As `ExactRegression`, for many landmarks, on features of some of their places.
 
@@ -225,12 +268,11 @@ class FeatureRegression:
         self.variance = np.asarray(sigma_um) ** 2 + left_out
         self._basis, precision = basis, 1.0 / self.variance
         self._posterior = weight_posterior(basis, precision, precision[:, None] * displacement)
+        self.weighted = WeightedFeatures(prior, self.support, *self._posterior)
 
     def predict(self, offsets: FloatArray) -> tuple[Float64Array, Float64Array]:
         """Return mean (M, 3) and variance (M,) of the displacement, without noise."""
-        basis, left_out = features(self.prior, offsets, self.support)
-        mean, variance = marginals(basis, *self._posterior)
-        return mean, variance + left_out
+        return self.weighted.predict(offsets)
 
     def leave_one_out(self) -> tuple[Float64Array, Float64Array]:
         """Return residuals (N, 3) and variances (N,), with noise, of each without itself."""

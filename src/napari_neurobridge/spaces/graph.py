@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from napari_neurobridge.errors import InputError
@@ -31,6 +32,40 @@ class Transform(Protocol):
 
     def inverse(self) -> Transform:
         """Return the map back."""
+
+
+@dataclass(frozen=True)
+class SpacePath:
+    """Transforms one after the other; a `Transform`.
+
+    Parameters
+    ----------
+    transforms : tuple of Transform
+        At least one; each starts where the one before ends.
+    """
+
+    transforms: tuple[Transform, ...]
+
+    @property
+    def source(self) -> str:
+        """Space that points come from."""
+        return self.transforms[0].source
+
+    @property
+    def target(self) -> str:
+        """Space that points go to."""
+        return self.transforms[-1].target
+
+    def map_points(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Map points of shape (N, 3), µm (z, y, x)."""
+        mapped = as_points(points)
+        for transform in self.transforms:
+            mapped = transform.map_points(mapped)
+        return mapped
+
+    def inverse(self) -> SpacePath:
+        """Return the map back."""
+        return SpacePath(tuple(step.inverse() for step in reversed(self.transforms)))
 
 
 class SpaceGraph:
@@ -89,7 +124,4 @@ class SpaceGraph:
         self, points: npt.ArrayLike, source: str, target: str
     ) -> npt.NDArray[np.float64]:
         """Map points of shape (N, 3), µm (z, y, x), from one space to another."""
-        mapped = as_points(points)
-        for transform in self.path(source, target):
-            mapped = transform.map_points(mapped)
-        return mapped
+        return SpacePath(self.path(source, target)).map_points(points)

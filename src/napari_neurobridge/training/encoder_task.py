@@ -90,6 +90,7 @@ def compact_task(
     paper's objective with the paper's batches.
     """
     return EncoderTaskConfig(
+        encoder=EncoderConfig(name="compact"),
         loop=LoopConfig(steps=steps, seed=seed),
         sources=tuple(sources),
         contrastive_steps=steps * 3 // 5,

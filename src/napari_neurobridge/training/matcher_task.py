@@ -22,13 +22,12 @@ from pydantic import BaseModel, Field
 
 from napari_neurobridge import __version__
 from napari_neurobridge.errors import NeuroBridgeError
-from napari_neurobridge.io.files import atomic_folder, atomic_write
+from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.matching.constellation.model import (
     Constellation,
     ConstellationConfig,
     load_constellation,
     save_constellation,
-    weights_hash,
 )
 from napari_neurobridge.matching.constellation.windows import common_spacing_um
 from napari_neurobridge.registration.lightglue import decided, matching_loss
@@ -254,8 +253,8 @@ def make_model_folder(
 def write_model_folder(
     folder: Path, model: Constellation, task: MatcherTask, *, command: str, minutes: float
 ) -> MatcherFigures:
-    """Write the three files of a model folder; judge the weights as they were stored."""
-    save_constellation(model, folder)
+    """Write a model folder; judge the weights as they were stored."""
+    written = save_constellation(model, folder)
     stored = load_constellation(folder)
     test = held_out(task, _TEST, task.test_fields)
     rows = {
@@ -263,11 +262,8 @@ def write_model_folder(
         "the same, with embeddings": judge(stored, test, embedded=True),
         "half as hard": judge(stored, held_out(task, _TEST, task.test_fields, share=0.5)),
     }
-    text = matcher_card(
-        stored, task, rows, weights=weights_hash(folder), command=command, minutes=minutes
-    )
-    with atomic_write(folder / "card.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    text = matcher_card(stored, task, rows, weights=written.hash, command=command, minutes=minutes)
+    written.write_card(text)
     return rows["all that was drawn"]
 
 

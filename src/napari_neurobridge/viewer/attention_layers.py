@@ -15,6 +15,7 @@ from napari_neurobridge.workbench.insight_steps import Channel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    import numpy.typing as npt
     from napari.components import ViewerModel
     from napari.layers import Image
 
@@ -35,7 +36,11 @@ CHANNEL_STYLES = {
 
 
 def crop_layer(
-    crop: Float32Array, center_um: Vec3, orientation: Orientation, spec: CropSpec | None = None
+    crop: Float32Array,
+    center_um: Vec3,
+    orientation: Orientation,
+    held: npt.NDArray[np.float64] | None = None,
+    spec: CropSpec | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a crop as a slab of its dataset: data and affine of an image layer.
 
@@ -47,6 +52,9 @@ def crop_layer(
         The crop's centre, µm (z, y, x) of the dataset.
     orientation : Orientation
         How the dataset lies in the two-photon frame.
+    held : ndarray, shape (3, 3), optional
+        How the crop was held, where not as the orientation says. The layer follows it within
+        the dataset's own plane: napari cannot slice a tilted one.
     spec : CropSpec, optional
         What the crop shows.
 
@@ -65,7 +73,8 @@ def crop_layer(
     frame_axes = np.argsort(axis_order(orientation))
     steps_um = np.array([SLAB_UM / orientation.expansion, spec.pixel_um, spec.pixel_um])
     data = crop[None].transpose(frame_axes)
-    linear = (orientation.linear() * steps_um)[:, frame_axes]
+    linear = _in_plane(orientation, held) * steps_um
+    linear = linear[:, frame_axes]
     backwards = np.flatnonzero(np.diagonal(linear) < 0)
     data = np.flip(data, tuple(backwards))
     linear[:, backwards] *= -1
@@ -73,6 +82,18 @@ def crop_layer(
     affine[:3, :3] = linear
     affine[:3, 3] = np.asarray(center_um) - linear @ ((np.array(data.shape) - 1) / 2)
     return np.ascontiguousarray(data), affine
+
+
+def _in_plane(
+    orientation: Orientation, held: npt.NDArray[np.float64] | None
+) -> npt.NDArray[np.float64]:
+    """Return how a crop was held but for its tilt; the orientation where that is most of it."""
+    linear, depth = orientation.linear(), axis_order(orientation)[0]
+    if held is None or abs(held[depth, 0]) < np.linalg.norm(held[:, 0]) / np.sqrt(2):
+        return linear
+    others = [axis for axis in range(3) if axis != depth]
+    linear[others, 1:] = held[others, 1:]
+    return linear
 
 
 class AttentionLayers:
@@ -113,8 +134,10 @@ class AttentionLayers:
         pixels = attention.map_of(dataset, channel)
         if pixels is None or self._workbench.project is None:
             return
-        orientation = self._workbench.project.dataset(dataset).orientation
-        data, affine = crop_layer(pixels, attention.center_um_of(dataset), orientation)
+        orientation = self._workbench.project.dataset(dataset).used_orientation
+        data, affine = crop_layer(
+            pixels, attention.center_um_of(dataset), orientation, attention.held_of(dataset)
+        )
         layer = model.add_image(
             data,
             name=f"{dataset}: {channel} channel looks here",

@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.spaces import Orientation
-    from napari_neurobridge.types import Candidate, Vec3
-    from napari_neurobridge.workbench.answers import Query
+    from napari_neurobridge.types import Vec3
 
 CANVAS_NAME = "fMOST"
 
@@ -77,11 +76,9 @@ class ViewerBinding:
         session.orientation_changed.connect(self._on_orientation_changed)
         session.somata_changed.connect(self._draw_soon)
         session.verdicts_changed.connect(self._draw_all_soon)
-        questions.query_changed.connect(self._on_query_changed)
-        questions.answer_changed.connect(self._draw_all_soon)
-        questions.choice_changed.connect(self._on_choice_changed)
+        questions.snapshot_changed.connect(self._draw_all_soon)
+        questions.look_requested.connect(self._look_at)
         matches.match_changed.connect(self._on_match_changed)
-        matches.claims_changed.connect(self._draw_all_soon)
         viewer.mouse_drag_callbacks.append(self._on_clicked)
 
     @property
@@ -128,7 +125,7 @@ class ViewerBinding:
 
     def _orientation(self, dataset: str) -> Orientation:
         assert self.workbench.project is not None
-        return self.workbench.project.dataset(dataset).orientation
+        return self.workbench.project.dataset(dataset).used_orientation
 
     def _load_image(self, project: Project, dataset: str) -> None:
         """Open an image in the background, and show it under the somata."""
@@ -204,25 +201,15 @@ class ViewerBinding:
             layer.refresh()
 
     def _on_match_changed(self) -> None:
-        self._draw_all_soon()
         if self.second is not None:
-            self.second.offer_lock(self.workbench.matches.match is not None)
-
-    def _on_query_changed(self, query: Query | None) -> None:
-        self._draw_all_soon()
-        if query is not None:
-            self._look_at(query.dataset, query.center_um)
-
-    def _on_choice_changed(self, choice: Candidate | None) -> None:
-        self._draw_all_soon()
-        answer = self.workbench.questions.answer
-        if choice is not None and answer is not None:
-            self._look_at(answer.ranking.gallery_dataset, choice.center_um)
+            self.second.offer_lock(self.workbench.matches.has_match)
 
     def _look_at_what_is_asked(self) -> None:
-        questions = self.workbench.questions
-        self._on_query_changed(questions.query)
-        self._on_choice_changed(questions.choice)
+        shown = self.workbench.questions.snapshot
+        if shown.query is not None:
+            self._look_at(shown.query.dataset, shown.query.center_um)
+        if shown.picked is not None:
+            self._look_at(shown.gallery, shown.picked.center_um)
 
     def _look_at(self, dataset: str, position_um: Vec3) -> None:
         for model, name in self._sides():

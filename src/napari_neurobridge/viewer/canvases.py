@@ -46,10 +46,10 @@ def show_slab(model: ViewerModel, orientation: Orientation) -> None:
     """
     model.dims.ndisplay = 2
     model.dims.order = axis_order(orientation)
-    _, rows, columns = orientation.axes[0::2]
+    signs = orientation.axes[0::2]
     model.scene.camera.orientation2d = (
-        "down" if rows == "+" else "up",
-        "right" if columns == "+" else "left",
+        "down" if signs[1] == "+" else "up",
+        "right" if signs[2] == "+" else "left",
     )
     half = SLAB_UM / 2
     model.dims.margin_left = (half,) * 3
@@ -127,9 +127,9 @@ class SecondCanvas(QWidget):
         """Let the canvases be locked, once it is known how they lie to each other."""
         self.lock.setEnabled(offered)
         self.lock.setToolTip(
-            "Both canvases move together; random checks are left alone"
+            "Both canvases move together, except during a random check"
             if offered
-            else "Accept a pair first: it takes an alignment to move both canvases together"
+            else "Accept a pair first: both canvases need an alignment to move together"
         )
 
     def _on_tool_clicked(self, tool: QAbstractButton) -> None:

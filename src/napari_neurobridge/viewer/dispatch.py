@@ -18,7 +18,8 @@ class MainThreadDispatcher(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         # Queued always: a callback never runs inside the call that sent it.
-        self._arrived.connect(self._run, Qt.ConnectionType.QueuedConnection)
+        queued = Qt.ConnectionType.QueuedConnection
+        self._arrived.connect(self._run, queued)  # type: ignore[call-arg]  # missing in PyQt6's stubs
 
     def __call__(self, callback: Callable[[], None]) -> None:
         """Run ``callback`` on the main thread, soon."""
@@ -53,8 +54,8 @@ class CloseWatcher(QObject):
         super().__init__(window)
         window.installEventFilter(self)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Look at the window's events and let them pass."""
-        if event.type() == QEvent.Type.Close:
+        if event is not None and event.type() == QEvent.Type.Close:
             self.closing.emit()
         return super().eventFilter(watched, event)

@@ -11,8 +11,10 @@ from napari_neurobridge.viewer.dispatch import after_events
 if TYPE_CHECKING:
     import napari
 
-PLUGIN_NAME = "napari-neurobridge"
-MATCH, INSIGHT = "Match", "Insight"
+PLUGIN_NAMES = ("napari-neurobridge", "NeuroBridge")
+"""napari names a dock after the first when code opens it, and after the second in its menu."""
+
+DATA, MATCH, INSIGHT = "Data", "Match", "Insight"
 LAYER_DOCKS_PX = 330
 """Width of napari's own layer list and controls."""
 
@@ -35,17 +37,17 @@ def stack_docks(viewer: napari.Viewer, front: str) -> None:
 
 def dock_of(viewer: napari.Viewer, name: str) -> Any:
     """Return one of our docks; None while it is not open."""
-    widget = viewer.window.dock_widgets.get(f"{name} ({PLUGIN_NAME})")
-    return None if widget is None else widget.parent()
+    widgets = viewer.window.dock_widgets
+    names = [f"{name} ({plugin})" for plugin in PLUGIN_NAMES]
+    return next((widgets[full].parent() for full in names if full in widgets), None)
 
 
 def put_beside_main_canvas(viewer: napari.Viewer, dock: Any) -> None:
     """Put a second canvas left of our open docks, as wide as the first canvas."""
     window = dock.window()
-    widgets = viewer.window.dock_widgets
-    ours = [widgets[name].parent() for name in widgets if name.endswith(f"({PLUGIN_NAME})")]
     right = Qt.DockWidgetArea.RightDockWidgetArea
-    others = [other for other in ours if window.dockWidgetArea(other) == right]
+    ours = [dock_of(viewer, name) for name in (DATA, MATCH, INSIGHT)]
+    others = [other for other in ours if other and window.dockWidgetArea(other) == right]
     match, insight = dock_of(viewer, MATCH), dock_of(viewer, INSIGHT)
     seen = insight is not None and not insight.visibleRegion().isEmpty()
     if match in others and insight in others:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from napari_neurobridge.viewer.canvases import SPACE_AXES, shows_plane
 from napari_neurobridge.viewer.dispatch import after_events
-from napari_neurobridge.viewer.layers import DATASET_KEY, HINT_KEY, is_blind, shown_neighbours
+from napari_neurobridge.viewer.layers import DATASET_KEY, HINT_KEY
 from napari_neurobridge.viewer.styles import (
     MARK_RGBA,
     SLAB_UM,
@@ -78,11 +78,7 @@ class Hints:
         self._workbench = workbench
         self._sides = sides
         self._waiting = False
-        questions, matches = workbench.questions, workbench.matches
-        questions.query_changed.connect(self._draw_soon)
-        questions.answer_changed.connect(self._draw_soon)
-        matches.match_changed.connect(self._draw_soon)
-        matches.claims_changed.connect(self._draw_soon)
+        workbench.questions.snapshot_changed.connect(self._draw_soon)
         workbench.session.orientation_changed.connect(self._draw_soon)
 
     def watch(self, model: ViewerModel) -> None:
@@ -101,21 +97,22 @@ class Hints:
         self._waiting = False
         if self._workbench.project is None:
             return
-        neighbours = shown_neighbours(self._workbench)
+        shown = self._workbench.questions.snapshot
         for model, dataset in self._sides():
             if model.dims.ndim != SPACE_AXES:
                 continue
             active = model.layers.selection.active
             # What is drawn may widen the canvas's range, which it tells as a change of plane.
             with model.dims.events.point.blocker(self._on_plane_changed):
-                self._draw_neighbours(model, dataset, neighbours)
-                self._draw_expected(model, dataset)
+                self._draw_neighbours(model, dataset, shown.neighbours)
+                here = shown.gallery == dataset
+                self._draw_expected(model, dataset, shown.expected_place if here else None)
             # The keys act on the somata layer, so a hint must not take its place.
             if active in model.layers and model.layers.selection.active is not active:
                 model.layers.selection.active = active
 
     def _draw_neighbours(
-        self, model: ViewerModel, dataset: str, neighbours: list[Neighbour]
+        self, model: ViewerModel, dataset: str, neighbours: tuple[Neighbour, ...]
     ) -> None:
         layer: Points | None = _hint(model, NEIGHBOURS)
         if self._is_drawn(model, dataset, layer, neighbours):
@@ -151,9 +148,8 @@ class Hints:
         self._put_on_plane(model, layer)
         layer.editable = False
 
-    def _draw_expected(self, model: ViewerModel, dataset: str) -> None:
+    def _draw_expected(self, model: ViewerModel, dataset: str, expected: Expected | None) -> None:
         layer: Shapes | None = _hint(model, EXPECTED)
-        expected = self._expected_in(dataset)
         if self._is_drawn(model, dataset, layer, expected):
             return
         if layer is None:
@@ -191,12 +187,6 @@ class Hints:
         new = (dataset, content, dims.order, dims.ndisplay, camera.orientation2d)
         old, layer.metadata["drawn"] = layer.metadata.get("drawn"), new
         return bool(old == new)
-
-    def _expected_in(self, dataset: str) -> Expected | None:
-        answer = self._workbench.questions.answer
-        if answer is None or is_blind(self._workbench):
-            return None
-        return answer.ranking.expected if answer.ranking.gallery_dataset == dataset else None
 
     def _on_plane_changed(self, _: object = None) -> None:
         for model, _dataset in self._sides():

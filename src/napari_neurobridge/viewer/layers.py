@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.io.volumes import Volume
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.project.log.fold import State
     from napari_neurobridge.types import Float32Array
-    from napari_neurobridge.workbench.matches import Neighbour
+    from napari_neurobridge.workbench.snapshot import QuestionSnapshot
     from napari_neurobridge.workbench.workbench import Workbench
 
 SOMATA_SUFFIX = " somata"
@@ -61,7 +62,7 @@ class SomataView:
     def border_colors(self) -> np.ndarray:
         """RGBA of each soma, shape (N, 4)."""
         marks = pd.Categorical(self.features["mark"], categories=[str(mark) for mark in Mark])
-        colors = np.array([MARK_RGBA[mark] for mark in Mark])[marks.codes]
+        colors: np.ndarray = np.array([MARK_RGBA[mark] for mark in Mark])[marks.codes]
         claimed = (self.features["mark"] == str(Mark.CLAIMED)).to_numpy()
         colors[claimed] = confidence_rgba(self.features["probability"].to_numpy()[claimed])
         return colors
@@ -77,11 +78,10 @@ class SomataView:
 def somata_view(workbench: Workbench, dataset: str) -> SomataView:
     """Return the somata of one dataset, marked by what is known and asked about them."""
     assert workbench.project is not None
-    somata = workbench.project.state().somata.get(dataset, {})
-    partners = {} if is_blind(workbench) else workbench.matches.partners()
-    marks, labels = _marks_and_labels(workbench, partners)
-    changed = changed_uids(workbench)
-    plain = Mark.PLAIN if not partners else Mark.UNMATCHED
+    state, shown = workbench.project.state(), workbench.questions.snapshot
+    somata = state.somata.get(dataset, {})
+    marks, labels = _marks_and_labels(state, shown)
+    plain = Mark.PLAIN if not shown.claimed else Mark.UNMATCHED
     return SomataView(
         centers_um=np.array([soma.center_um for soma in somata.values()]).reshape(-1, 3),
         features=pd.DataFrame(
@@ -90,48 +90,21 @@ def somata_view(workbench: Workbench, dataset: str) -> SomataView:
                 "mark": pd.Series([str(marks.get(uid, plain)) for uid in somata], dtype=object),
                 "label": pd.Series([labels.get(uid, "") for uid in somata], dtype=object),
                 "probability": pd.Series(
-                    [partners[uid][1] if uid in partners else np.nan for uid in somata],
-                    dtype=np.float64,
+                    [shown.claimed.get(uid, np.nan) for uid in somata], dtype=np.float64
                 ),
-                "changed": pd.Series([uid in changed for uid in somata], dtype=bool),
+                "changed": pd.Series([uid in shown.changed for uid in somata], dtype=bool),
             }
         ),
     )
 
 
-def is_blind(workbench: Workbench) -> bool:
-    """Return whether what the program thinks must not be seen now."""
-    query = workbench.questions.query
-    return query is not None and query.audit
-
-
-def shown_neighbours(workbench: Workbench) -> list[Neighbour]:
-    """Return the numbered pairs around the query, only the accepted ones in an audit."""
-    query = workbench.questions.query
-    if query is None:
-        return []
-    near = workbench.matches.neighbours(query.dataset, query.center_um, query.uid)
-    return [pair for pair in near if pair.accepted or not is_blind(workbench)]
-
-
-def changed_uids(workbench: Workbench) -> frozenset[str]:
-    """Return the cells whose partner the latest verdict changed, with their new partners."""
-    matches = workbench.matches
-    if matches.updating or is_blind(workbench):
-        return frozenset()
-    partners = matches.partners()
-    return matches.changed | {partners[uid][0] for uid in matches.changed & partners.keys()}
-
-
 def _marks_and_labels(
-    workbench: Workbench, partners: Mapping[str, tuple[str, float]]
+    state: State, shown: QuestionSnapshot
 ) -> tuple[Mapping[str, Mark], Mapping[str, str]]:
-    assert workbench.project is not None
-    state = workbench.project.state()
-    marks: dict[str, Mark] = dict.fromkeys(partners, Mark.CLAIMED)
+    marks: dict[str, Mark] = dict.fromkeys(shown.claimed, Mark.CLAIMED)
     marks |= dict.fromkeys(state.none, Mark.NO_PARTNER)
     labels: dict[str, str] = {}
-    numbered = bool(shown_neighbours(workbench))
+    numbered = bool(shown.neighbours)
     for number, (query, partner) in enumerate(state.pairs.items(), start=1):
         for uid in (query, partner):
             marks[uid] = Mark.ACCEPTED
@@ -140,15 +113,13 @@ def _marks_and_labels(
     for uid in (uid for pair in state.disputed for uid in pair):
         marks[uid] = Mark.DISPUTED
     # What is being asked right now is drawn over what is known.
-    if workbench.questions.answer is not None:
-        for candidate in workbench.questions.answer.shown:
-            if marks.get(candidate.uid, Mark.CLAIMED) is Mark.CLAIMED:
-                marks[candidate.uid] = Mark.CANDIDATE
-    query = workbench.questions.query
-    if query is not None and query.uid is not None:
-        marks[query.uid] = Mark.QUERY
-    if workbench.questions.choice is not None:
-        marks[workbench.questions.choice.uid] = Mark.CHOSEN
+    for candidate in shown.candidates:
+        if marks.get(candidate.uid, Mark.CLAIMED) is Mark.CLAIMED:
+            marks[candidate.uid] = Mark.CANDIDATE
+    if shown.query is not None and shown.query.uid is not None:
+        marks[shown.query.uid] = Mark.QUERY
+    if shown.picked is not None:
+        marks[shown.picked.uid] = Mark.CHOSEN
     return marks, labels
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_neurobridge.spaces.jacobian import jacobian_of
 from napari_neurobridge.viewer.canvases import SPACE_AXES, look_at, shows_plane
 from napari_neurobridge.viewer.dispatch import after_events
-from napari_neurobridge.viewer.layers import is_blind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +91,7 @@ class CanvasLink:
 
         self._workbench.session.jobs.submit(
             "lock",
-            lambda: project.map_points(np.zeros((1, 3)), source, target),
+            lambda: project.alignment(source, target),
             follow,
             self._workbench.session.show_error,
         )
@@ -118,17 +118,18 @@ class CanvasLink:
         """Show in the other canvas what the one that moved shows."""
         leader, self._leader = self._leader, None
         sides, project = self._sides(), self._workbench.project
-        if leader is None or project is None or len(sides) < 2 or is_blind(self._workbench):
+        blind = self._workbench.questions.snapshot.blind
+        if leader is None or project is None or len(sides) < 2 or blind:
             return
         (model, dataset), (other, target) = sides[leader], sides[1 - leader]
         if not all(shows_plane(side) for side in (model, other)):
             return
         view = _view(model)
+        alignment = project.alignment(dataset, target)
+        here = alignment.map_points(view[:3])[0]
         # By how much the tissue is larger there; over all directions, so that the way back
         # undoes the way there.
-        steps = view[:3] + np.vstack([np.zeros(3), _STEP_UM * np.eye(3)])
-        here, *there = project.map_points(steps, dataset, target)
-        volume = abs(np.linalg.det(np.subtract(there, here) / _STEP_UM))
+        volume = abs(np.linalg.det(jacobian_of(alignment, view[:3], _STEP_UM)[0]))
         larger = float(np.cbrt(volume))
         with self.paused():
             z, y, x = here.tolist()

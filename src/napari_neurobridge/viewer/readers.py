@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import napari
 
+from napari_neurobridge.viewer.docks import DATA, MATCH, dock_of
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.workbench.draft import PROJECT_SUFFIX
 
@@ -28,12 +29,18 @@ def read_project(path: str | list[str]) -> list[tuple[None]]:
     """Open a project folder in the current viewer's workbench."""
     viewer = napari.current_viewer()
     if viewer is not None and isinstance(path, str):
-        open_docks(viewer)
-        binding_for(viewer).workbench.setup.open_project(Path(path))
+        show_project(viewer, Path(path))
     return EMPTY_LAYER_DATA
+
+
+def show_project(viewer: napari.Viewer, path: Path) -> None:
+    """Open a project folder in a viewer, with its docks."""
+    open_docks(viewer)
+    binding_for(viewer).workbench.setup.open_project(path)
 
 
 def open_docks(viewer: napari.Viewer) -> None:
     """Open the Data and the Match dock; they are there at most once."""
-    for dock in ("Data", "Match"):
-        viewer.window.add_plugin_dock_widget("napari-neurobridge", dock)
+    for dock in (DATA, MATCH):
+        if dock_of(viewer, dock) is None:
+            viewer.window.add_plugin_dock_widget("napari-neurobridge", dock)

@@ -113,7 +113,9 @@ def _editor_for(field: FieldInfo) -> QWidget:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     annotation = field.annotation
     if annotation is str:
-        return _ChoiceEdit([str(item) for item in extra.get("presets", ())], editable=True)
+        presets = extra.get("presets")
+        choices = [str(item) for item in presets] if isinstance(presets, list) else []
+        return _ChoiceEdit(choices, editable=True)
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return _ChoiceEdit([str(member.value) for member in annotation], editable=False)
     if annotation in (int, float):

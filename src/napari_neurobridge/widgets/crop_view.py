@@ -25,9 +25,11 @@ def crop_pixmap(crop: Float32Array, size: int, frame: str | None = None) -> QPix
         Colour of a frame around it.
     """
     # A square root lifts dim dendrites, which share the crop with a bright soma.
-    grey = np.ascontiguousarray((np.sqrt(np.clip(crop, 0, 1)) * 255).astype(np.uint8))
+    grey = (np.sqrt(np.clip(crop, 0, 1)) * 255).astype(np.uint8)
     rows, columns = grey.shape
-    image = QImage(grey.data, columns, rows, columns, QImage.Format.Format_Grayscale8)
+    # Named, because the image only borrows them.
+    pixels = grey.tobytes()
+    image = QImage(pixels, columns, rows, columns, QImage.Format.Format_Grayscale8)
     pixmap = QPixmap.fromImage(image).scaled(
         size,
         size,
@@ -43,7 +45,7 @@ def crop_pixmap(crop: Float32Array, size: int, frame: str | None = None) -> QPix
 
 
 class CropView(QLabel):
-    """Shows one crop, or a word where there is none; the wheel scrolls in depth."""
+    """Shows one crop, or a text where there is none; the wheel scrolls in depth."""
 
     scrolled = Signal(int)
 
@@ -56,7 +58,9 @@ class CropView(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.setWordWrap(True)
-        self.setToolTip("120 × 120 µm, seen along the two-photon axis. Wheel: ± 20 µm in depth.")
+        self.setToolTip(
+            "120 × 120 µm, seen along the two-photon axis. Mouse wheel: up to ± 20 µm in depth."
+        )
 
     def show_crop(self, crop: Float32Array | None, otherwise: str) -> None:
         """Show a crop with values in [0, 1], or a text when there is none."""
@@ -66,8 +70,10 @@ class CropView(QLabel):
             return
         self.setPixmap(crop_pixmap(crop, self._size, self._frame))
 
-    def wheelEvent(self, event: QWheelEvent) -> None:
+    def wheelEvent(self, event: QWheelEvent | None) -> None:
         """Ask for crops a little deeper or shallower; trackpads send small steps."""
+        if event is None:
+            return
         self._turned -= event.angleDelta().y()
         steps = int(self._turned / _WHEEL_STEP)
         self._turned -= steps * _WHEEL_STEP

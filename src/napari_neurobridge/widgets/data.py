@@ -172,17 +172,16 @@ class DataPanel(QWidget):
     def _on_cancel_clicked(self) -> None:
         self._workbench.setup.cancel()
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
         """Take files."""
-        if event.mimeData().hasUrls():
+        if event is not None and _dropped_files(event):
             event.acceptProposedAction()
 
-    def dropEvent(self, event: QDropEvent) -> None:
+    def dropEvent(self, event: QDropEvent | None) -> None:
         """Do the obvious with dropped images or a dropped project folder."""
-        self._workbench.setup.take_files(
-            [Path(url.toLocalFile()) for url in event.mimeData().urls()]
-        )
-        event.acceptProposedAction()
+        if event is not None:
+            self._workbench.setup.take_files(_dropped_files(event))
+            event.acceptProposedAction()
 
     # --- from the state to the view ------------------------------------------------------
 
@@ -215,6 +214,11 @@ class DataPanel(QWidget):
         self.progress.setRange(0, status.total)
         self.progress.setValue(status.done)
         self.progress.setFormat(f"{status.name}: {status.message}  %p%")
+
+
+def _dropped_files(event: QDropEvent) -> list[Path]:
+    data = event.mimeData()
+    return [] if data is None else [Path(url.toLocalFile()) for url in data.urls()]
 
 
 class DataWidget(DataPanel):

@@ -101,7 +101,7 @@ class InsightPanel(QWidget):
     def _create_actions(self) -> QHBoxLayout:
         self.evaluate_button = QPushButton("Evaluate accepted pairs")
         self.evaluate_button.setObjectName("evaluate_button")
-        self.evaluate_button.setToolTip("Let the model find the partners that you accepted")
+        self.evaluate_button.setToolTip("Test how often the model finds the accepted partners")
         self.evaluate_button.clicked.connect(self._on_evaluate_clicked)
         row = QHBoxLayout()
         row.addWidget(self.evaluate_button, stretch=1)
@@ -169,7 +169,7 @@ class InsightPanel(QWidget):
         for channel in Channel:
             box = QCheckBox(f"{channel}: {CHANNEL_STYLES[channel].name}")
             box.setObjectName(f"show_{channel}")
-            box.setToolTip(f"Lay the {channel} channel's map over both canvases")
+            box.setToolTip(f"Show the map of the {channel} channel in both canvases")
             box.toggled.connect(self._on_channel_toggled)
             row.addWidget(box)
             self.channel_boxes[channel] = box
@@ -189,7 +189,7 @@ class InsightPanel(QWidget):
     def _create_save_row(self) -> QHBoxLayout:
         self.save_button = QPushButton("Save figure…")
         self.save_button.setObjectName("save_figure_button")
-        self.save_button.setToolTip("As PNG, SVG or PDF, dark on white")
+        self.save_button.setToolTip("As PNG, SVG or PDF, dark lines on white")
         self.save_button.clicked.connect(self._on_save_clicked)
         self.report_button = QPushButton("Export report…")
         self.report_button.setObjectName("export_report_button")
@@ -238,7 +238,10 @@ class InsightPanel(QWidget):
     def _on_figure_hovered(self, event: Any) -> None:
         evaluation = self._insights.evaluation
         cell = None if evaluation is None else cell_at(self._page, evaluation, event)
-        uid = "" if cell is None else self._insights.subject.pairs[cell[0]][cell[1]].uid
+        uid, subject = "", self._insights.subject
+        if subject is not None and cell is not None:
+            row, fmost = cell
+            uid = subject.pairs[row][fmost].uid
         self.view.setToolTip(uid)
 
     def _on_save_clicked(self) -> None:
@@ -271,7 +274,7 @@ class InsightPanel(QWidget):
         self._theme = theme
         self._on_changed()
 
-    def showEvent(self, event: QShowEvent) -> None:
+    def showEvent(self, event: QShowEvent | None) -> None:
         """Draw what has changed while the dock was hidden."""
         super().showEvent(event)
         if self._is_stale:

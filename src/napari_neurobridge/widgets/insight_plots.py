@@ -64,40 +64,39 @@ class Words:
 WORDS = {
     Page.TOP_K: Words(
         "How often the true partner is among the first k candidates",
-        "The higher on the left, the better: fewer candidates to look through. "
+        "A curve that is high on the left is better: you check fewer candidates. "
         "Candidates are the accepted fMOST cells only.",
     ),
     Page.CONFUSION: Words(
         "How often the model tells the same cell from another one",
-        "Half of the different cells are the most alike of the wrong combinations. "
-        "The threshold comes from one half of the pairs, the counts from the other.",
+        "Half of the negative pairs are the most similar wrong combinations. The threshold is "
+        "set on one half of the pairs, and the other half is counted.",
     ),
     Page.HEAT_MAPS: Words(
-        "How alike every two-photon and every fMOST cell look",
-        "A bright diagonal is a model that sees partners as alike. Click a row to ask about "
-        "its cell.",
+        "Similarity of every two-photon cell with every fMOST cell",
+        "A bright diagonal means that partners are similar. Click a row to ask about its cell.",
     ),
     Page.DENSITIES: Words(
-        "How similarities of same and of different cells are spread",
-        "The less the two hills overlap, the easier they are told apart.",
+        "Distribution of the similarities of same and of different cells",
+        "The less the two curves overlap, the better the model separates them.",
     ),
     Page.BOXES: Words(
-        "The same spread as boxes, side by side for each measure",
-        "Boxes that do not overlap are told apart. Compare with plain measures to see more rows.",
+        "The same distributions as box plots, side by side for each measure",
+        "Boxes that do not overlap mean a good separation. Compare with plain measures for more.",
     ),
     Page.MAP: Words(
-        "All cells in one plane, alike ones close together",
-        "Click a mark to ask about its cell. Short lines are pairs that the model sees as alike; "
+        "All cells in one plane, similar ones close together",
+        "Click a mark to ask about its cell. A short line is a pair that the model finds similar; "
         "long distances mean little.",
     ),
     Page.RELIABILITY: Words(
-        "Whether matches are right as often as their probability says",
-        "From audit questions alone, as the program said it before you answered. Points on the "
-        "diagonal mean what they say; below it the program is too sure of itself.",
+        "How often the first candidate is correct, compared with its probability",
+        "From audit questions only, with the probability before you answered. On the diagonal "
+        "the probabilities are correct; below it the program is too certain.",
     ),
     Page.ATTENTION: Words(
         "Where each channel of the network looks, for the picked candidate",
-        "Bright places speak for the similarity. The gate says how much each channel counts.",
+        "Bright places raise the similarity. The gate is the weight of each channel.",
     ),
 }
 
@@ -115,7 +114,7 @@ def theme_of(name: str) -> figures.Theme:
 
 
 def _is_dark(color: Any) -> bool:
-    return sum(color.as_rgb_tuple(alpha=False)) < 3 * 128
+    return bool(sum(color.as_rgb_tuple(alpha=False)) < 3 * 128)
 
 
 def draw(page: Page, insights: Insights, theme: figures.Theme) -> Figure | None:
@@ -133,7 +132,9 @@ def draw(page: Page, insights: Insights, theme: figures.Theme) -> Figure | None:
         return None if insights.attention is None else _draw_attention(insights.attention, theme)
     if page is Page.RELIABILITY:
         measured = insights.reliability
-        return measured and figures.reliability_figure({"audits": measured}, theme=theme)
+        if measured is None:
+            return None
+        return figures.reliability_figure({"audits": measured}, theme=theme)
     evaluation = insights.evaluation
     return None if evaluation is None else _draw_evaluation(page, evaluation, insights, theme)
 
@@ -250,7 +251,7 @@ class FigureView(QWidget):
         self._fit()
         self.canvas.show()
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Keep the figure's shape, from the top: a tall dock must not tear it apart."""
         super().resizeEvent(event)
         self._fit()

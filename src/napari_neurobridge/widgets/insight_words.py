@@ -26,9 +26,9 @@ def describe(insights: Insights, has_project: bool) -> str:
 
 def _figures(evaluation: Evaluation) -> str:
     report, n = evaluation.report, len(evaluation)
-    parts = [f"first choice right {report.topk['1']:.0%}"]
+    parts = [f"first candidate correct {report.topk['1']:.0%}"]
     if n > 5:
-        parts.append(f"among five {report.topk['5']:.0%}")
+        parts.append(f"among the first five {report.topk['5']:.0%}")
     first = f"<b>{evaluation.model}</b> on {n} pairs: {', '.join(parts)}"
     rates = []
     for name in ("recall", "specificity", "auc"):
@@ -46,7 +46,7 @@ def nothing_to_show(page: Page, insights: Insights, has_project: bool) -> str:
     if not has_project:
         return _NO_PROJECT
     if insights.progress is not None:
-        return "working …"
+        return "Working …"
     if insights.problem:
         return insights.problem
     if page is Page.ATTENTION:
@@ -54,7 +54,7 @@ def nothing_to_show(page: Page, insights: Insights, has_project: bool) -> str:
     if page is Page.RELIABILITY:
         return (
             f"{insights.n_audits} of {FEWEST_SHOWN} audit questions answered so far.<br><br>"
-            "Every fifth question that space asks in the Match dock is one."
+            "Every fifth question of the queue in the Match dock is one: a random check."
         )
     if not insights.can_evaluate:
         return (
@@ -64,8 +64,8 @@ def nothing_to_show(page: Page, insights: Insights, has_project: bool) -> str:
     if insights.evaluation is None:
         return _PRESS_EVALUATE
     return (
-        f"Half of the pairs sets the threshold and half is counted, which needs "
-        f"{FEWEST_TO_CLASSIFY} pairs; {len(insights.evaluation)} were evaluated."
+        f"One half of the pairs sets the threshold and the other half is counted, so at least "
+        f"{FEWEST_TO_CLASSIFY} pairs are needed; {len(insights.evaluation)} were evaluated."
     )
 
 

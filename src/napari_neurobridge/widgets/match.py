@@ -18,33 +18,26 @@ from qtpy.QtWidgets import (
 )
 
 from napari_neurobridge.active.queue import QueueStrategy
-from napari_neurobridge.types import Candidate, NoneReason
+from napari_neurobridge.types import NoneReason
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
 from napari_neurobridge.widgets.candidate_list import CandidateList
 from napari_neurobridge.widgets.crop_view import CropView
 from napari_neurobridge.widgets.match_all import MatchAllBox
 from napari_neurobridge.widgets.status_line import StatusLine
-from napari_neurobridge.workbench.answers import Answer, Query
-from napari_neurobridge.workbench.known import marks_on_candidates, verdict_on_query
-from napari_neurobridge.workbench.reasons import percent
-from napari_neurobridge.workbench.surroundings import near_expected
+from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
 from napari_neurobridge.workflows.match import strategy_now
 
 _DEPTH_STEP_UM = 4.0
 
 _EMPTY = "Click a circle in the two-photon canvas, or press space for the next cell."
-_AUDIT = (
-    "A random check: judge by what you see. Scores and ranks are hidden and the order is "
-    "shuffled, because how often the program errs is counted on these cells."
-)
 _NO_PROJECT = "Open a project in the Data dock, or File ▸ Open Sample ▸ NeuroBridge."
 
 
 _ORDERS = {
     QueueStrategy.CLEAREST: "clearest first",
-    QueueStrategy.SPREAD: "far from your pairs first",
+    QueueStrategy.SPREAD: "far from accepted pairs first",
     QueueStrategy.ENTROPY: "least certain first",
 }
 
@@ -74,14 +67,12 @@ class MatchPanel(QWidget):
         self.status = StatusLine(workbench)
         layout.addWidget(self.status)
         self._create_shortcuts()
+        questions, session = workbench.questions, workbench.session
+        self._shown = questions.snapshot
         self._judged: str | None = None
         self._compares = False
 
-        questions, session = workbench.questions, workbench.session
-        questions.query_changed.connect(self._on_query_changed)
-        questions.answer_changed.connect(self._on_answer_changed)
-        questions.choice_changed.connect(self._on_choice_changed)
-        questions.flickered_changed.connect(self._show_crops)
+        questions.snapshot_changed.connect(self._on_snapshot_changed)
         session.verdicts_changed.connect(self._on_verdicts_changed)
         session.project_changed.connect(self._on_project_changed)
         workbench.matches.match_changed.connect(self._on_match_changed)
@@ -97,7 +88,7 @@ class MatchPanel(QWidget):
         self.queue_bar.setMaximumHeight(10)
         self.queue_order = QLabel()
         self.queue_order.setObjectName("queue_order")
-        self.updating_text = QLabel("updating…")
+        self.updating_text = QLabel("updating the match …")
         self.updating_text.setObjectName("updating_text")
         row = QHBoxLayout()
         row.addWidget(self.queue_order)
@@ -160,12 +151,12 @@ class MatchPanel(QWidget):
         grid = QGridLayout()
         verdicts, questions = self._workbench.verdicts, self._workbench.questions
         actions = (
-            ("accept", "A  accept", "The chosen soma is this cell", verdicts.accept),
-            ("reject", "R  reject", "The chosen soma is another cell", verdicts.reject),
-            ("unsure", "U  unsure", "It may or may not be this cell", verdicts.unsure),
-            ("none", "N  none", "No soma on the other side is this cell", verdicts.none),
-            ("next", "space  next", "Ask about the next cell of the queue", questions.next_query),
-            ("undo", "Z  undo", "Take the last decision back (shift-Z: redo)", verdicts.undo),
+            ("accept", "A  accept", "The picked soma is the same cell", verdicts.accept),
+            ("reject", "R  reject", "The picked soma is a different cell", verdicts.reject),
+            ("unsure", "U  unsure", "Not sure whether it is the same cell", verdicts.unsure),
+            ("none", "N  none", "No soma on the other side is the same cell", verdicts.none),
+            ("next", "space  next", "Go to the next cell in the queue", questions.next_query),
+            ("undo", "Z  undo", "Undo your last decision (Shift+Z: redo)", verdicts.undo),
         )
         for index, (name, label, tip, action) in enumerate(actions):
             button = QPushButton(label)
@@ -173,8 +164,9 @@ class MatchPanel(QWidget):
             button.setToolTip(tip)
             button.clicked.connect(lambda _checked=False, action=action: action())
             grid.addWidget(button, index // 3, index % 3)
-        hint = QLabel("1–9 pick a candidate · F flicker · wheel over a crop: depth")
+        hint = QLabel("1–9: pick a candidate · F: swap the crops · mouse wheel on a crop: depth")
         hint.setEnabled(False)
+        hint.setWordWrap(True)  # a small screen needs the width
         grid.addWidget(hint, 2, 0, 1, 3)
         return grid
 
@@ -196,20 +188,25 @@ class MatchPanel(QWidget):
     # --- from the state to the view ------------------------------------------------------
 
     def _on_project_changed(self, _: object = None) -> None:
-        questions = self._workbench.questions
-        self._on_query_changed(questions.query)
-        self._on_answer_changed(questions.answer)
-        self._on_choice_changed(questions.choice)
+        self._on_snapshot_changed(self._workbench.questions.snapshot)
         self._on_verdicts_changed()
         self._on_match_changed()
 
-    def _on_query_changed(self, query: Query | None) -> None:
-        self.none_reason.setCurrentIndex(0)
+    def _on_snapshot_changed(self, shown: QuestionSnapshot) -> None:
+        if shown.query != self._shown.query:
+            self.none_reason.setCurrentIndex(0)
+        self._shown = shown
         self._show_header()
+        self.candidates.show_snapshot(shown)
+        self.place.setText("\n".join(shown.notes))
+        self.place.setVisible(bool(shown.notes))
+        none = f"none of these {shown.chance_of_none}".strip()
+        self.none_text.setText(f"{none}, because")
+        self._show_crops()
 
     def _show_header(self) -> None:
-        query, project = self._workbench.questions.query, self._workbench.project
-        if project is None:
+        query = self._shown.query
+        if self._workbench.project is None:
             self.header.setText(_NO_PROJECT)
             return
         if query is None:
@@ -217,62 +214,16 @@ class MatchPanel(QWidget):
             return
         z, y, x = query.center_um
         place = f"z {z:.1f}&nbsp; y {y:.1f}&nbsp; x {x:.1f} µm"
-        known = verdict_on_query(project.state(), query.uid)
-        self.header.setText(
-            f"<b>{query.uid or 'a place'}</b>&nbsp;&nbsp; {place}<br>{known or self._reason(query)}"
-        )
+        why = self._shown.known or self._shown.reason
+        self.header.setText(f"<b>{query.uid or 'a place'}</b>&nbsp;&nbsp; {place}<br>{why}")
 
-    def _reason(self, query: Query) -> str:
-        """Return why this cell is asked about; nothing for one that somebody clicked."""
-        if query.audit:
-            return _AUDIT
-        queue = self._workbench.questions.queue()
-        item = next((item for item in queue if item.uid == query.uid), None)
-        return "" if item is None or item.audit else item.reason
-
-    def _on_answer_changed(self, answer: Answer | None) -> None:
-        questions = self._workbench.questions
-        waiting = "ranking …" if questions.query is not None else ""
-        self.candidates.show_answer(answer, questions.problem or waiting)
-        self._show_place(answer)
-        self._show_marks()
-        self._on_choice_changed(questions.choice)
-
-    def _show_place(self, answer: Answer | None) -> None:
-        """Say how much is left open: the expected place, and whether it is any soma at all."""
-        none, lines = "none of these, because", []
-        project = self._workbench.project
-        if answer is not None and project is not None and not answer.blind:
-            near = near_expected(project, answer.ranking)
-            if near is not None:
-                reach_um, n_somata = near
-                somata = "1 soma" if n_somata == 1 else f"{n_somata} somata"
-                lines.append(f"within ±{reach_um:.0f} µm of the expected place: {somata}")
-            lines += [answer.ranking.note] if answer.ranking.note else []
-            if answer.ranking.p_none is not None:
-                none = f"none of these {percent(answer.ranking.p_none)}, because"
-        self.place.setText("\n".join(lines))
-        self.place.setVisible(bool(lines))
-        self.none_text.setText(none)
-
-    def _show_marks(self) -> None:
-        """Write each candidate's line, with what was said about it before."""
-        answer, project = self._workbench.questions.answer, self._workbench.project
-        if answer is not None and project is not None:
-            self.candidates.show_marks(marks_on_candidates(project.state(), answer.query.uid))
-
-    def _on_choice_changed(self, choice: Candidate | None) -> None:
-        self.candidates.show_choice(choice)
-        self._show_crops()
-
-    def _show_crops(self, _: object = None) -> None:
-        questions = self._workbench.questions
-        answer, choice = questions.answer, questions.choice
-        project = self._workbench.project
+    def _show_crops(self) -> None:
+        shown, project = self._shown, self._workbench.project
         self.crops.setVisible(
             project is None or any(spec.uri is not None for spec in project.datasets.values())
         )
-        if answer is None:
+        query, crops, picked = shown.query, shown.crops, shown.picked
+        if query is None or crops is None:
             for view, caption in (
                 (self.query_view, self.query_caption),
                 (self.choice_view, self.choice_caption),
@@ -281,15 +232,14 @@ class MatchPanel(QWidget):
                 caption.clear()
             return
         chosen = None
-        shown = [candidate.uid for candidate in answer.shown]
-        if choice is not None and answer.candidate_crops is not None and choice.uid in shown:
-            chosen = answer.candidate_crops[shown.index(choice.uid)]
-        self.choice_caption.setText(choice.uid if choice else "")
-        self.choice_view.show_crop(chosen, "seen in the canvas" if choice else "pick a candidate")
-        flicker = questions.flickered and chosen is not None
-        self.query_view.show_crop(chosen if flicker else answer.query_crop, "no image")
-        depth = f"  {answer.depth_um:+.0f} µm" if answer.depth_um else ""
-        shown_here = choice.uid if flicker and choice else answer.query.uid or "a place"
+        if picked is not None and picked.place is not None and crops.candidates is not None:
+            chosen = crops.candidates[picked.place - 1]
+        self.choice_caption.setText(picked.uid if picked else "")
+        self.choice_view.show_crop(chosen, "shown in the canvas" if picked else "pick a candidate")
+        flicker = shown.flickered and chosen is not None
+        self.query_view.show_crop(chosen if flicker else crops.query, "no image")
+        depth = f"  {crops.depth_um:+.0f} µm" if crops.depth_um else ""
+        shown_here = picked.uid if flicker and picked else query.uid or "a place"
         self.query_caption.setText(shown_here + depth)
 
     def _on_verdicts_changed(self) -> None:
@@ -297,10 +247,8 @@ class MatchPanel(QWidget):
         self.queue_text.setText(f"{asked} of {total} asked")
         self.queue_bar.setRange(0, max(total, 1))
         self.queue_bar.setValue(asked)
-        query = self._workbench.questions.query
+        query = self._shown.query
         self._judged = query.uid if query is not None else None
-        self._show_header()
-        self._show_marks()
 
     def _on_match_changed(self) -> None:
         matches = self._workbench.matches
@@ -309,14 +257,15 @@ class MatchPanel(QWidget):
         order = "" if project is None else _ORDERS[strategy_now(project)]
         self.queue_order.setText(f"Queue: {order}" if order else "Queue")
         if matches.updating:
-            self._compares = matches.match is not None
+            self._compares = matches.has_match
             return
-        if self._compares and matches.match is not None:
-            n_others = len(matches.changed - {self._judged})
+        if self._compares and matches.has_match:
+            n_others = matches.n_changed(besides=self._judged)
             others = "1 other cell" if n_others == 1 else f"{n_others} other cells"
-            self.status.add(f"{others if n_others else 'no other cell'} changed")
+            self.status.add(
+                f"the most probable partner of {others if n_others else 'no other cell'} changed"
+            )
         self._compares = False
-        self._show_header()
 
 
 class MatchWidget(MatchPanel):

@@ -1,4 +1,4 @@
-"""All cells matched at once: how many pairs may be claimed, and the slider that decides it."""
+"""All cells matched at once: how many pairs, and the slider that sets how many may be wrong."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
+from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
-from napari_neurobridge.workflows.match import has_landmarks, write_claims
+from napari_neurobridge.workflows.match import has_landmarks
 
-_UNCHECKED = "no cell could be asked: the field is too small to shift"
+_UNCHECKED = "Decoy check: not possible, because the field is too small to shift"
 
 LEAST_PERCENT, MOST_PERCENT = 1, 20
 
 _LEGEND = (
     (Mark.ACCEPTED, "accepted"),
-    (Mark.CLAIMED, "claimed, the darker the less sure"),
-    (Mark.UNMATCHED, "unmatched"),
+    (Mark.CLAIMED, "matched (darker: less certain)"),
+    (Mark.UNMATCHED, "not matched"),
 )
 
 
 class MatchAllBox(QGroupBox):
-    """Says how many pairs may be claimed at a cut, moves the cut, and saves the pairs.
+    """Says how many pairs are matched at a cut, moves the cut, and saves the pairs.
 
     Parameters
     ----------
@@ -50,11 +51,9 @@ class MatchAllBox(QGroupBox):
         self.notes = QLabel()
         self.notes.setObjectName("match_all_notes")
         self.notes.setWordWrap(True)
-        self.legend = QLabel(
-            "&nbsp; ".join(
-                f"<span style='color:{MARK_COLORS[mark]}'>◯</span> {word}" for mark, word in _LEGEND
-            )
-        )
+        self.legend = QLabel()
+        self.legend.setObjectName("match_all_legend")
+        self.legend.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 2, 6, 4)
         layout.setSpacing(2)
@@ -67,9 +66,11 @@ class MatchAllBox(QGroupBox):
         matches, session = workbench.matches, workbench.session
         matches.match_changed.connect(self._refresh)
         matches.claims_changed.connect(self._refresh)
+        workbench.questions.snapshot_changed.connect(self._show_legend)
         session.project_changed.connect(self._refresh)
         session.verdicts_changed.connect(self._refresh)
         self._refresh()
+        self._show_legend(workbench.questions.snapshot)
 
     # --- controls --------------------------------------------------------------------
 
@@ -77,20 +78,20 @@ class MatchAllBox(QGroupBox):
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setObjectName("fdr_slider")
         self.slider.setRange(LEAST_PERCENT, MOST_PERCENT)
-        self.slider.setToolTip("Share of the claimed pairs that may be wrong")
+        self.slider.setToolTip("False discovery rate: share of the matched pairs that may be wrong")
         self.slider.valueChanged.connect(self._on_slider_moved)
         self.cut_text = QLabel()
         self.cut_text.setObjectName("fdr_text")
-        self.decoys_button = QPushButton("Check")
+        self.decoys_button = QPushButton("Decoy check")
         self.decoys_button.setObjectName("decoys_button")
         self.decoys_button.setToolTip(
-            "Shift the somata of one side, so that nothing can be right, match anew, "
-            "and count what would be claimed there; takes some seconds"
+            "Shift the somata of one side so that no match can be correct, match again, and "
+            "count the matches: there should be almost none. Takes some seconds."
         )
         self.decoys_button.clicked.connect(self._on_decoys_clicked)
         self.save_button = QPushButton("Save pairs…")
         self.save_button.setObjectName("save_pairs_button")
-        self.save_button.setToolTip("Write the accepted and the claimed pairs as CSV")
+        self.save_button.setToolTip("Save the accepted and the matched pairs as a CSV table")
         self.save_button.clicked.connect(self._on_save_clicked)
         self.cut = QWidget()
         row = QHBoxLayout(self.cut)
@@ -102,10 +103,10 @@ class MatchAllBox(QGroupBox):
         return self.cut
 
     def _create_start(self) -> QPushButton:
-        self.start_button = QPushButton("Find a start without any pair")
+        self.start_button = QPushButton("Find first matches without any pair")
         self.start_button.setObjectName("find_start_button")
         self.start_button.setToolTip(
-            "Compares the constellations of the cells, given roughly the right orientation"
+            "Compares how the somata lie to each other; the orientation must be right to about 30°"
         )
         self.start_button.clicked.connect(self._on_start_clicked)
         return self.start_button
@@ -123,21 +124,11 @@ class MatchAllBox(QGroupBox):
         self._workbench.matches.find_start()
 
     def _on_save_clicked(self) -> None:
-        project, claims = self._workbench.project, self._workbench.matches.claims()
-        if project is None or claims is None:
-            return
         path, _ = QFileDialog.getSaveFileName(
             self, "Save the pairs", "pairs.csv", "Table of pairs (*.csv)"
         )
-        if not path:
-            return
-        session = self._workbench.session
-        session.jobs.submit(
-            "save pairs",
-            lambda: write_claims(project, claims, Path(path)),
-            lambda written: session.notify(f"{len(claims.pairs)} pairs written to {written}"),
-            session.show_error,
-        )
+        if path:
+            self._workbench.matches.save_pairs(Path(path))
 
     # --- from the state to the view ------------------------------------------------------
 
@@ -149,10 +140,9 @@ class MatchAllBox(QGroupBox):
         claims = matches.claims()
         for widget in (self.cut, self.legend):
             widget.setVisible(claims is not None)
-        notes = () if matches.match is None else matches.match.notes
-        self.notes.setText("\n".join(notes))
-        self.notes.setVisible(bool(notes))
-        without = matches.match is None and not has_landmarks(project)
+        self.notes.setText("\n".join(matches.notes))
+        self.notes.setVisible(bool(matches.notes))
+        without = not matches.has_match and not has_landmarks(project)
         self.start_button.setVisible(without)
         self.start_button.setEnabled(not matches.updating)
         self.decoys_button.setEnabled(matches.decoys is None and not matches.updating)
@@ -162,19 +152,25 @@ class MatchAllBox(QGroupBox):
         self.cut_text.setText(f"at most {percent} % wrong")
         self.text.setText(self._state_in_words())
 
+    def _show_legend(self, shown: QuestionSnapshot) -> None:
+        seen = _LEGEND[:1] if shown.blind else _LEGEND
+        words = [f"<span style='color:{MARK_COLORS[mark]}'>◯</span> {word}" for mark, word in seen]
+        hidden = ["matches are hidden in a random check"] if shown.blind else []
+        self.legend.setText("&nbsp; ".join(words + hidden))
+
     def _state_in_words(self) -> str:
         matches = self._workbench.matches
         claims = matches.claims()
         if claims is None:
             if matches.updating:
-                return "matching all cells …"
-            return matches.problem or "Accept a pair, and all other cells are matched from it."
+                return "Matching all cells …"
+            return matches.problem or "Accept one pair; all other cells are then matched from it."
         n_claimed = len(claims.pairs) - claims.n_accepted
-        wrong = f", about {claims.expected_false:.1f} of them wrong" if n_claimed else ""
+        wrong = f" (about {claims.expected_false:.1f} of them wrong)" if n_claimed else ""
         told = (
-            f"{len(claims.pairs)} pairs: {claims.n_accepted} accepted, {n_claimed} claimed{wrong}"
+            f"{len(claims.pairs)} pairs: {claims.n_accepted} accepted, {n_claimed} matched{wrong}"
         )
         if (check := matches.decoys) is not None:
-            claimed = f"{check.n_claimed} of {check.n_asked} would be claimed"
-            told += f"\nwhere nothing can be right, {claimed if check.n_asked else _UNCHECKED}"
+            found = f"{check.n_claimed} of {check.n_asked} cells matched after shifting"
+            told += f"\n{f'Decoy check: {found}' if check.n_asked else _UNCHECKED}"
         return told

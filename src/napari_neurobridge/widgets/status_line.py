@@ -7,6 +7,7 @@ from dataclasses import replace
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_neurobridge.workbench.session import Notice
+from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
 
 
@@ -29,8 +30,8 @@ class StatusLine(QWidget):
         self.remedy.clicked.connect(self._on_remedy_clicked)
         workbench.session.notified.connect(self._show)
         # A way out of an earlier question must not be offered for the next one.
-        workbench.questions.query_changed.connect(self._withdraw_remedy)
-        workbench.questions.choice_changed.connect(self._withdraw_remedy)
+        self._asked = workbench.questions.snapshot.asked
+        workbench.questions.snapshot_changed.connect(self._on_snapshot_changed)
         workbench.session.project_changed.connect(self._withdraw_remedy)
 
     def _show(self, notice: Notice) -> None:
@@ -45,6 +46,11 @@ class StatusLine(QWidget):
         notice = self._notice
         if notice is not None and notice.text and not notice.is_error:
             self._show(replace(notice, text=f"{notice.text} · {text}"))
+
+    def _on_snapshot_changed(self, snapshot: QuestionSnapshot) -> None:
+        if snapshot.asked != self._asked:
+            self._asked = snapshot.asked
+            self._withdraw_remedy()
 
     def _withdraw_remedy(self, _: object = None) -> None:
         if self._notice is not None and self._notice.remedy is not None:

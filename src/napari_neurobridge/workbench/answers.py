@@ -1,15 +1,17 @@
-"""What the Match dock shows for one query: a ranking, and the crops to judge it by.
+"""The answer to one query: a ranking, and the crops to judge it by.
 
 Its functions run in worker threads, and import torch there; see `models`.
 """
 
 from __future__ import annotations
 
-import random
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
+from napari_neurobridge.workbench.models import FEW_SOMATA
+from napari_neurobridge.workbench.surroundings import near_expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
 
 N_SHOWN = 9
 """Candidates shown with a thumbnail: as many as there are digit keys."""
-
-_MAX_STRAGGLERS = 32
-"""Somata embedded while somebody waits for a ranking; a second's work at most."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,31 @@ class Query:
     audit: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """Pictures of the query and of its candidates; equal to nothing but itself.
+
+    Attributes
+    ----------
+    query : ndarray or None, shape (pixels, pixels)
+        ``None`` when the dataset has no image.
+    candidates : ndarray or None, shape (N, pixels, pixels)
+        In the order in which they are shown.
+    depth_um : float
+        How far along the optical axis from the somata they were taken.
+    """
+
+    query: Float32Array | None
+    candidates: Float32Array | None
+    depth_um: float
+
+
 @dataclass(frozen=True)
 class Answer:
-    """The best candidates for a query, with the crops to judge them by.
+    """The best candidates for a query, with scores and crops; never blinded.
+
+    For verdicts, which record what they rest on. What a view may show of it is in
+    `QuestionSnapshot`.
 
     Attributes
     ----------
@@ -64,6 +85,8 @@ class Answer:
     match : Match or None
         What gave the ranking its probabilities; a verdict rests on this one, whatever has
         been matched since.
+    near : (float, int) or None
+        Reach and count of the somata around the expected place; see `near_expected`.
     """
 
     query: Query
@@ -72,6 +95,12 @@ class Answer:
     candidate_crops: Float32Array | None
     depth_um: float = 0.0
     match: Match | None = None
+    near: tuple[float, int] | None = None
+
+    @cached_property
+    def crops(self) -> Crops:
+        """The pictures, as one object that tells by its identity whether they are others."""
+        return Crops(self.query_crop, self.candidate_crops, self.depth_um)
 
     @property
     def shown(self) -> tuple[Candidate, ...]:
@@ -88,32 +117,9 @@ def shown_candidates(query: Query, ranking: Ranking) -> tuple[Candidate, ...]:
     """Return the candidates that get a thumbnail, in the order of their digit keys."""
     shown = list(ranking.candidates[:N_SHOWN])
     if query.audit:
-        random.Random(query.uid).shuffle(shown)
+        # Drawn from the uids alone: an order that depended on the ranks could give them away.
+        shown.sort(key=lambda one: hashlib.sha256(f"{query.uid} {one.uid}".encode()).digest())
     return tuple(shown)
-
-
-def crops_at(
-    project: Project, dataset: str, centers_um: Float32Array, *, depth_um: float = 0.0
-) -> Float32Array | None:
-    """Return crops of one dataset, ``depth_um`` deeper along the two-photon optical axis.
-
-    Parameters
-    ----------
-    centers_um : ndarray, shape (N, 3)
-        In the dataset's own space.
-
-    Returns
-    -------
-    ndarray, shape (N, pixels, pixels), or None when the dataset has no image.
-    """
-    from napari_neurobridge.io.crops import CropSpec, extract_crops
-
-    spec = project.dataset(dataset)
-    if spec.uri is None:
-        return None
-    linear = spec.orientation.linear()
-    shifted = np.asarray(centers_um, dtype=np.float64) + linear @ (depth_um, 0.0, 0.0)
-    return extract_crops(project.volume(dataset), shifted, linear=linear, spec=CropSpec())
 
 
 def answer_query(
@@ -125,7 +131,7 @@ def answer_query(
 ) -> Answer:
     """Rank the other dataset's somata for a query and cut the crops that show them.
 
-    A few somata that were added or moved since the last index are embedded on the way.
+    A few somata that were added or moved since the last index are embedded first.
 
     Parameters
     ----------
@@ -179,16 +185,16 @@ def _encoder(project: Project, load: Callable[[], Encoder]) -> Encoder | None:
     if any(project.dataset(name).uri is None for name in (project.in_vivo(), project.ex_vivo())):
         return None
     encoder = load()
-    _index_stragglers(project, encoder)
+    _index_late_somata(project, encoder)
     return encoder
 
 
-def _index_stragglers(project: Project, encoder: Encoder) -> None:
+def _index_late_somata(project: Project, encoder: Encoder) -> None:
     from napari_neurobridge.matching.appearance.gallery import count_embedded, index_project
 
-    n_embedded, n_somata = count_embedded(project, encoder)
-    # Zero embedded is no straggling: the user has not asked for an index yet.
-    if 0 < n_somata - n_embedded <= _MAX_STRAGGLERS and n_embedded > 0:
+    count = count_embedded(project, encoder)
+    # With none embedded, the user has not asked for an index yet.
+    if 0 < count.n_somata - count.n_embedded <= FEW_SOMATA and count.n_embedded > 0:
         index_project(project, encoder)
 
 
@@ -200,15 +206,32 @@ def with_crops(
     match: Match | None = None,
 ) -> Answer:
     """Return the answer's crops, taken ``depth_um`` deeper than the somata."""
-    query_crops = crops_at(project, query.dataset, np.array([query.center_um]), depth_um=depth_um)
-    centers = np.array([candidate.center_um for candidate in shown_candidates(query, ranking)])
+    centers = [candidate.center_um for candidate in shown_candidates(query, ranking)]
+    query_crops, candidate_crops = (
+        _facing(project, dataset, other, places, depth_um)
+        for dataset, other, places in (
+            (query.dataset, ranking.gallery_dataset, [query.center_um]),
+            (ranking.gallery_dataset, query.dataset, centers),
+        )
+    )
     return Answer(
         query=query,
         ranking=ranking,
         query_crop=None if query_crops is None else query_crops[0],
-        candidate_crops=crops_at(
-            project, ranking.gallery_dataset, centers.reshape(-1, 3), depth_um=depth_um
-        ),
+        candidate_crops=candidate_crops,
         depth_um=depth_um,
         match=match,
+        near=near_expected(project, ranking),
     )
+
+
+def _facing(
+    project: Project, dataset: str, other: str, centers_um: list[Vec3], depth_um: float
+) -> Float32Array | None:
+    """Return crops of a dataset that show what those of another do; None without an image."""
+    from napari_neurobridge.project.crops import aligned_frame
+
+    if project.dataset(dataset).uri is None:
+        return None
+    frame = aligned_frame(project, dataset, other)
+    return project.crops(dataset, centers_um, frame, depth_um=depth_um)

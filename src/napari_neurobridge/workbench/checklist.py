@@ -47,15 +47,44 @@ class ChecklistItem:
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """How many living somata the current model has embedded."""
+    """How many living somata the current model has embedded.
+
+    Attributes
+    ----------
+    n_embedded, n_somata : int
+    n_damaged : int
+        Files of the index that were left out, since they are damaged.
+    model : str
+        Name of the current model; empty where it does not matter.
+    ranked_with : str
+        Name of the older model that rankings rest on meanwhile; empty if they rest on the
+        current one.
+    note : str
+        Why a model that was adopted later is not the current one; empty if there is none.
+    """
 
     n_embedded: int
     n_somata: int
+    n_damaged: int = 0
+    model: str = ""
+    ranked_with: str = ""
+    note: str = ""
 
     @property
     def complete(self) -> bool:
-        """Whether ranking can start."""
+        """Whether all somata are indexed for the current model."""
         return self.n_somata > 0 and self.n_embedded >= self.n_somata
+
+    def in_words(self) -> str:
+        """Return what the Data dock says about it."""
+        by = f" with {self.model}" if self.model else ""
+        parts = [f"{self.n_embedded} of {self.n_somata} somata embedded{by}"]
+        if self.n_damaged:
+            parts.append("damaged files of the index were left out: press Index to make them anew")
+        if self.ranked_with:
+            missing = self.n_somata - self.n_embedded
+            parts.append(f"{missing} cells to index; rankings use {self.ranked_with} until then")
+        return "; ".join([*parts, *filter(None, [self.note])])
 
 
 def format_um(values: Vec3) -> str:
@@ -112,9 +141,7 @@ def lacks_images(project: Project) -> bool:
     return any(project.dataset(name).uri is None for name in sides)
 
 
-def checklist_of_project(
-    project: Project, index: IndexState | None, *, orientation_confirmed: bool
-) -> tuple[ChecklistItem, ...]:
+def checklist_of_project(project: Project, index: IndexState | None) -> tuple[ChecklistItem, ...]:
     """Return the checklist of an open project.
 
     Parameters
@@ -122,12 +149,10 @@ def checklist_of_project(
     project : Project
     index : IndexState or None
         ``None`` while it is unknown.
-    orientation_confirmed : bool
-        Whether somebody has looked at the orientation, even if it is the default.
     """
     return (
         *_image_items(project),
-        _orientation_item(project, confirmed=orientation_confirmed, index=index),
+        _orientation_item(project, index),
         *_soma_items(project, index),
     )
 
@@ -142,9 +167,9 @@ def _image_items(project: Project) -> list[ChecklistItem]:
         detail = "points only" if uri is None else _file_name(uri)
         items.append(ChecklistItem(step, title, detail, True, False))
     sizes = [
-        f"{spec.name} {format_um(spec.voxel_size_um)}"
+        f"{spec.name} {format_um(spec.used_voxel_size_um)}"
         for spec in project.datasets.values()
-        if spec.voxel_size_um is not None
+        if spec.used_voxel_size_um is not None
     ]
     items.append(
         ChecklistItem(
@@ -158,21 +183,26 @@ def _image_items(project: Project) -> list[ChecklistItem]:
     return items
 
 
-def _orientation_item(
-    project: Project, *, confirmed: bool, index: IndexState | None
-) -> ChecklistItem:
+def _orientation_item(project: Project, index: IndexState | None) -> ChecklistItem:
     orientation = project.dataset(project.ex_vivo()).orientation
-    # Whoever has set or used an orientation has decided on it.
+    # Whoever has indexed without a word wants to go on with the same axes.
     used = index is not None and index.n_embedded > 0
-    done = confirmed or used or orientation != Orientation()
-    detail = (
+    done = used or orientation is not None
+    return ChecklistItem(
+        Step.ORIENTATION, "Orientation", _orientation_in_words(orientation), done, True
+    )
+
+
+def _orientation_in_words(orientation: Orientation | None) -> str:
+    if orientation is None:
+        return "not stated; the same axes are assumed"
+    if orientation == Orientation():
+        return "same axes (confirmed)"
+    return (
         f"depth, rows, columns run along fMOST {orientation.axes}"
         f"{', mirrored' if orientation.mirrored else ''}; {orientation.angle_deg:g}°, "
         f"expansion {orientation.expansion:g}"
     )
-    if not done:
-        detail = "same axes assumed: check that both sides look alike, then press Turn"
-    return ChecklistItem(Step.ORIENTATION, "Orientation", detail, done, True)
 
 
 def _soma_items(project: Project, index: IndexState | None) -> list[ChecklistItem]:
@@ -195,7 +225,7 @@ def _soma_items(project: Project, index: IndexState | None) -> list[ChecklistIte
         return items
     detail = "after somata" if min(counts.values()) == 0 else "press Index"
     if index is not None and index.n_somata > 0:
-        detail = f"{index.n_embedded} of {index.n_somata} somata embedded"
+        detail = index.in_words()
     items.append(
         ChecklistItem(
             Step.INDEX,

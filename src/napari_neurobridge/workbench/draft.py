@@ -27,8 +27,10 @@ class ImageChoice:
     ----------
     info : ImageInfo
         What the file says about itself.
-    voxel_size_um : Vec3 or None
-        From the file, or typed by a person; ``None`` while nobody knows.
+    stated_voxel_size_um : Vec3 or None
+        Typed by a person; ``None``: as the file says.
+    stated_axes : str or None
+        Typed by a person; ``None``: as the file says.
     channel : int
         Counts from 0.
     projection : Projection
@@ -36,15 +38,20 @@ class ImageChoice:
     """
 
     info: ImageInfo
-    voxel_size_um: Vec3 | None
+    stated_voxel_size_um: Vec3 | None = None
+    stated_axes: str | None = None
     channel: int = 0
     projection: Projection = Projection.MEAN
 
     @classmethod
     def from_file(cls, path: Path, *, axes: str | None = None) -> ImageChoice:
         """Read a file's metadata; raises `InputError` when it cannot be read."""
-        info = inspect_image(path, axes=axes)
-        return cls(info=info, voxel_size_um=info.voxel_size_um)
+        return cls(info=inspect_image(path, axes=axes), stated_axes=axes)
+
+    @property
+    def voxel_size_um(self) -> Vec3 | None:
+        """µm (z, y, x): as typed, else as in the file; ``None`` while nobody knows."""
+        return self.stated_voxel_size_um or self.info.voxel_size_um
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class ProjectDraft:
             raise InputError("Choose the image before its voxel size.")
         if min(voxel_size_um) <= 0:
             raise InputError(f"Voxel sizes must be positive µm, not {voxel_size_um}.")
-        return self.with_image(role, replace(self.images[role], voxel_size_um=voxel_size_um))
+        return self.with_image(role, replace(self.images[role], stated_voxel_size_um=voxel_size_um))
 
     def with_reading(self, role: Role, *, channel: int, projection: Projection) -> ProjectDraft:
         """Return a draft that reads an image by another channel or projection."""
@@ -210,8 +217,8 @@ class ProjectDraft:
         return replace(
             source,
             image=Path(image.info.path),
-            axes=image.info.axes,
-            voxel_size_um=image.voxel_size_um,
+            axes=image.stated_axes,
+            voxel_size_um=image.stated_voxel_size_um,
             channel=image.channel,
             projection=image.projection,
         )

@@ -20,17 +20,20 @@ from napari_neurobridge.insight.evaluation import (
     Progress,
     evaluate_in_steps,
 )
-from napari_neurobridge.workbench.answers import Query, crops_at
 from napari_neurobridge.workflows.pair_crops import accepted_somata, crop_pairs_in_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
 
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.insight.attention import AttentionMaps
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.spaces import Orientation
-    from napari_neurobridge.types import Candidate, Float32Array, Soma, Vec3
+    from napari_neurobridge.types import Float32Array, Soma, Vec3
+    from napari_neurobridge.workbench.answers import Query
+    from napari_neurobridge.workbench.snapshot import PickedSoma, QuestionSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Subject:
         """Return the accepted pairs of the default datasets."""
         return cls(
             pairs=accepted_somata(project),
-            orientation=project.dataset(project.ex_vivo()).orientation,
+            orientation=project.dataset(project.ex_vivo()).used_orientation,
         )
 
 
@@ -73,16 +76,21 @@ class Attention:
     query, candidate_dataset, candidate
         The pair, and where the candidate lies.
     maps : AttentionMaps
-        One map of each channel and side, over the crops, and the gates.
+        One map of each channel and side, over the crops, and the gates; in an audit without
+        the similarity.
     query_crop, candidate_crop : ndarray of float32, shape (pixels, pixels)
+    query_held, candidate_held : ndarray, shape (3, 3)
+        How either crop was held; see `CropFrame.linears`.
     """
 
     query: Query
     candidate_dataset: str
-    candidate: Candidate
+    candidate: PickedSoma
     maps: AttentionMaps
     query_crop: Float32Array
     candidate_crop: Float32Array
+    query_held: npt.NDArray[np.float64]
+    candidate_held: npt.NDArray[np.float64]
 
     def map_of(self, dataset: str, channel: Channel) -> Float32Array | None:
         """Return a channel's map over the crop of one dataset; None for other datasets."""
@@ -96,6 +104,10 @@ class Attention:
     def center_um_of(self, dataset: str) -> Vec3:
         """Return where the crop of a dataset lies, µm in its own space."""
         return self.query.center_um if dataset == self.query.dataset else self.candidate.center_um
+
+    def held_of(self, dataset: str) -> npt.NDArray[np.float64]:
+        """Return how the crop of a dataset was held, (3, 3)."""
+        return self.query_held if dataset == self.query.dataset else self.candidate_held
 
 
 def evaluate_subject_in_steps(
@@ -130,13 +142,9 @@ def evaluate_subject_in_steps(
 
 
 def explain_in_steps(
-    project: Project,
-    encoder: Encoder,
-    query: Query,
-    candidate_dataset: str,
-    candidate: Candidate,
+    project: Project, encoder: Encoder, snapshot: QuestionSnapshot
 ) -> Iterator[Progress | Attention]:
-    """Work out where each channel looks when it compares a query with a candidate.
+    """Work out where each channel looks when it compares a query with the picked candidate.
 
     Yields
     ------
@@ -149,18 +157,21 @@ def explain_in_steps(
         If a dataset has no image.
     """
     from napari_neurobridge.insight.attention import attention_maps
+    from napari_neurobridge.project.crops import aligned_frame
 
-    query_crop = _require_crops(project, query.dataset, [query.center_um])[0]
-    candidate_crop = _require_crops(project, candidate_dataset, [candidate.center_um])[0]
+    query, gallery, candidate = snapshot.query, snapshot.gallery, snapshot.picked
+    assert query is not None
+    assert candidate is not None
+    crops, held = [], []
+    for dataset, other, center_um in (
+        (query.dataset, gallery, query.center_um),
+        (gallery, query.dataset, candidate.center_um),
+    ):
+        frame = aligned_frame(project, dataset, other)  # as the Match dock shows the two
+        crops.append(project.crops(dataset, [center_um], frame)[0])
+        held.append(frame.linears([center_um]).reshape(3, 3))
     yield Progress(0, 0, "asking the network where it looks")
-    maps = attention_maps(encoder, query_crop, candidate_crop)
-    yield Attention(query, candidate_dataset, candidate, maps, query_crop, candidate_crop)
-
-
-def _require_crops(project: Project, dataset: str, centers_um: Sequence[Vec3]) -> Float32Array:
-    crops = crops_at(project, dataset, np.array(centers_um))
-    if crops is None:
-        raise InputError(
-            f"'{dataset}' has points but no image, so its cells cannot be compared by appearance."
-        )
-    return crops
+    maps = attention_maps(encoder, *crops)
+    if snapshot.blind:
+        maps = replace(maps, similarity=None)
+    yield Attention(query, gallery, candidate, maps, *crops, *held)

@@ -15,7 +15,6 @@ from napari_neurobridge.insight.evaluation import (
     compare_in_steps,
 )
 from napari_neurobridge.matching.calibration import audits_of, reliability
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.workbench.insight_steps import (
     Attention,
     Channel,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.questions import Questions
     from napari_neurobridge.workbench.session import Session
+    from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 
 T = TypeVar("T")
 
@@ -95,12 +95,12 @@ class Insights:
         self._questions = questions
         self._encoders = encoders
         self._explained: _Asked | None = None
+        self._last_asked: _Asked = (None, None)
         session.project_changed.connect(self._on_project_changed)
         session.verdicts_changed.connect(self._on_verdicts_changed)
         session.orientation_changed.connect(self._on_crops_changed)
         session.somata_changed.connect(self._on_crops_changed)
-        questions.query_changed.connect(self._on_asked)
-        questions.choice_changed.connect(self._on_asked)
+        questions.snapshot_changed.connect(self._on_snapshot_changed)
 
     # --- what there is to look into --------------------------------------------------
 
@@ -148,9 +148,9 @@ class Insights:
 
     @property
     def selected_row(self) -> int | None:
-        """Which evaluated pair is being asked about, when it is one of them."""
+        """Which evaluated pair is being asked about; None in an audit, where it would tell."""
         query = self._questions.query
-        if self.subject is None or query is None:
+        if self.subject is None or query is None or query.audit:
             return None
         pairs = enumerate(self.subject.pairs)
         return next((row for row, pair in pairs if query.uid in {s.uid for s in pair}), None)
@@ -158,7 +158,7 @@ class Insights:
     @property
     def can_explain(self) -> bool:
         """Whether a candidate is picked whose similarity can be explained."""
-        return self._questions.answer is not None and self._questions.choice is not None
+        return self._questions.snapshot.picked is not None
 
     # --- looking ---------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class Insights:
             subject = Subject.of_project(project)
 
             def steps() -> Iterator[Progress | Evaluation]:
-                encoder = self._encoders.get(project, DEFAULT_MODEL)
+                encoder = self._encoders.current(project)
                 yield from evaluate_subject_in_steps(project, encoder, subject)
 
             def show(found: Evaluation) -> None:
@@ -191,19 +191,17 @@ class Insights:
 
         def start() -> None:
             project = self._session.require_project()
-            query, answer = self._questions.query, self._questions.answer
-            choice = self._questions.choice
-            if query is None or answer is None or choice is None:
+            snapshot = self._questions.snapshot
+            if snapshot.picked is None:
                 raise InputError("Click a two-photon cell first, then pick a candidate.")
-            dataset = answer.ranking.gallery_dataset
 
             def steps() -> Iterator[Progress | Attention]:
-                encoder = self._encoders.get(project, DEFAULT_MODEL)
-                yield from explain_in_steps(project, encoder, query, dataset, choice)
+                encoder = self._encoders.ranking(project)
+                yield from explain_in_steps(project, encoder, snapshot)
 
             self._set_attention(None)
             self._run(steps(), self._set_attention, "loading the model")
-            self._explained = self._asked()
+            self._explained = snapshot.asked
 
         self._session.attempt(start)
 
@@ -307,14 +305,13 @@ class Insights:
         self._forget_attention()
         self.subject_changed.emit()
 
-    def _on_asked(self, _: object) -> None:
-        if self._asked() != self._explained:
+    def _on_snapshot_changed(self, snapshot: QuestionSnapshot) -> None:
+        if snapshot.asked == self._last_asked:
+            return
+        self._last_asked = snapshot.asked
+        if snapshot.asked != self._explained:
             self._forget_attention()
         self.subject_changed.emit()
-
-    def _asked(self) -> _Asked:
-        choice = self._questions.choice
-        return self._questions.query, None if choice is None else choice.uid
 
     def _forget_attention(self) -> None:
         if self._explained is None:

@@ -9,12 +9,13 @@ import numpy as np
 from psygnal import Signal
 
 from napari_neurobridge.errors import Cancelled, InputError, NeuroBridgeError
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.types import Verdict
 from napari_neurobridge.workflows import match as matching
 from napari_neurobridge.workflows.match import Claims
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_neurobridge.matching.decoys import DecoyCheck
     from napari_neurobridge.matching.match import Match
     from napari_neurobridge.project.folder import Project
@@ -73,7 +74,7 @@ class Matches:
     fdr : float
         Share of claims that may be wrong.
     decoys : DecoyCheck or None
-        What would be claimed where nothing is right; ``None`` until somebody asked.
+        How many cells are matched where no match is correct; ``None`` until somebody asked.
     """
 
     match_changed = Signal()
@@ -92,9 +93,44 @@ class Matches:
         self._searching = False
         self._latest = 0
         self._claims: tuple[object, Claims] | None = None
+        self._partners: tuple[Claims | None, dict[str, tuple[str, float]]] | None = None
         session.project_changed.connect(self._on_project_changed)
         session.orientation_changed.connect(self._start_over)
         session.verdicts_changed.connect(self.refresh)
+
+    # --- what views may ask ----------------------------------------------------------------
+
+    @property
+    def has_match(self) -> bool:
+        """Whether all cells are matched."""
+        return self.match is not None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about the match, a sentence each."""
+        return () if self.match is None else self.match.notes
+
+    def n_changed(self, besides: str | None = None) -> int:
+        """Return for how many cells the latest verdict changed the most probable partner.
+
+        Parameters
+        ----------
+        besides : str, optional
+            A cell that is not counted.
+        """
+        return len(self.changed - {besides})
+
+    def save_pairs(self, path: Path) -> None:
+        """Write the accepted and the claimed pairs as CSV, in the background."""
+        project, claims = self._session.project, self.claims()
+        if project is None or claims is None:
+            return
+        self._session.jobs.submit(
+            "save pairs",
+            lambda: matching.write_claims(project, claims, path),
+            lambda written: self._session.notify(f"wrote {len(claims.pairs)} pairs to {written}"),
+            self._session.show_error,
+        )
 
     # --- what is claimed -----------------------------------------------------------------
 
@@ -114,7 +150,7 @@ class Matches:
         self.claims_changed.emit()
 
     def check_decoys(self) -> None:
-        """Find out what would be claimed in a gallery that holds no partner; takes a while."""
+        """Count the matches in a gallery that holds no partner; takes some seconds."""
         match, fdr = self.match, self.fdr
         if match is None:
             return
@@ -131,11 +167,20 @@ class Matches:
     def partners(self) -> dict[str, tuple[str, float]]:
         """Return partner and probability of each cell of a claimed pair, of either side."""
         claims = self.claims()
-        found: dict[str, tuple[str, float]] = {}
-        for pair in claims.pairs if claims is not None else ():
-            found[pair.in_vivo_uid] = (pair.ex_vivo_uid, pair.probability)
-            found[pair.ex_vivo_uid] = (pair.in_vivo_uid, pair.probability)
-        return found
+        if self._partners is None or self._partners[0] is not claims:
+            found: dict[str, tuple[str, float]] = {}
+            for pair in claims.pairs if claims is not None else ():
+                found[pair.in_vivo_uid] = (pair.ex_vivo_uid, pair.probability)
+                found[pair.ex_vivo_uid] = (pair.in_vivo_uid, pair.probability)
+            self._partners = claims, found
+        return self._partners[1]
+
+    def changed_on_both_sides(self) -> frozenset[str]:
+        """Return the cells whose partner the latest verdict changed, with their new partners."""
+        if self.updating:
+            return frozenset()
+        partners = self.partners()
+        return self.changed | {partners[uid][0] for uid in self.changed & partners.keys()}
 
     def neighbours(self, dataset: str, center_um: Vec3, uid: str | None) -> list[Neighbour]:
         """Return the pairs nearest to a place, accepted ones before claimed ones.
@@ -201,7 +246,7 @@ class Matches:
         def start() -> None:
             project = self._session.require_project()
             if matching.has_landmarks(project):
-                raise InputError("There are accepted pairs already; the match grows from those.")
+                raise InputError("There are accepted pairs already; cells are matched from those.")
             self._submit(project, constellation=True)
 
         self._session.attempt(start)
@@ -220,9 +265,7 @@ class Matches:
         def work() -> Match:
             from napari_neurobridge.matching.match_datasets import match_datasets
 
-            encoder = matching.matching_encoder(
-                project, lambda: self._encoders.get(project, DEFAULT_MODEL)
-            )
+            encoder = matching.matching_encoder(project, lambda: self._encoders.ranking(project))
             try:
                 found = match_datasets(
                     project,
@@ -237,7 +280,7 @@ class Matches:
             except Exception as error:
                 # Otherwise the dock would wait for an answer for good.
                 raise NeuroBridgeError(
-                    f"Matching failed ({error}); please report this, with the project if you can."
+                    f"Matching failed ({error}); please report this, with the project if possible."
                 ) from error
             return found
 
@@ -283,6 +326,7 @@ def _basis(state: State, project: Project) -> object:
         tuple(state.somata.get(name) for name in sides),
         # An index that grew lets crops tell candidates apart.
         sum(1 for _ in project.embeddings_dir.rglob("shard-*")),
+        state.adoptions,
     )
 
 

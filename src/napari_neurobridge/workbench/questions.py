@@ -1,15 +1,18 @@
-"""Which cell is being asked about, what the answer is, and which candidate is picked."""
+"""Which cell is being asked about, what the answer is, and which candidate is picked.
+
+What views may show of it is published as one blinded snapshot; see `snapshot`.
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
 
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.workbench.answers import (
     Answer,
     Query,
@@ -17,6 +20,7 @@ from napari_neurobridge.workbench.answers import (
     locate,
     with_crops,
 )
+from napari_neurobridge.workbench.snapshot import QuestionSnapshot, take_snapshot
 from napari_neurobridge.workflows.match import questions_of
 
 if TYPE_CHECKING:
@@ -54,23 +58,26 @@ class Questions:
 
     Attributes
     ----------
+    snapshot : QuestionSnapshot
+        What views may show; the only attribute that they read.
     query : Query or None
     answer : Answer or None
-        ``None`` while the ranking is on its way, or could not be made.
+        With scores, also in an audit; ``None`` while the ranking is on its way, or could not
+        be made.
     problem : str
-        Why there is no answer; empty while there is hope.
+        Why there is no answer; empty while there may still be one.
     choice : Candidate or None
-        The candidate that a verdict would be about.
+        The candidate that a verdict would be about, with its scores.
     flickered : bool
         Whether the chosen crop is shown in the query's place.
     """
 
-    query_changed = Signal(object)
-    answer_changed = Signal(object)
-    choice_changed = Signal(object)
-    flickered_changed = Signal(bool)
+    snapshot_changed = Signal(object)
+    look_requested = Signal(str, object)
+    """A dataset and a place in it, µm (z, y, x), that somebody wants to see."""
 
     def __init__(self, session: Session, encoders: EncoderCache, matches: Matches) -> None:
+        self.snapshot = QuestionSnapshot()
         self.query: Query | None = None
         self.answer: Answer | None = None
         self.problem = ""
@@ -81,13 +88,16 @@ class Questions:
         self._matches = matches
         self._answered_at = 0.0
         self._depth_um = 0.0
+        self._keep: str | None = None
         self._opened: set[str] = set()
         self._sorted_for: tuple[State, Match | None, frozenset[str]] | None = None
         self._sorted_queue: Sequence[QueueItem] = ()
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._on_somata_changed)
         session.orientation_changed.connect(self._ask_again)
+        session.verdicts_changed.connect(self._publish)
         matches.match_changed.connect(self._on_match_changed)
+        matches.claims_changed.connect(self._publish)
 
     # --- asking ----------------------------------------------------------------------
 
@@ -138,7 +148,7 @@ class Questions:
             item = next((item for item in queue if item.uid != asked_now), None)
             if item is None:
                 self._session.notify(
-                    "Every two-photon cell has been asked; click one to look at it again."
+                    "No two-photon cell is left to ask about; click one to see it again."
                 )
                 return
             self.select(in_vivo, item.uid, audit=item.audit)
@@ -176,38 +186,16 @@ class Questions:
         """Pick a shown candidate by its place, counting from 1."""
         if self.answer is None or not 1 <= place <= len(self.answer.shown):
             return
-        self.choice = self.answer.shown[place - 1]
-        self.choice_changed.emit(self.choice)
+        self._pick(self.answer.shown[place - 1])
 
     def choose_soma(self, uid: str) -> None:
         """Pick any soma of the gallery, listed or not."""
-        answer, project = self.answer, self._session.project
-        if answer is None or project is None:
-            waiting = self.query is not None and not self.problem
-            self._session.notify(
-                "Still ranking; one moment." if waiting else "Click a two-photon cell first."
-            )
-            return
-        for place, candidate in enumerate(answer.shown, start=1):
-            if candidate.uid == uid:
-                self.choose(place)
-                return
-
-        def pick(candidate: Candidate) -> None:
-            self.choice = candidate
-            self.choice_changed.emit(candidate)
-
-        self._session.jobs.submit(
-            "locate",
-            lambda: locate(project, self._loader(project), answer, uid),
-            pick,
-            self._session.show_error,
-        )
+        self._choose_soma(uid, look=True)
 
     def flicker(self) -> None:
         """Show the chosen crop in the query's place, and back."""
         self.flickered = not self.flickered
-        self.flickered_changed.emit(self.flickered)
+        self._publish()
 
     def look_deeper(self, step_um: float) -> None:
         """Scroll all crops along the optical axis, at most ± 20 µm from the somata."""
@@ -220,8 +208,7 @@ class Questions:
 
         def show(deeper: Answer) -> None:
             self.answer = deeper
-            self.answer_changed.emit(deeper)
-            self.choice_changed.emit(self.choice)
+            self._publish()
 
         self._session.jobs.submit(
             "crops",
@@ -239,23 +226,76 @@ class Questions:
     def _ask(self, query: Query | None, *, keep: str | None = None) -> None:
         """Rank for a query; ``keep`` names the soma that is to stay picked."""
         self.query, self.answer, self.choice = query, None, None
-        self.problem, self.flickered, self._depth_um = "", False, 0.0
+        self.problem, self.flickered, self._depth_um, self._keep = "", False, 0.0, keep
         # Answers about the cell before may still be on their way.
         for key in ("rank", "crops", "locate"):
             self._session.jobs.forget(key)
-        self.query_changed.emit(query)
-        self.answer_changed.emit(None)
-        self.choice_changed.emit(None)
+        self._publish()
         project = self._session.project
         if query is None or project is None:
             return
-
+        self.look_requested.emit(query.dataset, query.center_um)
         self._rank(project, query, keep)
+
+    def _choose_soma(self, uid: str, *, look: bool) -> None:
+        answer, project = self.answer, self._session.project
+        if answer is None or project is None:
+            waiting = self.query is not None and not self.problem
+            self._session.notify(
+                "The candidates are still being ranked; please wait a moment."
+                if waiting
+                else "Click a two-photon cell first."
+            )
+            return
+        listed = next((one for one in answer.shown if one.uid == uid), None)
+        if listed is not None:
+            self._pick(listed, look=look)
+            return
+
+        self._session.jobs.submit(
+            "locate",
+            lambda: locate(project, self._loader(project), answer, uid),
+            partial(self._pick, look=look),
+            self._session.show_error,
+        )
+
+    def _pick(self, candidate: Candidate, *, look: bool = True) -> None:
+        self.choice = candidate
+        self._publish()
+        if look and self.answer is not None:
+            self.look_requested.emit(self.answer.ranking.gallery_dataset, candidate.center_um)
+
+    def _publish(self, _: object = None) -> None:
+        """Let the views know, if there is anything new that they may show."""
+        project, query, matches = self._session.project, self.query, self._matches
+        near = () if query is None else (query.dataset, query.center_um, query.uid)
+        snapshot = take_snapshot(
+            query,
+            self.answer,
+            self.choice,
+            state=None if project is None else project.state(),
+            problem=self.problem,
+            flickered=self.flickered,
+            reason=self._reason(),
+            neighbours=matches.neighbours(*near) if near else (),
+            claimed={uid: probability for uid, (_, probability) in matches.partners().items()},
+            changed=matches.changed_on_both_sides(),
+        )
+        if snapshot != self.snapshot:
+            self.snapshot = snapshot
+            self.snapshot_changed.emit(snapshot)
+
+    def _reason(self) -> str:
+        """Return why the queue asks about this cell; nothing for one that somebody clicked."""
+        if self.query is None:
+            return ""
+        item = next((item for item in self.queue() if item.uid == self.query.uid), None)
+        return "" if item is None or item.audit else item.reason
 
     def _explain(self, error: NeuroBridgeError) -> None:
         if self.answer is None:
             self.problem = str(error)
-            self.answer_changed.emit(None)
+            self._publish()
         self._session.show_error(error)
 
     def _rank(self, project: Project, query: Query, keep: str | None) -> None:
@@ -269,13 +309,12 @@ class Questions:
             self.answer = answer
             if first:
                 self._answered_at = time.monotonic()
-            self.answer_changed.emit(answer)
-            places = {candidate.uid: place for place, candidate in enumerate(answer.shown, 1)}
-            if keep is not None and keep not in places:
-                self.choose_soma(keep)
-            else:
-                # Nothing is proposed in an audit, not even by being picked already.
-                self.choose(places.get(keep or "", 0 if query.audit else 1))
+            self._publish()
+            if keep is not None:
+                # What was picked before is in sight already, unless the user moved away.
+                self._choose_soma(keep, look=self.choice is None)
+            elif not query.audit:  # in which nothing is proposed, not even by being picked
+                self.choose(1)
 
         self._session.jobs.submit(
             "rank",
@@ -285,18 +324,23 @@ class Questions:
         )
 
     def _loader(self, project: Project) -> Callable[[], Encoder]:
-        return lambda: self._encoders.get(project, DEFAULT_MODEL)
+        return lambda: self._encoders.ranking(project)
 
     def _on_match_changed(self) -> None:
         """Rank again without taking away what is being looked at; an audit is left alone."""
+        self._publish()
         project, query = self._session.project, self.query
         if self._matches.updating or project is None or query is None or query.audit:
             return
-        self._rank(project, query, self.choice.uid if self.choice else None)
+        self._rank(project, query, self._picked())
+
+    def _picked(self) -> str | None:
+        """Return the soma that is picked, or will be once the answer is there."""
+        return self._keep if self.choice is None else self.choice.uid
 
     def _ask_again(self) -> None:
         if self.query is not None:
-            self._ask(self.query, keep=self.choice.uid if self.choice else None)
+            self._ask(self.query, keep=self._picked())
 
     def _soma_at(self, dataset: str, position_um: Vec3, depth_axis: int) -> str | None:
         project = self._session.require_project()
@@ -317,6 +361,7 @@ class Questions:
     def _on_somata_changed(self, dataset: str) -> None:
         """Follow the queried soma, and rank again when the gallery is another."""
         project, query = self._session.project, self.query
+        self._publish()
         if project is None or query is None or query.uid is None:
             return
         soma = project.state().somata.get(query.dataset, {}).get(query.uid)

@@ -1,4 +1,4 @@
-"""Why a candidate stands where it stands, in words for a tooltip."""
+"""A ranking's numbers in words: for a candidate's line, for its tooltip, and beside the list."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_neurobridge.matching.wording import percent
 from napari_neurobridge.types import Basis
 
 if TYPE_CHECKING:
@@ -16,27 +17,50 @@ def why(ranking: Ranking, candidate: Candidate) -> str:
     """Return sentences, one a line, on one candidate of a ranking."""
     lines = []
     if candidate.probability is not None:
-        lines.append(f"{percent(candidate.probability)} that this is the cell.")
+        lines.append(f"Probability that this is the same cell: {percent(candidate.probability)}.")
     if candidate.residual_um is not None:
         lines.append(_distance(ranking, candidate.residual_um))
     if candidate.similarity is not None:
-        lines.append(f"The crops look {candidate.similarity:.2f} alike (1 is identical).")
+        lines.append(f"Similarity of the two crops: {candidate.similarity:.2f} (1 = identical).")
         if ranking.basis is Basis.APPEARANCE:
-            lines.append(f"Number {candidate.rank} of all somata in {ranking.gallery_dataset} so.")
+            everyone = f"all somata in {ranking.gallery_dataset}"
+            lines.append(f"Number {candidate.rank} of {everyone} by similarity.")
     if ranking.p_none is not None:
-        lines.append(f"{percent(ranking.p_none)} that no soma there is the cell.")
+        lines.append(f"Probability that no soma is this cell: {percent(ranking.p_none)}.")
     if ranking.note:
         lines.append(ranking.note)
     return "\n".join(lines)
 
 
-def percent(probability: float) -> str:
-    """Return a probability as a person reads it; never 0 % or 100 %, which nothing is."""
-    if probability < 0.01:
-        return "< 1 %"
-    if probability > 0.99:
-        return "> 99 %"
-    return f"{probability:.0%}".replace("%", " %")
+def measured(ranking: Ranking, candidate: Candidate) -> str:
+    """Return a candidate's distance and similarity, what orders the ranking first."""
+    parts = []
+    if candidate.residual_um is not None:
+        parts.append(f"distance {candidate.residual_um:.1f} µm")
+    if candidate.similarity is not None:
+        parts.append(f"similarity {candidate.similarity:.2f}")
+    if ranking.basis is Basis.APPEARANCE:
+        parts.reverse()
+    return "   ".join(parts)
+
+
+def notes(ranking: Ranking, near: tuple[float, int] | None) -> tuple[str, ...]:
+    """Return how much a ranking leaves open, a sentence each.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    near : (float, int) or None
+        See `surroundings.near_expected`.
+    """
+    lines = []
+    if near is not None:
+        reach_um, n_somata = near
+        somata = "1 soma" if n_somata == 1 else f"{n_somata} somata"
+        lines.append(f"within ±{reach_um:.0f} µm of the expected place: {somata}")
+    if ranking.note:
+        lines.append(ranking.note)
+    return tuple(lines)
 
 
 def spread_um(expected: Expected) -> float:
@@ -46,6 +70,6 @@ def spread_um(expected: Expected) -> float:
 
 def _distance(ranking: Ranking, residual_um: float) -> str:
     if ranking.basis is Basis.DISTANCE:
-        return f"{residual_um:.0f} µm from where the cell should lie."
+        return f"{residual_um:.0f} µm from the place that the alignment predicts."
     spread = "" if ranking.expected is None else f" (± {spread_um(ranking.expected):.1f} µm)"
-    return f"{residual_um:.1f} µm from where the other matches expect it{spread}."
+    return f"{residual_um:.1f} µm from the place that the other matches predict{spread}."

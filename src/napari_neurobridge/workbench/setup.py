@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from psygnal import Signal
 
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
 from napari_neurobridge.project.folder import Project
+from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.workbench.checklist import (
     ChecklistItem,
     IndexState,
@@ -24,18 +25,36 @@ from napari_neurobridge.workbench.draft import (
     ProjectDraft,
 )
 from napari_neurobridge.workbench.session import Notice, Remedy
+from napari_neurobridge.workflows.adopt import adopt_model, roll_back
+from napari_neurobridge.workflows.orient import state_orientation
 from napari_neurobridge.workflows.setup import create_project, import_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from napari_neurobridge.spaces import Orientation
+    from napari_neurobridge.models.current import UsableModel
     from napari_neurobridge.types import Projection, Role, Vec3
     from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.session import Session
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SuggestedAngle:
+    """What a search for the in-plane angle said.
+
+    Attributes
+    ----------
+    orientation : Orientation or None
+        What is suggested; ``None``: the angle is not known.
+    text : str
+        The result and its evidence.
+    """
+
+    orientation: Orientation | None
+    text: str
 
 
 class Setup:
@@ -51,16 +70,17 @@ class Setup:
 
     draft_changed = Signal()
     checklist_changed = Signal()
+    suggestion_changed = Signal()
 
     def __init__(self, session: Session, encoders: EncoderCache) -> None:
         self.draft = ProjectDraft()
         self.index_state: IndexState | None = None
-        self._orientation_confirmed = False
+        self.suggestion: SuggestedAngle | None = None
         self._session = session
         self._encoders = encoders
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._on_somata_changed)
-        session.orientation_changed.connect(self._count_embedded)
+        session.orientation_changed.connect(self._on_orientation_changed)
 
     # --- a project -------------------------------------------------------------------
 
@@ -160,12 +180,35 @@ class Setup:
         """Set how the fMOST dataset lies in the two-photon frame."""
 
         def turn() -> None:
-            project = self._session.require_project()
-            project.set_orientation(project.ex_vivo(), orientation)
-            self._orientation_confirmed = True
+            state_orientation(self._session.require_project(), orientation)
             self._session.orientation_changed.emit()
 
         self._session.attempt(turn)
+
+    def suggest_angle(self) -> None:
+        """Search the in-plane angle by appearance, in a child process; changes nothing."""
+
+        def start() -> None:
+            project = self._session.require_project()
+
+            def take(result: dict[str, Any]) -> None:
+                if self._session.project is not project:
+                    return  # another project has been opened meanwhile
+                found = result["orientation"]
+                self._suggest(
+                    SuggestedAngle(
+                        None if found is None else Orientation.model_validate(found),
+                        result["text"],
+                    )
+                )
+
+            self._session.jobs.start("orient", ["orient", str(project.path)], take)
+
+        self._session.attempt(start)
+
+    def _suggest(self, suggestion: SuggestedAngle | None) -> None:
+        self.suggestion = suggestion
+        self.suggestion_changed.emit()
 
     # --- somata and index ------------------------------------------------------------
 
@@ -197,9 +240,31 @@ class Setup:
 
         def start() -> None:
             folder = str(self._session.require_project().path)
-            self._session.jobs.start(
-                "index", ["index", folder, "--model", DEFAULT_MODEL], lambda _: self.refresh()
-            )
+            self._session.jobs.start("index", ["index", folder], lambda _: self.refresh())
+
+        self._session.attempt(start)
+
+    def adopt_model(self, model: str) -> None:
+        """Go over to a model of this name, and index for it in the background.
+
+        Until that is done, rankings rest on the last complete index.
+        """
+        self._change_model(
+            lambda project: adopt_model(project, model, annotator=self._session.annotator)
+        )
+
+    def roll_back_model(self) -> None:
+        """Return to the model before the current one."""
+        self._change_model(lambda project: roll_back(project, annotator=self._session.annotator))
+
+    def _change_model(self, change: Callable[[Project], UsableModel]) -> None:
+        def start() -> None:
+            project = self._session.require_project()
+            current = change(project)
+            self._session.notify(f"the project uses the model {current.label} now")
+            self.refresh()
+            if not lacks_images(project):
+                self.index()
 
         self._session.attempt(start)
 
@@ -214,11 +279,7 @@ class Setup:
         """Return what is done and what to do next."""
         if self._session.project is None:
             return checklist_of_draft(self.draft)
-        return checklist_of_project(
-            self._session.project,
-            self.index_state,
-            orientation_confirmed=self._orientation_confirmed,
-        )
+        return checklist_of_project(self._session.project, self.index_state)
 
     def refresh(self) -> None:
         """Show what another process has added to the project; nothing without one."""
@@ -237,7 +298,11 @@ class Setup:
         if project is not None:
             self.draft = ProjectDraft()
         self.index_state = None
-        self._orientation_confirmed = False
+        self._suggest(None)
+        self._count_embedded()
+
+    def _on_orientation_changed(self) -> None:
+        self._suggest(None)  # it was about the orientation before
         self._count_embedded()
 
     def _on_somata_changed(self, _: str) -> None:
@@ -245,6 +310,8 @@ class Setup:
 
     def _count_embedded(self) -> None:
         self.checklist_changed.emit()
+        # A count of the project before may still be on its way.
+        self._session.jobs.forget("index state")
         project = self._session.project
         if project is None or lacks_images(project):
             return
@@ -255,7 +322,7 @@ class Setup:
 
         self._session.jobs.submit(
             "index state",
-            lambda: self._encoders.index_state(project, DEFAULT_MODEL),
+            lambda: self._encoders.index_state(project),
             show,
             self._session.show_error,
         )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.types import Ranking
 
 N_DEVIATIONS = 3.7
-"""Hold nineteen of twenty partners, of which one in seven is placed carelessly."""
+"""Hold 19 of 20 partners, one in seven of which lies farther off than the others."""
 
 
 def near_expected(project: Project, ranking: Ranking) -> tuple[float, int] | None:

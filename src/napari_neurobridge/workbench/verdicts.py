@@ -63,17 +63,17 @@ class Verdicts:
                 evidence=self._evidence(None),
             )
             why = f" ({reason.replace('_', ' ')})" if reason else ""
-            self._decided(f"none of these is {uid}{why}")
+            self._decided(f"{uid} has no partner{why}")
 
         self._session.attempt(record)
 
     def undo(self) -> None:
-        """Take this annotator's last decision or edit back; never a detection run."""
-        self._travel(annotate.undo, "undone")
+        """Undo this annotator's last decision or edit; never a detection run."""
+        self._step(annotate.undo, "undone")
 
     def redo(self) -> None:
-        """Make the decision again that was taken back last."""
-        self._travel(annotate.redo, "redone")
+        """Redo what was undone last."""
+        self._step(annotate.redo, "redone")
 
     # --- somata ----------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class Verdicts:
                 self._session.require_project(), uids, annotator=self._session.annotator
             )
             self._session.somata_were_changed(dataset)
-            self._session.notify(f"deleted {', '.join(uids)}; Z brings them back")
+            self._session.notify(f"deleted {', '.join(uids)}; press Z to undo")
 
         self._session.attempt(delete)
 
@@ -154,15 +154,14 @@ class Verdicts:
         attempt = self._session.attempt
         attempt(record)
 
-    def _travel(self, step: Callable[..., list[Event]], done: str) -> None:
+    def _step(self, step: Callable[..., list[Event]], done: str) -> None:
         def record() -> None:
             project = self._session.require_project()
             before = project.state().somata
             events = step(project, annotator=self._session.annotator, scope=UndoScope.HAND)
             after = project.state().somata
             for dataset in project.datasets:
-                # The fold keeps what an event did not touch, so identity tells.
-                if after.get(dataset) is not before.get(dataset):
+                if after.get(dataset) != before.get(dataset):
                     self._session.somata_changed.emit(dataset)
             self._decided(f"{done}: {annotate.describe_target(project, events)}")
 
@@ -173,7 +172,7 @@ class Verdicts:
         if query is None:
             raise InputError("Click a two-photon cell first, or press space for the next one.")
         if query.uid is None:
-            raise InputError("This place is not a soma; add one with the + tool first.")
+            raise InputError("There is no soma at this place; add one with the + tool first.")
         return query.uid
 
     def _evidence(self, candidate: Candidate | None) -> VerdictEvidence:
@@ -193,7 +192,7 @@ class Verdicts:
             residual_um=candidate.residual_um if candidate else None,
             probability=candidate.probability if candidate else None,
             model_hash=ranking.model or None if ranking else None,
-            alignment_id=match.alignment_id if match and probable else None,
+            alignment_id=match.alignment.id if match and probable else None,
             seconds=self._questions.seconds_spent(),
             audit=answer is not None and answer.blind,
             first_uid=first[0] if first else None,

@@ -22,7 +22,7 @@ from napari_neurobridge.io.tables import write_rows
 from napari_neurobridge.matching.calibration import claimable, expected_false
 from napari_neurobridge.project.project_spaces import LandmarkPairs
 from napari_neurobridge.types import Role
-from napari_neurobridge.workflows.index import load_encoder
+from napari_neurobridge.workflows.index import load_encoder, ranking_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -144,7 +144,7 @@ def match_between(
 
 def match_all(
     project: Project,
-    model: str,
+    model: str | None = None,
     *,
     images: bool = True,
     start: Match | None = None,
@@ -155,8 +155,8 @@ def match_all(
     Parameters
     ----------
     project : Project
-    model : str
-        Whose index is used.
+    model : str, optional
+        Whose index is used; see `ranking_model` unless given.
     images : bool
         Use what the crops say, where both sides are completely indexed.
     start : Match, optional
@@ -171,7 +171,10 @@ def match_all(
     """
     from napari_neurobridge.matching.match_datasets import match_datasets
 
-    encoder = matching_encoder(project, lambda: load_encoder(project, model)) if images else None
+    def load() -> Encoder:
+        return load_encoder(project, ranking_model(project).path if model is None else model)
+
+    encoder = matching_encoder(project, load) if images else None
     return match_datasets(project, encoder, start=start, constellation=True, report=report)
 
 

@@ -24,6 +24,8 @@ def accepted_pairs(project: Project, *, report: Report | None = None) -> PairSet
     """Crop both cells of each undisputed pair of the default datasets.
 
     All pairs count as one scene; they are in the order of their uids on the two-photon side.
+    Crops are held as the orientation says, as in the index: an alignment fitted to these pairs
+    would know the answers that a model is judged on.
 
     Raises
     ------
@@ -69,23 +71,18 @@ def crop_pairs_in_steps(
     InputError
         If a dataset has no image.
     """
-    from napari_neurobridge.io.crops import extract_crops
     from napari_neurobridge.io.pairs import PairSet
+    from napari_neurobridge.project.crops import orientation_frame
 
     datasets = project.dataset(project.in_vivo()), project.dataset(project.ex_vivo())
     crops, places, n = [], [], len(pairs)
     for side, dataset in enumerate(datasets):
-        if dataset.uri is None:
-            raise InputError(
-                f"'{dataset.name}' has points but no image, so its somata cannot be compared "
-                "by appearance."
-            )
         centers_um = np.array([pair[side].center_um for pair in pairs])
-        linear = dataset.orientation.linear()
+        linear = orientation_frame(project, dataset.name).orientation
         places.append(centers_um @ np.linalg.inv(linear).T)
-        volume, parts = project.volume(dataset.name), []
+        parts = []
         for start in range(0, n, _BATCH):
             yield Progress(side * n + start, 2 * n, f"cropping {dataset.name}")
-            parts.append(extract_crops(volume, centers_um[start : start + _BATCH], linear=linear))
+            parts.append(project.crops(dataset.name, centers_um[start : start + _BATCH]))
         crops.append(np.concatenate(parts))
     yield PairSet(crops[0], crops[1], np.zeros(n, dtype=np.int64), places[1])

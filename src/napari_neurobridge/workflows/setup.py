@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
@@ -10,7 +10,6 @@ from napari_neurobridge.io.tables import read_points
 from napari_neurobridge.io.volumes import open_volume
 from napari_neurobridge.project.folder import DatasetSpec, Project, dataset_spec
 from napari_neurobridge.project.log import annotate
-from napari_neurobridge.spaces.orientation import Orientation
 from napari_neurobridge.types import Projection, Role, Soma, SomaSource, Vec3
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_neurobridge.project.log.fold import State
+    from napari_neurobridge.spaces.orientation import Orientation
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class DatasetSource:
     points : Path or None
         CSV ``[uid,]z_um,y_um,x_um`` of somata to import.
     voxel_size_um : Vec3 or None
-        Overrides what the image says; needed when it says nothing.
+        Stated by a person, over what the image says; ``None``: as the image says.
     axes : str or None
-        Order of the image's axes, when it does not say it.
+        Order of the image's axes, stated by a person; ``None``: as the image says.
     channel : int
         Counts from 0.
     projection : Projection
         How a time series becomes one plane.
-    orientation : Orientation
-        How the dataset lies in the two-photon frame.
+    orientation : Orientation or None
+        How the dataset lies in the two-photon frame; ``None`` while nobody has said it.
     """
 
     name: str
@@ -54,7 +54,7 @@ class DatasetSource:
     axes: str | None = None
     channel: int = 0
     projection: Projection = Projection.MEAN
-    orientation: Orientation = field(default_factory=Orientation)
+    orientation: Orientation | None = None
 
     def to_spec(self) -> DatasetSpec:
         """Return the dataset that a project stores.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shutil
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,26 +11,25 @@ from typing import TYPE_CHECKING
 
 from napari_neurobridge import __version__
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.files import atomic_folder, atomic_write
-from napari_neurobridge.models.zoo import DEFAULT_MODEL
+from napari_neurobridge.io.files import atomic_folder
+from napari_neurobridge.models.current import current_model
+from napari_neurobridge.models.model_folder import ModelFolder
+from napari_neurobridge.workflows.adopt import adopt_model, new_version
 from napari_neurobridge.workflows.index import load_encoder
 from napari_neurobridge.workflows.pair_crops import accepted_pairs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.io.pairs import PairSet
+    from napari_neurobridge.models.model_folder import ModelCalibration
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.training.comparison import Comparison
     from napari_neurobridge.training.evaluation_report import EvaluationReport
     from napari_neurobridge.training.fine_tune import FineTuneConfig, FineTuneReport
     from napari_neurobridge.types import Report
-
-ADAPTED_MODEL = "adapted"
-"""Name under which a project keeps the last model that was better than what it came from."""
-
-_MODEL_FOLDER_FILES = {"config.toml", "weights.safetensors", "card.md", "fingerprint.npz"}
 
 FEWEST_TO_FINE_TUNE = 6
 """Two to train on, two to choose weights by, and two to compare the models on."""
@@ -50,7 +48,7 @@ class TrainingResult:
     comparison : Comparison
         Of the two, pair by pair.
     adopted : bool
-        The new one was better; in a project, ``--model adapted`` now means it.
+        The new one was better; in a project, it is the current model now.
     n_train, n_validation, n_test : int
         Pairs of each part.
     whole_scenes : bool
@@ -81,7 +79,7 @@ def train_project(
     project: Project,
     config: FineTuneConfig,
     *,
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
     backbone: str | None = None,
     epochs: int | None = None,
     out: Path | None = None,
@@ -89,8 +87,8 @@ def train_project(
 ) -> TrainingResult:
     """Fine-tune a model on the accepted pairs of a project.
 
-    The new model is written to the project's models (or to ``out``). If it is better on
-    the pairs that were held back, it is also copied there under the name ``adapted``.
+    The new model is written to the project's models as a version of its own (or to
+    ``out``). If it is better on the pairs that were held back, the project adopts it.
     Killed at any moment, the same call goes on from the last checkpoint.
 
     Parameters
@@ -99,8 +97,8 @@ def train_project(
         Its lock is held meanwhile.
     config : FineTuneConfig
         Strategy and settings; its seed also splits the pairs.
-    model : str
-        Name or path of the model to start from.
+    model : str, optional
+        Name or path of the model to start from; the project's current one unless given.
     backbone : str, optional
         A timm backbone with its own weights to start from instead; the rest is random.
     epochs : int, optional
@@ -114,17 +112,17 @@ def train_project(
     ------
     InputError
         If there are fewer than six pairs, a dataset has no image, the model cannot be
-        read, or another job holds the project.
+        read, ``out`` is in use, or another job holds the project.
     """
     encoder = _start(project, model, backbone, config.seed)
     with project.lock():
         pairs = accepted_pairs(project, report=report)
-        run = _Run(encoder, pairs, config, epochs, report)
-        folder = out or project.models_dir / f"{config.strategy}-{run.key[:8]}"
+        run = _Run(encoder, pairs, config, epochs, report, uids=_uids(project))
+        folder = out or project.models_dir / new_version(project, config.strategy)
         result = run.finish(folder, project.runs_dir / f"train-{run.key}.safetensors")
-        if result.adopted:
-            with atomic_folder(project.models_dir / ADAPTED_MODEL) as copy:
-                shutil.copytree(folder, copy, dirs_exist_ok=True)
+        # The same training again gives the same weights.
+        if result.adopted and ModelFolder.open(folder).hash != current_model(project).hash:
+            adopt_model(project, folder, reason="trained on the project's pairs")
     return result
 
 
@@ -133,7 +131,7 @@ def train_file(
     out: Path,
     config: FineTuneConfig,
     *,
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
     backbone: str | None = None,
     epochs: int | None = None,
     report: Report | None = None,
@@ -159,6 +157,8 @@ class _Run:
         config: FineTuneConfig,
         epochs: int | None,
         report: Report | None,
+        *,
+        uids: Sequence[tuple[str, str]] = (),
     ) -> None:
         from napari_neurobridge.training.splits import check_pairs, split_pairs
 
@@ -172,6 +172,9 @@ class _Run:
         self._tell: Report = report or _silent
         self._encoder = encoder
         self._split = split_pairs(pairs.scene, seed=config.seed)
+        # After a verdict that came in while crops were cut, any of them may have been learned.
+        known = len(uids) == len(pairs)
+        self._learned = [uids[row] for row in self._split.train] if known else list(uids)
         self._train, self._validation, self._test = (
             pairs.take(part)
             for part in (self._split.train, self._split.validation, self._split.test)
@@ -188,7 +191,7 @@ class _Run:
         from napari_neurobridge.insight.evaluation import evaluate
         from napari_neurobridge.training.comparison import compare_models
 
-        _require_replaceable(folder)
+        _require_new(folder)
         began = time.monotonic()
         origin = f"{self._encoder.name}@{self._encoder.hash}"
         before = evaluate(self._test, self._encoder)
@@ -196,7 +199,8 @@ class _Run:
         model = self._encoder.model
         model.config = model.config.model_copy(update={"name": folder.name})
         with atomic_folder(folder) as temporary:
-            save_model(model, temporary)
+            stored = save_model(model, temporary)
+            stored.write_calibration(self._calibration(origin))
             tuned = Encoder.load(temporary)  # as stored, in half precision
             after = evaluate(self._test, tuned)
             comparison = compare_models(before.similarity, after.similarity, self._test.scene)
@@ -214,7 +218,7 @@ class _Run:
                 mix=last.mix,
                 seconds=time.monotonic() - began,
             )
-            self._describe(temporary, tuned, origin, result)
+            self._describe(stored, tuned, origin, result)
         checkpoint.unlink(missing_ok=True)
         return result
 
@@ -230,15 +234,28 @@ class _Run:
         assert last is not None
         return last
 
+    def _calibration(self, origin: str) -> ModelCalibration:
+        """Return what the new model's similarities mean: what those of the old one did.
+
+        The few pairs held back cannot say it better, and those that it was trained on look
+        more alike to it than others do; hence it names them, and matching fits to the rest.
+        """
+        known = self._encoder.calibration
+        learned = tuple(sorted({*known.trained_on, *self._learned}))
+        note = ""
+        if known.likelihood is not None:
+            note = f"What similarities mean is taken over from {origin} and not measured anew."
+        return known.model_copy(update={"trained_on": learned, "note": note})
+
     def _describe(
-        self, folder: Path, encoder: Encoder, origin: str, result: TrainingResult
+        self, folder: ModelFolder, encoder: Encoder, origin: str, result: TrainingResult
     ) -> None:
         """Write what a model folder says of itself: fingerprint and card."""
-        from napari_neurobridge.training.model_folder import write_fingerprint
+        from napari_neurobridge.training.bundled_encoder import fingerprint
         from napari_neurobridge.training.simulated_data import as_bytes
 
         crops = as_bytes(self._train.two_photon), as_bytes(self._train.fmost)
-        write_fingerprint(folder / "fingerprint.npz", encoder, crops)
+        folder.write_fingerprint(fingerprint(encoder, crops))
         rows = [
             f"| {name} | {_number(b)} | {_number(a)} |"
             for name, b, a in (
@@ -260,11 +277,15 @@ class _Run:
             version=__version__,
             date=datetime.now(UTC).date().isoformat(),
         )
-        with atomic_write(folder / "card.md") as temporary:
-            temporary.write_text(card, encoding="utf-8")
+        folder.write_card(card)
 
 
-def _start(project: Project | None, model: str, backbone: str | None, seed: int) -> Encoder:
+def _uids(project: Project) -> list[tuple[str, str]]:
+    """Return the uids of the accepted pairs, in the order of `accepted_pairs`."""
+    return sorted(project.state().pairs_between(project.in_vivo(), project.ex_vivo()).items())
+
+
+def _start(project: Project | None, model: str | None, backbone: str | None, seed: int) -> Encoder:
     """Return what training starts from."""
     if backbone is None:
         return load_encoder(project, model)
@@ -279,17 +300,10 @@ def _start(project: Project | None, model: str, backbone: str | None, seed: int)
     return Encoder(network, f"{backbone} {seed}")
 
 
-def _require_replaceable(folder: Path) -> None:
-    """Refuse to write a model over a folder that holds something else."""
-    if folder.exists() and not (folder.is_dir() and _is_model_or_empty(folder)):
-        raise InputError(
-            f"{folder} exists and is no model folder; name a new folder, or an older model."
-        )
-
-
-def _is_model_or_empty(folder: Path) -> bool:
-    held = {item.name for item in folder.iterdir()}
-    return held.issubset(_MODEL_FOLDER_FILES)
+def _require_new(folder: Path) -> None:
+    """Refuse to write a model over anything: older models are kept."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists already; name a new folder for the model.")
 
 
 def _words(report: FineTuneReport) -> str:

@@ -101,7 +101,7 @@ def test_the_least_certain_cell_is_asked_first(points_world, tmp_path) -> None:
     bits = [item.uncertainty for item in items]
     assert bits == sorted(bits, reverse=True)
     rows = [match.queries.rows[item.uid] for item in items]
-    assert bits == pytest.approx(match.outlook("two_photon").bits[rows].tolist())
+    assert bits == pytest.approx(match.posterior_summary("two_photon").bits[rows].tolist())
     assert not {item.uid for item in items} & set(project.state().pairs)
     assert all(item.reason.startswith("asked because") for item in items[:10])
     clearest = waiting_questions(project.state(), "two_photon", match, QueueStrategy.CLEAREST)
@@ -120,7 +120,7 @@ def test_while_pairs_are_few_cells_far_from_them_are_asked(points_world, tmp_pat
         for item in clear
     ]
     assert distances == sorted(distances, reverse=True)
-    assert "far from your pairs" in items[0].reason
+    assert "far from the accepted pairs" in items[0].reason
     assert len({item.uid for item in items}) == 118
     empty = points_world.project(tmp_path / "q.neurobridge")
     assert waiting_questions(empty.state(), "two_photon") == clearest_first(

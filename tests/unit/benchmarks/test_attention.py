@@ -24,6 +24,7 @@ def pairs():
     return simulate_pairs(8, seed=301, level="paper", cells_per_scene=8)
 
 
+@pytest.mark.slow
 def test_maps_of_the_bundled_model_pass_the_sanity_tests(encoder, pairs):
     """The finish line: with random weights, or another candidate, the map is another."""
     pytest.importorskip("captum")

@@ -15,6 +15,7 @@ from napari_neurobridge.benchmarks.matching_scenes import (
 )
 from napari_neurobridge.benchmarks.points import PointPairs
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.models.model_folder import Likelihood, ModelCalibration, Probability
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -31,7 +32,11 @@ def a_field(seed: int) -> SceneField:
     queries = cells[:90] + 4 * np.sin(cells[:90][:, [1, 2, 0]] / 60) + rng.normal(0, 2, (90, 3))
     first = unit(looks[:90] + rng.normal(0, 1.5, (90, 16)))
     points = PointPairs(queries, cells[gallery], partner)
-    return SceneField(points, np.eye(3), (first, unit(looks[gallery])))
+    known = ModelCalibration(
+        likelihood=Likelihood(weight=20.4, offset=-0.15),
+        probability=Probability(slope=1.1, offset=0.5),
+    )
+    return SceneField(points, np.eye(3), (first, unit(looks[gallery])), known)
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +118,7 @@ class CountingEncoder:
     """Block means as a unit vector."""
 
     name, hash = "counting", "0123456789ab"
+    calibration = ModelCalibration()
 
     def __init__(self) -> None:
         self.n_embedded = 0

@@ -17,6 +17,7 @@ from napari_neurobridge.simulation.levels import level
 TINY = (30.0, 40.0, 40.0)
 
 
+@pytest.mark.slow
 def test_a_run_reports_what_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[int, int]] = []
     real = simulation.simulate_pairs

@@ -15,6 +15,11 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def project(real_model_project):
+    return real_model_project
+
+
 def accept(project, count):
     state = project.state()
     for number, uid in enumerate(list(state.somata["two_photon"])[:count]):
@@ -31,7 +36,7 @@ def test_a_report_goes_into_a_folder_or_a_file(project, tmp_path, capsys, name):
     path = tmp_path / "out" / "report.html" if name == "out" else tmp_path / name
     assert file == str(path)
     html = path.read_text(encoding="utf-8")
-    assert "NeuroBridge report on small" in html
+    assert "NeuroBridge report on real" in html
     assert "3 undisputed, 0 disputed" in html
     for uids in project.state().pairs.items():
         assert all(f"<td>{uid}</td>" in html for uid in uids)

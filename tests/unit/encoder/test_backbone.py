@@ -126,15 +126,18 @@ def test_a_published_backbone_sees_crops_as_it_saw_its_images():
     assert abs(float(rgb.mean() - mean.mean())) < 0.01
 
 
+NO_STEM = {"stem_widths": (), "stem_strides": (), "stem_blocks": ()}
+
+
 def test_crops_are_resized_only_if_asked_for():
-    images = ImageLike(GlobalConfig(stem_widths=(), image_size=0, mean=(0.5,), std=(0.25,)))
+    images = ImageLike(GlobalConfig(**NO_STEM, image_size=0, mean=(0.5,), std=(0.25,)))
     crops = torch.randn(1, 1, 30, 30)
     torch.testing.assert_close(images(crops), 2 * crops)
 
 
 def test_images_are_described_as_a_whole_and_only_without_a_stem():
     with pytest.raises(ValidationError, match="as many means"):
-        GlobalConfig(stem_widths=(), mean=(0.5,))
+        GlobalConfig(**NO_STEM, mean=(0.5,))
     with pytest.raises(ValidationError, match="behind a stem sees no images"):
         GlobalConfig(image_size=224)
     with pytest.raises(ValidationError, match="window of 64 pixels does not fit"):

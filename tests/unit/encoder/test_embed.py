@@ -106,14 +106,23 @@ def test_wrong_crop_size_says_both_sizes(folder):
         Encoder.load(folder).embed(np.zeros((2, 30, 32), np.float32))
 
 
+def unchecked(folder):
+    """Make a folder one from before there were checksums."""
+    (folder / "SHA256SUMS").unlink()
+    return folder
+
+
 def test_damaged_folders_give_one_sentence(folder):
     weights = folder / "weights.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="missing or damaged"):
+    with pytest.raises(InputError, match="damaged or was changed"):
+        Encoder.load(folder)
+    unchecked(folder)
+    with pytest.raises(InputError, match=r"weights\.safetensors are damaged"):
         Encoder.load(folder)
     weights.unlink()
-    with pytest.raises(InputError, match="missing or damaged"):
+    with pytest.raises(InputError, match=r"lacks weights\.safetensors"):
         Encoder.load(folder)
     weights.write_bytes(whole)
     config = folder / "config.toml"
@@ -121,22 +130,63 @@ def test_damaged_folders_give_one_sentence(folder):
     config.write_text(text.replace("dim = 24", "dim = 28", 1))
     with pytest.raises(InputError, match="do not fit"):
         Encoder.load(folder)
-    config.write_text(text.replace("schema_version = 1", "schema_version = 9"))
-    with pytest.raises(InputError, match="newer version 9, and this software reads version 1"):
-        Encoder.load(folder)
     config.write_text(text.replace("[local_channel]", "[local_channel]\nwindows = 3"))
-    with pytest.raises(InputError, match=r"another version \(local_channel.windows: Extra inputs"):
+    with pytest.raises(InputError, match=r"damaged: local_channel.windows: Extra inputs"):
         Encoder.load(folder)
-    config.write_text(text[: len(text) // 2] + "\n[")
-    with pytest.raises(InputError, match=r"config\.toml is damaged; fetch"):
+
+
+def test_a_flipped_byte_of_the_weights_is_seen(folder):
+    weights = folder / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 0x10
+    weights.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=r"weights\.safetensors is damaged or was changed") as e:
         Encoder.load(folder)
-    config.unlink()
-    with pytest.raises(InputError, match="no model configuration"):
+    assert str(e.value).count(". ") == 0  # one sentence
+
+
+def test_weights_that_are_no_numbers_are_refused(folder):
+    weights = unchecked(folder) / "weights.safetensors"
+    tensors = load_file(weights)
+    next(tensor for tensor in tensors.values() if tensor.is_floating_point())[...] = torch.nan
+    save_file(tensors, weights)
+    with pytest.raises(InputError, match="holds no finite numbers"):
+        Encoder.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("dim = 24", "dim = 1000000000", "dim: .*8192"),
+        ("embed_dim = 16", "embed_dim = 1000000000", "embed_dim: .*4096"),
+        ("embed_dim = 16", 'embed_dim = 16\ncheckpoint_path = "/etc/x"', "checkpoint_path: Extra"),
+        ("embed_dim = 16", 'embed_dim = "16"', "embed_dim: .*valid integer"),
+        ('vit = "vit_tiny_patch16_224"', 'vit = "hf-hub:some/one"', "global_channel.vit: "),
+        ("readout = 32", "readout = 1024", "too large"),
+    ],
+)
+def test_a_configuration_that_asks_for_too_much_builds_nothing(
+    folder, old, new, words, monkeypatch
+):
+    config = unchecked(folder) / "config.toml"
+    text = config.read_text()
+    assert old in text
+    changed = text.replace(old, new)
+    if "readout" in old:
+        changed = changed.replace("dim = 24", "dim = 8192", 1).replace("views = 4", "views = 1")
+        changed = changed.replace("crop_pixels = 32", "crop_pixels = 1024")
+    config.write_text(changed)
+
+    def build(config):
+        raise AssertionError("a network was built")
+
+    monkeypatch.setattr("napari_neurobridge.encoder.embed.DualChannelEncoder", build)
+    with pytest.raises(InputError, match=words):
         Encoder.load(folder)
 
 
 def test_weights_belong_to_their_configuration_even_where_the_tensors_fit_another(folder, crops):
-    config = folder / "config.toml"
+    config = unchecked(folder) / "config.toml"
     text = config.read_text()
     assert "views = 4" in text
     config.write_text(text.replace("views = 4", "views = 1").replace("dim = 24", "dim = 6", 1))
@@ -148,7 +198,7 @@ def test_weights_belong_to_their_configuration_even_where_the_tensors_fit_anothe
 
 def test_weights_that_name_no_architecture_load_as_they_always_did(folder, crops):
     expected = Encoder.load(folder).embed(crops, precision="float32")
-    weights = folder / "weights.safetensors"
+    weights = unchecked(folder) / "weights.safetensors"
     save_file(load_file(weights), weights)
     config = folder / "config.toml"
     later = ("weights_sha256", "image_size", "interpolation", "mean", "std")
@@ -184,7 +234,7 @@ def test_a_crop_that_is_no_image_is_named(folder, crops, bad):
 @pytest.mark.skipif(not BUNDLED.exists(), reason="no bundled model in this tree")
 def test_bundled_model_is_small_complete_and_embeds():
     files = {path.name: path.stat().st_size for path in BUNDLED.iterdir()}
-    assert {"config.toml", "weights.safetensors", "card.md", "fingerprint.npz"} <= set(files)
+    assert {"card.md", "fingerprint.npz", "calibration.toml", "SHA256SUMS"} <= set(files)
     assert sum(files.values()) <= 25 * 2**20
     encoder = Encoder.load(BUNDLED)
     assert encoder.name == "compact"

@@ -189,3 +189,26 @@ def test_normalize_refuses_nan_only_inside():
     with pytest.raises(InputError, match="NaN"):
         normalize_crops(crop)
     assert np.isfinite(normalize_crops(crop, np.isfinite(crop))).all()
+
+
+def test_crops_of_several_frames_are_those_of_each_frame_alone(volume):
+    centers = np.random.default_rng(2).uniform(0, 1, (4, 3)) * volume.extent_um
+    linears = np.array(list(LINEARS.values()))
+    together = extract_crops(volume, centers, linear=linears, spec=SMALL)
+    for crop, center, linear in zip(together, centers, linears, strict=True):
+        assert np.array_equal(crop, extract_crops(volume, center, linear=linear, spec=SMALL)[0])
+
+
+def test_one_frame_for_each_crop_is_the_one_frame_of_all(volume):
+    centers = np.random.default_rng(3).uniform(0, 1, (5, 3)) * volume.extent_um
+    shared = extract_crops(volume, centers, linear=TILTED, spec=SMALL)
+    each = np.repeat(TILTED[None], 5, axis=0)
+    assert np.array_equal(extract_crops(volume, centers, linear=each, spec=SMALL), shared)
+
+
+@pytest.mark.parametrize(
+    "linear", [np.eye(2), np.zeros((4, 3, 3)), np.full((3, 3), np.nan), np.zeros((2, 2, 3, 3))]
+)
+def test_frames_of_another_shape_or_number_are_refused(volume, linear):
+    with pytest.raises(InputError, match="finite \\(3, 3\\) matrix"):
+        extract_crops(volume, [[5, 5, 5], [6, 6, 6]], linear=linear, spec=SMALL)

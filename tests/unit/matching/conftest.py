@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_neurobridge.models.model_folder import ModelCalibration
 from napari_neurobridge.project.folder import DatasetSpec, Project
 from napari_neurobridge.project.log.annotate import add_somata
 from napari_neurobridge.types import Float32Array, Role, SomaSource
@@ -22,6 +23,8 @@ class FakeEncoder:
     """Block means of a crop as a unit vector; remembers how many crops it saw."""
 
     name = "fake"
+    dim = 100
+    calibration = ModelCalibration()
 
     def __init__(self, weights_hash: str = "0123456789ab") -> None:
         self.hash = weights_hash

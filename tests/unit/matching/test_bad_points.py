@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.propagation.propagate import MatchProblem, match
+from napari_neurobridge.matching.propagation.propagate import PropagationProblem, run_propagation
 from napari_neurobridge.spaces.landmarks import Landmarks
 from point_world import PARAMS, World, landmarks, make_world
 
@@ -32,7 +32,7 @@ def sure(found, level: float = 0.9) -> np.ndarray:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_landmarks_claim_nothing_and_say_what_is_missing(world, count):
-    found = match(world.problem(landmarks(count)), params=PARAMS)
+    found = run_propagation(world.problem(landmarks(count)), params=PARAMS)
     assert found.alignment.kind == "rigid"
     assert any("state an orientation" in note for note in found.notes)
     assert sure(found).mean() < 0.02
@@ -41,7 +41,7 @@ def test_too_few_landmarks_claim_nothing_and_say_what_is_missing(world, count):
 @pytest.mark.parametrize(("count", "kind"), [(2, "rigid"), (3, "similarity")])
 def test_few_landmarks_and_a_rough_orientation_can_be_enough(world, count, kind):
     rows = landmarks(count)
-    found = match(world.problem(rows), params=PARAMS, orientation=linear_part(world))
+    found = run_propagation(world.problem(rows), params=PARAMS, orientation=linear_part(world))
     assert found.alignment.kind == kind
     assert found.notes
     right = found.posterior.best == world.partner
@@ -51,15 +51,15 @@ def test_few_landmarks_and_a_rough_orientation_can_be_enough(world, count, kind)
 
 def test_no_landmark_is_refused(world):
     with pytest.raises(InputError, match="at least one landmark"):
-        match(MatchProblem(world.queries, world.gallery, []))
+        run_propagation(PropagationProblem(world.queries, world.gallery, []))
 
 
 def test_one_soma_of_two_landmarks_is_left_to_one_of_them(world):
     rows = landmarks(10)
     partner = world.partner[rows].copy()
     partner[3] = partner[7]
-    problem = MatchProblem(world.queries, world.gallery, np.column_stack([rows, partner]))
-    found = match(problem, params=PARAMS)
+    problem = PropagationProblem(world.queries, world.gallery, np.column_stack([rows, partner]))
+    found = run_propagation(problem, params=PARAMS)
     assert problem.pairs[found.review()[0], 0] == rows[3]
     order = np.flatnonzero(problem.pairs[:, 0] == rows[7])
     assert found.wrong[order[0]] < 0.5
@@ -70,9 +70,9 @@ def test_one_query_of_two_landmarks_keeps_the_right_one(world):
     rows = landmarks(10)
     extra = [rows[4], (world.partner[rows[4]] + 300) % len(world.gallery)]
     pairs = np.vstack([np.column_stack([rows, world.partner[rows]]), extra, extra])
-    problem = MatchProblem(world.queries, world.gallery, pairs)
+    problem = PropagationProblem(world.queries, world.gallery, pairs)
     assert len(problem.pairs) == 11
-    found = match(problem, params=PARAMS)
+    found = run_propagation(problem, params=PARAMS)
     assert problem.pairs[found.review()[0]].tolist() == extra
 
 
@@ -85,12 +85,12 @@ def on_a_line(world: World, count: int = 8) -> Landmarks:
 
 
 def test_landmarks_on_a_line_leave_the_turn_about_it_open(world):
-    problem = MatchProblem(world.queries, world.gallery, [], points=on_a_line(world))
-    found = match(problem, params=PARAMS)
+    problem = PropagationProblem(world.queries, world.gallery, [], points=on_a_line(world))
+    found = run_propagation(problem, params=PARAMS)
     right = found.posterior.best == world.partner
     assert any("one direction" in note for note in found.notes)
     assert sure(found).mean() < 0.1 or right[sure(found)].mean() > 0.9
-    stated = match(problem, params=PARAMS, orientation=linear_part(world))
+    stated = run_propagation(problem, params=PARAMS, orientation=linear_part(world))
     assert (stated.posterior.best == world.partner).mean() > 0.9
 
 
@@ -98,8 +98,8 @@ def test_identical_landmarks_count_once(world):
     row = landmarks(1)
     source = np.repeat(world.queries[row], 6, axis=0)
     target = np.repeat(world.gallery[world.partner[row]], 6, axis=0)
-    problem = MatchProblem(world.queries, world.gallery, [], points=Landmarks(source, target))
-    found = match(problem, params=PARAMS)
+    problem = PropagationProblem(world.queries, world.gallery, [], points=Landmarks(source, target))
+    found = run_propagation(problem, params=PARAMS)
     assert len(found.wrong) == 6
     assert found.alignment.kind == "rigid"
     assert any("twice" in note for note in found.notes)
@@ -110,13 +110,15 @@ def test_identical_landmarks_count_once(world):
 def test_mirrored_coordinates_are_matched_and_said(world, count):
     """Four landmarks cannot tell the handedness; the field they reach can."""
     pairs = world.problem(landmarks(count)).pairs
-    found = match(MatchProblem(world.queries * MIRROR, world.gallery, pairs), params=PARAMS)
+    found = run_propagation(
+        PropagationProblem(world.queries * MIRROR, world.gallery, pairs), params=PARAMS
+    )
     assert found.alignment.similarity.mirrored
     assert any("mirrored" in note for note in found.notes)
     assert (found.posterior.best == world.partner).mean() > 0.93
     more = world.problem(landmarks(count + 1)).pairs
-    problem = MatchProblem(world.queries * MIRROR, world.gallery, more)
-    again = match(problem, params=PARAMS, start=found)
+    problem = PropagationProblem(world.queries * MIRROR, world.gallery, more)
+    again = run_propagation(problem, params=PARAMS, start=found)
     assert any("mirrored" in note for note in again.notes)
     assert (again.posterior.best == world.partner).mean() > 0.93
 
@@ -124,17 +126,19 @@ def test_mirrored_coordinates_are_matched_and_said(world, count):
 def test_a_plane_of_landmarks_in_mirrored_coordinates_is_told_by_the_field(world):
     flat = np.argsort(np.abs(world.queries[:, 0] - 125))[:10]
     pairs = world.problem(flat).pairs
-    found = match(MatchProblem(world.queries * MIRROR, world.gallery, pairs), params=PARAMS)
+    found = run_propagation(
+        PropagationProblem(world.queries * MIRROR, world.gallery, pairs), params=PARAMS
+    )
     assert any("field is mirrored" in note for note in found.notes)
     assert (found.posterior.best == world.partner).mean() > 0.93
-    plain = match(world.problem(flat), params=PARAMS)
+    plain = run_propagation(world.problem(flat), params=PARAMS)
     assert not any("is mirrored" in note for note in plain.notes)
 
 
 def test_a_mirror_that_was_declared_away_is_said_and_nothing_claimed(world):
     pairs = world.problem(landmarks(10)).pairs
-    problem = MatchProblem(world.queries * MIRROR, world.gallery, pairs)
-    found = match(problem, params=PARAMS, mirrored=False)
+    problem = PropagationProblem(world.queries * MIRROR, world.gallery, pairs)
+    found = run_propagation(problem, params=PARAMS, mirrored=False)
     assert any("landmarks say" in note for note in found.notes)
     assert sure(found).mean() < 0.05
 
@@ -142,7 +146,7 @@ def test_a_mirror_that_was_declared_away_is_said_and_nothing_claimed(world):
 def test_somata_that_are_there_twice_share_their_probability(world):
     twice = np.vstack([world.gallery, world.gallery[world.partner[:40]]])
     pairs = world.problem(landmarks(10)).pairs
-    found = match(MatchProblem(world.queries, twice, pairs), params=PARAMS)
+    found = run_propagation(PropagationProblem(world.queries, twice, pairs), params=PARAMS)
     others = np.setdiff1d(np.arange(40), pairs[:, 0])
     assert found.posterior.confidence[others].max() < 0.6
     place = twice[found.posterior.best]
@@ -155,19 +159,21 @@ def test_somata_that_are_there_twice_share_their_probability(world):
 )
 def test_other_units_are_noticed_whatever_the_landmarks(world, queries, gallery, word):
     with pytest.raises(InputError, match=word):
-        MatchProblem(world.queries * queries, world.gallery * gallery, [[0, world.partner[0]]])
+        PropagationProblem(
+            world.queries * queries, world.gallery * gallery, [[0, world.partner[0]]]
+        )
 
 
 def test_senseless_fields_are_refused(world):
     broken = world.queries.copy()
     broken[5, 1] = np.nan
     with pytest.raises(InputError, match="NaN"):
-        MatchProblem(broken, world.gallery, [[0, 0]])
+        PropagationProblem(broken, world.gallery, [[0, 0]])
     for pairs in ([[0.0, np.nan]], [[1, 2, 3]], [1, 2, 3]):
         with pytest.raises(InputError, match="Pairs are rows"):
-            MatchProblem(world.queries, world.gallery, pairs)
+            PropagationProblem(world.queries, world.gallery, pairs)
     for chance in (np.ones(3), np.full(250, np.nan), np.full(250, 1.5)):
         with pytest.raises(InputError, match="detection confidence"):
-            MatchProblem(world.queries, world.gallery, [[0, 0]], p_detected=chance)
+            PropagationProblem(world.queries, world.gallery, [[0, 0]], p_detected=chance)
     with pytest.raises(InputError, match="at least two somata"):
-        match(MatchProblem(world.queries, world.gallery[:1], [[0, 0]]))
+        run_propagation(PropagationProblem(world.queries, world.gallery[:1], [[0, 0]]))

@@ -9,13 +9,17 @@ import pytest
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.decoys import decoy_claims
-from napari_neurobridge.matching.propagation.propagate import MatchProblem, Propagation, match
+from napari_neurobridge.matching.propagation.propagate import (
+    Propagation,
+    PropagationProblem,
+    run_propagation,
+)
 
 LANDMARKS = np.arange(8)
 
 
 @pytest.fixture(scope="module")
-def problem() -> MatchProblem:
+def problem() -> PropagationProblem:
     """Half of the queries have a partner in a bent field."""
     rng = np.random.default_rng(4)
     gallery = rng.uniform(0, 1, (900, 3)) * [250, 300, 300]
@@ -23,12 +27,12 @@ def problem() -> MatchProblem:
     queries += rng.normal(0, 1.5, queries.shape)
     left = np.r_[0:60, 120:900]
     pairs = np.column_stack([LANDMARKS, LANDMARKS])
-    return MatchProblem(queries, gallery[left], pairs)
+    return PropagationProblem(queries, gallery[left], pairs)
 
 
 @pytest.fixture(scope="module")
-def found(problem: MatchProblem) -> Propagation:
-    return match(problem)
+def found(problem: PropagationProblem) -> Propagation:
+    return run_propagation(problem)
 
 
 @pytest.mark.parametrize("kind", ["shift", "mirror"])
@@ -49,7 +53,7 @@ def test_a_careless_program_is_found_out(problem, found):
 
 
 def test_growing_anew_claims_next_to_nothing(problem, found):
-    check = decoy_claims(problem, 0.05, "mirror", found=found, regrow=True)
+    check = decoy_claims(problem, 0.05, "mirror", found=found, rematch=True)
     assert check.share < 0.1
 
 

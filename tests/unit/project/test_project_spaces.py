@@ -11,6 +11,7 @@ import pytest
 from fixtures.points import PointsWorld
 from fixtures.projects import true_partner
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.match_datasets import match_datasets
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.spaces import Orientation
@@ -55,7 +56,19 @@ def test_the_alignment_is_refitted_only_when_a_landmark_changes(
 
 
 def test_without_pairs_the_orientation_leads(turned) -> None:
-    assert turned.alignment("two_photon", "fmost") is None
+    alignment = turned.alignment("two_photon", "fmost")
+    assert str(alignment.made_from) == "the stated orientation"
+    points = np.random.default_rng(0).uniform(0, 80, (5, 3))
+    affine = turned.dataset("fmost").orientation.to_affine(
+        source="two_photon",
+        target="fmost",
+        source_center_um=turned.volume("two_photon").center_um,
+        target_center_um=turned.volume("fmost").center_um,
+    )
+    assert np.allclose(alignment.map_points(points), affine.map_points(points))
+    back = turned.alignment("fmost", "two_photon")
+    assert np.allclose(back.map_points(affine.map_points(points)), points)
+    assert back.id == alignment.id
     linear = turned.linear("two_photon", "fmost")
     assert np.allclose(linear, turned.dataset("fmost").orientation.linear())
     assert np.allclose(turned.linear("fmost", "two_photon"), np.linalg.inv(linear))
@@ -65,8 +78,12 @@ def test_without_pairs_the_orientation_leads(turned) -> None:
 
 def test_an_orientation_counts_as_stated_once_somebody_set_one(turned) -> None:
     assert turned.stated_linear("two_photon", "fmost") is not None
-    turned.set_orientation("fmost", Orientation())
+    turned.update_dataset("fmost", orientation=None)
     assert turned.stated_linear("two_photon", "fmost") is None
+    assert np.array_equal(turned.linear("two_photon", "fmost"), np.eye(3))
+    turned.set_orientation("fmost", Orientation())
+    stated = turned.stated_linear("two_photon", "fmost")
+    assert np.array_equal(stated, np.eye(3)), "the same axes, confirmed"
 
 
 def test_two_pairs_shift_what_the_orientation_turns(turned) -> None:
@@ -77,3 +94,53 @@ def test_two_pairs_shift_what_the_orientation_turns(turned) -> None:
     partner = turned.state().soma(true_partner("tp-00007"))
     place = turned.map_points([soma.center_um], "two_photon", "fmost")[0]
     assert np.linalg.norm(place - partner.center_um) < 5
+
+
+def test_a_match_is_the_alignment_of_all_until_a_pair_changes(
+    points_world: PointsWorld, tmp_path
+) -> None:
+    project = points_world.project(tmp_path / "p.neurobridge", 6)
+    before = project.alignment("two_photon", "fmost")
+    match = match_datasets(project)
+    current = project.alignment(*match.datasets)
+    assert current is match.alignment
+    assert current.id != before.id
+    assert current.made_from.n_matches > 20
+    another = Project.open(project.path).alignment(*match.datasets)
+    assert another.id == current.id
+    points = match.queries.centers_um
+    np.testing.assert_allclose(another.map_points(points), current.map_points(points), atol=1e-9)
+    np.testing.assert_allclose(another.expect(points)[1], current.expect(points)[1], atol=1e-9)
+    annotate.reject(project, *next(iter(project.state().pairs.items())), annotator="another")
+    after = project.alignment("two_photon", "fmost")
+    assert after.made_from.n_pairs == 5
+    assert after.made_from.n_matches == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK nonsense", None])
+def test_a_damaged_alignment_file_is_as_good_as_none(
+    points_world: PointsWorld, tmp_path, damage
+) -> None:
+    project = points_world.project(tmp_path / "p.neurobridge", 6)
+    fitted = project.alignment("two_photon", "fmost")
+    match_datasets(project)
+    (path,) = project.transforms_dir.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    assert Project.open(project.path).alignment("two_photon", "fmost").id == fitted.id
+
+
+def test_a_folder_that_cannot_be_written_still_has_one_alignment(
+    points_world: PointsWorld, tmp_path
+) -> None:
+    project = points_world.project(tmp_path / "p.neurobridge", 6)
+    project.transforms_dir.rmdir()
+    project.transforms_dir.write_text("a file where the folder should be")
+    match = match_datasets(project)
+    assert project.alignment(*match.datasets) is match.alignment
+
+
+def test_a_dataset_needs_no_alignment_with_itself(turned) -> None:
+    with pytest.raises(InputError, match="itself"):
+        turned.alignment("fmost", "fmost")
+    assert np.allclose(turned.map_points([(1, 2, 3)], "fmost", "fmost"), [(1, 2, 3)])

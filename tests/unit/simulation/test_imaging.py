@@ -14,7 +14,7 @@ from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.simulation.levels import Difficulty
 from napari_neurobridge.simulation.neurons.sources import neuron_factory
 from napari_neurobridge.simulation.render import Box
-from napari_neurobridge.simulation.sides import Side, ex_vivo_side, in_vivo_side
+from napari_neurobridge.simulation.sides import ImagedSpecimen, ex_vivo_side, in_vivo_side
 from napari_neurobridge.simulation.tissue.tissue import Tissue, make_tissue
 from napari_neurobridge.spaces.affine import Affine
 
@@ -54,19 +54,21 @@ def deformation(tissue: Tissue, axes: tuple[int, int, int] = (0, 1, 2)) -> Defor
     return draw_deformation(affine, FULL.misfit, Key.of(7), LOW, HIGH, tissue.top_um)
 
 
-def in_vivo(tissue: Tissue, difficulty: Difficulty = FULL) -> Side:
+def in_vivo(tissue: Tissue, difficulty: Difficulty = FULL) -> ImagedSpecimen:
     return in_vivo_side(tissue, difficulty, Key.of(1), Key.of(2), (LOW, HIGH))
 
 
-def ex_vivo(tissue: Tissue, own_axes: tuple[int, int, int], difficulty: Difficulty = FULL) -> Side:
+def ex_vivo(
+    tissue: Tissue, own_axes: tuple[int, int, int], difficulty: Difficulty = FULL
+) -> ImagedSpecimen:
     return ex_vivo_side(tissue, difficulty, Key.of(1), Key.of(3), deformation(tissue), own_axes)
 
 
-def box_of(side: Side, start: tuple[int, int, int], shape: tuple[int, int, int]) -> Box:
+def box_of(side: ImagedSpecimen, start: tuple[int, int, int], shape: tuple[int, int, int]) -> Box:
     return Box(start, shape, side.camera.voxel_um)
 
 
-def whole_and_parts(side: Side) -> None:
+def whole_and_parts(side: ImagedSpecimen) -> None:
     start = (4, 20, 18)
     whole = side.photograph(box_of(side, start, (24, 60, 56)))
     assert whole.std() > 0.05

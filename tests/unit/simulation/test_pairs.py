@@ -227,6 +227,7 @@ CHANCE = (9, 31)
 """Hits of 40 sessions that a coin exceeds on either side once in 4,000 times each."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", [pooled, padding, noise])
 def test_equal_noise_borders_and_microscopes_do_not_tell_who_is_the_partner(sessions, features):
     """Other cells with the same keys for all but the tissue are told from others by chance."""
@@ -234,10 +235,12 @@ def test_equal_noise_borders_and_microscopes_do_not_tell_who_is_the_partner(sess
     assert CHANCE[0] <= hits <= CHANCE[1]
 
 
+@pytest.mark.slow
 def test_the_classifier_would_find_a_leak(sessions):
     assert told_apart(padding, sessions.two_photon, sessions.leaking) > CHANCE[1] + 3
 
 
+@pytest.mark.slow
 def test_correlation_finds_partners_by_the_cell_and_by_nothing_else(sessions):
     def mean_rank(two_photon: np.ndarray, fmost: np.ndarray) -> float:
         similarity = standardised(two_photon[:, 0]) @ standardised(fmost[:, 0]).T
@@ -250,6 +253,7 @@ def test_correlation_finds_partners_by_the_cell_and_by_nothing_else(sessions):
     assert abs(mean_rank(sessions.two_photon, shuffled) - expected) < 4 * error
 
 
+@pytest.mark.slow
 def test_bordered_crops_are_padded_on_their_own(sessions):
     faces = []
     for side in (sessions.two_photon, sessions.fmost):

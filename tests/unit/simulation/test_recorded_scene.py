@@ -17,7 +17,7 @@ from napari_neurobridge.simulation.neurons.sources import neuron_factory
 from napari_neurobridge.simulation.recording.of_scene import middle_plane, record_scene
 from napari_neurobridge.simulation.recording.recorded_plane import COUNTS, OFFSET
 from napari_neurobridge.simulation.recording.recording_files import RecordingFiles
-from napari_neurobridge.simulation.scene import Scene, Volume
+from napari_neurobridge.simulation.scene import ImageExtent, Scene
 from napari_neurobridge.simulation.scene_files import SceneFiles, simulate_scene
 from napari_neurobridge.types import Projection
 
@@ -199,7 +199,7 @@ def test_vessels_are_dark_where_the_stack_has_them(difficulty: Difficulty, tmp_p
 def test_the_plane_covers_the_field_with_square_pixels(
     voxel_um: tuple[float, float, float], shape: tuple[int, int]
 ) -> None:
-    volume = Volume((21, 40, 50), voxel_um)
+    volume = ImageExtent((21, 40, 50), voxel_um)
     plane = middle_plane(volume)
     assert plane.shape == shape
     assert plane.depth_um == 10 * voxel_um[0]

@@ -7,7 +7,7 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.simulation.levels import Difficulty, level
 from napari_neurobridge.simulation.neurons.sources import GrownNeurons, neuron_factory
 from napari_neurobridge.simulation.render import Box
-from napari_neurobridge.simulation.scene import Scene, Volume
+from napari_neurobridge.simulation.scene import ImageExtent, Scene
 from soma_finder import SomaFinder
 
 SIZE = (80.0, 170.0, 150.0)
@@ -266,7 +266,7 @@ def test_few_cells_are_grown_once(scene):
 
 
 def test_a_volume_knows_its_voxels():
-    volume = Volume.of_size((10.0, 9.0, 0.1), (2.0, 0.5, 1.0))
+    volume = ImageExtent.of_size((10.0, 9.0, 0.1), (2.0, 0.5, 1.0))
     assert volume.shape == (5, 18, 1)
     assert volume.extent_um.tolist() == [8.0, 8.5, 0.0]
     assert len(np.unique(volume.corners(), axis=0)) == 4

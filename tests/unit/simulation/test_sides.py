@@ -7,7 +7,7 @@ from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.simulation.levels import Difficulty
 from napari_neurobridge.simulation.neurons.sources import neuron_factory
 from napari_neurobridge.simulation.render import Box
-from napari_neurobridge.simulation.sides import Side, ex_vivo_side, in_vivo_side
+from napari_neurobridge.simulation.sides import ImagedSpecimen, ex_vivo_side, in_vivo_side
 from napari_neurobridge.simulation.tissue.tissue import Tissue, make_tissue
 from napari_neurobridge.spaces.affine import Affine
 
@@ -48,17 +48,17 @@ def deformation(tissue: Tissue, difficulty: Difficulty = QUIET, seed: int = 4) -
 
 def in_vivo(
     tissue: Tissue, difficulty: Difficulty = QUIET, animal: Key = ANIMAL, seed: int = 3
-) -> Side:
+) -> ImagedSpecimen:
     return in_vivo_side(tissue, difficulty, animal, Key.of(seed), (LOW, HIGH))
 
 
 def ex_vivo(
     tissue: Tissue, difficulty: Difficulty = QUIET, animal: Key = ANIMAL, seed: int = 3
-) -> Side:
+) -> ImagedSpecimen:
     return ex_vivo_side(tissue, difficulty, animal, Key.of(seed), deformation(tissue))
 
 
-def photograph(side: Side) -> torch.Tensor:
+def photograph(side: ImagedSpecimen) -> torch.Tensor:
     return side.photograph(Box((0, 0, 0), (36, 90, 90), side.camera.voxel_um))
 
 

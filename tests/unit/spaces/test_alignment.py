@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import special_ortho_group
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.spaces import alignment as deformation
-from napari_neurobridge.spaces.alignment import fit_alignment
+from napari_neurobridge.spaces import fit
+from napari_neurobridge.spaces.fit import alignment_without_landmarks, fit_alignment
+from napari_neurobridge.spaces.gaussian_process import DeformationPrior
 from napari_neurobridge.spaces.landmarks import Landmarks
 
 seeds = st.integers(0, 10_000)
@@ -156,8 +157,8 @@ def test_many_landmarks_are_mapped_nearly_as_exactly(monkeypatch):
     _, source, target = world(7, 80)
     target += 6 * np.sin(source / 60)
     exact = fit_alignment(Landmarks(source, target), adapt=False)
-    monkeypatch.setattr(deformation, "_EXACT", 40)
-    monkeypatch.setattr(deformation, "_SUPPORT", 80)
+    monkeypatch.setattr(fit, "_EXACT", 40)
+    monkeypatch.setattr(fit, "_SUPPORT", 80)
     sparse = fit_alignment(Landmarks(source, target), adapt=False)
     there = np.random.default_rng(0).uniform(50, 450, (30, 3))
     assert np.linalg.norm(sparse.map_points(there) - exact.map_points(there), axis=1).max() < 4
@@ -198,3 +199,73 @@ def test_handedness_is_taken_over_from_an_earlier_fit():
     stated = fit_alignment(Landmarks(source, target), known=before, mirrored=False)
     assert not stated.similarity.mirrored
     assert any("orientation says" in note for note in stated.notes)
+
+
+class Bent:
+    """A smooth map far from a similarity, as a registration of images gives one."""
+
+    source, target = "a", "b"
+
+    def map_points(self, points):
+        points = np.atleast_2d(points)
+        return points + 30 * np.sin(points[:, [1, 2, 0]] / 90) + [200.0, 0, -50]
+
+    def inverse(self):
+        return Straightened()
+
+
+class Straightened:
+    source, target = "b", "a"
+
+    def map_points(self, points):
+        found = np.array(points, dtype=float)
+        for _ in range(200):
+            found += points - Bent().map_points(found)
+        return found
+
+    def inverse(self):
+        return Bent()
+
+
+def test_the_process_is_about_its_mean():
+    """With a registration as mean, few landmarks correct what it leaves, and only that."""
+    rng = np.random.default_rng(3)
+    source, there = rng.uniform(0, 500, (6, 3)), rng.uniform(50, 450, (40, 3))
+    shift = np.array([4.0, -6.0, 3.0])
+    target = Bent().map_points(source) + shift
+    about = fit_alignment(Landmarks(source, target), mean=Bent(), source="a", target="b")
+    plain = fit_alignment(Landmarks(source, target))
+    truth = Bent().map_points(there) + shift
+    assert np.linalg.norm(about.map_points(there) - truth, axis=1).max() < 2
+    assert np.linalg.norm(plain.map_points(there) - truth, axis=1).mean() > 10
+    back = about.inverse().map_points(about.map_points(there))
+    np.testing.assert_allclose(back, there, atol=1e-4)
+
+
+def test_without_landmarks_the_mean_is_all_there_is():
+    alignment = alignment_without_landmarks(Bent(), orientation=True)
+    points = np.random.default_rng(0).uniform(0, 300, (7, 3))
+    np.testing.assert_allclose(alignment.map_points(points), Bent().map_points(points))
+    _, covariance = alignment.expect(points)
+    assert (covariance[:, 0, 0] > 200**2).all()
+    np.testing.assert_allclose(
+        alignment.inverse().map_points(Bent().map_points(points)), points, atol=1e-5
+    )
+
+
+def test_the_id_tells_maps_apart():
+    _, source, target = world(3)
+    first = fit_alignment(Landmarks(source, target))
+    assert fit_alignment(Landmarks(source, target)).id == first.id == first.inverse().id
+    target[0] += 0.1
+    assert fit_alignment(Landmarks(source, target)).id != first.id
+
+
+def test_a_map_that_folds_is_not_followed_back():
+    source = np.array([[0.0, 0, 0], [0, 100, 0], [0, 0, 100], [100, 0, 0], [50, 50, 50]])
+    target = source.copy()
+    target[4] = [50, -400, 50]
+    prior = DeformationPrior(displacement_um=400.0, length_um=30.0, wrong=1e-9)
+    folded = fit_alignment(Landmarks(source, target), prior=prior, adapt=False, mirrored=False)
+    with pytest.raises(InputError, match="cannot be inverted"):
+        folded.inverse().map_points([[50.0, -200, 50], [50.0, 40, 50], [50, 60, 50]])

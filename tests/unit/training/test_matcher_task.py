@@ -122,6 +122,7 @@ def test_a_model_folder_has_all_that_it_needs(tmp_path: Path):
         "config.toml",
         "weights.safetensors",
         "card.md",
+        "SHA256SUMS",
     }
     card = (out / "card.md").read_text()
     assert "make it so" in card

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,18 @@ def test_voxel_sizes_come_from_the_files(draft: ProjectDraft) -> None:
     assert "two_photon 4 × 2 × 2 µm" in items[Step.VOXEL_SIZES].detail
 
 
+def test_only_what_a_person_typed_is_stated(draft: ProjectDraft) -> None:
+    before = draft.to_sources()
+    assert all((source.voxel_size_um, source.axes) == (None, None) for source in before)
+    assert all(source.orientation is None for source in before)
+    typed = draft.with_voxel_size(Role.EX_VIVO, (3.0, 2.0, 2.0)).to_sources()
+    assert [source.voxel_size_um for source in typed] == [None, (3.0, 2.0, 2.0)]
+
+
 def test_a_missing_voxel_size_is_asked_for_and_never_assumed(draft: ProjectDraft) -> None:
     image = draft.images[Role.IN_VIVO]
-    draft = draft.with_image(Role.IN_VIVO, ImageChoice(image.info, None))
+    silent = replace(image.info, voxel_size_um=None)
+    draft = draft.with_image(Role.IN_VIVO, ImageChoice(silent))
     assert not draft.complete
     assert "two_photon ?" in _by_step(checklist_of_draft(draft))[Step.VOXEL_SIZES].detail
     with pytest.raises(InputError, match="voxel size of two_photon"):
@@ -89,19 +99,27 @@ def test_no_dropped_file_is_lost_silently(draft: ProjectDraft) -> None:
         draft.assign_roles([Path("c.tif")])
 
 
-def test_an_orientation_that_nobody_looked_at_is_not_done(project: Project) -> None:
-    project.set_orientation("fmost", Orientation())
+def test_an_orientation_that_nobody_stated_is_not_done(project: Project) -> None:
+    def item(index: IndexState | None = None) -> ChecklistItem:
+        return _by_step(checklist_of_project(project, index))[Step.ORIENTATION]
 
-    def done(index: IndexState | None, *, confirmed: bool) -> bool:
-        items = checklist_of_project(project, index, orientation_confirmed=confirmed)
-        return _by_step(items)[Step.ORIENTATION].done
-
-    assert not done(None, confirmed=False)
-    assert done(None, confirmed=True)
-    assert done(IndexState(1, 28), confirmed=False)
+    project.update_dataset("fmost", orientation=None)
+    assert not item().done
+    assert "not stated" in item().detail
+    assert item(IndexState(1, 28)).done, "whoever has indexed went on with it"
+    assert "not stated" in item(IndexState(1, 28)).detail
     project.set_orientation("fmost", Orientation(axes="-z+y+x"))
-    items = checklist_of_project(project, None, orientation_confirmed=False)
-    assert "mirrored" in _by_step(items)[Step.ORIENTATION].detail
+    assert item().done
+    assert "mirrored" in item().detail
+
+
+def test_confirmed_same_axes_are_done_after_a_restart(project: Project) -> None:
+    project.set_orientation("fmost", Orientation())
+    project.close()
+    again = Project.open(project.path)
+    item = _by_step(checklist_of_project(again, None))[Step.ORIENTATION]
+    again.close()
+    assert (item.done, item.detail) == (True, "same axes (confirmed)")
 
 
 def test_the_suggested_folder_is_free(draft: ProjectDraft) -> None:
@@ -112,7 +130,7 @@ def test_the_suggested_folder_is_free(draft: ProjectDraft) -> None:
 
 def test_the_checklist_of_a_project_counts(project: Project) -> None:
     def items(index: IndexState | None) -> dict[Step, ChecklistItem]:
-        return _by_step(checklist_of_project(project, index, orientation_confirmed=False))
+        return _by_step(checklist_of_project(project, index))
 
     somata = items(None)[Step.SOMATA]
     assert (somata.done, somata.detail) == (True, "14 in two_photon, 14 in fmost")
@@ -163,6 +181,6 @@ def test_points_alone_need_no_voxel_size_and_no_index(tmp_path: Path) -> None:
     assert items[Step.VOXEL_SIZES].done
     assert draft.suggested_folder() == tmp_path / "a.neurobridge"
     project = create_project(tmp_path / "p.neurobridge", draft.to_sources())
-    index = _by_step(checklist_of_project(project, None, orientation_confirmed=False))[Step.INDEX]
+    index = _by_step(checklist_of_project(project, None))[Step.INDEX]
     assert index.done
     assert not index.available

@@ -152,6 +152,35 @@ def test_the_pair_that_is_asked_about_is_known(
         insights.select(2, fmost=fmost)
         assert workbench.questions.query.uid == insights.subject.pairs[2][fmost].uid
         assert insights.selected_row == 2
+    workbench.questions.select("two_photon", workbench.questions.queue()[0].uid)
+    uid = insights.evaluation.subject.pairs[1][0].uid
+    workbench.questions.select("two_photon", uid, audit=True)
+    assert insights.selected_row is None, "its place beside its partner would tell"
+
+
+@pytest.mark.parametrize("audit", [False, True])
+def test_an_audit_is_explained_without_its_similarity(
+    workbench: Workbench,
+    project: Project,
+    loop: Loop,
+    monkeypatch: pytest.MonkeyPatch,
+    audit: bool,
+) -> None:
+    from napari_neurobridge.insight import attention
+
+    flat = np.zeros((150, 150), np.float32)
+    maps = attention.AttentionMaps(*[flat] * 4, *[np.full(2, 0.5, np.float32)] * 2, similarity=0.5)
+    monkeypatch.setattr(attention, "attention_maps", lambda *_: maps)
+    uid = workbench.questions.queue()[0].uid
+    workbench.questions.select("two_photon", uid, audit=audit)
+    loop.run_until(lambda: workbench.questions.answer is not None)
+    assert workbench.insights.can_explain is not audit, "nothing is picked in an audit"
+    workbench.questions.choose(2)
+    workbench.insights.explain()
+    loop.run_until(lambda: workbench.insights.attention is not None)
+    explained = workbench.insights.attention
+    assert explained.candidate.uid == workbench.questions.choice.uid
+    assert explained.maps.similarity == (None if audit else 0.5)
 
 
 def test_evaluating_without_a_project_says_what_to_do(loop: Loop) -> None:

@@ -53,12 +53,12 @@ def test_a_verdict_changes_the_match_and_says_what_it_rested_on(
     assert evidence.probability == shown.probability
     assert evidence.residual_um == shown.residual_um
     assert (evidence.first_uid, evidence.first_probability) == (fmost, shown.probability)
-    assert evidence.alignment_id == before.alignment_id != workbench.matches.match.alignment_id
+    assert evidence.alignment_id == before.alignment.id != workbench.matches.match.alignment.id
     assert not evidence.audit
     workbench.verdicts.undo()
     after = workbench.matches.match
     loop.run_until(lambda: settled(workbench) and workbench.matches.match is not after)
-    assert workbench.matches.match.alignment_id == before.alignment_id
+    assert workbench.matches.match.alignment.made_from.n_pairs == before.alignment.made_from.n_pairs
 
 
 def test_what_a_verdict_changed_is_told(workbench, loop) -> None:
@@ -116,6 +116,8 @@ def test_an_audit_shows_the_candidates_shuffled_and_picks_none(workbench, loop) 
     loop.run_until(lambda: workbench.questions.answer is not None)
     answer = workbench.questions.answer
     assert answer.blind
+    assert workbench.questions.snapshot.blind
+    assert workbench.questions.snapshot.picked is None
     assert workbench.questions.choice is None
     assert sorted(c.uid for c in answer.shown) == sorted(usual)
     assert [c.uid for c in answer.shown] != usual
@@ -126,6 +128,8 @@ def test_an_audit_shows_the_candidates_shuffled_and_picks_none(workbench, loop) 
     evidence = workbench.project.state().verdicts[-1].evidence
     assert evidence.audit
     assert evidence.rank == chosen.rank
+    assert evidence.probability == chosen.probability
+    assert evidence.residual_um == chosen.residual_um
     assert evidence.first_uid == usual[0]
     surer = [c.probability for c in answer.shown if c.probability > chosen.probability]
     assert evidence.mass_above >= sum(surer) > 0
@@ -159,10 +163,10 @@ def test_the_tooltip_gives_every_number_a_meaning(workbench, loop) -> None:
     ask(workbench, loop, workbench.matches.match.queries.uids[0])
     ranking = workbench.questions.answer.ranking
     text = why(ranking, ranking.candidates[0])
-    assert "that this is the cell" in text
-    assert "µm from where the other matches expect it (±" in text
-    assert "no soma there is the cell" in text
-    assert "alike" not in text
+    assert "this is the same cell: " in text
+    assert "µm from the place that the other matches predict (±" in text
+    assert "no soma is this cell: " in text
+    assert "Similarity" not in text
 
 
 def test_audits_become_a_reliability_diagram(workbench, loop, points_world) -> None:
@@ -262,7 +266,7 @@ def test_an_audit_rests_on_the_match_it_was_asked_by(workbench, loop, points_wor
     evidence = workbench.project.state().verdicts[-1].evidence
     assert (evidence.first_uid, evidence.first_probability) == (first, probability)
     assert evidence.mass_above >= probability
-    assert evidence.alignment_id == before.alignment_id
+    assert evidence.alignment_id == before.alignment.id
     assert [
         audit.right for audit in audits_of(workbench.project.state(), "two_photon", "fmost")
     ] == [False]
@@ -272,7 +276,10 @@ def test_a_new_match_leaves_what_is_picked_and_how_deep_one_looks(
     workbench, loop, points_world
 ) -> None:
     uid = workbench.matches.match.queries.uids[5]
+    looked = []
+    workbench.questions.look_requested.connect(lambda dataset, place: looked.append(dataset))
     ask(workbench, loop, uid)
+    assert looked == ["two_photon", "fmost"]
     picked = workbench.questions.choice.uid
     workbench.questions.look_deeper(8.0)
     loop.run_until(lambda: workbench.questions.answer.depth_um == 8.0)
@@ -285,6 +292,9 @@ def test_a_new_match_leaves_what_is_picked_and_how_deep_one_looks(
     loop.run_until(lambda: workbench.questions.choice.probability == 0.0)
     assert workbench.questions.choice.uid == picked
     assert workbench.questions.answer.depth_um == 8.0
+    assert looked == ["two_photon", "fmost"], "no canvas is moved under somebody's eyes"
+    workbench.questions.choose(1)
+    assert looked[2:] == ["fmost"], "but when a key is pressed"
 
 
 def test_an_audit_stays_blind_when_its_cell_is_clicked_or_moved(workbench, loop) -> None:

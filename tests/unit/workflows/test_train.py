@@ -8,6 +8,9 @@ from napari_neurobridge.encoder.local_channel import LocalConfig
 from napari_neurobridge.encoder.strategies import Strategy
 from napari_neurobridge.errors import Cancelled, InputError
 from napari_neurobridge.io.pairs import PairSet
+from napari_neurobridge.models.current import current_model
+from napari_neurobridge.models.model_folder import Likelihood, ModelCalibration, ModelFolder
+from napari_neurobridge.project.folder import Project
 from napari_neurobridge.training.comparison import Comparison
 from napari_neurobridge.training.fine_tune import FineTuneConfig
 from napari_neurobridge.workflows import train as training
@@ -64,9 +67,12 @@ def test_a_file_becomes_a_model_folder_that_loads(pairs, model, tmp_path):
     assert {path.name for path in out.iterdir()} == {
         "config.toml",
         "weights.safetensors",
+        "calibration.toml",
         "card.md",
         "fingerprint.npz",
+        "SHA256SUMS",
     }
+    ModelFolder.open(out).verify()
     assert Encoder.load(out).name == "new"
     assert (result.n_train, result.n_validation, result.n_test) == (10, 10, 10)
     assert result.whole_scenes
@@ -113,16 +119,13 @@ def test_a_cancelled_run_goes_on_where_it_was(pairs, model, tmp_path):
     assert weights[0] == weights[1]
 
 
-def test_a_model_is_replaced_and_anything_else_is_not(pairs, model, tmp_path):
-    path = pairs()
-    train_file(path, tmp_path / "new", CONFIG, model=str(model))
-    train_file(path, tmp_path / "new", CONFIG, model=str(model))
-    other = tmp_path / "photos"
-    other.mkdir()
-    (other / "cat.png").write_bytes(b"")
-    with pytest.raises(InputError, match="exists and is no model folder"):
-        train_file(path, other, CONFIG, model=str(model))
-    assert (other / "cat.png").exists()
+def test_no_folder_is_ever_overwritten(pairs, model, tmp_path):
+    path, out = pairs(), tmp_path / "new"
+    train_file(path, out, CONFIG, model=str(model))
+    before = (out / "weights.safetensors").read_bytes()
+    with pytest.raises(InputError, match="exists already"):
+        train_file(path, out, CONFIG.model_copy(update={"seed": 1}), model=str(model))
+    assert (out / "weights.safetensors").read_bytes() == before
 
 
 def test_too_few_pairs_are_refused(pairs, model, tmp_path):
@@ -137,19 +140,71 @@ def test_pairs_of_one_scene_are_split_one_by_one_and_the_card_says_so(pairs, mod
     assert "may show the same tissue" in (tmp_path / "new" / "card.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("better", [True, False])
-def test_a_project_adopts_what_is_better_and_keeps_the_rest(
-    better, project, model, monkeypatch, pairs
-):
+@pytest.fixture
+def train(real_model_project, model, monkeypatch, pairs):
+    """Train in a project, on other crops than its own."""
     crops = PairSet.load(pairs())
     monkeypatch.setattr(training, "accepted_pairs", lambda project, report=None: crops)
-    monkeypatch.setattr("napari_neurobridge.training.comparison.compare_models", call_it(better))
-    result = training.train_project(project, CONFIG, model=str(model))
-    assert result.adopted == better
-    assert result.model.parent == project.models_dir
-    assert Encoder.load(result.model).name == result.model.name
-    adopted = project.models_dir / training.ADAPTED_MODEL
-    assert adopted.exists() == better
-    if better:
-        assert Encoder.load(adopted).hash == Encoder.load(result.model).hash
-    assert not list(project.runs_dir.glob("train-*"))
+
+    def run(better=True, start=str(model), **changes):
+        monkeypatch.setattr(
+            "napari_neurobridge.training.comparison.compare_models", call_it(better)
+        )
+        config = CONFIG.model_copy(update=changes)
+        return training.train_project(real_model_project, config, model=start)
+
+    return run
+
+
+def test_a_project_adopts_what_is_better_and_starts_from_it_the_next_time(
+    train, real_model_project
+):
+    first = train()
+    assert first.adopted
+    assert first.model == real_model_project.models_dir / "v1-full"
+    assert Encoder.load(first.model).name == "v1-full"
+    current = current_model(real_model_project)
+    assert (current.path, current.hash) == (first.model, Encoder.load(first.model).hash)
+    assert not list(real_model_project.runs_dir.glob("train-*"))
+    second = train(better=False, start=None, seed=1)
+    assert second.model.name == "v2-full"
+    assert f"Fine-tuned from {current.label}" in (second.model / "card.md").read_text("utf-8")
+    # After a restart as before.
+    again = Project.open(real_model_project.path)
+    assert current_model(again).name == "v1-full"
+    again.close()
+
+
+def test_the_same_training_twice_is_adopted_once(train, real_model_project):
+    train()
+    assert train().adopted
+    assert len(real_model_project.state().adoptions) == 1
+    assert current_model(real_model_project).name == "v1-full"
+
+
+def test_what_is_not_better_is_kept_and_not_adopted(train, real_model_project):
+    before = current_model(real_model_project)
+    result = train(better=False)
+    assert not result.adopted
+    assert result.model.is_dir()
+    assert current_model(real_model_project) == before
+    again = train(better=False)
+    assert again.model.name == "v2-full"  # the same training, and yet a folder of its own
+
+
+def test_a_model_names_the_pairs_it_learned_and_takes_the_likelihood_over(
+    train, model, monkeypatch
+):
+    known = ModelCalibration(
+        likelihood=Likelihood(weight=12.0, offset=0.5), trained_on=(("tp-9", "fm-9"),)
+    )
+    ModelFolder.open(model).write_calibration(known)
+    uids = [(f"tp-{row:02d}", f"fm-{row:02d}") for row in range(30)]
+    monkeypatch.setattr(training, "_uids", lambda project: uids)
+    result = train()
+    found = ModelFolder.open(result.model).calibration
+    assert found.likelihood == known.likelihood
+    assert f"taken over from tiny@{ModelFolder.open(model).hash}" in found.note
+    assert ("tp-9", "fm-9") in found.trained_on
+    assert len(found.trained_on) == 1 + result.n_train
+    assert set(found.trained_on) <= {*uids, ("tp-9", "fm-9")}

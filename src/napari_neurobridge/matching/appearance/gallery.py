@@ -1,10 +1,9 @@
-"""Embeddings of all somata of a project: made once, then searched exactly."""
+"""Embeddings of all somata of a project: made once, kept in shards."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -12,151 +11,31 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.crops import CropSpec, extract_crops
+from napari_neurobridge.matching.appearance.search import HOW_TO_FIND_SOMATA, Gallery
 from napari_neurobridge.matching.appearance.shards import (
+    delete_shards,
     gallery_folder,
     list_shards,
     read_shards,
     write_shard,
 )
+from napari_neurobridge.spaces.affine import as_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.io.crops import CropSpec
+    from napari_neurobridge.matching.appearance.shards import Embedder, Shards
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.spaces.crop_frame import CropFrame
     from napari_neurobridge.types import Float32Array, Report, Soma, Vec3
 
 # About ten seconds of work on two cores, which is what a kill can cost.
 SHARD_SIZE = 256
 # Somata close together are cropped together, since they lie in the same chunks.
 _NEIGHBOURHOOD_UM = 128.0
-
-# For readers of a shell and of a dock alike.
-_NOT_INDEXED = (
-    "not indexed for this model; run 'neurobridge index' or press Index in the Data dock."
-)
-_HOW_TO_FIND_SOMATA = (
-    "run 'neurobridge detect', press Detect somata in the Data dock, or import points first."
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Gallery:
-    """The indexed living somata of one dataset, ordered by uid.
-
-    Attributes
-    ----------
-    dataset : str
-        Where the somata lie.
-    uids : tuple of str, length N
-    centers_um : ndarray of float64, shape (N, 3)
-        In the dataset's own space, (z, y, x).
-    embeddings : ndarray of float32, shape (N, dim)
-        Unit vectors.
-    n_living : int
-        Somata that the dataset has; more than N while the index is incomplete.
-    """
-
-    dataset: str
-    uids: tuple[str, ...]
-    centers_um: npt.NDArray[np.float64]
-    embeddings: Float32Array
-    n_living: int
-
-    def __len__(self) -> int:
-        return len(self.uids)
-
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        return {uid: row for row, uid in enumerate(self.uids)}
-
-    def row(self, uid: str) -> int | None:
-        """Return the row of a soma; ``None`` when it is not indexed."""
-        return self._rows.get(uid)
-
-    def search(
-        self, query: Float32Array, k: int
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-        """Return the rows most similar to a query, and their cosine similarities.
-
-        Parameters
-        ----------
-        query : ndarray, shape (dim,)
-            Unit vector.
-        k : int
-            How many; all somata when there are fewer.
-
-        Returns
-        -------
-        rows, similarities : ndarray, shape (min(k, N),)
-            Best first; equal similarities in the order of the uids.
-
-        Raises
-        ------
-        InputError
-            If ``k`` is not positive, nothing is in the gallery, or its vectors are of another
-            length.
-        """
-        if k < 1:
-            raise InputError(f"Ask for at least one candidate, not {k}.")
-        if not len(self):
-            raise InputError(f"The somata of '{self.dataset}' are {_NOT_INDEXED}")
-        similarities = self._compare(query)
-        k = min(k, len(self))
-        worst = np.partition(similarities, -k)[-k]
-        shortlist = np.flatnonzero(similarities >= worst)
-        best = shortlist[np.lexsort((shortlist, -similarities[shortlist]))[:k]]
-        return best, similarities[best]
-
-    def locate(self, query: Float32Array, uid: str) -> tuple[int, int, float]:
-        """Return the row of one soma, its rank for a query, and its cosine similarity.
-
-        Parameters
-        ----------
-        query : ndarray, shape (dim,)
-            Unit vector.
-        uid : str
-
-        Returns
-        -------
-        row, rank : int
-            The place, from 1, at which `search` would return it.
-        similarity : float
-
-        Raises
-        ------
-        InputError
-            If the soma is not in the gallery, or its vectors are of another length.
-        """
-        row = self.row(uid)
-        if row is None:
-            raise InputError(f"'{uid}' of '{self.dataset}' is {_NOT_INDEXED}")
-        similarities = self._compare(query)
-        similarity = similarities[row]
-        more_similar = np.count_nonzero(similarities > similarity)
-        tied_before = np.count_nonzero(similarities[:row] == similarity)
-        return row, int(more_similar + tied_before) + 1, float(similarity)
-
-    def _compare(self, query: Float32Array) -> Float32Array:
-        if query.shape != self.embeddings.shape[1:]:
-            raise InputError(
-                f"The index of '{self.dataset}' holds vectors of length "
-                f"{self.embeddings.shape[1]}, not {len(query)} as the model makes them; delete "
-                "the folder 'embeddings' of the project and index again."
-            )
-        return self.embeddings @ np.asarray(query, dtype=np.float32)
-
-    def require_complete(self) -> None:
-        """Raise `InputError` unless every living soma is indexed, and there is one."""
-        if self.n_living == 0:
-            raise InputError(f"'{self.dataset}' has no somata to rank; {_HOW_TO_FIND_SOMATA}")
-        if len(self) < self.n_living:
-            raise InputError(
-                f"{self.n_living - len(self)} of {self.n_living} somata of '{self.dataset}' are "
-                f"{_NOT_INDEXED}"
-            )
 
 
 @dataclass(frozen=True)
@@ -173,12 +52,37 @@ class IndexResult:
         Name and hash of the encoder.
     seconds : float
         Wall time.
+    n_damaged : int
+        Damaged shards that were deleted; their somata are among those embedded.
     """
 
     n_embedded: int
     n_indexed: dict[str, int]
     model: str
     seconds: float
+    n_damaged: int = 0
+
+
+@dataclass(frozen=True)
+class IndexCount:
+    """How much of a project is indexed, over all datasets with images.
+
+    Attributes
+    ----------
+    n_embedded, n_somata : int
+        Living somata that are indexed, and all of them.
+    n_damaged : int
+        Shards that were left out.
+    """
+
+    n_embedded: int
+    n_somata: int
+    n_damaged: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is a soma, and all of them are indexed."""
+        return 0 < self.n_somata <= self.n_embedded
 
 
 def model_label(encoder: Encoder) -> str:
@@ -187,7 +91,7 @@ def model_label(encoder: Encoder) -> str:
 
 
 def load_gallery(
-    project: Project, encoder: Encoder, dataset: str, *, spec: CropSpec | None = None
+    project: Project, encoder: Embedder, dataset: str, *, spec: CropSpec | None = None
 ) -> Gallery:
     """Return what is indexed of a dataset, from memory while nothing has changed.
 
@@ -212,30 +116,34 @@ def load_gallery(
     """
     folder = gallery_folder(project, encoder, dataset, spec)
     somata = project.state().somata.get(dataset, {})
-    shards = list_shards(folder)
-    kept = _LOADED.setdefault(project, {})
-    loaded = kept.get(dataset)
-    if (
-        loaded is None
-        or loaded.folder != folder
-        or loaded.shards != shards
-        or loaded.somata != somata
-    ):
-        # One gallery for each dataset: those of other models or orientations are let go.
-        loaded = kept[dataset] = _Loaded(
-            folder, shards, somata, _read_gallery(folder, dataset, somata)
-        )
+    shards = tuple((path, _time(path)) for path in list_shards(folder))
+    kept = _LOADED.setdefault(project, {}).setdefault(dataset, {})
+    loaded = kept.pop(folder, None)
+    if loaded is None or loaded.shards != shards or loaded.somata != somata:
+        found = read_shards(folder, somata, encoder.dim)
+        loaded = _Loaded(shards, somata, _gallery(found, dataset, somata))
+    # The latest last; those of earlier models or orientations are let go.
+    kept[folder] = loaded
+    for old in list(kept)[:-_GALLERIES_KEPT]:
+        del kept[old]
     return loaded.gallery
 
 
 def count_embedded(
-    project: Project, encoder: Encoder, *, spec: CropSpec | None = None
-) -> tuple[int, int]:
-    """Return how many somata are indexed, and how many there are, over all images."""
-    galleries = [
-        load_gallery(project, encoder, name, spec=spec) for name in project.datasets_with_images
-    ]
-    return sum(map(len, galleries)), sum(gallery.n_living for gallery in galleries)
+    project: Project,
+    encoder: Embedder,
+    *,
+    datasets: Sequence[str] | None = None,
+    spec: CropSpec | None = None,
+) -> IndexCount:
+    """Return how many somata of some datasets are indexed; of all with images unless given."""
+    names = project.datasets_with_images if datasets is None else datasets
+    galleries = [load_gallery(project, encoder, name, spec=spec) for name in names]
+    return IndexCount(
+        sum(map(len, galleries)),
+        sum(gallery.n_living for gallery in galleries),
+        sum(gallery.n_damaged for gallery in galleries),
+    )
 
 
 def embed_positions(
@@ -244,6 +152,7 @@ def embed_positions(
     dataset: str,
     centers_um: npt.ArrayLike,
     *,
+    frame: CropFrame | None = None,
     spec: CropSpec | None = None,
     report: Report | None = None,
 ) -> Float32Array:
@@ -253,6 +162,8 @@ def embed_positions(
     ----------
     centers_um : array_like, shape (N, 3)
         In the dataset's own space, (z, y, x).
+    frame : CropFrame, optional
+        How the crops are held; as in the index unless given.
     report : callable, optional
         Called as ``report(done, total, message)``.
 
@@ -267,18 +178,13 @@ def embed_positions(
         If the dataset has no image to crop from.
     """
     tell = report or _silent
-    centers = np.asarray(centers_um, dtype=np.float64).reshape(-1, 3)
-    source = project.dataset(dataset)
-    if source.uri is None:
-        raise InputError(
-            f"'{dataset}' has points but no image, so its somata cannot be ranked by appearance."
-        )
+    centers = as_points(centers_um)
     message = f"embedding {dataset}"
-    crops = extract_crops(
-        project.volume(dataset),
+    crops = project.crops(
+        dataset,
         centers,
-        linear=source.orientation.linear(),
-        spec=spec or CropSpec(),
+        frame,
+        spec=spec,
         report=lambda done, total, _: tell(0, len(centers), message),
     )
     return encoder.embed(crops, report=lambda done, total, _: tell(done, total, message))
@@ -323,6 +229,7 @@ def index_project(
     if not names:
         raise InputError("No dataset of this project has an image, so nothing can be embedded.")
     with project.lock():
+        n_damaged = sum(_delete_damaged(project, encoder, name, spec) for name in names)
         missing = {name: _missing_somata(project, encoder, name, spec) for name in names}
         total, done = sum(map(len, missing.values())), 0
         for name, somata in missing.items():
@@ -341,21 +248,23 @@ def index_project(
                 tell(done, total, f"embedding {name}")
     counts = {name: len(load_gallery(project, encoder, name, spec=spec)) for name in names}
     if not any(counts.values()):
-        raise InputError(f"There are no somata to index; {_HOW_TO_FIND_SOMATA}")
-    return IndexResult(done, counts, model_label(encoder), time.monotonic() - started)
+        raise InputError(f"There are no somata to index; {HOW_TO_FIND_SOMATA}")
+    seconds = time.monotonic() - started
+    return IndexResult(done, counts, model_label(encoder), seconds, n_damaged)
 
 
 @dataclass(frozen=True, eq=False)
 class _Loaded:
-    """A gallery in memory, and what it was made from."""
+    """A gallery in memory, and what it was made from: shards with their times, and somata."""
 
-    folder: Path
-    shards: tuple[Path, ...]
+    shards: tuple[tuple[Path, int], ...]
     somata: Mapping[str, Soma]
     gallery: Gallery = field(repr=False)
 
 
-_LOADED: WeakKeyDictionary[Project, dict[str, _Loaded]] = WeakKeyDictionary()
+# Of a dataset: that of the model in use, and that of an older one while the former is made.
+_GALLERIES_KEPT = 2
+_LOADED: WeakKeyDictionary[Project, dict[str, dict[Path, _Loaded]]] = WeakKeyDictionary()
 
 
 def _silent(done: int, total: int, message: str) -> None:
@@ -387,13 +296,30 @@ def _missing_somata(
     return sorted(missing, key=place)
 
 
-def _read_gallery(folder: Path, dataset: str, somata: Mapping[str, Soma]) -> Gallery:
-    found = read_shards(folder, somata)
-    uids = tuple(sorted(found))
+def _delete_damaged(project: Project, encoder: Encoder, dataset: str, spec: CropSpec | None) -> int:
+    """Delete the damaged shards of a dataset, and return how many there were."""
+    if not load_gallery(project, encoder, dataset, spec=spec).n_damaged:
+        return 0
+    folder = gallery_folder(project, encoder, dataset, spec)
+    damaged = read_shards(folder, {}, encoder.dim).damaged
+    delete_shards(damaged)
+    return len(damaged)
+
+
+def _time(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # deleted by an index in another process
+        return 0
+
+
+def _gallery(found: Shards, dataset: str, somata: Mapping[str, Soma]) -> Gallery:
+    uids = tuple(sorted(found.embeddings))
     return Gallery(
         dataset=dataset,
         uids=uids,
         centers_um=np.array([somata[uid].center_um for uid in uids]).reshape(-1, 3),
-        embeddings=np.array([found[uid] for uid in uids], dtype=np.float32),
+        embeddings=np.array([found.embeddings[uid] for uid in uids], dtype=np.float32),
         n_living=len(somata),
+        n_damaged=len(found.damaged),
     )

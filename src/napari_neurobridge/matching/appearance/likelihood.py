@@ -18,6 +18,8 @@ from napari_neurobridge.spaces.affine import as_points
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_neurobridge.models.model_folder import ModelCalibration
+
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
@@ -32,7 +34,7 @@ _PAIRS_AT_ONCE = 1024
 # Up to so many pairs in all, 200 MB, all cosines are made at once, which is faster.
 _FEW_PAIRS = 50_000_000
 _NEGATIVES = 10
-# How far accepted pairs may move a fit from the shipped one, as standard deviations of the
+# How far accepted pairs may move a fit from the known one, as standard deviations of the
 # log of the weight and of the offset.
 _WEIGHT_SD, _OFFSET_SD = 0.5, 0.7
 
@@ -178,15 +180,44 @@ class Appearance:
         return np.clip(np.nan_to_num(ratio, nan=0.0), -LIMIT, LIMIT)
 
 
-SHIPPED_WEIGHT, SHIPPED_OFFSET = 20.4, -0.15
-"""Of the bundled model, measured by ``neurobridge benchmark matching --part fit``."""
+FEWEST_PAIRS = 10
+"""Pairs without which nothing is said of a model whose likelihood nobody has measured."""
+
+# Of a model of which nothing is known: somewhere about there, give or take a factor of seven.
+_UNKNOWN, _UNKNOWN_SPREAD = (10.0, 0.0), (2.0, 2.0)
+
+
+def appearance_of(
+    margins: Margins, pairs: npt.ArrayLike, calibration: ModelCalibration
+) -> Appearance | None:
+    """Return what a model's margins say, as far as that is known.
+
+    Parameters
+    ----------
+    margins : Margins
+    pairs : array_like of int, shape (L, 2)
+        Rows of queries and gallery of accepted pairs that the model was not trained on.
+    calibration : ModelCalibration
+        Of the model.
+
+    Returns
+    -------
+    Appearance or None
+        ``None`` where the model does not say and there are fewer than `FEWEST_PAIRS` pairs.
+    """
+    known = calibration.likelihood
+    if known is not None:
+        return fit_appearance(margins, pairs, prior=(known.weight, known.offset))
+    if len(np.asarray(pairs).reshape(-1, 2)) < FEWEST_PAIRS:
+        return None
+    return fit_appearance(margins, pairs, prior=_UNKNOWN, spread=_UNKNOWN_SPREAD)
 
 
 def fit_appearance(
     margins: Margins,
     pairs: npt.ArrayLike,
     *,
-    prior: tuple[float, float] = (SHIPPED_WEIGHT, SHIPPED_OFFSET),
+    prior: tuple[float, float],
     spread: tuple[float, float] = (_WEIGHT_SD, _OFFSET_SD),
 ) -> Appearance:
     """Fit the likelihood ratio to accepted pairs, drawn towards a known one.
@@ -210,13 +241,13 @@ def fit_appearance(
 
 
 def pooled_fit(parts: Sequence[tuple[Margins, npt.ArrayLike]]) -> tuple[float, float]:
-    """Return weight and offset that fit the pairs of several fields; what is shipped."""
+    """Return weight and offset that fit the pairs of several fields; what a model folder states."""
     examples = [
         _examples(margins, np.asarray(pairs, dtype=np.intp).reshape(-1, 2))
         for margins, pairs in parts
     ]
     positive, negative = (np.concatenate(side) for side in zip(*examples, strict=True))
-    return _fit(positive, negative, (SHIPPED_WEIGHT, SHIPPED_OFFSET), (10.0, 10.0))
+    return _fit(positive, negative, _UNKNOWN, (10.0, 10.0))
 
 
 def _fit(

@@ -1,4 +1,4 @@
-"""Where to start when nobody has matched anything: a field's somata as a constellation."""
+"""A first match of two fields without any landmark, from the constellation of their somata."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.constellation.affine_search import best_per_row
 from napari_neurobridge.matching.constellation.model import (
     Constellation,
     embedding_codes,
     load_constellation,
 )
-from napari_neurobridge.matching.constellation.start_search import firsts
 from napari_neurobridge.matching.constellation.window_search import (
-    Looked,
     SearchParams,
-    Sky,
-    look,
+    SearchSpace,
+    WindowResult,
+    search_windows,
 )
-from napari_neurobridge.matching.constellation.windows import merged
+from napari_neurobridge.matching.constellation.windows import one_to_one
 from napari_neurobridge.matching.posterior import CandidateField, find_candidates
-from napari_neurobridge.matching.propagation.propagate import MatchProblem, PropagationParams, match
+from napari_neurobridge.matching.propagation.propagate import (
+    PropagationParams,
+    PropagationProblem,
+    run_propagation,
+)
+from napari_neurobridge.models.current import bundled_model
+from napari_neurobridge.models.model_folder import CONSTELLATION
 from napari_neurobridge.models.zoo import find_model
 from napari_neurobridge.spaces.affine import as_points
 from napari_neurobridge.spaces.gaussian_process import DeformationPrior
@@ -40,16 +46,13 @@ if TYPE_CHECKING:
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
 
-MODEL = "constellation"
-"""Name of the shipped matcher."""
-
 _FEWEST = 8
-# Half of the somata that agree on a map are left to speak for what grows from the others.
+# Half of the somata that agree on a map are not seeds: they test what the seeds lead to.
 _FEWEST_SEEDS, _MOST_SEEDS = 4, 24
 # Evidence of so many margins ends a search.
-_BEYOND_DOUBT = 2.0
-# Seeds that agree on one map need no second looks at each of them.
-_GROWTH = PropagationParams(suspects=0, second_looks=1)
+_STOP_AT_MARGINS = 2.0
+# Seeds that agree on one map need not be left out in turn, nor regions restarted often.
+_PROPAGATION = PropagationParams(suspect_landmarks=0, region_restarts=1)
 
 
 @dataclass(frozen=True)
@@ -59,22 +62,22 @@ class ConstellationParams:
     Attributes
     ----------
     search : SearchParams
-    grown : int
+    propagations_per_window : int
         So many of the best maps of each window start a propagation.
-    claim : float
-        Least confidence of a match that is handed on.
-    surer : float
+    min_confidence : float
+        Of a match that is handed on.
+    min_evidence_ratio : float
         The evidence must be so many times that of the mirrored gallery,
-    margin, margin_each : float
+    evidence_margin, evidence_margin_per_query : float
         and exceed it by so much, and by so much for each query.
     """
 
     search: SearchParams = field(default_factory=SearchParams)
-    grown: int = 2
-    claim: float = 0.5
-    surer: float = 2.0
-    margin: float = 12.0
-    margin_each: float = 0.25
+    propagations_per_window: int = 2
+    min_confidence: float = 0.5
+    min_evidence_ratio: float = 2.0
+    evidence_margin: float = 12.0
+    evidence_margin_per_query: float = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +100,7 @@ class ConstellationMatch:
         a mirrored gallery, in which nothing can be right; that is not asked, and 0, if the
         evidence alone is too little.
     network_rows : ndarray of int, shape (W,)
-        Queries in the windows that the network looked for.
+        Queries in the windows that were searched.
     network_pairs, network_confidence : ndarray, shape (K, 2) and (K,)
         What it alone matches there.
     """
@@ -140,7 +143,7 @@ def match_constellation(
     query_embeddings, gallery_embeddings : array_like, shape (N, D) and (M, D), optional
         What the somata look like.
     model : Constellation, Path or str, optional
-        A network, its folder or its name; the shipped one unless given.
+        A network, its folder or its name; the bundled one unless given.
     params : ConstellationParams, optional
     report : callable, optional
         Called as ``report(done, total, message)``.
@@ -156,16 +159,16 @@ def match_constellation(
     if min(len(queries), len(gallery)) < _FEWEST:
         return _unknown(f"A constellation needs at least {_FEWEST} somata on either side.")
     params = params or ConstellationParams()
-    network = model if isinstance(model, Constellation) else _load(model or MODEL)
+    network = model if isinstance(model, Constellation) else _load(model)
     codes = _codes(query_embeddings, gallery_embeddings, (len(queries), len(gallery)), network)
-    search = _Search(queries, linear, codes, network, params)
-    found = search.run(gallery, partial(_tell, report, "the gallery", 0))
+    search = _FieldSearch(queries, linear, codes, network, params)
+    found = search.run(gallery, partial(_report, report, "the gallery", 0))
     if found.best.evidence <= search.margin:
         return _result(found, 0.0, known=False, n_queries=len(queries))
     mirrored = gallery @ _mirror(queries @ linear.T)
-    decoy = search.run(mirrored, partial(_tell, report, "its mirror image", 1))
+    decoy = search.run(mirrored, partial(_report, report, "its mirror image", 1))
     chance = decoy.best.evidence
-    known = found.best.evidence > max(params.surer * chance, chance + search.margin)
+    known = found.best.evidence > max(params.min_evidence_ratio * chance, chance + search.margin)
     return _result(found, chance, known=known, n_queries=len(queries))
 
 
@@ -175,14 +178,14 @@ def _mirror(points: Float64Array) -> Float64Array:
     return np.asarray(np.eye(3) - 2 * np.outer(axis, axis))
 
 
-def _tell(report: Report | None, where: str, number: int, done: int, total: int) -> None:
+def _report(report: Report | None, where: str, number: int, done: int, total: int) -> None:
     if report is not None:
         report(number * total + done, 2 * total, f"looking for the field in {where}")
 
 
 @lru_cache(maxsize=2)
-def _load(name: Path | str) -> Constellation:
-    return load_constellation(find_model(name))
+def _load(name: Path | str | None) -> Constellation:
+    return load_constellation(bundled_model(CONSTELLATION) if name is None else find_model(name))
 
 
 def _orientation(orientation: FloatArray) -> Float64Array:
@@ -217,8 +220,8 @@ def _unknown(reason: str) -> ConstellationMatch:
 
 
 @dataclass(frozen=True, eq=False)
-class _Grown:
-    """A propagation from one start, and what speaks for it."""
+class _SeededMatch:
+    """A propagation from the seeds of one map, and its evidence."""
 
     pairs: RowArray
     confidence: Float64Array
@@ -226,15 +229,15 @@ class _Grown:
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
+class _SearchResult:
     """The best of a search of one gallery."""
 
-    best: _Grown
-    looked: tuple[Looked, ...]
+    best: _SeededMatch
+    windows: tuple[WindowResult, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class _Search:
+class _FieldSearch:
     """What the searches of the gallery and of its mirror image have in common."""
 
     queries_um: Float64Array
@@ -246,58 +249,61 @@ class _Search:
     @property
     def margin(self) -> float:
         """By how much the evidence must exceed what chance gives."""
-        return self.params.margin + self.params.margin_each * len(self.queries_um)
+        params = self.params
+        return params.evidence_margin + params.evidence_margin_per_query * len(self.queries_um)
 
-    def run(self, gallery_um: Float64Array, tell: Callable[[int, int], None]) -> _Found:
-        """Look at windows and grow from the best maps, until one is beyond doubt."""
-        sky = Sky.of(self.queries_um @ self.orientation.T, gallery_um, self.codes)
-        best = _Grown(np.empty((0, 2), dtype=np.intp), np.empty(0), 0.0)
-        looked: list[Looked] = []
+    def run(self, gallery_um: Float64Array, report: Callable[[int, int], None]) -> _SearchResult:
+        """Search windows and propagate from the best maps, until one is beyond doubt."""
+        space = SearchSpace.of(self.queries_um @ self.orientation.T, gallery_um, self.codes)
+        best = _SeededMatch(np.empty((0, 2), dtype=np.intp), np.empty(0), 0.0)
+        windows: list[WindowResult] = []
         total = self.params.search.query_windows
-        tell(0, total)
-        for one in look(sky, self.network, self.params.search):
-            looked.append(one)
-            for start in one.starts[: self.params.grown]:
-                seeds = start.agreeing(sky.queries, sky.gallery)[::2][:_MOST_SEEDS]
-                problem = MatchProblem(self.queries_um, gallery_um, seeds)
-                grown = self._grow(problem, start.linear @ self.orientation)
-                best = max(best, grown, key=lambda one: one.evidence)
-                if best.evidence > _BEYOND_DOUBT * self.margin:
-                    return _Found(best, tuple(looked))
-            tell(len(looked), total)
-        return _Found(best, tuple(looked))
+        report(0, total)
+        for one in search_windows(space, self.network, self.params.search):
+            windows.append(one)
+            for affine in one.maps[: self.params.propagations_per_window]:
+                seeds = affine.matches(space.queries, space.gallery)[::2][:_MOST_SEEDS]
+                problem = PropagationProblem(self.queries_um, gallery_um, seeds)
+                match = self._propagate(problem, affine.linear @ self.orientation)
+                best = max(best, match, key=lambda one: one.evidence)
+                if best.evidence > _STOP_AT_MARGINS * self.margin:
+                    return _SearchResult(best, tuple(windows))
+            report(len(windows), total)
+        return _SearchResult(best, tuple(windows))
 
-    def _grow(self, problem: MatchProblem, linear: Float64Array) -> _Grown:
+    def _propagate(self, problem: PropagationProblem, linear: Float64Array) -> _SeededMatch:
         mirrored = bool(np.linalg.det(linear) < 0)
         wrong = judge(problem.landmarks, DeformationPrior(), mirrored=mirrored, orientation=linear)
         if (wrong < 0.5).sum() < _FEWEST_SEEDS:
-            return _Grown(problem.pairs, np.zeros(len(problem.pairs)), 0.0)
-        grown = match(problem, params=_GROWTH, orientation=linear)
-        confidence = grown.posterior.confidence
-        claimed = np.flatnonzero(confidence >= self.params.claim)
+            return _SeededMatch(problem.pairs, np.zeros(len(problem.pairs)), 0.0)
+        found = run_propagation(problem, params=_PROPAGATION, orientation=linear)
+        confidence = found.posterior.confidence
+        claimed = np.flatnonzero(confidence >= self.params.min_confidence)
         if len(claimed) < _FEWEST:
-            return _Grown(problem.pairs, np.zeros(len(problem.pairs)), 0.0)
-        pairs, confidence = merged(
-            np.column_stack([claimed, grown.posterior.best[claimed]]), confidence[claimed]
+            return _SeededMatch(problem.pairs, np.zeros(len(problem.pairs)), 0.0)
+        pairs, confidence = one_to_one(
+            np.column_stack([claimed, found.posterior.best[claimed]]), confidence[claimed]
         )
-        return _Grown(pairs, confidence, _evidence(problem, grown))
+        return _SeededMatch(pairs, confidence, _evidence(problem, found))
 
 
-def _evidence(problem: MatchProblem, grown: Propagation) -> float:
+def _evidence(problem: PropagationProblem, found: Propagation) -> float:
     """Return the log probability about all places that no seed decides, over chance."""
     free = np.setdiff1d(np.arange(len(problem.queries_um)), problem.pairs[:, 0])
     candidates = find_candidates(
         CandidateField(problem.gallery_um),
-        grown.predicted_um[free],
-        grown.sigma_um[free] ** 2,
+        found.predicted_um[free],
+        found.sigma_um[free] ** 2,
     )
-    said = np.log1p(grown.p_detected * (candidates.total - 1.0))
+    evidence = np.log1p(found.mean_p_partner * (candidates.total - 1.0))
     # A soma speaks for one query only: else all queries in one place would explain much.
-    speaks = firsts(candidates.rows[None, :, 0], said[None])[0]
-    return float(np.where(speaks, said, np.minimum(said, 0.0)).sum())
+    counts = best_per_row(candidates.rows[None, :, 0], evidence[None])[0]
+    return float(np.where(counts, evidence, np.minimum(evidence, 0.0)).sum())
 
 
-def _result(found: _Found, chance: float, *, known: bool, n_queries: int) -> ConstellationMatch:
+def _result(
+    found: _SearchResult, chance: float, *, known: bool, n_queries: int
+) -> ConstellationMatch:
     evidence, pairs = found.best.evidence, found.best.pairs
     if known:
         reason = (
@@ -310,9 +316,9 @@ def _result(found: _Found, chance: float, *, known: bool, n_queries: int) -> Con
             "The somata do not say how the fields lie on each other: the evidence is only "
             f"{evidence:.0f}{against}. Match a few by hand."
         )
-    said, confidence = merged(
-        np.concatenate([one.pairs for one in found.looked]),
-        np.concatenate([one.confidence for one in found.looked]),
+    network_pairs, confidence = one_to_one(
+        np.concatenate([one.pairs for one in found.windows]),
+        np.concatenate([one.confidence for one in found.windows]),
     )
     return ConstellationMatch(
         pairs if known else pairs[:0],
@@ -321,7 +327,7 @@ def _result(found: _Found, chance: float, *, known: bool, n_queries: int) -> Con
         reason,
         evidence,
         chance,
-        np.unique(np.concatenate([one.rows for one in found.looked])),
-        said,
+        np.unique(np.concatenate([one.rows for one in found.windows])),
+        network_pairs,
         confidence,
     )

@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import tomllib
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-import tomli_w
 import torch
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.models.model_folder import CONSTELLATION, ModelFolder
 from napari_neurobridge.registration.lightglue import LightGlue, LightGlueConfig, LightGlueOutput
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-CONFIG_FILE, WEIGHTS_FILE = "config.toml", "weights.safetensors"
-SCHEMA_VERSION = 1
-
-# Of a neighbour, in units of the typical spacing: how far it counts.
-_REACH = 1.5
+# Weight of a neighbour by its distance: standard deviation of a Gaussian, in typical spacings.
+_NEIGHBOUR_SD = 1.5
 
 
 class ConstellationConfig(BaseModel, frozen=True, extra="forbid"):
     """Size of the network."""
 
+    schema_version: Literal[1] = 1
     kind: Literal["constellation"] = "constellation"
-    name: str = "constellation"
-    neighbours: int = Field(20, gt=0, description="Nearest somata that describe one.")
-    hidden: int = Field(96, gt=0, description="Width of what describes a neighbour.")
-    frequencies: int = Field(32, gt=0, description="Plane waves that places are described by.")
-    code: int = Field(16, gt=0, description="Components of the embeddings that are used.")
-    dim: int = Field(96, gt=0, description="Width of LightGlue.")
-    heads: int = Field(4, gt=0)
-    layers: int = Field(5, gt=0)
+    name: str = Field("constellation", max_length=200)
+    neighbours: int = Field(20, gt=0, le=256, description="Nearest somata that describe one.")
+    hidden: int = Field(96, gt=0, le=1024, description="Width of what describes a neighbour.")
+    frequencies: int = Field(
+        32, gt=0, le=1024, description="Plane waves that places are described by."
+    )
+    code: int = Field(16, gt=0, le=1024, description="Components of the embeddings that are used.")
+    dim: int = Field(96, gt=0, le=1024, description="Width of LightGlue.")
+    heads: int = Field(4, gt=0, le=64)
+    layers: int = Field(5, gt=0, le=32)
 
     @property
     def descriptor_dim(self) -> int:
@@ -134,10 +131,10 @@ class Constellation(nn.Module):
             code = positions.new_zeros(*positions.shape[:2], self.config.code)
         place = self.place_waves(positions - positions.mean(dim=1, keepdim=True))
         known = (code != 0).any(dim=2, keepdim=True).to(code.dtype)
-        around = self._around(positions)
-        return torch.cat([around, place.sin(), place.cos(), code, known], dim=2)
+        neighbourhood = self._neighbourhood(positions)
+        return torch.cat([neighbourhood, place.sin(), place.cos(), code, known], dim=2)
 
-    def _around(self, positions: Tensor) -> Tensor:
+    def _neighbourhood(self, positions: Tensor) -> Tensor:
         """Describe the neighbourhood of each soma, (B, N, hidden)."""
         count = min(self.config.neighbours, positions.shape[1] - 1)
         away = torch.cdist(positions, positions)
@@ -146,9 +143,9 @@ class Constellation(nn.Module):
         offset = positions.gather(1, flat).reshape(*rows.shape, 3) - positions[:, :, None]
         distance = offset.norm(dim=3, keepdim=True)
         phase = self.waves(offset)
-        said = self.neighbour(torch.cat([offset, distance, phase.sin(), phase.cos()], dim=3))
-        weight = (-0.5 * (distance / _REACH).square()).exp()
-        weighed = weight * said
+        encoded = self.neighbour(torch.cat([offset, distance, phase.sin(), phase.cos()], dim=3))
+        weight = (-0.5 * (distance / _NEIGHBOUR_SD).square()).exp()
+        weighed = weight * encoded
         pool = [weighed.mean(dim=2), weighed.amax(dim=2), weight.mean(dim=2)]
         pooled: Tensor = self.pooled(torch.cat(pool, dim=2))
         return pooled
@@ -188,17 +185,19 @@ def embedding_codes(
     return codes[0], codes[1]
 
 
-def save_constellation(model: Constellation, folder: Path) -> None:
-    """Write ``config.toml`` and ``weights.safetensors`` (float16)."""
+def save_constellation(model: Constellation, folder: Path) -> ModelFolder:
+    """Write configuration and weights (float16) as a new model folder.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a model already.
+    """
     tensors = {
         name: tensor.detach().cpu().half().contiguous()
         for name, tensor in model.state_dict().items()
     }
-    with atomic_write(folder / WEIGHTS_FILE) as temporary:
-        temporary.write_bytes(save(tensors))
-    content = {"schema_version": SCHEMA_VERSION, **model.config.model_dump(mode="json")}
-    with atomic_write(folder / CONFIG_FILE) as temporary:
-        temporary.write_text(tomli_w.dumps(content), encoding="utf-8")
+    return ModelFolder.create(folder, model.config.model_dump(mode="json"), save(tensors))
 
 
 def load_constellation(folder: Path) -> Constellation:
@@ -207,25 +206,19 @@ def load_constellation(folder: Path) -> Constellation:
     Raises
     ------
     InputError
-        If a file is missing or damaged, or the two do not fit together.
+        If a file is missing, damaged or of another kind of model, or the two do not fit together.
     """
+    stored = ModelFolder.open(folder)
+    stored.require_kind(CONSTELLATION)
+    config = stored.config(ConstellationConfig)
+    weights = stored.weights()
     try:
-        content = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        version = content.pop("schema_version", None)
-        config = ConstellationConfig.model_validate(content)
-        tensors = load_file(folder / WEIGHTS_FILE)
-    except (OSError, ValueError, ValidationError, SafetensorError) as error:
-        raise InputError(f"{folder} holds no constellation matcher: {error}.") from error
-    if version != SCHEMA_VERSION:
-        raise InputError(f"{folder} was made by another version of the program.")
+        tensors = load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"The weights {weights} are damaged.") from error
     model = Constellation(config)
     try:
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except RuntimeError as error:
-        raise InputError(f"The weights in {folder} do not fit {CONFIG_FILE}.") from error
+        raise InputError(f"The weights of {stored.path} do not fit its configuration.") from error
     return model.eval()
-
-
-def weights_hash(folder: Path) -> str:
-    """Return 12 hex digits of the weights' SHA-256."""
-    return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()[:12]

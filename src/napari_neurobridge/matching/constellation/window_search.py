@@ -11,16 +11,16 @@ import torch
 from scipy.spatial import cKDTree
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.constellation.start_search import (
-    Gallery,
-    Start,
-    find_start,
-    likeliest,
+from napari_neurobridge.matching.constellation.affine_search import (
+    LocalAffine,
+    ScaledGallery,
+    find_local_affine,
+    top_candidates,
 )
 from napari_neurobridge.matching.constellation.windows import (
     common_spacing_um,
     spacing_um,
-    turns,
+    trial_rotations,
     windows,
 )
 
@@ -49,12 +49,12 @@ class SearchParams:
         At most so many windows of the queries are looked for.
     rotations : int
         About the rough orientation, 1 to 13.
-    looks : int
-        At most so many pairs of windows and rotations if there is a choice.
-    promising : int
-        So many of them are searched for an affine map, for each window of the queries.
-    tries : int
-        Samples of four matches in each.
+    window_matches : int
+        At most so many pairs of windows and rotations are matched if there is a choice.
+    best_matches : int
+        So many of them, for each window of the queries, are searched for an affine map.
+    samples : int
+        Samples of four matches in each; see `affine_search`.
     seed : int
         Of the samples.
     """
@@ -63,26 +63,26 @@ class SearchParams:
     gallery_window: int = 224
     query_windows: int = 3
     rotations: int = 13
-    looks: int = 240
-    promising: int = 6
-    tries: int = 800
+    window_matches: int = 240
+    best_matches: int = 6
+    samples: int = 800
     seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
-class Sky:
+class SearchSpace:
     """Both sides in units of their spacing, the rough orientation applied to the queries.
 
     Attributes
     ----------
     queries : ndarray, shape (N, 3)
-    gallery : Gallery
+    gallery : ScaledGallery
     codes : tuple of ndarray, shape (N, C) and (M, C), or None
         Of the embeddings.
     """
 
     queries: Float64Array
-    gallery: Gallery
+    gallery: ScaledGallery
     codes: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None
 
     @classmethod
@@ -91,7 +91,7 @@ class Sky:
         queries_um: Float64Array,
         gallery_um: Float64Array,
         codes: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None,
-    ) -> Sky:
+    ) -> SearchSpace:
         """Scale queries, already turned, and gallery.
 
         Raises
@@ -103,27 +103,27 @@ class Sky:
         if unit <= 0:
             raise InputError("Most somata lie in one place; remove duplicates.")
         points, density = gallery_um / unit, (unit / spacing_um(gallery_um)) ** 3
-        return cls(queries_um / unit, Gallery(points, cKDTree(points), density), codes)
+        return cls(queries_um / unit, ScaledGallery(points, cKDTree(points), density), codes)
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
+class WindowResult:
     """What the search for one window of the queries found.
 
     Attributes
     ----------
     rows : ndarray of int, shape (W,)
         The window.
-    starts : tuple of Start
-        Maps on which the matches of a region agree, the best first.
+    maps : tuple of LocalAffine
+        Those on which the matches of a region agree, the best first.
     pairs : ndarray of int, shape (K, 2)
         What the network matches, one-to-one, in the window of the gallery and under the
-        rotation of the best start.
+        rotation of the best map.
     confidence : ndarray, shape (K,)
     """
 
     rows: RowArray
-    starts: tuple[Start, ...]
+    maps: tuple[LocalAffine, ...]
     pairs: RowArray
     confidence: Float64Array
 
@@ -138,8 +138,8 @@ class _Window:
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
-    """What the network says of one pair of windows under one rotation."""
+class _WindowMatch:
+    """What the network matches in one pair of windows under one rotation."""
 
     query_rows: RowArray
     gallery_rows: RowArray
@@ -156,35 +156,42 @@ class _Look:
         return pairs, self.probability[rows, forward[rows]].astype(np.float64)
 
 
-def look(sky: Sky, network: Constellation, params: SearchParams) -> Iterator[Looked]:
+def search_windows(
+    space: SearchSpace, network: Constellation, params: SearchParams
+) -> Iterator[WindowResult]:
     """Search a gallery for windows of the queries, one after the other.
 
     Parameters
     ----------
-    sky : Sky
+    space : SearchSpace
     network : Constellation
     params : SearchParams
 
     Yields
     ------
-    Looked
+    WindowResult
         Of each window, at most ``params.query_windows``.
     """
     rng = np.random.default_rng(params.seed)
-    rows = windows(sky.gallery.points, params.gallery_window)
-    others = [_described(network, sky, 1, row) for row in rows]
-    chosen = _central(sky.queries, params)[: max(1, params.looks // len(others))]
-    count = params.looks // (len(chosen) * len(others))
-    rotations = turns(int(np.clip(count, 1, params.rotations)))
+    rows = windows(space.gallery.points, params.gallery_window)
+    others = [_describe(network, space, 1, row) for row in rows]
+    chosen = _central(space.queries, params)[: max(1, params.window_matches // len(others))]
+    count = params.window_matches // (len(chosen) * len(others))
+    rotations = trial_rotations(int(np.clip(count, 1, params.rotations)))
     for row in chosen:
-        window = _described(network, sky, 0, row, rotations)
-        looks = [one for other in others for one in _look(network, window, other, rotations)]
-        looks.sort(key=lambda one: -one.score)
-        tried = [(_start(sky, one, params.tries, rng), one) for one in looks[: params.promising]]
-        found = [(start, one) for start, one in tried if start is not None]
+        window = _describe(network, space, 0, row, rotations)
+        matches = [
+            one for other in others for one in _match_windows(network, window, other, rotations)
+        ]
+        matches.sort(key=lambda one: -one.score)
+        tried = [
+            (_find_map(space, one, params.samples, rng), one)
+            for one in matches[: params.best_matches]
+        ]
+        found = [(affine, one) for affine, one in tried if affine is not None]
         found.sort(key=lambda both: -both[0].evidence)
-        likeliest_look = found[0][1] if found else looks[0]
-        yield Looked(row, tuple(start for start, _ in found), *likeliest_look.mutual())
+        best = found[0][1] if found else matches[0]
+        yield WindowResult(row, tuple(affine for affine, _ in found), *best.mutual())
 
 
 def _central(queries: Float64Array, params: SearchParams) -> list[RowArray]:
@@ -195,26 +202,26 @@ def _central(queries: Float64Array, params: SearchParams) -> list[RowArray]:
     return rows[: params.query_windows]
 
 
-def _described(
+def _describe(
     network: Constellation,
-    sky: Sky,
+    space: SearchSpace,
     side: int,
     rows: RowArray,
     rotations: Float64Array | None = None,
 ) -> _Window:
-    places = (sky.queries, sky.gallery.points)[side][rows]
+    places = (space.queries, space.gallery.points)[side][rows]
     turned = places[None] if rotations is None else places @ rotations.swapaxes(1, 2)
     positions = torch.from_numpy(turned - turned.mean(axis=1, keepdims=True)).float()
     code = None
-    if sky.codes is not None:
-        code = torch.from_numpy(sky.codes[side][rows]).expand(len(positions), -1, -1)
+    if space.codes is not None:
+        code = torch.from_numpy(space.codes[side][rows]).expand(len(positions), -1, -1)
     with torch.inference_mode():
         return _Window(rows, positions, network.describe(positions, code))
 
 
-def _look(
+def _match_windows(
     network: Constellation, queries: _Window, gallery: _Window, rotations: Float64Array
-) -> list[_Look]:
+) -> list[_WindowMatch]:
     wide = (len(rotations), -1, -1)
     with torch.inference_mode():
         output = network.match(
@@ -225,14 +232,16 @@ def _look(
         assigned = output.log_assignment[-1][:, :-1, :-1].exp()
         scores = assigned.amax(dim=2).sum(dim=1).tolist()
     return [
-        _Look(queries.rows, gallery.rows, rotation, matrix, score)
+        _WindowMatch(queries.rows, gallery.rows, rotation, matrix, score)
         for rotation, matrix, score in zip(rotations, assigned.numpy(), scores, strict=True)
     ]
 
 
-def _start(sky: Sky, one: _Look, tries: int, rng: np.random.Generator) -> Start | None:
-    columns, probability = likeliest(one.probability)
-    turned = sky.queries[one.query_rows] @ one.rotation.T
+def _find_map(
+    space: SearchSpace, one: _WindowMatch, samples: int, rng: np.random.Generator
+) -> LocalAffine | None:
+    columns, probability = top_candidates(one.probability)
+    turned = space.queries[one.query_rows] @ one.rotation.T
     candidates = (one.gallery_rows[columns], probability)
-    start = find_start(turned, sky.gallery, candidates, rng, tries=tries)
-    return None if start is None else start.before(one.rotation)
+    affine = find_local_affine(turned, space.gallery, candidates, rng, samples=samples)
+    return None if affine is None else affine.after(one.rotation)

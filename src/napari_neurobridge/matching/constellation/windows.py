@@ -1,4 +1,4 @@
-"""Windows of somata that a matcher can look at as a whole, and what comes of them together."""
+"""Windows of somata that the network matches as a whole, and the matches of all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RowArray = npt.NDArray[np.intp]
 _NTH = 8
 # Share of a window that is its own; the rest overlaps its neighbours.
 _OWN = 0.7
-_TURN_DEG = 18.0
+_TRIAL_DEG = 18.0
 
 
 def common_spacing_um(queries_um: Float64Array, gallery_um: Float64Array) -> float:
@@ -31,12 +31,12 @@ def spacing_um(points: Float64Array) -> float:
 
 def windows(points: Float64Array, size: int) -> list[RowArray]:
     """Return rows of overlapping compact windows of at most ``size`` points; all are covered."""
-    everyone = np.arange(len(points))
+    all_rows = np.arange(len(points))
     if len(points) <= size:
-        return [everyone]
+        return [all_rows]
     tree = cKDTree(points)
     found = []
-    for leaf in _leaves(points, everyone, max(1, int(_OWN * size))):
+    for leaf in _leaves(points, all_rows, max(1, int(_OWN * size))):
         inside = points[leaf]
         centre = (inside.min(axis=0) + inside.max(axis=0)) / 2
         near = np.asarray(tree.query(centre, k=size)[1])
@@ -56,7 +56,7 @@ def _leaves(points: Float64Array, rows: RowArray, most: int) -> list[RowArray]:
     return [*_leaves(points, order[:half], most), *_leaves(points, order[half:], most)]
 
 
-def turns(count: int) -> Float64Array:
+def trial_rotations(count: int) -> Float64Array:
     """Return rotations (K, 3, 3) about the identity, so that ±30° about any axis is near one.
 
     Parameters
@@ -72,11 +72,11 @@ def turns(count: int) -> Float64Array:
         for two in (golden, -golden)
     ]
     axes = np.array(corners) / np.hypot(1.0, golden)
-    around = Rotation.from_rotvec(np.deg2rad(_TURN_DEG) * axes).as_matrix()
+    around = Rotation.from_rotvec(np.deg2rad(_TRIAL_DEG) * axes).as_matrix()
     return np.concatenate([np.eye(3)[None], around])[:count]
 
 
-def merged(pairs: RowArray, confidence: Float64Array) -> tuple[RowArray, Float64Array]:
+def one_to_one(pairs: RowArray, confidence: Float64Array) -> tuple[RowArray, Float64Array]:
     """Return a one-to-one choice among claims (L, 2) of several windows, the surest first."""
     order = np.argsort(-confidence, kind="stable")
     taken: tuple[set[int], set[int]] = (set(), set())

@@ -1,367 +1,234 @@
-"""Expectation propagation: a smooth deformation under soft matches of many somata."""
+"""Expectation propagation: a smooth deformation under soft matches of many somata.
+
+Expectation propagation (EP) is due to Minka, "Expectation propagation for approximate Bayesian
+inference", UAI 2001. This is what it becomes here; `state` holds the sites and runs the rounds.
+
+**Model.** Query *i* lies at x_i; the alignment's similarity puts it at o_i in the gallery's space.
+Its displacement d_i = d(x_i) there is unknown. Its three components have the same Gaussian-process
+prior, so every variance below is a number for each component. With probability p_i the gallery
+holds the partner, and then at y = o_i + d_i + ε, where ε comes from a mixture of two Gaussians, of
+shares π_k and variances v_k s_i: an inlier and an outlier component. All other somata are
+a Poisson process of local density λ. The likelihood of the gallery, over that of a gallery
+without the partner, is the *factor* of query i::
+
+    f_i(d_i) = 1 - p_i + p_i Σ_c LR_ic / λ(y_c) Σ_k π_k N(y_c - o_i; d_i, v_k s_i I)
+
+over the candidates c; LR_ic is the likelihood ratio of their appearance.
+
+**Sites.** EP replaces each factor by a Gaussian *site* with precision τ_i and precision-weighted
+mean ν_i (its mean is ν_i / τ_i)::
+
+    t_i(d_i) ∝ exp(-τ_i |d_i|² / 2 + ν_i · d_i)
+
+The product of prior and sites is a Gaussian-process regression with one observation for each
+query. In terms of the prior's features φ (`gaussian_process.features`) with standard normal
+weights, the weights' precision is I + Σ τ_i φ_i φ_iᵀ and their precision-weighted mean Σ φ_i ν_iᵀ.
+It gives d_i the mean m_i and the variance V_i. The prior's variance that the features do not carry
+is nearly independent between somata and is counted as noise, in s_i (as in FITC: Snelson and
+Ghahramani, NeurIPS 2005).
+
+**Cavity distribution.** What all others say of d_i, without its own site::
+
+    1 / V₋ = 1 / V_i - τ_i          m₋ = V₋ (m_i / V_i - ν_i)
+
+**Tilted distribution.** Cavity times factor, again a mixture of Gaussians. Without a candidate the
+cavity distribution itself; with candidate c and component k, with r_c = y_c - o_i - m₋ and the gain
+g_k = V₋ / (V₋ + v_k s_i), a Gaussian of mean m₋ + g_k r_c and variance g_k v_k s_i. The weights are
+1 - p_i and p_i LR_ic / λ(y_c) π_k N(r_c; 0, (V₋ + v_k s_i) I); ρ_ck are these, normalised.
+
+**Moment matching.** Mean and variance of the tilted distribution are, with a = Σ ρ_ck g_k r_c::
+
+    m̂ = m₋ + a     V̂ = ρ_0 V₋ + Σ ρ_ck (g_k² |r_c|² / 3 + g_k v_k s_i) - |a|² / 3
+
+(a third of each square, since the site has one variance for three components). The new site is
+what gives the product of cavity distribution and site these moments::
+
+    τ_i' = 1 / V̂ - 1 / V₋           ν_i' = m̂ / V̂ - m₋ / V₋
+
+Candidates that contradict each other make V̂ > V₋ and the precision negative. The site then is
+set to 0: the query says nothing, and is asked again in the next round.
+
+**Damping.** All sites are updated at once from the same regression, which may overshoot. So
+τ ← (1 - η) τ + η τ', likewise ν. Fixed points stay where they are.
+
+**Where the code departs from EP, and why.**
+
+- *One-to-one*: the ρ_ic come from belief propagation over all queries that share candidates
+  (`assignment.exclusive_marginals`), since a soma is the partner of one query at most. A
+  factor of that rule over all queries has no closed form.
+- *Active queries*: only those take part whose places are known well enough that fewer than
+  ``max_ambiguity`` wrong somata are expected there; the sites of all others decay to 0. A
+  mixture of many candidates is poorly described by one Gaussian, and a region may lock onto wrong
+  somata; so the active set grows from the landmarks.
+- *Cooling*: once the active set no longer grows, η falls from round to round, because two queries
+  can otherwise exchange their candidates for ever.
+- *Landmarks* have sites of known mean whose precision is multiplied by the probability
+  that the person was right, as in expectation maximisation: it cannot become negative, and a
+  landmark that the field contradicts fades instead of widening.
+- *Chances* p_i are re-estimated in each round by expectation maximisation (`presence`).
+- *Far candidates*: somata beyond the K nearest are not in the mixture. Their expected weight joins
+  that of the cavity distribution.
+
+**Evidence.** Not EP's marginal likelihood but the sum of the log predictive probabilities of each
+query's surroundings under its cavity distribution, the integral of f_i, and likewise of each
+landmark::
+
+    Σ_i log(1 - p_i + p_i Σ_c LR_ic / λ(y_c) Σ_k π_k N(r_c; 0, (V₋ + v_k s_i) I))
+      + Σ_l log((1 - w) N(r_l; 0, (V₋ + s_l) I) + w N_wrong(r_l))
+
+over the queries that no person has paired, without the one-to-one rule. This is leave-one-out
+cross-validation. It compares runs of different active sets, needs no fixed point, and a query
+cannot raise it by agreeing with itself.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
-from napari_neurobridge.matching.posterior import (
-    Candidates,
-    Posterior,
-    find_candidates,
-    posterior,
-    weigh,
-)
-from napari_neurobridge.matching.propagation.presence import Presence
-from napari_neurobridge.matching.propagation.setup import shared_landmarks
-from napari_neurobridge.spaces.gaussian_process import (
-    features,
-    marginals,
-    weight_posterior,
-)
-from napari_neurobridge.spaces.landmarks import log_normal, log_wrong, reach_um
+from napari_neurobridge.matching.posterior import Candidates, find_candidates
 
 if TYPE_CHECKING:
-    from napari_neurobridge.matching.propagation.problem import PropagationParams
-    from napari_neurobridge.matching.propagation.setup import Field
+    from collections.abc import Callable
+
+    from napari_neurobridge.matching.posterior import CandidateField
 
 Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+RowArray = npt.NDArray[np.intp]
 
-# Candidates of a query while matches grow, and in the end.
-_NEAR, _LISTED = 24, 64
-# If the prior reaches nothing, growth starts with so many of the best predicted.
-_START_SHARE, _START_LEAST = 0.02, 5
-_PRECISE = 1e-12
-# Most somata are placed better than the noise says and some far worse: this share has this many
-# times the variance, and the others so little that the whole keeps its own.
-_CARELESS, _CARELESS_TIMES = 0.15, 4.0
-_CAREFUL_TIMES = (1.0 - _CARELESS * _CARELESS_TIMES) / (1.0 - _CARELESS)
-# A region is a query's nearest so many; poor, if it explains less than this share of the median.
-_REGION = 12
-_POOR = 0.6
-# A growth that comes to 2 % more queries in a round still grows. After it no longer does for so
-# many rounds, each takes over less than the last.
-_STILL_GROWING = 1.02
-_PATIENCE, _COOLING = 15, 0.85
+# Most somata are placed better than the noise says and some far worse. The place of a soma is
+# a mixture of two Gaussians: the outlier component has this share and this many times the
+# variance; the variance of the inlier component is such that the mixture keeps its own.
+_OUTLIER_SHARE, _OUTLIER_VARIANCE = 0.15, 4.0
+_INLIER_VARIANCE = (1.0 - _OUTLIER_SHARE * _OUTLIER_VARIANCE) / (1.0 - _OUTLIER_SHARE)
+
+# Of a cavity distribution, 1/µm²: rounding may leave nothing where a site says nearly all.
+_LEAST_PRECISION = 1e-9
+
+
+def cavity(
+    mean: Float64Array, variance: Float64Array, precision: Float64Array, weighted_mean: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Take each site out of the regression that contains it.
+
+    Parameters
+    ----------
+    mean, variance : ndarray, shape (N, 3) and (N,)
+        Of each displacement, by all sites, µm and µm².
+    precision, weighted_mean : ndarray, shape (N,) and (N, 3)
+        Each one's own site.
+
+    Returns
+    -------
+    mean, variance : ndarray, shape (N, 3) and (N,)
+        Of the cavity distributions.
+    """
+    rest = np.maximum(1.0 / variance - precision, _LEAST_PRECISION)
+    return (mean / variance[:, None] - weighted_mean) / rest[:, None], 1.0 / rest
 
 
 @dataclass(frozen=True, eq=False)
-class Growth:
-    """Soft matches of all queries at one moment; `step` returns the next.
-
-    Each query's match is summed up as a Gaussian observation of the deformation there,
-    of which nothing is left where the candidates contradict each other.
+class MixtureCandidates:
+    """Candidates of N queries under the mixture of inlier and outlier component.
 
     Attributes
     ----------
-    world : Field
-    params : PropagationParams
-    precision : ndarray, shape (N,)
-        Of each query's soft match, 1/µm².
-    pull : ndarray, shape (N, 3)
-        Precision times displacement.
-    wrong : ndarray, shape (L,)
-        Probability of each landmark to be wrong.
-    held : ndarray of bool, shape (L,)
-        Landmarks left out.
-    presence : Presence
-        Estimated chance that the gallery holds a partner, by place.
-    reached : ndarray of bool, shape (N,)
-        Queries that take part.
-    change : float
-        Largest change of a soft match in the last round, as a share of a full match.
-    calm : int
-        Rounds since the growth last came to many more queries.
+    candidates : Candidates
+        Ratios of the whole mixture, (N, K).
+    p_outlier : ndarray, shape (N, K)
+        Probability that the outlier component placed the candidate, if it is the partner.
     """
 
-    world: Field
-    params: PropagationParams
-    precision: Float64Array
-    pull: Float64Array
-    wrong: Float64Array
-    held: BoolArray
-    presence: Presence
-    reached: BoolArray
-    change: float = np.inf
-    calm: int = 0
+    candidates: Candidates
+    p_outlier: Float64Array
 
-    @classmethod
-    def begin(
-        cls,
-        world: Field,
-        params: PropagationParams,
-        wrong: Float64Array,
-        held: BoolArray | None = None,
-    ) -> Growth:
-        """Start with the landmarks only."""
-        n_queries = len(world.asked)
-        return cls(
-            world,
-            params,
-            np.zeros(n_queries),
-            np.zeros((n_queries, 3)),
-            wrong,
-            np.zeros(len(wrong), dtype=np.bool_) if held is None else held,
-            Presence.constant(world.origin_um[:n_queries], params.detected),
-            np.zeros(n_queries, dtype=np.bool_),
+
+def mixture_candidates(
+    field: CandidateField,
+    place_um: Float64Array,
+    variance: Float64Array,
+    noise: Float64Array,
+    count: int,
+    log_ratio: Callable[[RowArray], Float64Array] | None = None,
+) -> MixtureCandidates:
+    """Find the candidates of predicted places.
+
+    Parameters
+    ----------
+    field : CandidateField
+    place_um : ndarray, shape (N, 3)
+        Where each partner is expected, in the gallery's space.
+    variance : ndarray, shape (N,)
+        Of each component of the cavity distribution, µm².
+    noise : ndarray, shape (N,)
+        Variance of a soma's place about the deformation, µm².
+    count : int
+        Candidates for each query.
+    log_ratio : callable, optional
+        Log likelihood ratio of appearance (N, K) of rows of the gallery (N, K).
+    """
+    nearest = field.nearest(place_um, count)
+    appearance = None if log_ratio is None else log_ratio(nearest[1])
+    inlier, outlier = (
+        find_candidates(
+            field,
+            place_um,
+            variance + factor * noise,
+            log_ratio=None if appearance is None else lambda *_: appearance,
+            nearest=nearest,
         )
+        for factor in (_INLIER_VARIANCE, _OUTLIER_VARIANCE)
+    )
+    far = _OUTLIER_SHARE * outlier.ratio
+    ratio = (1.0 - _OUTLIER_SHARE) * inlier.ratio + far
+    beyond = (1.0 - _OUTLIER_SHARE) * inlier.beyond + _OUTLIER_SHARE * outlier.beyond
+    return MixtureCandidates(
+        Candidates(inlier.rows, ratio, beyond), far / np.maximum(ratio, 1e-300)
+    )
 
-    def resumed(self, earlier: Growth) -> Growth:
-        """Take over what an earlier growth of the same queries knew, also of its landmarks."""
-        moved = earlier.world.origin_um[: len(self.precision)] - self._origin
-        precision = np.where(self.world.asked, 0.0, earlier.precision)
-        pull = np.where(self.world.asked[:, None], 0.0, earlier.pull)
-        here, there = shared_landmarks(self.world.problem, earlier.world.problem)
-        wrong, held = self.wrong.copy(), self.held.copy()
-        wrong[here] = earlier.wrong[there]
-        # A landmark that was left out on trial comes back if the field now agrees with it.
-        held[here] = earlier.held[there] & (earlier.wrong[there] > 0.5)
-        return replace(
-            self,
-            precision=precision,
-            pull=pull + precision[:, None] * moved,
-            wrong=wrong,
-            held=held,
-            presence=earlier.presence,
-            reached=earlier.reached & ~self.world.asked,
-            calm=_PATIENCE // 2,
-        )
 
-    def extending(self, part: Growth, rows: npt.NDArray[np.intp]) -> Growth:
-        """Take over a growth of some of the queries, with the same alignment."""
-        precision, pull = self.precision.copy(), self.pull.copy()
-        reached = self.reached.copy()
-        precision[rows], pull[rows], reached[rows] = part.precision, part.pull, part.reached
-        return replace(
-            self,
-            precision=precision,
-            pull=pull,
-            wrong=part.wrong,
-            held=part.held,
-            presence=part.presence,
-            reached=reached,
-        )
+def updated_sites(
+    mean: Float64Array,
+    variance: Float64Array,
+    noise: Float64Array,
+    offset: Float64Array,
+    probability: Float64Array,
+    p_outlier: Float64Array,
+    p_no_candidate: Float64Array,
+) -> tuple[Float64Array, Float64Array]:
+    """Match the moments of the tilted distributions; return the sites that do.
 
-    def forgetting(self, rows: npt.NDArray[np.intp] | BoolArray) -> Growth:
-        """Return the growth without the soft matches of some queries, to be matched anew."""
-        precision, pull = self.precision.copy(), self.pull.copy()
-        precision[rows], pull[rows] = 0.0, 0.0
-        return replace(self, precision=precision, pull=pull, calm=0)
+    Parameters
+    ----------
+    mean, variance : ndarray, shape (N, 3) and (N,)
+        Cavity distribution of each displacement, µm and µm².
+    noise : ndarray, shape (N,)
+        Variance of a soma's place about the deformation, µm².
+    offset : ndarray, shape (N, K, 3)
+        Places of the candidates about where the cavity mean expects the partner, µm.
+    probability, p_outlier : ndarray, shape (N, K)
+        Of each candidate to be the partner, and of the outlier component if it is.
+    p_no_candidate : ndarray, shape (N,)
+        That none of them is: the cavity distribution stands.
 
-    @property
-    def _origin(self) -> Float64Array:
-        return self.world.origin_um[: len(self.precision)]
-
-    @property
-    def _noise(self) -> Float64Array:
-        return self.world.noise[: len(self.precision)]
-
-    @cached_property
-    def _observed(self) -> tuple[Float64Array, Float64Array]:
-        """Precision (N + L,) of what queries and landmarks say, and its pull (N + L, 3)."""
-        own = (1.0 - self.wrong) * ~self.held / self.world.noise[len(self.precision) :]
-        precision = np.concatenate([self.precision, own])
-        return precision, np.vstack([self.pull, own[:, None] * self.world.displacement_um])
-
-    @cached_property
-    def _weights(self) -> tuple[Float64Array, Float64Array]:
-        precision, pull = self._observed
-        used = precision > _PRECISE
-        return weight_posterior(self.world.basis[used], precision[used], pull[used])
-
-    def predict(self, offsets: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Return the mean displacement (P, 3) and its variance (P,) at any offsets (P, 3)."""
-        basis, left_out = features(self.world.alignment.prior, offsets, self.world.support_um)
-        mean, variance = marginals(basis, *self._weights)
-        return mean, variance + left_out
-
-    @cached_property
-    def _without_itself(self) -> tuple[Float64Array, Float64Array]:
-        """Mean displacement (N + L, 3) and variance (N + L,) of each without its own say."""
-        precision, pull = self._observed
-        centre, variance = marginals(self.world.basis, *self._weights)
-        rest = np.maximum(1.0 / variance - precision, 1e-9)
-        return (centre / variance[:, None] - pull) / rest[:, None], 1.0 / rest
-
-    def step(self) -> Growth:
-        """Predict, weigh the candidates in reach, and take over what they say."""
-        n_queries, damping = len(self.precision), self._damping
-        mean, variance = self._without_itself
-        rows = self._in_reach(variance[:n_queries] + self._noise)
-        centre, spread, noise = mean[rows], variance[rows], self._noise[rows]
-        candidates, careless = self._candidates(rows, centre, spread, _NEAR)
-        chance = self.chance[rows]
-        _, share, none, beyond = weigh(
-            candidates, chance, len(self.world.gallery), free=self._free()
-        )
-        offset = self.world.gallery.points_um[candidates.rows]
-        offset -= (self._origin[rows] + centre)[:, None]
-        # First and second moment of the displacement about where it was expected.
-        first, second = np.zeros((len(rows), 3)), (none + beyond) * spread
-        for times, part in ((_CAREFUL_TIMES, 1.0 - careless), (_CARELESS_TIMES, careless)):
-            gain = spread / (spread + times * noise)
-            first += np.einsum("nk,nki->ni", share * part, gain[:, None, None] * offset)
-            square = gain[:, None] ** 2 * (offset**2).sum(axis=2) / 3
-            second += (share * part * (square + (gain * times * noise)[:, None])).sum(axis=1)
-        tilted = second - (first**2).sum(axis=1) / 3
-        precision, pull = np.zeros(n_queries), np.zeros((n_queries, 3))
-        precision[rows] = np.maximum(1.0 / tilted - 1.0 / spread, 0.0)
-        new = (first + centre) / tilted[:, None] - centre / spread[:, None]
-        pull[rows] = np.where(precision[rows, None] > 0, new, 0.0)
-        blended = (1 - damping) * self.precision + damping * precision
-        reached = np.zeros(n_queries, dtype=np.bool_)
-        reached[rows] = True
-        grown = len(rows) > _STILL_GROWING * max(int(self.reached.sum()), 1)
-        return replace(
-            self,
-            precision=blended,
-            pull=(1 - damping) * self.pull + damping * pull,
-            wrong=self._doubt(),
-            presence=self.presence.updated(self._origin[rows], self.world.chance[rows], none),
-            reached=reached,
-            change=float(np.max(np.abs(blended - self.precision) * self._noise, initial=0.0)),
-            calm=0 if grown else self.calm + 1,
-        )
-
-    @cached_property
-    def chance(self) -> Float64Array:
-        """Chance of each query's partner to be in the gallery, before its candidates, (N,)."""
-        return self.world.chance * self.presence.at(self._origin)
-
-    @property
-    def _damping(self) -> float:
-        """Share to take over: less and less once grown, or two cells take turns for ever."""
-        cooled = max(0, self.calm - _PATIENCE)
-        return self.params.damping * _COOLING**cooled
-
-    def judge(self) -> tuple[Posterior, Float64Array, Float64Array]:
-        """Return all queries' posterior, expected places (N, 3) and variances (N,)."""
-        candidates, place, spread = self._all_candidates
-        chance = self.chance
-        found = posterior(
-            self._unclaimed(candidates), chance, len(self.world.gallery), free=self._free()
-        )
-        # A person's pair is judged by all the others, as if its soma were free.
-        asked = self.world.asked
-        own = Candidates(candidates.rows[asked], candidates.ratio[asked], candidates.beyond[asked])
-        alone = posterior(own, chance[asked], len(self.world.gallery), exclusive=False)
-        for whole, part in zip(
-            (found.rows, found.probability, found.none, found.beyond),
-            (alone.rows, alone.probability, alone.none, alone.beyond),
-            strict=True,
-        ):
-            whole[asked] = part
-        return found, place, spread
-
-    @cached_property
-    def evidence(self) -> float:
-        """Log probability of all somata and landmarks, each judged by the others, over chance."""
-        right, wrong = self._landmark_odds()
-        return float(self._said[~self.world.asked].sum() + np.logaddexp(right, wrong).sum())
-
-    @cached_property
-    def _said(self) -> Float64Array:
-        """Log probability of the somata about each query's place, over chance, (N,)."""
-        candidates, _, _ = self._all_candidates
-        return np.log1p(self.chance * (candidates.total - 1.0))
-
-    def loosened(self) -> Growth | None:
-        """Forget the soft matches of regions that fit far worse than the rest of the field.
-
-        A region can lock onto the wrong somata, all shifted alike. What is known around
-        it then predicts it anew.
-
-        Returns
-        -------
-        Growth or None
-            None if there is no such region.
-        """
-        rows = np.flatnonzero(self.reached)
-        if len(rows) < 3 * _REGION:
-            return None
-        near = cKDTree(self._origin[rows]).query(self._origin[rows], k=np.arange(1, _REGION + 1))[1]
-        fit = self._said[rows][near].mean(axis=1)
-        poor = rows[fit < _POOR * np.median(fit)]
-        if not len(poor) or np.median(fit) <= 0:
-            return None
-        return self.forgetting(poor)
-
-    @cached_property
-    def _all_candidates(self) -> tuple[Candidates, Float64Array, Float64Array]:
-        n_queries = len(self.precision)
-        mean, variance = self._without_itself
-        spread = variance[:n_queries] + self._noise
-        rows = np.arange(n_queries)
-        candidates, _ = self._candidates(rows, mean[:n_queries], variance[:n_queries], _LISTED)
-        return candidates, self._origin + mean[:n_queries], spread
-
-    def _candidates(
-        self,
-        rows: npt.NDArray[np.intp],
-        mean: Float64Array,
-        variance: Float64Array,
-        count: int,
-    ) -> tuple[Candidates, Float64Array]:
-        """Return candidates, and the probability of each to be placed carelessly, (N, K)."""
-        place, looks = self._origin[rows] + mean, self.world.problem.log_ratio
-        nearest = self.world.gallery.nearest(place, count)
-        seen = None if looks is None else looks(rows, nearest[1])
-        careful, careless = (
-            find_candidates(
-                self.world.gallery,
-                place,
-                variance + times * self._noise[rows],
-                log_ratio=None if seen is None else lambda *_: seen,
-                nearest=nearest,
-            )
-            for times in (_CAREFUL_TIMES, _CARELESS_TIMES)
-        )
-        rare = _CARELESS * careless.ratio
-        ratio = (1.0 - _CARELESS) * careful.ratio + rare
-        beyond = (1.0 - _CARELESS) * careful.beyond + _CARELESS * careless.beyond
-        return Candidates(careful.rows, ratio, beyond), rare / np.maximum(ratio, 1e-300)
-
-    def _unclaimed(self, candidates: Candidates) -> Candidates:
-        """Return candidates without the claims of queries that a person has paired."""
-        ratio = np.where(self.world.asked[:, None], 0.0, candidates.ratio)
-        return Candidates(candidates.rows, ratio, candidates.beyond)
-
-    def _in_reach(self, variance: Float64Array) -> npt.NDArray[np.intp]:
-        space = self.world.gallery.typical_density * (2 * np.pi * variance) ** 1.5
-        space[self.world.asked] = np.inf
-        rows = np.flatnonzero(space < self.params.reach)
-        least = min(
-            max(_START_LEAST, int(_START_SHARE * len(space))), int((~self.world.asked).sum())
-        )
-        return rows if len(rows) >= least else np.argsort(space)[:least]
-
-    def _free(self) -> Float64Array:
-        """Return the probability of each soma of the gallery not to be a landmark's, (M,)."""
-        free = np.ones(len(self.world.gallery))
-        pairs = self.world.problem.pairs
-        # Two landmarks may name one soma: it is free if both are wrong.
-        np.multiply.at(free, pairs[:, 1], self.wrong[: len(pairs)])
-        return free
-
-    def _landmark_odds(self) -> tuple[Float64Array, Float64Array]:
-        """Return the log weight of each landmark to be right and to be wrong, (L,)."""
-        n_queries, world = len(self.precision), self.world
-        mean, variance = (part[n_queries:] for part in self._without_itself)
-        residual = world.displacement_um - mean
-        spread = variance + world.noise[n_queries:]
-        chance = world.alignment.prior.wrong
-        reach = reach_um(world.displacement_um + world.origin_um[n_queries:])
-        return (
-            np.log1p(-chance) + log_normal(residual, spread),
-            np.log(chance) + log_wrong(residual, spread, reach),
-        )
-
-    def _doubt(self) -> Float64Array:
-        right, wrong = self._landmark_odds()
-        return np.asarray(1.0 / (1.0 + np.exp(np.clip(right - wrong, -500, 500))))
+    Returns
+    -------
+    precision : ndarray, shape (N,)
+        1/µm², at least 0.
+    weighted_mean : ndarray, shape (N, 3)
+        Precision times mean, 1/µm; 0 where the precision is.
+    """
+    # First moment about the cavity mean, and mean second moment of a component.
+    first, second = np.zeros(mean.shape), p_no_candidate * variance
+    for factor, part in ((_INLIER_VARIANCE, 1.0 - p_outlier), (_OUTLIER_VARIANCE, p_outlier)):
+        gain = variance / (variance + factor * noise)
+        first += np.einsum("nk,nki->ni", probability * part, gain[:, None, None] * offset)
+        square = gain[:, None] ** 2 * (offset**2).sum(axis=2) / 3
+        second += (probability * part * (square + (gain * factor * noise)[:, None])).sum(axis=1)
+    tilted = second - (first**2).sum(axis=1) / 3
+    precision = np.maximum(1.0 / tilted - 1.0 / variance, 0.0)
+    new = (first + mean) / tilted[:, None] - mean / variance[:, None]
+    return precision, np.where(precision[:, None] > 0, new, 0.0)

@@ -1,4 +1,4 @@
-"""What is to be matched, and how matches are to grow."""
+"""What is to be matched, and how the propagation runs."""
 
 from __future__ import annotations
 
@@ -25,51 +25,52 @@ _SMALLEST_FIELD_UM, _LARGEST_FIELD_UM = 5.0, 1e5
 
 @dataclass(frozen=True)
 class PropagationParams:
-    """How matches grow.
+    """How a propagation runs.
 
     Attributes
     ----------
-    reach : float
-        A cell takes part once fewer than so many wrong somata are expected in the space
+    max_ambiguity : float
+        A query becomes active once fewer than so many wrong somata are expected in the space
         of its uncertainty, λ (2π)^3/2 σ³.
-    second_reach : float
-        As `reach`, for a second and more cautious growth; the one that explains more wins.
-    last_reach : float
-        As `reach`, to go on with where a growth did not come to nearly all.
+    cautious_ambiguity : float
+        As `max_ambiguity`, for a second run; of both the one that explains more is kept.
+    final_ambiguity : float
+        As `max_ambiguity`, to go on with where a run did not make nearly all queries active.
     rounds : int
-        At most so many rounds for a growth.
+        At most so many rounds for a run.
     damping : float
-        Share of what a round says that is taken over.
-    settled : float
-        A growth ends when no soft match changes by more than this share.
-    detected : tuple of float
+        Share of each update of the sites that is taken over.
+    tolerance : float
+        A run ends when no site's precision changes by more than this share of a certain match.
+    presence_prior : tuple of float
         Beta prior of the chance that the gallery holds a partner.
-    support : int
-        Points on which the deformation is represented.
-    suspects : int
+    n_inducing : int
+        Inducing points that represent the deformation.
+    suspect_landmarks : int
         So many of the most doubtful landmarks are left out in turn, to see whether the
         rest explains more without them.
-    second_looks : int
+    region_restarts : int
         At most so many times, regions that fit far worse than the rest are matched anew.
-    scouts : int
-        Of more queries than this, so many try the growths; all others join the best.
+    subset_size : int
+        Of more queries than this, a random subset of this size tries the runs; all others
+        join the best.
     """
 
-    reach: float = 0.3
-    second_reach: float = 0.1
-    last_reach: float = 1.0
+    max_ambiguity: float = 0.3
+    cautious_ambiguity: float = 0.1
+    final_ambiguity: float = 1.0
     rounds: int = 80
     damping: float = 0.6
-    settled: float = 0.03
-    detected: tuple[float, float] = (9.0, 1.0)
-    support: int = 250
-    suspects: int = 2
-    second_looks: int = 8
-    scouts: int = 2000
+    tolerance: float = 0.03
+    presence_prior: tuple[float, float] = (9.0, 1.0)
+    n_inducing: int = 250
+    suspect_landmarks: int = 2
+    region_restarts: int = 8
+    subset_size: int = 2000
 
 
 @dataclass(frozen=True, eq=False)
-class MatchProblem:
+class PropagationProblem:
     """Two fields of somata, and what a person has said about them.
 
     Attributes
@@ -132,7 +133,7 @@ class MatchProblem:
             np.concatenate([np.full(len(source), np.nan), own]),
         )
 
-    def only(self, rows: RowArray) -> MatchProblem:
+    def only(self, rows: RowArray) -> PropagationProblem:
         """Return the problem of some of the queries, all that are paired among them."""
         here = np.searchsorted(rows, self.pairs[:, 0])
         looks = self.log_ratio

@@ -1,4 +1,7 @@
-"""Matches grow from a few landmarks over the whole field, from coordinates alone."""
+"""Matches grow from a few landmarks over the whole field: which runs are tried, and which wins.
+
+A run repeats rounds of expectation propagation (`expectation`) until nothing changes.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ import numpy.typing as npt
 from scipy.spatial.distance import cdist
 
 from napari_neurobridge.matching.posterior import CandidateField, Posterior
-from napari_neurobridge.matching.propagation.expectation import Growth
-from napari_neurobridge.matching.propagation.problem import MatchProblem, PropagationParams
-from napari_neurobridge.matching.propagation.setup import Field, shared_landmarks
-from napari_neurobridge.spaces.affine import as_points
-from napari_neurobridge.spaces.alignment import Alignment, fit_alignment
+from napari_neurobridge.matching.propagation.problem import PropagationParams, PropagationProblem
+from napari_neurobridge.matching.propagation.setup import PropagationSetup, shared_landmarks
+from napari_neurobridge.matching.propagation.state import PropagationState
+from napari_neurobridge.spaces.alignment import Alignment, LeaveOneOut, MadeFrom
+from napari_neurobridge.spaces.fit import fit_alignment
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -23,20 +26,22 @@ if TYPE_CHECKING:
     from napari_neurobridge.spaces.landmarks import Landmarks
     from napari_neurobridge.types import FloatArray
 
+    _Run = Generator["PropagationProgress", None, PropagationState]
+
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
 
 __all__ = [
-    "MatchProblem",
     "Propagation",
     "PropagationParams",
+    "PropagationProblem",
     "PropagationProgress",
     "alignment_doubt",
-    "match",
     "propagate",
+    "run_propagation",
 ]
 
-_FIELD_NOTES = (
+_MIRROR_NOTES = (
     "The field is mirrored: far more cells find partners so; the two spaces have opposite "
     "handedness.",
 )
@@ -60,18 +65,18 @@ class Propagation:
         Where each query's partner is expected, in the gallery's space.
     sigma_um : ndarray, shape (N,)
         Standard deviation of each component, with the noise of a soma's place.
-    reached : ndarray of bool, shape (N,)
-        Whether the growth came to the query; elsewhere the prior alone speaks.
-    p_detected : float
+    active : ndarray of bool, shape (N,)
+        Whether the query took part; of the others only the prediction is known.
+    mean_p_partner : float
         Mean chance that the gallery holds a query's partner, estimated.
-    chance : ndarray, shape (N,)
+    p_partner : ndarray, shape (N,)
         The same of each query, by its place and its own detection, before its candidates.
     wrong : ndarray, shape (L,)
         Probability of each landmark to be wrong, judged by the whole field.
     evidence : float
-        Log evidence of the growth, relative to chance.
-    growth : Growth
-        Start of a later propagation.
+        Log evidence of the run, relative to chance.
+    state : PropagationState
+        The last round: where a later propagation can go on.
     notes : tuple of str
         What a person should know, in sentences: those of the alignment, and of the field.
     """
@@ -80,38 +85,40 @@ class Propagation:
     posterior: Posterior
     predicted_um: Float64Array
     sigma_um: Float64Array
-    reached: npt.NDArray[np.bool_]
-    p_detected: float
-    chance: Float64Array
+    active: npt.NDArray[np.bool_]
+    mean_p_partner: float
+    p_partner: Float64Array
     wrong: Float64Array
     evidence: float
-    growth: Growth
+    state: PropagationState
     notes: tuple[str, ...]
 
-    def predict(self, points_um: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
-        """Return where somata of the query side are expected, from landmarks and soft matches.
-
-        `predicted_um` and `sigma_um` are the same for the queries, each without its own
-        soft match.
+    def grown_alignment(self, source: str, target: str, *, orientation: bool) -> Alignment:
+        """Return the alignment that landmarks and soft matches give together.
 
         Parameters
         ----------
-        points_um : array_like, shape (N, 3)
-            Any points, µm (z, y, x) of the query side.
-
-        Returns
-        -------
-        mean : ndarray, shape (N, 3)
-            µm of the gallery's space.
-        covariance : ndarray, shape (N, 3, 3)
-            µm², with the noise of a soma's place.
+        source, target : str
+            Names of the spaces of queries and gallery.
+        orientation : bool
+            Whether an orientation was stated.
         """
+        queries_um = self.state.setup.problem.queries_um
         similarity = self.alignment.similarity
-        offsets = similarity.offsets(as_points(points_um))
-        mean, variance = self.growth.predict(offsets)
-        variance = variance + self.alignment.prior.sigma_um**2
-        covariance = variance[:, None, None] * np.eye(3)
-        return similarity.target_center_um + offsets + mean, covariance
+        placed = similarity.target_center_um + similarity.offsets(queries_um)
+        return replace(
+            self.alignment,
+            source=source,
+            target=target,
+            kind="elastic",
+            regression=self.state.regression,
+            leave_one_out=LeaveOneOut(queries_um, self.predicted_um - placed, self.sigma_um**2),
+            made_from=MadeFrom(
+                orientation=orientation,
+                n_pairs=len(self.alignment.landmarks),
+                n_matches=int((self.state.precision > 0).sum()),
+            ),
+        )
 
     def review(self) -> RowArray:
         """Return the landmarks' rows, the most doubtful first."""
@@ -125,25 +132,25 @@ class PropagationProgress:
     Attributes
     ----------
     attempt, attempts : int
-        Which growth it is of how many; ``attempts`` may still rise.
+        Which run it is of how many; ``attempts`` may still rise.
     round : int
-        Rounds of this growth.
-    n_reached, n_queries : int
-        Queries that the growth has come to.
+        Rounds of this run.
+    n_active, n_queries : int
+        Active queries, and all.
     change : float
-        Largest change of a soft match in this round.
+        Largest change of a soft match in this round; see `PropagationState`.
     """
 
     attempt: int
     attempts: int
     round: int
-    n_reached: int
+    n_active: int
     n_queries: int
     change: float
 
 
 def propagate(
-    problem: MatchProblem,
+    problem: PropagationProblem,
     *,
     params: PropagationParams | None = None,
     prior: DeformationPrior | None = None,
@@ -160,7 +167,7 @@ def propagate(
 
     Parameters
     ----------
-    problem : MatchProblem
+    problem : PropagationProblem
     params : PropagationParams, optional
     prior : DeformationPrior, optional
     mirrored, orientation
@@ -196,81 +203,86 @@ def propagate(
             known=known,
         )
 
-    if start is not None and _same_somata(problem, start) and _is_clear(start.growth):
+    if start is not None and _same_somata(problem, start) and _is_clear(start.state):
         before = start.alignment
         alignment = fitted(mirrored, before)
         if not alignment.hand_known:
             alignment = fitted(before.similarity.mirrored)
         if alignment.similarity.mirrored == before.similarity.mirrored:
-            best = yield from _go_on(_begin(problem, alignment, params, start), start.growth)
-            return _result(best, [note for note in _FIELD_NOTES if note in start.notes])
+            initial = _initial(problem, alignment, params, start)
+            best = yield from _continue_run(initial, start.state)
+            return _result(best, [note for note in _MIRROR_NOTES if note in start.notes])
     alignment = fitted(mirrored)
-    best = yield from _from_scratch(_begin(problem, alignment, params))
+    best = yield from _run_from_landmarks(_initial(problem, alignment, params))
     if alignment.hand_known or _is_clear(best):
         return _result(best)
     other = fitted(not alignment.similarity.mirrored)
-    turned = yield from _from_scratch(_begin(problem, other, params))
+    turned = yield from _run_from_landmarks(_initial(problem, other, params))
     if turned.evidence < best.evidence + _MIRROR_EVIDENCE:
         return _result(best)
-    return _result(turned, _FIELD_NOTES[:1] if other.similarity.mirrored else ())
+    return _result(turned, _MIRROR_NOTES[:1] if other.similarity.mirrored else ())
 
 
-def _is_clear(growth: Growth) -> bool:
+def _is_clear(state: PropagationState) -> bool:
     """Return whether the field is explained far better than by chance."""
-    return growth.evidence > len(growth.world.problem.queries_um) * _CLEAR
+    return state.evidence > len(state.setup.problem.queries_um) * _CLEAR
 
 
-def _begin(
-    problem: MatchProblem,
+def _initial(
+    problem: PropagationProblem,
     alignment: Alignment,
     params: PropagationParams,
     start: Propagation | None = None,
-) -> Growth:
-    gallery = CandidateField(problem.gallery_um) if start is None else start.growth.world.gallery
-    world = Field.of(problem, gallery, alignment, params.support)
-    return Growth.begin(world, params, alignment_doubt(alignment, problem.landmarks))
+) -> PropagationState:
+    gallery = CandidateField(problem.gallery_um) if start is None else start.state.setup.gallery
+    setup = PropagationSetup.of(problem, gallery, alignment, params.n_inducing)
+    return PropagationState.initial(setup, params, alignment_doubt(alignment, problem.landmarks))
 
 
-def _from_scratch(fresh: Growth) -> Generator[PropagationProgress, None, Growth]:
-    """Grow from the landmarks; if there are very many queries, try it with some of them."""
-    world, params = fresh.world, fresh.params
-    scouts = _scouts(world.problem, params.scouts)
-    if scouts is None:
-        return (yield from _best_growth(fresh))
-    few = Field.of(world.problem.only(scouts), world.gallery, world.alignment, params.support)
-    best = yield from _best_growth(Growth.begin(few, params, fresh.wrong))
-    return (yield from _grow(fresh.extending(best, scouts), 1, 1))
+def _run_from_landmarks(initial: PropagationState) -> _Run:
+    """Propagate from the landmarks; if there are very many queries, try it with some of them."""
+    setup, params = initial.setup, initial.params
+    rows = _query_subset(setup.problem, params.subset_size)
+    if rows is None:
+        return (yield from _best_run(initial))
+    few = PropagationSetup.of(
+        setup.problem.only(rows), setup.gallery, setup.alignment, params.n_inducing
+    )
+    best = yield from _best_run(PropagationState.initial(few, params, initial.wrong))
+    return (yield from _run(initial.with_sites_of(best, rows), 1, 1))
 
 
-def _best_growth(fresh: Growth) -> Generator[PropagationProgress, None, Growth]:
-    params = fresh.params
-    attempts = 2 + params.suspects
-    best = yield from _grow(fresh, 1, attempts)
-    cautious = replace(params, reach=params.second_reach)
-    other = yield from _grow(replace(fresh, params=cautious), 2, attempts)
-    best = max(best, replace(other, params=params), key=lambda growth: growth.evidence)
-    best = yield from _without_suspects(best, fresh.wrong, attempts)
-    best = yield from _look_again(best, attempts)
-    if best.reached.mean() > _NEARLY_ALL:
+def _best_run(initial: PropagationState) -> _Run:
+    """Try several thresholds and landmarks; return the run with the highest evidence."""
+    params = initial.params
+    attempts = 2 + params.suspect_landmarks
+    best = yield from _run(initial, 1, attempts)
+    cautious = replace(params, max_ambiguity=params.cautious_ambiguity)
+    other = yield from _run(replace(initial, params=cautious), 2, attempts)
+    best = max(best, replace(other, params=params), key=lambda run: run.evidence)
+    best = yield from _exclude_suspects(best, initial.wrong, attempts)
+    best = yield from _restart_poor_regions(best, attempts)
+    if best.active.mean() > _NEARLY_ALL:
         return best
-    bold = replace(best, params=replace(params, reach=params.last_reach), calm=0)
-    bold = yield from _grow(bold, attempts, attempts)
-    bold = yield from _look_again(bold, attempts)
-    return max(best, replace(bold, params=params), key=lambda growth: growth.evidence)
+    final = replace(params, max_ambiguity=params.final_ambiguity)
+    wider = replace(best, params=final, rounds_since_growth=0)
+    wider = yield from _run(wider, attempts, attempts)
+    wider = yield from _restart_poor_regions(wider, attempts)
+    return max(best, replace(wider, params=params), key=lambda run: run.evidence)
 
 
-def _scouts(problem: MatchProblem, count: int) -> RowArray | None:
-    """Return rows of the queries to try growths with, if there are too many to try with all."""
-    total, asked = len(problem.queries_um), np.unique(problem.pairs[:, 0])
-    others = np.setdiff1d(np.arange(total), asked)
+def _query_subset(problem: PropagationProblem, count: int) -> RowArray | None:
+    """Return rows of the queries to try runs with, if there are too many to try with all."""
+    total, paired = len(problem.queries_um), np.unique(problem.pairs[:, 0])
+    others = np.setdiff1d(np.arange(total), paired)
     if len(others) <= count:
         return None
     drawn = np.random.default_rng(0).choice(others, count, replace=False)
-    return np.sort(np.concatenate([asked, drawn]))
+    return np.sort(np.concatenate([paired, drawn]))
 
 
-def match(problem: MatchProblem, **options: object) -> Propagation:
-    """As `propagate`, without reports on the way."""
+def run_propagation(problem: PropagationProblem, **options: object) -> Propagation:
+    """Run `propagate` to its end, without reports on the way."""
     running = propagate(problem, **options)  # type: ignore[arg-type]
     while True:
         try:
@@ -300,9 +312,9 @@ def alignment_doubt(alignment: Alignment, landmarks: Landmarks) -> Float64Array:
     return doubt
 
 
-def _same_somata(problem: MatchProblem, start: Propagation) -> bool:
+def _same_somata(problem: PropagationProblem, start: Propagation) -> bool:
     """Return whether the problem has the same somata as an earlier one."""
-    earlier = start.growth.world.problem
+    earlier = start.state.setup.problem
     return all(
         here is there or np.array_equal(here, there)
         for here, there in (
@@ -312,11 +324,11 @@ def _same_somata(problem: MatchProblem, start: Propagation) -> bool:
     )
 
 
-def _go_on(fresh: Growth, earlier: Growth) -> Generator[PropagationProgress, None, Growth]:
-    """Grow from an earlier growth; about what a verdict contradicts, also anew."""
-    best = yield from _grow(fresh.resumed(earlier), 1, 1)
-    before, now = earlier.world.problem.landmarks, fresh.world.problem.landmarks
-    kept, was_kept = shared_landmarks(fresh.world.problem, earlier.world.problem)
+def _continue_run(initial: PropagationState, earlier: PropagationState) -> _Run:
+    """Go on from an earlier state; about what a verdict contradicts, also anew."""
+    best = yield from _run(initial.continued_from(earlier), 1, 1)
+    before, now = earlier.setup.problem.landmarks, initial.setup.problem.landmarks
+    kept, was_kept = shared_landmarks(initial.setup.problem, earlier.setup.problem)
     disputed = best.wrong > 0.5
     disputed[kept] = False
     removed = earlier.wrong < 0.5
@@ -324,66 +336,63 @@ def _go_on(fresh: Growth, earlier: Growth) -> Generator[PropagationProgress, Non
     places = np.vstack([now.source_um[disputed], before.source_um[removed]])
     if not len(places):
         return best
-    similarity = fresh.world.alignment.similarity
-    queries = similarity.offsets(fresh.world.problem.queries_um)
+    similarity = initial.setup.alignment.similarity
+    queries = similarity.offsets(initial.setup.problem.queries_um)
     distance = cdist(queries, similarity.offsets(places)).min(axis=1)
-    again = best.forgetting(distance < fresh.world.alignment.prior.length_um)
-    wrong = np.where(disputed, fresh.wrong, best.wrong)
-    other = yield from _grow(replace(again, wrong=wrong), 2, 2)
-    return max(best, other, key=lambda growth: growth.evidence)
+    again = best.with_reset_sites(distance < initial.setup.alignment.prior.length_um)
+    wrong = np.where(disputed, initial.wrong, best.wrong)
+    other = yield from _run(replace(again, wrong=wrong), 2, 2)
+    return max(best, other, key=lambda run: run.evidence)
 
 
-def _grow(
-    growth: Growth, attempt: int, attempts: int
-) -> Generator[PropagationProgress, None, Growth]:
-    for number in range(growth.params.rounds):
-        growth = growth.step()
+def _run(state: PropagationState, attempt: int, attempts: int) -> _Run:
+    """Repeat rounds until no site changes."""
+    for number in range(state.params.rounds):
+        state = state.step()
         yield PropagationProgress(
             attempt,
             attempts,
             number + 1,
-            int(growth.reached.sum()),
-            len(growth.precision),
-            growth.change,
+            int(state.active.sum()),
+            len(state.precision),
+            state.change,
         )
-        if growth.change < growth.params.settled:
+        if state.change < state.params.tolerance:
             break
-    return growth
+    return state
 
 
-def _without_suspects(
-    best: Growth, doubt: Float64Array, attempts: int
-) -> Generator[PropagationProgress, None, Growth]:
-    """Grow again without each of the most doubtful landmarks; keep what explains most."""
+def _exclude_suspects(best: PropagationState, doubt: Float64Array, attempts: int) -> _Run:
+    """Run again without each of the most doubtful landmarks; keep what explains most."""
     params = best.params
-    for number, suspect in enumerate(np.argsort(-best.wrong)[: params.suspects]):
-        if len(doubt) - best.held.sum() <= 4 or best.held[suspect]:
+    for number, suspect in enumerate(np.argsort(-best.wrong)[: params.suspect_landmarks]):
+        if len(doubt) - best.excluded.sum() <= 4 or best.excluded[suspect]:
             continue
-        held = best.held | (np.arange(len(doubt)) == suspect)
-        start = Growth.begin(best.world, params, doubt, held)
-        other = yield from _grow(start, 3 + number, attempts)
-        best = max(best, other, key=lambda growth: growth.evidence)
+        excluded = best.excluded | (np.arange(len(doubt)) == suspect)
+        start = PropagationState.initial(best.setup, params, doubt, excluded)
+        other = yield from _run(start, 3 + number, attempts)
+        best = max(best, other, key=lambda run: run.evidence)
     return best
 
 
-def _look_again(best: Growth, attempts: int) -> Generator[PropagationProgress, None, Growth]:
+def _restart_poor_regions(best: PropagationState, attempts: int) -> _Run:
     """Match regions that fit badly anew, as long as more is explained."""
-    for _ in range(best.params.second_looks):
-        loose = best.loosened()
-        if loose is None:
+    for _ in range(best.params.region_restarts):
+        reset = best.with_poor_regions_reset()
+        if reset is None:
             break
         attempts += 1
-        other = yield from _grow(loose, attempts, attempts)
+        other = yield from _run(reset, attempts, attempts)
         if other.evidence <= best.evidence:
             break
         best = other
     return best
 
 
-def _result(growth: Growth, said: Sequence[str] = ()) -> Propagation:
-    found, mean, variance = growth.judge()
-    alignment = growth.world.alignment
-    doubtful = int((growth.wrong > 0.5).sum())
+def _result(state: PropagationState, said: Sequence[str] = ()) -> Propagation:
+    found, mean, variance = state.query_posterior()
+    alignment = state.setup.alignment
+    doubtful = int((state.wrong > 0.5).sum())
     if doubtful:
         who = "1 landmark contradicts" if doubtful == 1 else f"{doubtful} landmarks contradict"
         said = (*said, f"{who} the whole field: look at the first of the review list.")
@@ -392,11 +401,11 @@ def _result(growth: Growth, said: Sequence[str] = ()) -> Propagation:
         found,
         mean,
         np.sqrt(variance),
-        growth.reached,
-        float(growth.presence.at(growth.world.origin_um[: len(mean)]).mean()),
-        growth.chance,
-        growth.wrong,
-        growth.evidence,
-        growth,
+        state.active,
+        float(state.presence.at(state.setup.origin_um[: len(mean)]).mean()),
+        state.p_partner,
+        state.wrong,
+        state.evidence,
+        state,
         (*alignment.notes, *said),
     )

@@ -1,4 +1,4 @@
-"""A matching problem prepared for growth: what does not change while matches grow."""
+"""A matching problem prepared for propagation: what no round changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_neurobridge.spaces.gaussian_process import farthest_points, features
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.posterior import CandidateField
-    from napari_neurobridge.matching.propagation.problem import MatchProblem
+    from napari_neurobridge.matching.propagation.problem import PropagationProblem
     from napari_neurobridge.spaces.alignment import Alignment
 
 Float64Array = npt.NDArray[np.float64]
@@ -20,19 +20,19 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Field:
-    """What does not change while matches grow.
+class PropagationSetup:
+    """What no round of a propagation changes.
 
     Rows of ``basis``, ``noise`` and ``origin_um`` are the N queries and then the L
     landmarks.
 
     Attributes
     ----------
-    problem : MatchProblem
+    problem : PropagationProblem
     gallery : CandidateField
     alignment : Alignment
-    support_um : ndarray, shape (S, 3)
-        Offsets at which the features are exact.
+    inducing_um : ndarray, shape (I, 3)
+        Inducing points: offsets at which the features are exact.
     basis : ndarray, shape (N + L, F)
         Features of the deformation.
     noise : ndarray, shape (N + L,)
@@ -41,57 +41,62 @@ class Field:
         Where the alignment's similarity puts each.
     displacement_um : ndarray, shape (L, 3)
         Of the landmarks, from there.
-    asked : ndarray of bool, shape (N,)
+    paired : ndarray of bool, shape (N,)
         Queries that a person has paired.
-    chance : ndarray, shape (N,)
+    p_detected : ndarray, shape (N,)
         What a query's own detection says.
     """
 
-    problem: MatchProblem
+    problem: PropagationProblem
     gallery: CandidateField
     alignment: Alignment
-    support_um: Float64Array
+    inducing_um: Float64Array
     basis: Float64Array
     noise: Float64Array
     origin_um: Float64Array
     displacement_um: Float64Array
-    asked: BoolArray
-    chance: Float64Array
+    paired: BoolArray
+    p_detected: Float64Array
 
     @classmethod
     def of(
-        cls, problem: MatchProblem, gallery: CandidateField, alignment: Alignment, support: int
-    ) -> Field:
+        cls,
+        problem: PropagationProblem,
+        gallery: CandidateField,
+        alignment: Alignment,
+        n_inducing: int,
+    ) -> PropagationSetup:
         """Prepare a problem."""
         landmarks = problem.landmarks
         n_queries = len(problem.queries_um)
         points = np.vstack([problem.queries_um, landmarks.source_um])
         offsets = alignment.similarity.offsets(points)
         leading = np.vstack([offsets[n_queries:], offsets[:n_queries]])
-        rows = farthest_points(leading, support, min(len(landmarks), support // 2))
-        basis, left_out = features(alignment.prior, offsets, leading[rows])
+        rows = farthest_points(leading, n_inducing, min(len(landmarks), n_inducing // 2))
+        basis, residual_variance = features(alignment.prior, offsets, leading[rows])
         sigma = np.full(len(points), alignment.prior.sigma_um)
         sigma[n_queries:] = landmarks.sigma(alignment.prior)
         origin = alignment.similarity.target_center_um + offsets
-        asked = np.zeros(n_queries, dtype=np.bool_)
-        asked[problem.pairs[:, 0]] = True
-        chance = np.ones(n_queries) if problem.p_detected is None else problem.p_detected
+        paired = np.zeros(n_queries, dtype=np.bool_)
+        paired[problem.pairs[:, 0]] = True
+        given = problem.p_detected
+        p_detected = np.ones(n_queries) if given is None else given
         return cls(
             problem,
             gallery,
             alignment,
             leading[rows],
             basis,
-            sigma**2 + left_out,
+            sigma**2 + residual_variance,
             origin,
             landmarks.target_um - origin[n_queries:],
-            asked,
-            np.clip(np.asarray(chance, dtype=np.float64), 0.0, 1.0),
+            paired,
+            np.clip(np.asarray(p_detected, dtype=np.float64), 0.0, 1.0),
         )
 
 
 def shared_landmarks(
-    first: MatchProblem, second: MatchProblem
+    first: PropagationProblem, second: PropagationProblem
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return the rows of landmarks that are in both problems, in either."""
     known = [

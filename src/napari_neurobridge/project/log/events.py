@@ -28,13 +28,15 @@ class EventKind(StrEnum):
     SOMA_DELETED = "soma_deleted"
     DETECTION_RUN = "detection_run"
     VERDICT = "verdict"
+    MODEL_ADOPTED = "model_adopted"
     UNDO = "undo"
 
 
 class UndoScope(StrEnum):
     """Which of an annotator's events undo and redo are about.
 
-    ``HAND`` leaves out what was not decided one by one: detection runs and imports.
+    ``HAND`` leaves out what was not decided one by one: detection runs, imports and adopted
+    models.
     """
 
     ALL = "all"
@@ -235,6 +237,42 @@ class VerdictGiven(Payload):
         return self
 
 
+class ModelAdopted(Payload):
+    """The project goes over to a model; the latest adoption that stands names its model.
+
+    Attributes
+    ----------
+    model : str
+        Name of its folder, by which the project finds it.
+    model_kind : str
+        "encoder".
+    weights_hash : str
+        First 12 hex digits of the SHA-256 of its weights: the name alone does not tell
+        whether it is still the same model.
+    origin : str
+        Where it was found: "project", "cache" or "bundled".
+    reason : str
+        Why, in a few words.
+    revokes : tuple of str
+        Earlier adoptions that no longer stand: those that a roll-back takes back.
+    """
+
+    kind: ClassVar[EventKind] = EventKind.MODEL_ADOPTED
+
+    model: Annotated[str, Field(min_length=1)]
+    model_kind: str
+    weights_hash: Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
+    origin: str
+    reason: str = ""
+    revokes: tuple[str, ...] = ()
+    software_version: str
+
+    @property
+    def by_hand(self) -> bool:
+        """Never: one key press too many must not exchange the model of a project."""
+        return False
+
+
 class Undone(Payload):
     """An earlier event is taken back; undoing an undo is a redo."""
 
@@ -292,7 +330,15 @@ _UPCASTS: Mapping[EventKind, tuple[Upcast, ...]] = {
 }
 SCHEMAS: Mapping[EventKind, PayloadSchema] = {
     model.kind: PayloadSchema(model, _UPCASTS.get(model.kind, ()))
-    for model in (SomaAdded, SomaMoved, SomaDeleted, DetectionRun, VerdictGiven, Undone)
+    for model in (
+        SomaAdded,
+        SomaMoved,
+        SomaDeleted,
+        DetectionRun,
+        VerdictGiven,
+        ModelAdopted,
+        Undone,
+    )
 }
 
 

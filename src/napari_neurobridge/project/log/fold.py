@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.log.events import Event, EventKind, Undone, UndoScope
+from napari_neurobridge.project.log.models_fold import Adoption, fold_adoptions
 from napari_neurobridge.project.log.somata_fold import SOMA_KINDS, IncrementalSomataFold
 from napari_neurobridge.project.log.verdicts_fold import PairKey, StandingVerdict, fold_verdicts
 
@@ -67,6 +68,9 @@ class State:
         Annotator who first placed somata in a dataset.
     histories : dict of annotator to History
         What can be undone and redone.
+    adoptions : tuple of Adoption
+        Models that the project went over to, the oldest first; ask
+        `napari_neurobridge.models.current` which of them it uses.
     """
 
     somata: Mapping[str, Mapping[str, Soma]] = field(default_factory=dict)
@@ -82,6 +86,7 @@ class State:
     numbers: Mapping[str, int] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
     histories: Mapping[str, History] = field(default_factory=dict)
+    adoptions: tuple[Adoption, ...] = ()
 
     @property
     def pairs(self) -> dict[str, str]:
@@ -195,6 +200,11 @@ class IncrementalFold:
             numbers=somata.numbers,
             owners=somata.owners,
             histories=replay.histories(),
+            adoptions=fold_adoptions(
+                event
+                for event in ordered
+                if event.kind is EventKind.MODEL_ADOPTED and event.id not in cancelled
+            ),
         )
 
 

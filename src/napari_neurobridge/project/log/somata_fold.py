@@ -72,7 +72,7 @@ class IncrementalSomataFold:
 
     def __init__(self) -> None:
         self._key: tuple[tuple[str, bool], ...] = ()
-        self._ledgers = [(0, _Ledger())]
+        self._ledgers = [(0, _SomaLedger())]
 
     def fold(self, events: Sequence[Event], cancelled: Container[str]) -> SomataFold:
         """Fold the soma events of a log.
@@ -109,7 +109,7 @@ def _shared_length(first: Sequence[object], second: Sequence[object]) -> int:
     return next((index for index, (a, b) in enumerate(pairs) if a != b), len(first))
 
 
-class _Ledger:
+class _SomaLedger:
     """The somata while events are entered in order."""
 
     def __init__(self) -> None:
@@ -120,8 +120,8 @@ class _Ledger:
         self._numbers: dict[str, int] = {}
         self._owners: dict[str, str] = {}
 
-    def copy(self) -> _Ledger:
-        copied = _Ledger()
+    def copy(self) -> _SomaLedger:
+        copied = _SomaLedger()
         copied._living = {dataset: dict(somata) for dataset, somata in self._living.items()}
         copied._vanished, copied._withheld = dict(self._vanished), dict(self._withheld)
         copied._deleted = dict(self._deleted)

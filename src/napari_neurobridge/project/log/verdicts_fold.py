@@ -124,7 +124,7 @@ def fold_verdicts(events: Iterable[Event]) -> VerdictsFold:
 
 
 def _standing_verdicts(events: Iterable[Event]) -> tuple[StandingVerdict, ...]:
-    ledger = _Ledger()
+    ledger = _VerdictLedger()
     for event in events:
         content = event.content
         if isinstance(content, VerdictGiven):
@@ -136,7 +136,7 @@ _Key: TypeAlias = tuple[str, str, str]
 """Annotator and the two uids of a pair; annotator, uid and "" for `Verdict.NONE`."""
 
 
-class _Ledger:
+class _VerdictLedger:
     """The verdicts that stand while events are entered in order."""
 
     def __init__(self) -> None:

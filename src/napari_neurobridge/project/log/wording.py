@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_neurobridge.project.log.events import (
     DetectionRun,
+    ModelAdopted,
     SomaAdded,
     SomaDeleted,
     SomaMoved,
@@ -41,8 +42,10 @@ def describe(event: Event) -> str:
             return f"deleted {_somata(deleted.uids)} from {deleted.dataset}"
         case DetectionRun() as run:
             return f"detection in {run.dataset} ({_somata(run.uids)})"
+        case ModelAdopted() as adopted:
+            return f"adopted the model {adopted.model}"
         case _:
-            return "took a step back"
+            return "undid the last action"
 
 
 def _describe_verdict(given: VerdictGiven) -> str:

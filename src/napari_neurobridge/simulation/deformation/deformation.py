@@ -151,13 +151,14 @@ def residual_linear(params: ResidualParams, key: Key) -> Float64Array:
     rng = key.rng()
     angle = np.deg2rad(rng.uniform(-params.angle_deg, params.angle_deg))
     tilts = np.deg2rad(params.tilt_deg * rng.standard_normal(2))
-    in_plane = _rotation(1, 2, angle)
-    tilted = _rotation(0, 1, tilts[0]) @ _rotation(0, 2, tilts[1])
+    in_plane = plane_rotation(1, 2, angle)
+    tilted = plane_rotation(0, 1, tilts[0]) @ plane_rotation(0, 2, tilts[1])
     scale: Float64Array = np.diag(rng.uniform(*params.scale, 3))
     return tilted @ in_plane @ scale
 
 
-def _rotation(first: int, second: int, angle: float) -> Float64Array:
+def plane_rotation(first: int, second: int, angle: float) -> Float64Array:
+    """Return the (3, 3) rotation by an angle in radians, of the first axis towards the second."""
     matrix = np.eye(3)
     matrix[[first, second], [first, second]] = np.cos(angle)
     matrix[first, second] = -np.sin(angle)

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from napari_neurobridge.simulation.cloud import Part
 from napari_neurobridge.simulation.neurons.branches import (
+    BranchTexture,
     Buds,
     Room,
     Run,
-    Texture,
     across,
     bifurcate,
     grow,
@@ -232,8 +232,8 @@ class Arbors:
         self._params = params
         self._key = key
         self._table = _Table.of(params, device)
-        self._texture = Texture(params.wander, params.roughness)
-        self._smooth = Texture(params.wander / _STRAIGHT, params.roughness)
+        self._texture = BranchTexture(params.wander, params.roughness)
+        self._smooth = BranchTexture(params.wander / _STRAIGHT, params.roughness)
 
     def grow(self, cells: Cells) -> list[Run]:
         """Return the runs of the cells; the first holds the apical trunks."""

@@ -133,7 +133,7 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Texture:
+class BranchTexture:
     """How smooth processes are.
 
     Attributes
@@ -155,7 +155,7 @@ def grow(
     room: Room,
     key: Key,
     *,
-    texture: Texture,
+    texture: BranchTexture,
     taper: float,
     first_node: int,
 ) -> Run:
@@ -173,7 +173,7 @@ def grow(
         Branches are mirrored at the surface and pushed back into the ball.
     key : Key
         Together with the words of the buds, the source of all randomness.
-    texture : Texture
+    texture : BranchTexture
     taper : float
         Radius at the end as a share of that at the beginning.
     first_node : int

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.simulation.optics.labels import TwoPhotonLabel
     from napari_neurobridge.simulation.recording.motion import MotionParams
     from napari_neurobridge.simulation.recording.recording import Recording
-    from napari_neurobridge.simulation.scene import Scene, Volume
+    from napari_neurobridge.simulation.scene import ImageExtent, Scene
     from napari_neurobridge.simulation.specimen import Specimen
     from napari_neurobridge.types import Report, Vec3
 
@@ -91,7 +91,7 @@ def record_scene(
     )
 
 
-def middle_plane(volume: Volume) -> Plane:
+def middle_plane(volume: ImageExtent) -> Plane:
     """Return the middle plane of a z-stack, in square pixels over the whole field."""
     z_um, pixel_um, _ = volume.voxel_um
     _, height_um, width_um = volume.extent_um.tolist()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from napari_neurobridge.io.crops import CropSpec
 from napari_neurobridge.matching.appearance import gallery as module
 from napari_neurobridge.matching.appearance.gallery import (
     Gallery,
+    IndexCount,
     count_embedded,
     embed_positions,
     index_project,
@@ -22,6 +25,8 @@ from napari_neurobridge.matching.appearance.gallery import (
 from napari_neurobridge.matching.appearance.shards import gallery_folder
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log.annotate import add_somata, delete_soma, move_soma
+from napari_neurobridge.spaces import Affine
+from napari_neurobridge.spaces.crop_frame import CropFrame
 from napari_neurobridge.spaces.orientation import Orientation
 from napari_neurobridge.types import SomaSource
 
@@ -90,7 +95,7 @@ def test_added_and_moved_somata_are_embedded_and_no_others(project: Project, enc
     uid, before = gallery.uids[3], gallery.embeddings[3]
     move_soma(project, uid, (20.0, 60.0, 70.0))
     add_somata(project, "fmost", [(30.0, 90.0, 90.0)], source=SomaSource.MANUAL)
-    assert count_embedded(project, encoder) == (N_ALL - 1, N_ALL + 1)
+    assert count_embedded(project, encoder) == IndexCount(N_ALL - 1, N_ALL + 1)
     assert index_project(project, encoder).n_embedded == 2
     after = load_gallery(project, encoder, "fmost")
     assert len(after) == N_FMOST + 1
@@ -120,10 +125,10 @@ def test_a_cancelled_run_keeps_its_shards_and_continues(
 
     with pytest.raises(Cancelled):
         index_project(project, encoder, report=cancel)
-    kept = count_embedded(project, encoder)[0]
+    kept = count_embedded(project, encoder).n_embedded
     assert 2 <= kept < N_ALL
     assert index_project(project, encoder).n_embedded == N_ALL - kept
-    assert count_embedded(project, encoder) == (N_ALL, N_ALL)
+    assert count_embedded(project, encoder) == IndexCount(N_ALL, N_ALL)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
@@ -133,7 +138,7 @@ def test_a_damaged_shard_is_embedded_again(project: Project, encoder, suffix: st
     (shard,) = folder.glob(f"shard-*{suffix}")
     shard.write_bytes(shard.read_bytes()[:50])
     reopened = Project.open(project.path)
-    assert count_embedded(reopened, encoder)[0] == N_ALL - N_FMOST
+    assert count_embedded(reopened, encoder).n_embedded == N_ALL - N_FMOST
     assert index_project(reopened, encoder).n_embedded == N_FMOST
 
 
@@ -208,3 +213,28 @@ def test_vectors_of_another_length_are_refused(project: Project, encoder) -> Non
         gallery.search(query, 3)
     with pytest.raises(InputError, match="index again"):
         gallery.locate(query, gallery.uids[0])
+
+
+def test_the_folder_of_an_index_that_exists_keeps_its_name(project: Project, encoder) -> None:
+    """Indexes of earlier versions are found: their digest is written out here once more."""
+    source = project.dataset("fmost")
+    look = {
+        "crop": CropSpec().digest(),
+        "linear": np.eye(3).tolist(),
+        "image": source.fingerprint or source.uri,
+        "voxel_size_um": source.voxel_size_um,
+        "axes": source.axes,
+        "channel": source.channel,
+        "projection": source.projection,
+    }
+    digest = hashlib.sha256(json.dumps(look, sort_keys=True).encode()).hexdigest()[:12]
+    folder = gallery_folder(project, encoder, "fmost")
+    assert folder == project.embeddings_dir / f"{encoder.hash}-{digest}" / "fmost"
+
+
+def test_the_folder_of_another_frame_is_another(project: Project, encoder) -> None:
+    turn = Affine.from_linear(2 * np.eye(3), np.zeros(3), source="two_photon", target="fmost")
+    frames = [None, CropFrame(np.eye(3)), *(CropFrame(np.eye(3), turn, name) for name in "ab")]
+    folders = [gallery_folder(project, encoder, "fmost", frame=frame) for frame in frames]
+    assert folders[0] == folders[1]
+    assert len(set(folders)) == 3

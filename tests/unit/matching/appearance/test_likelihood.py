@@ -10,14 +10,18 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.appearance import likelihood as appearance
 from napari_neurobridge.matching.appearance.likelihood import (
     COHORT,
+    FEWEST_PAIRS,
     LIMIT,
-    SHIPPED_OFFSET,
-    SHIPPED_WEIGHT,
     Margins,
+    appearance_of,
     fit_appearance,
     pooled_fit,
 )
 from napari_neurobridge.matching.appearance.mutual import TEMPERATURE
+from napari_neurobridge.models.model_folder import Likelihood, ModelCalibration
+
+WEIGHT, OFFSET = 20.4, -0.15
+KNOWN = ModelCalibration(likelihood=Likelihood(weight=WEIGHT, offset=OFFSET))
 
 N, M = 150, 200
 
@@ -85,19 +89,28 @@ def test_a_fit_gives_the_likelihood_ratio():
         assert np.exp(low) < n_right / n_wrong < np.exp(high)
 
 
-def test_few_pairs_stay_near_what_is_shipped():
+def test_few_pairs_stay_near_what_the_model_states():
     margins = Margins(*scene(0, noise=6.0))
-    nothing = fit_appearance(margins, known(0))
-    assert (nothing.weight, nothing.offset) == (SHIPPED_WEIGHT, SHIPPED_OFFSET)
-    weights = [fit_appearance(margins, known(count)).weight for count in (4, 40, N)]
+    nothing = appearance_of(margins, known(0), KNOWN)
+    assert (nothing.weight, nothing.offset) == (WEIGHT, OFFSET)
+    weights = [appearance_of(margins, known(count), KNOWN).weight for count in (4, 40, N)]
     # Crops that say little: the more pairs, the less they are trusted.
-    assert SHIPPED_WEIGHT > weights[0] > weights[1] > weights[2] > 0
+    assert WEIGHT > weights[0] > weights[1] > weights[2] > 0
+
+
+def test_a_model_that_states_nothing_says_nothing_until_there_are_pairs_to_fit_to():
+    margins = Margins(*scene(0, noise=4.0))
+    unknown = ModelCalibration()
+    assert appearance_of(margins, known(FEWEST_PAIRS - 1), unknown) is None
+    fitted = appearance_of(margins, known(N), unknown)
+    truth = pooled_fit([(margins, known(N))])
+    assert (fitted.weight, fitted.offset) == pytest.approx(truth, rel=0.2)
 
 
 def test_ratios_are_bounded_and_silent_without_images():
     first, second, here, there = scene(0)
     first[3], second[5] = np.nan, 0.0
-    found = fit_appearance(Margins(first, second, here, there), known(20))
+    found = appearance_of(Margins(first, second, here, there), known(20), KNOWN)
     everything = np.tile(np.arange(M), (N, 1))
     ratio = found.log_ratio(np.arange(N), everything)
     assert np.isfinite(ratio).all()
@@ -117,5 +130,6 @@ def test_sides_of_other_lengths_are_refused():
 
 def test_one_soma_on_either_side_is_enough_to_ask():
     one = np.ones((1, 4)) / 2
-    found = fit_appearance(Margins(one, one, np.zeros((1, 3)), np.zeros((1, 3))), known(1))
+    margins = Margins(one, one, np.zeros((1, 3)), np.zeros((1, 3)))
+    found = appearance_of(margins, known(1), KNOWN)
     assert np.isfinite(found.log_ratio(np.zeros(1, int), np.zeros((1, 1), int))).all()

@@ -28,7 +28,7 @@ FIELD = PointFieldParams(
     shift=0.2,
     unrelated=0.0,
 )
-QUICK = ConstellationParams(search=SearchParams(query_windows=1, rotations=7, promising=4))
+QUICK = ConstellationParams(search=SearchParams(query_windows=1, rotations=7, best_matches=4))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,7 +72,7 @@ def test_pairs_are_one_to_one_and_the_surest_first(found):
     for pairs in (found.pairs, found.network_pairs):
         assert len(np.unique(pairs[:, 0])) == len(np.unique(pairs[:, 1])) == len(pairs) > 0
     assert (np.diff(found.confidence) <= 0).all()
-    assert (found.confidence >= QUICK.claim).all()
+    assert (found.confidence >= QUICK.min_confidence).all()
     assert found.confidence.max() <= 1
     assert np.isin(found.network_pairs[:, 0], found.network_rows).all()
 

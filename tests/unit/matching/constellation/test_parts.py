@@ -7,27 +7,27 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.constellation.affine_search import (
+    LocalAffine,
+    ScaledGallery,
+    best_per_row,
+    find_local_affine,
+    top_candidates,
+)
 from napari_neurobridge.matching.constellation.model import (
     Constellation,
     ConstellationConfig,
     embedding_codes,
     load_constellation,
     save_constellation,
-    weights_hash,
-)
-from napari_neurobridge.matching.constellation.start_search import (
-    Gallery,
-    Start,
-    find_start,
-    firsts,
-    likeliest,
 )
 from napari_neurobridge.matching.constellation.windows import (
     common_spacing_um,
-    merged,
-    turns,
+    one_to_one,
+    trial_rotations,
     windows,
 )
+from napari_neurobridge.models.zoo import find_model
 
 TINY = ConstellationConfig(neighbours=5, hidden=8, frequencies=4, code=4, dim=16, heads=2, layers=2)
 
@@ -53,20 +53,20 @@ def test_points_in_one_place_still_have_windows():
 
 def test_every_turn_of_thirty_degrees_is_near_one_that_is_tried():
     rng = np.random.default_rng(1)
-    tried = Rotation.from_matrix(turns(13))
+    tried = Rotation.from_matrix(trial_rotations(13))
     axes = rng.standard_normal((300, 3))
     axes *= np.deg2rad(rng.uniform(0, 30, (300, 1))) / np.linalg.norm(axes, axis=1, keepdims=True)
     nearest = [(tried.inv() * Rotation.from_rotvec(axis)).magnitude().min() for axis in axes]
     assert np.rad2deg(max(nearest)) < 21
-    np.testing.assert_allclose(turns(1), np.eye(3)[None])
+    np.testing.assert_allclose(trial_rotations(1), np.eye(3)[None])
 
 
 def test_merging_keeps_the_surest_and_is_one_to_one():
     pairs = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [2, 2]])
-    kept, confidence = merged(pairs, np.array([0.5, 0.9, 0.4, 0.8, 0.1]))
+    kept, confidence = one_to_one(pairs, np.array([0.5, 0.9, 0.4, 0.8, 0.1]))
     assert kept.tolist() == [[0, 1], [1, 0], [2, 2]]
     assert confidence.tolist() == [0.9, 0.4, 0.1]
-    assert len(merged(np.empty((0, 2), dtype=np.intp), np.empty(0))[0]) == 0
+    assert len(one_to_one(np.empty((0, 2), dtype=np.intp), np.empty(0))[0]) == 0
 
 
 def test_the_spacing_is_the_edge_of_a_points_own_cube():
@@ -86,20 +86,20 @@ class TestSearch:
         absent = rng.random(140) < 0.3
         points = np.vstack([image[~absent], rng.uniform(-4, 9, (60, 3))])
         self.partner = np.where(absent, -1, np.cumsum(~absent) - 1)
-        self.gallery = Gallery(points, cKDTree(points), 1.0)
+        self.gallery = ScaledGallery(points, cKDTree(points), 1.0)
         # One candidate in five is right, as from a poor network.
         said = rng.random((140, len(points))).astype(np.float32) * 0.02
         known = np.flatnonzero(~absent & (rng.random(140) < 0.4))
         said[known, self.partner[known]] = 0.3
-        self.candidates = likeliest(said)
+        self.candidates = top_candidates(said)
 
     def test_the_map_that_most_matches_agree_on_is_found(self):
-        start = find_start(
-            self.queries, self.gallery, self.candidates, np.random.default_rng(0), tries=500
+        start = find_local_affine(
+            self.queries, self.gallery, self.candidates, np.random.default_rng(0), samples=500
         )
         assert start is not None
         assert np.abs(start.linear - self.linear).max() < 0.05
-        pairs = start.agreeing(self.queries, self.gallery)
+        pairs = start.matches(self.queries, self.gallery)
         right = self.partner[pairs[:, 0]] == pairs[:, 1]
         assert right.mean() > 0.95
         assert right.sum() > 25
@@ -108,19 +108,21 @@ class TestSearch:
     def test_another_gallery_has_far_less_evidence(self):
         points = self.gallery.points
         points = points + np.random.default_rng(9).normal(0, 0.6, points.shape)
-        other = Gallery(points, cKDTree(points), 1.0)
+        other = ScaledGallery(points, cKDTree(points), 1.0)
         found = [
-            find_start(self.queries, side, self.candidates, np.random.default_rng(0), tries=500)
+            find_local_affine(
+                self.queries, side, self.candidates, np.random.default_rng(0), samples=500
+            )
             for side in (self.gallery, other)
         ]
         assert found[0].evidence > 3 * max(found[1].evidence, 1.0)
 
     def test_a_rotation_before_is_part_of_the_map(self):
-        start = find_start(
-            self.queries, self.gallery, self.candidates, np.random.default_rng(0), tries=100
+        start = find_local_affine(
+            self.queries, self.gallery, self.candidates, np.random.default_rng(0), samples=100
         )
         turn = Rotation.from_rotvec([0.3, 0.1, 0.0]).as_matrix()
-        before = start.before(turn)
+        before = start.after(turn)
         np.testing.assert_allclose(
             before.move(self.queries), start.move(self.queries @ turn.T), atol=1e-9
         )
@@ -128,17 +130,17 @@ class TestSearch:
     def test_a_soma_belongs_to_one_query_of_each_list(self):
         rows = np.array([[4, 4, 2], [4, 2, 2]])
         value = np.array([[0.1, 0.7, 0.0], [0.0, 0.3, 0.2]])
-        assert firsts(rows, value).tolist() == [[False, True, True], [True, True, False]]
+        assert best_per_row(rows, value).tolist() == [[False, True, True], [True, True, False]]
 
     def test_a_map_that_shrinks_all_on_one_soma_explains_nothing(self):
-        few = Gallery(self.gallery.points[:3], cKDTree(self.gallery.points[:3]), 1.0)
-        start = Start(0.01 * np.eye(3), np.zeros(3), few.points[0], 0.0)
-        assert len(start.agreeing(self.queries, few)) <= 1
+        few = ScaledGallery(self.gallery.points[:3], cKDTree(self.gallery.points[:3]), 1.0)
+        start = LocalAffine(0.01 * np.eye(3), np.zeros(3), few.points[0], 0.0)
+        assert len(start.matches(self.queries, few)) <= 1
 
     def test_no_probability_gives_no_map(self):
         nothing = (self.candidates[0], np.zeros_like(self.candidates[1]))
         rng = np.random.default_rng(0)
-        assert find_start(self.queries, self.gallery, nothing, rng, tries=50) is None
+        assert find_local_affine(self.queries, self.gallery, nothing, rng, samples=50) is None
 
 
 class TestNetwork:
@@ -175,7 +177,7 @@ class TestNetwork:
 
     def test_a_folder_gives_the_network_back(self, tmp_path: Path):
         network = tiny()
-        save_constellation(network, tmp_path)
+        stored = save_constellation(network, tmp_path)
         again = load_constellation(tmp_path)
         positions = (torch.randn(1, 12, 3), torch.randn(1, 15, 3))
         with torch.no_grad():
@@ -185,20 +187,30 @@ class TestNetwork:
                 atol=0.05,
                 rtol=0.05,
             )
-        assert len(weights_hash(tmp_path)) == 12
+        assert len(stored.hash) == 12
 
     def test_a_folder_that_does_not_fit_is_refused(self, tmp_path: Path):
-        with pytest.raises(InputError, match="no constellation matcher"):
+        with pytest.raises(InputError, match="no model configuration"):
             load_constellation(tmp_path)
         save_constellation(tiny(), tmp_path)
         config = tmp_path / "config.toml"
         text = config.read_text()
         config.write_text(text.replace("layers = 2", "layers = 3"))
+        with pytest.raises(InputError, match="damaged or was changed"):
+            load_constellation(tmp_path)
+        (tmp_path / "SHA256SUMS").unlink()
         with pytest.raises(InputError, match="do not fit"):
             load_constellation(tmp_path)
         config.write_text(text.replace("schema_version = 1", "schema_version = 9"))
-        with pytest.raises(InputError, match="another version"):
+        with pytest.raises(InputError, match="newer version 9"):
             load_constellation(tmp_path)
+        config.write_text(text.replace("hidden = 8", "hidden = 1000000000"))
+        with pytest.raises(InputError, match=r"hidden: .* less than or equal to 1024"):
+            load_constellation(tmp_path)
+
+    def test_an_encoder_is_no_matcher(self):
+        with pytest.raises(InputError, match="'compact' is a model of the kind 'encoder'"):
+            load_constellation(find_model("compact"))
 
 
 class TestCodes:

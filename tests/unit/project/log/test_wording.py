@@ -47,4 +47,4 @@ def test_undo_and_redo_are_told_by_what_they_are_about(project: Project, times: 
     for step in (annotate.undo, annotate.redo, annotate.undo)[:times]:
         events = step(project, "ben")
         assert annotate.describe_target(project, events) == "deleted 1 soma from fmost"
-    assert describe(*events) == "took a step back"
+    assert describe(*events) == "undid the last action"

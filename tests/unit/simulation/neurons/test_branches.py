@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from napari_neurobridge.simulation.keyed import Key
-from napari_neurobridge.simulation.neurons.branches import Buds, Room, Run, Texture, bifurcate, grow
+from napari_neurobridge.simulation.neurons.branches import (
+    BranchTexture,
+    Buds,
+    Room,
+    Run,
+    bifurcate,
+    grow,
+)
 
 N_BRANCHES = 2000
 
@@ -30,7 +37,7 @@ def make_run(
         50,
         Room(reach_um, torch.full((N_BRANCHES,), ceiling_um)),
         Key.of(3),
-        texture=Texture(wander, roughness),
+        texture=BranchTexture(wander, roughness),
         taper=0.5,
         first_node=7,
     )
@@ -108,7 +115,7 @@ def test_no_buds_make_no_branches():
         50,
         Room(100.0, torch.zeros(0)),
         Key.of(3),
-        texture=Texture(0.06, 0.2),
+        texture=BranchTexture(0.06, 0.2),
         taper=0.5,
         first_node=0,
     )

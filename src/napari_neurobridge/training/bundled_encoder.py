@@ -1,6 +1,6 @@
 """Making a model folder from simulation alone: the command behind the bundled model.
 
-``python -m napari_neurobridge.training.model_folder --help`` lists its options; the card
+``python -m napari_neurobridge.training.bundled_encoder --help`` lists its options; the card
 in the folder holds the command that made it.
 """
 
@@ -21,7 +21,7 @@ import torch
 from napari_neurobridge import __version__
 from napari_neurobridge.encoder.embed import Encoder, save_model
 from napari_neurobridge.errors import NeuroBridgeError
-from napari_neurobridge.io.files import atomic_folder, atomic_write
+from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.io.morphology import read_swc_folder
 from napari_neurobridge.training.encoder_task import (
     EncoderTaskConfig,
@@ -121,21 +121,20 @@ def write_model_folder(
     command: str,
     minutes: float,
 ) -> EvaluationReport:
-    """Write the four files of a model folder; evaluate the weights as they were stored."""
-    save_model(model, folder)
+    """Write a model folder, but for the calibration, which is measured later.
+
+    Returns the evaluation of the weights as they were stored.
+    """
+    stored = save_model(model, folder)
     encoder = Encoder.load(folder)
-    write_fingerprint(folder / "fingerprint.npz", encoder, training_crops)
+    stored.write_fingerprint(fingerprint(encoder, training_crops))
     evaluation = evaluate_encoder(encoder, held_out_pairs(config.test_seeds, config.held_out_level))
-    with atomic_write(folder / "card.md") as temporary:
-        temporary.write_text(
-            model_card(encoder, config, evaluation, command=command, minutes=minutes),
-            encoding="utf-8",
-        )
+    stored.write_card(model_card(encoder, config, evaluation, command=command, minutes=minutes))
     return evaluation
 
 
-def write_fingerprint(path: Path, encoder: Encoder, crops: tuple[ByteCrops, ByteCrops]) -> None:
-    """Write what the model was trained on, as features, so that the data is not needed.
+def fingerprint(encoder: Encoder, crops: tuple[ByteCrops, ByteCrops]) -> dict[str, np.ndarray]:
+    """Return what the model was trained on, as features, so that the data is not needed.
 
     Arrays ``two_photon`` and ``fmost`` (float16, up to 500 x F) hold max-pooled trunk
     features of evenly spaced training crops; ``<side>_mean`` (F,) and ``<side>_cov``
@@ -148,8 +147,7 @@ def write_fingerprint(path: Path, encoder: Encoder, crops: tuple[ByteCrops, Byte
         arrays[side] = features.astype(np.float16)
         arrays[f"{side}_mean"] = features.mean(axis=0)
         arrays[f"{side}_cov"] = np.cov(features, rowvar=False).astype(np.float32)
-    with atomic_write(path) as temporary, temporary.open("wb") as handle:
-        np.savez_compressed(handle, allow_pickle=False, **arrays)
+    return arrays
 
 
 def model_card(
@@ -294,7 +292,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     command = (
-        "python -m napari_neurobridge.training.model_folder --out models/compact --cache CACHE "
+        "python -m napari_neurobridge.training.bundled_encoder --out models/compact --cache CACHE "
         f"--morphologies DIR --um-per-unit {options.um_per_unit:g} "
         f"--steps {options.steps} --seed {options.seed}"
     )

@@ -1,4 +1,8 @@
-"""From a network's doubtful matches of two windows to the affine map that most agree on."""
+"""From a network's uncertain matches of two windows to the affine map that most agree on.
+
+Random sample consensus (RANSAC: Fischler and Bolles, Communications of the ACM, 1981); a sample is
+scored by the likelihood of what it explains, as in MLESAC (Torr and Zisserman, CVIU 2000).
+"""
 
 from __future__ import annotations
 
@@ -18,19 +22,19 @@ RowArray = npt.NDArray[np.intp]
 _CANDIDATES = 4
 _SAMPLE, _POOL = 4, 14
 _REGION = 60
-# Of a match about a local affine map: at the middle of the sample, and more with the distance.
-_NOISE, _NOISE_GROWTH = 0.14, 0.05
-# Of each entry of the linear part about the rough orientation.
+# Standard deviation of a match about a local affine map: at the centre, and more with the distance.
+_NOISE, _NOISE_PER_DISTANCE = 0.14, 0.05
+# Standard deviation of each entry of the linear part about the rough orientation.
 _LINEAR_SD = 0.3
 _STRETCH = (0.5, 1.7)
-_FOUND = 0.5
-_AGREES = 0.7
-_POLISHED, _POLISHING_ROUNDS = 12, 6
+_P_PARTNER = 0.5
+_MIN_AGREEMENT = 0.7
+_REFINED, _REFINING_ROUNDS = 12, 6
 
 
 @dataclass(frozen=True, eq=False)
-class Gallery:
-    """Where a start may lie.
+class ScaledGallery:
+    """The gallery's somata in units of the typical spacing.
 
     Attributes
     ----------
@@ -46,7 +50,7 @@ class Gallery:
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class LocalAffine:
     """An affine map on which many somata of one region agree.
 
     Attributes
@@ -66,79 +70,81 @@ class Start:
         """Map points (N, 3)."""
         return np.asarray((points - self.centre) @ self.linear.T + self.image)
 
-    def before(self, rotation: Float64Array) -> Start:
-        """Return the map of points that a rotation, applied first, brings to this one's."""
-        return Start(self.linear @ rotation, self.centre @ rotation, self.image, self.evidence)
+    def after(self, rotation: Float64Array) -> LocalAffine:
+        """Return this map after a rotation: x to ``move(rotation @ x)``."""
+        return LocalAffine(
+            self.linear @ rotation, self.centre @ rotation, self.image, self.evidence
+        )
 
-    def agreeing(self, queries: Float64Array, gallery: Gallery) -> RowArray:
+    def matches(self, queries: Float64Array, gallery: ScaledGallery) -> RowArray:
         """Return rows (L, 2) of the region's queries and somata that this map brings together."""
         region = _region(queries, self.centre[None], _REGION)[0]
-        _, found, nearest = _weigh(
+        _, found, nearest = _evaluate(
             queries[region][None], gallery, self.linear[None], self.centre[None], self.image[None]
         )
         order = np.argsort(-found[0], kind="stable")
-        chosen = order[found[0][order] > _AGREES]
+        chosen = order[found[0][order] > _MIN_AGREEMENT]
         return np.column_stack([region[chosen], nearest[0][chosen]])
 
 
-def likeliest(
+def top_candidates(
     probability: npt.NDArray[np.float32],
 ) -> tuple[RowArray, Float64Array]:
-    """Return the few likeliest columns of each row, (N, K), and their probabilities."""
+    """Return the few top_candidates columns of each row, (N, K), and their probabilities."""
     count = min(_CANDIDATES, probability.shape[1])
     columns = np.argpartition(-probability, count - 1, axis=1)[:, :count]
     return columns, np.take_along_axis(probability, columns, axis=1).astype(np.float64)
 
 
-def find_start(
+def find_local_affine(
     queries: Float64Array,
-    gallery: Gallery,
+    gallery: ScaledGallery,
     candidates: tuple[RowArray, Float64Array],
     rng: np.random.Generator,
     *,
-    tries: int,
-) -> Start | None:
+    samples: int,
+) -> LocalAffine | None:
     """Return the affine map with the most evidence among many random samples of matches.
 
     Parameters
     ----------
     queries : ndarray, shape (N, 3)
         A window, the rough orientation applied.
-    gallery : Gallery
+    gallery : ScaledGallery
     candidates : tuple
-        Rows of the gallery (N, K) and their probabilities, from `likeliest`.
+        Rows of the gallery (N, K) and their probabilities, from `top_candidates`.
     rng : Generator
-    tries : int
-        Samples of four neighbours and a candidate of each.
+    samples : int
+        How many samples of four neighbours and a candidate of each are drawn.
 
     Returns
     -------
-    Start or None
-        None if no sample makes a sensible map.
+    LocalAffine or None
+        None if no sample makes a plausible map.
     """
-    rows, columns = _samples(queries, candidates, rng, tries)
+    rows, columns = _samples(queries, candidates, rng, samples)
     if not len(rows):
         return None
     source, target = queries[rows], gallery.points[columns]
     centre, image = source.mean(axis=1), target.mean(axis=1)
     linear = _linear(source - centre[:, None], target - image[:, None], np.ones(rows.shape))
     sizes = np.linalg.svd(linear, compute_uv=False)
-    sane = (sizes[:, 0] <= _STRETCH[1]) & (sizes[:, 2] >= _STRETCH[0])
-    sane &= np.linalg.det(linear) > 0
-    linear, centre, image = linear[sane], centre[sane], image[sane]
+    plausible = (sizes[:, 0] <= _STRETCH[1]) & (sizes[:, 2] >= _STRETCH[0])
+    plausible &= np.linalg.det(linear) > 0
+    linear, centre, image = linear[plausible], centre[plausible], image[plausible]
     if not len(linear):
         return None
     region = _region(queries, centre, _REGION)
-    evidence, _, _ = _weigh(queries[region], gallery, linear, centre, image)
-    best = np.argsort(-evidence, kind="stable")[:_POLISHED]
-    return _polish(queries, gallery, linear[best], centre[best], image[best])
+    evidence, _, _ = _evaluate(queries[region], gallery, linear, centre, image)
+    best = np.argsort(-evidence, kind="stable")[:_REFINED]
+    return _refine(queries, gallery, linear[best], centre[best], image[best])
 
 
 def _samples(
     queries: Float64Array,
     candidates: tuple[RowArray, Float64Array],
     rng: np.random.Generator,
-    tries: int,
+    samples: int,
 ) -> tuple[RowArray, RowArray]:
     """Draw queries near one another and one candidate of each, both (S, 4), by probability."""
     listed, probability = candidates
@@ -146,19 +152,19 @@ def _samples(
     strength = probability.max(axis=1)
     if n_queries < _SAMPLE or strength.sum() <= 0:
         return np.empty((0, _SAMPLE), dtype=np.intp), np.empty((0, _SAMPLE), dtype=np.intp)
-    first = rng.choice(n_queries, tries, p=strength / strength.sum())
+    first = rng.choice(n_queries, samples, p=strength / strength.sum())
     pool = min(_POOL, n_queries - 1)
     away = np.linalg.norm(queries[:, None] - queries[None], axis=2)
     near = np.argsort(away, axis=1)[:, 1 : pool + 1]
     # The largest of these keys is a draw without replacement by weight (Gumbel's trick).
-    keys = np.log(strength[near[first]] + 1e-9) + rng.gumbel(size=(tries, pool))
+    keys = np.log(strength[near[first]] + 1e-9) + rng.gumbel(size=(samples, pool))
     others = np.take_along_axis(near[first], np.argsort(-keys, axis=1)[:, : _SAMPLE - 1], axis=1)
     rows = np.column_stack([first, others])
     which = np.log(probability[rows] + 1e-9) + rng.gumbel(size=(*rows.shape, listed.shape[1]))
     columns = np.take_along_axis(listed[rows], which.argmax(axis=2)[..., None], axis=2)[..., 0]
     distinct = np.sort(columns, axis=1)
-    sane = (np.diff(distinct, axis=1) > 0).all(axis=1)
-    return rows[sane], columns[sane]
+    plausible = (np.diff(distinct, axis=1) > 0).all(axis=1)
+    return rows[plausible], columns[plausible]
 
 
 def _linear(source: Float64Array, target: Float64Array, weight: Float64Array) -> Float64Array:
@@ -177,32 +183,45 @@ def _region(queries: Float64Array, centre: Float64Array, count: int) -> RowArray
     return np.argpartition(away, count - 1, axis=1)[:, :count]
 
 
-def _weigh(
+def _evaluate(
     points: Float64Array,
-    gallery: Gallery,
+    gallery: ScaledGallery,
     linear: Float64Array,
     centre: Float64Array,
     image: Float64Array,
 ) -> tuple[Float64Array, Float64Array, RowArray]:
-    """Return evidence (S,), and of points (S, N, 3) the chance to be found, and by whom."""
+    """Evaluate S maps at points (S, N, 3).
+
+    Returns
+    -------
+    evidence : ndarray, shape (S,)
+    matched : ndarray, shape (S, N)
+        Probability of each point's nearest soma to be its partner.
+    nearest : ndarray of int, shape (S, N)
+    """
     offset = points - centre[:, None]
     moved = np.einsum("sij,snj->sni", linear, offset) + image[:, None]
     away, nearest = gallery.tree.query(moved)
-    sigma = _NOISE + _NOISE_GROWTH * np.linalg.norm(offset, axis=2)
+    sigma = _NOISE + _NOISE_PER_DISTANCE * np.linalg.norm(offset, axis=2)
     nearest = np.asarray(nearest)
     ratio = np.exp(-0.5 * (away / sigma) ** 2) / (2 * np.pi * sigma**2) ** 1.5 / gallery.density
     # A soma is one query's at most, or a map that shrinks everything would explain the most.
-    ratio = np.where(firsts(nearest, ratio), ratio, 0.0)
-    whole = 1 - _FOUND + _FOUND * ratio
-    return np.log(whole).sum(axis=1), _FOUND * ratio / whole, nearest
+    ratio = np.where(best_per_row(nearest, ratio), ratio, 0.0)
+    whole = 1 - _P_PARTNER + _P_PARTNER * ratio
+    return np.log(whole).sum(axis=1), _P_PARTNER * ratio / whole, nearest
 
 
-def firsts(rows: RowArray, value: Float64Array) -> npt.NDArray[np.bool_]:
-    """Return which of N entries has the highest value of those with its row, in each of S lists.
+def best_per_row(rows: RowArray, value: Float64Array) -> npt.NDArray[np.bool_]:
+    """Return which entries have the highest value of all that name the same row of the gallery.
 
     Parameters
     ----------
     rows, value : ndarray, shape (S, N)
+        S independent lists of N entries.
+
+    Returns
+    -------
+    ndarray of bool, shape (S, N)
     """
     lists = np.broadcast_to(np.arange(len(rows))[:, None], rows.shape).ravel()
     order = np.lexsort((-value.ravel(), rows.ravel(), lists))
@@ -214,24 +233,24 @@ def firsts(rows: RowArray, value: Float64Array) -> npt.NDArray[np.bool_]:
     return chosen.reshape(rows.shape)
 
 
-def _polish(
+def _refine(
     queries: Float64Array,
-    gallery: Gallery,
+    gallery: ScaledGallery,
     linear: Float64Array,
     centre: Float64Array,
     image: Float64Array,
-) -> Start:
+) -> LocalAffine:
     """Refit a few maps to all that agree with them; return the best."""
     evidence = np.zeros(len(linear))
-    for _ in range(_POLISHING_ROUNDS):
+    for _ in range(_REFINING_ROUNDS):
         points = queries[_region(queries, centre, _REGION)]
-        evidence, found, nearest = _weigh(points, gallery, linear, centre, image)
+        evidence, found, nearest = _evaluate(points, gallery, linear, centre, image)
         weight = found / np.maximum(found.sum(axis=1, keepdims=True), 1e-9)
         target = gallery.points[nearest]
         centre = np.einsum("sn,sni->si", weight, points)
         image = np.einsum("sn,sni->si", weight, target)
         linear = _linear(points - centre[:, None], target - image[:, None], found)
     points = queries[_region(queries, centre, _REGION)]
-    evidence, _, _ = _weigh(points, gallery, linear, centre, image)
+    evidence, _, _ = _evaluate(points, gallery, linear, centre, image)
     best = int(np.argmax(evidence))
-    return Start(linear[best], centre[best], image[best], float(evidence[best]))
+    return LocalAffine(linear[best], centre[best], image[best], float(evidence[best]))

@@ -18,7 +18,7 @@ RowArray = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class PartnerPosterior:
     """What is known about the partner of one soma.
 
     Attributes
@@ -44,7 +44,7 @@ class Judged:
 
 
 @dataclass(frozen=True, eq=False)
-class Outlook:
+class PosteriorSummary:
     """The answers of all N somata of one side, in short.
 
     Attributes
@@ -52,7 +52,7 @@ class Outlook:
     first, second : ndarray, shape (N,)
         Probabilities of the two most probable candidates.
     none, beyond : ndarray, shape (N,)
-        As in `Judged`.
+        As in `PartnerPosterior`.
     bits : ndarray, shape (N,)
         Entropy of each answer, all that is not listed being one outcome.
     """
@@ -65,7 +65,7 @@ class Outlook:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class PosteriorReader:
     """The answers of N queries and of M somata of the gallery.
 
     A soma of the gallery has as partner the query that it is the partner of; what no query
@@ -81,35 +81,35 @@ class Answers:
     posterior: Posterior
     n_gallery: int
 
-    def of_query(self, row: int) -> Judged:
+    def of_query(self, row: int) -> PartnerPosterior:
         """Return the answer of a query."""
         found = self.posterior
         listed = found.probability[row] > 0
-        return Judged(
+        return PartnerPosterior(
             found.rows[row][listed],
             found.probability[row][listed],
             float(found.none[row]),
             float(found.beyond[row]),
         )
 
-    def of_gallery(self, row: int) -> Judged:
+    def of_gallery(self, row: int) -> PartnerPosterior:
         """Return the answer of a soma of the gallery."""
         table = self._by_gallery
         place = slice(table.indptr[row], table.indptr[row + 1])
         rows, probability = table.indices[place].astype(np.intp), table.data[place]
         order = np.argsort(-probability, kind="stable")
         none, beyond = self._left(probability.sum())
-        return Judged(rows[order], probability[order], float(none), float(beyond))
+        return PartnerPosterior(rows[order], probability[order], float(none), float(beyond))
 
-    def outlook_of_queries(self) -> Outlook:
+    def summary_of_queries(self) -> PosteriorSummary:
         """Return the answers of all queries in short."""
         found = self.posterior
         top = np.zeros((len(found.none), 2))
         top[:, : found.probability.shape[1]] = found.probability[:, :2]
         bits = _bits(found.probability).sum(axis=1)
-        return _outlook(top, found.none, found.beyond, bits)
+        return _summary(top, found.none, found.beyond, bits)
 
-    def outlook_of_gallery(self) -> Outlook:
+    def summary_of_gallery(self) -> PosteriorSummary:
         """Return the answers of all somata of the gallery in short."""
         table, n_somata = self._by_gallery, self.n_gallery
         count = np.diff(table.indptr)
@@ -122,7 +122,7 @@ class Answers:
             top[soma[some], rank] = table.data[some]
         none, beyond = self._left(np.bincount(soma, weights=table.data, minlength=n_somata))
         bits = np.bincount(soma, weights=_bits(table.data), minlength=n_somata).astype(np.float64)
-        return _outlook(top, none, beyond, bits)
+        return _summary(top, none, beyond, bits)
 
     @cached_property
     def _by_gallery(self) -> csr_array:
@@ -140,10 +140,10 @@ class Answers:
         return left - beyond, beyond
 
 
-def _outlook(
+def _summary(
     top: Float64Array, none: Float64Array, beyond: Float64Array, bits: Float64Array
-) -> Outlook:
-    return Outlook(top[:, 0], top[:, 1], none, beyond, bits + _bits(none) + _bits(beyond))
+) -> PosteriorSummary:
+    return PosteriorSummary(top[:, 0], top[:, 1], none, beyond, bits + _bits(none) + _bits(beyond))
 
 
 def _bits(share: Float64Array) -> Float64Array:

@@ -8,7 +8,7 @@ from napari_neurobridge.encoder.global_channel import GlobalConfig
 from napari_neurobridge.encoder.local_channel import LocalConfig
 from napari_neurobridge.errors import Cancelled
 from napari_neurobridge.io.pairs import PairSet
-from napari_neurobridge.training import model_folder, simulated_data
+from napari_neurobridge.training import bundled_encoder, simulated_data
 from napari_neurobridge.training.encoder_task import EncoderTaskConfig
 from napari_neurobridge.training.loop import LoopConfig
 from napari_neurobridge.training.simulated_data import PairSource
@@ -48,16 +48,17 @@ def noise_for_simulation(monkeypatch):
     monkeypatch.setattr(simulated_data, "simulate_pairs", pairs)
     monkeypatch.setattr(simulated_data, "SHARD_PAIRS", 12)
     monkeypatch.setattr(simulated_data, "EVALUATION_CELLS", 8)
-    monkeypatch.setattr(model_folder, "FINGERPRINT_CROPS", 10)
-    monkeypatch.setattr(model_folder, "VALIDATE_EVERY", 2)
+    monkeypatch.setattr(bundled_encoder, "FINGERPRINT_CROPS", 10)
+    monkeypatch.setattr(bundled_encoder, "VALIDATE_EVERY", 2)
 
 
 def test_folder_holds_all_that_the_model_needs_and_says_how_it_was_made(tmp_path):
     out = tmp_path / "tiny"
-    report = model_folder.make_model_folder(out, CONFIG, tmp_path / "cache", command="make it")
+    report = bundled_encoder.make_model_folder(out, CONFIG, tmp_path / "cache", command="make it")
     assert report.n == 16
     encoder = Encoder.load(out)
     assert sorted(path.name for path in out.iterdir()) == [
+        "SHA256SUMS",
         "card.md",
         "config.toml",
         "fingerprint.npz",
@@ -78,7 +79,7 @@ def test_folder_holds_all_that_the_model_needs_and_says_how_it_was_made(tmp_path
 
 def test_a_cancelled_run_goes_on_to_the_same_weights(tmp_path):
     whole = tmp_path / "whole"
-    model_folder.make_model_folder(whole, CONFIG, tmp_path / "a", command="")
+    bundled_encoder.make_model_folder(whole, CONFIG, tmp_path / "a", command="")
 
     def cancel_while_training(done, total, text):
         if text.startswith("training,") and done == 2:
@@ -86,15 +87,15 @@ def test_a_cancelled_run_goes_on_to_the_same_weights(tmp_path):
 
     resumed, cache = tmp_path / "resumed", tmp_path / "b"
     with pytest.raises(Cancelled):
-        model_folder.make_model_folder(
+        bundled_encoder.make_model_folder(
             resumed, CONFIG, cache, command="", report=cancel_while_training
         )
     assert not resumed.exists()
-    model_folder.make_model_folder(resumed, CONFIG, cache, command="")
+    bundled_encoder.make_model_folder(resumed, CONFIG, cache, command="")
     assert Encoder.load(resumed).hash == Encoder.load(whole).hash
 
 
 def test_command_line_reports_bad_use_without_a_traceback(tmp_path, caplog):
     arguments = ["--out", str(tmp_path / "m"), "--cache", str(tmp_path)]
-    assert model_folder.main([*arguments, "--morphologies", str(tmp_path / "none")]) == 2
+    assert bundled_encoder.main([*arguments, "--morphologies", str(tmp_path / "none")]) == 2
     assert "There is no folder" in caplog.text

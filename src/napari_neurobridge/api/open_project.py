@@ -1,0 +1,258 @@
+"""A project as a notebook holds it: each method does what the command of its name does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from napari_neurobridge.api.results import EvaluationResult, MatchResult, ranking_table
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.types import NoneReason, Verdict
+from napari_neurobridge.workflows.judgements import Judgement, judge_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from napari_neurobridge.matching.appearance.gallery import IndexResult
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.workflows.train import TrainingResult
+
+
+class OpenProject:
+    """A project folder; made by `create` and `open`, and a context manager that closes it.
+
+    Parameters
+    ----------
+    folder : Project
+        What the library's own functions take.
+    """
+
+    def __init__(self, folder: Project) -> None:
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {name}" for name, n in self._counts().items())
+        n_pairs = len(self.folder.state().pairs)
+        return f"<{self.path.name}: somata {counts}; {n_pairs} accepted pairs>"
+
+    def __enter__(self) -> OpenProject:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the files."""
+        self.folder.close()
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.folder.path
+
+    def _counts(self) -> dict[str, int]:
+        return {name: len(somata) for name, somata in self.folder.state().somata.items()}
+
+    # --- from images to an index ----------------------------------------------------------
+
+    def detect(self, dataset: str | None = None) -> dict[str, int]:
+        """Find somata in one image or in all, and return how many each dataset has.
+
+        Raises
+        ------
+        InputError
+            If the dataset is unknown or has no image.
+        """
+        from napari_neurobridge.workflows.detect import detect_dataset
+
+        names = self.folder.datasets_with_images if dataset is None else [dataset]
+        return {name: detect_dataset(self.folder, name) for name in names}
+
+    def index(self, model: str | None = None) -> IndexResult:
+        """Embed the crops of all somata that are not embedded yet.
+
+        Parameters
+        ----------
+        model : str, optional
+            The project's current one unless given.
+
+        Raises
+        ------
+        InputError
+            If there is nothing to embed, or no such model.
+        """
+        from napari_neurobridge.workflows.index import build_index
+
+        return build_index(self.folder, model)
+
+    def somata(self, dataset: str) -> pd.DataFrame:
+        """Return the somata of a dataset: ``uid, z_um, y_um, x_um, source, confidence``.
+
+        Raises
+        ------
+        InputError
+            If the dataset is unknown.
+        """
+        somata = self.folder.state().somata[self.folder.dataset(dataset).name].values()
+        columns = ["uid", "z_um", "y_um", "x_um", "source", "confidence"]
+        rows = [(s.uid, *s.center_um, str(s.source), s.confidence) for s in somata]
+        return pd.DataFrame(rows, columns=columns).set_index("uid")
+
+    # --- verdicts ---------------------------------------------------------------------------
+
+    def accept(self, two_photon_uid: str, fmost_uid: str, *, force: bool = False) -> None:
+        """Record that two somata are the same cell.
+
+        Parameters
+        ----------
+        two_photon_uid, fmost_uid : str
+        force : bool
+            Also where one of them is paired already; that pair is revoked.
+
+        Raises
+        ------
+        InputError
+            If a soma is unknown.
+        InvalidActionError
+            If a soma is paired with another, and ``force`` is not set.
+        """
+        self._judge(Judgement(Verdict.ACCEPT, two_photon_uid, fmost_uid), force=force)
+
+    def reject(self, two_photon_uid: str, fmost_uid: str) -> None:
+        """Record that two somata are different cells."""
+        self._judge(Judgement(Verdict.REJECT, two_photon_uid, fmost_uid))
+
+    def unsure(self, two_photon_uid: str, fmost_uid: str) -> None:
+        """Record that somebody looked and could not tell."""
+        self._judge(Judgement(Verdict.UNSURE, two_photon_uid, fmost_uid))
+
+    def none(self, uid: str, reason: str | None = None) -> None:
+        """Record that no candidate is the cell; see `NoneReason` for the reasons."""
+        why = None if reason is None else NoneReason(reason)
+        self._judge(Judgement(Verdict.NONE, uid, reason=why))
+
+    def undo(self) -> None:
+        """Take back what was recorded last."""
+        from napari_neurobridge.project.log import annotate
+
+        annotate.undo(self.folder)
+
+    def _judge(self, judgement: Judgement, *, force: bool = False) -> None:
+        judge_all(self.folder, [judgement], force=force)
+
+    def pairs(self) -> pd.DataFrame:
+        """Return the accepted pairs that nobody disputes: ``two_photon_uid, fmost_uid``."""
+        sides = self.folder.in_vivo(), self.folder.ex_vivo()
+        pairs = sorted(self.folder.state().pairs_between(*sides).items())
+        return pd.DataFrame(pairs, columns=["two_photon_uid", "fmost_uid"])
+
+    # --- finding partners ---------------------------------------------------------------------
+
+    def rank(self, uid: str, k: int = 10, *, model: str | None = None) -> pd.DataFrame:
+        """Rank the somata of the other microscope for one, most probable first.
+
+        Parameters
+        ----------
+        uid : str
+            A soma of either microscope.
+        k : int
+            How many candidates at most.
+        model : str, optional
+            The project's current one unless given.
+
+        Returns
+        -------
+        DataFrame
+            Index ``rank``; columns ``uid, z_um, y_um, x_um, similarity, residual_um,
+            probability, in_set``; NaN where unknown. ``attrs`` holds ``p_none``, ``basis``
+            ("probability", "appearance" or "distance"), ``model`` and ``note``.
+
+        Raises
+        ------
+        InputError
+            If the soma is unknown or there is nothing to rank.
+        """
+        from napari_neurobridge.workflows.rank import rank_cell
+
+        return ranking_table(rank_cell(self.folder, uid, k, model=model))
+
+    def match(self, *, images: bool = True, model: str | None = None) -> MatchResult:
+        """Match all cells at once, from the accepted pairs outward.
+
+        Parameters
+        ----------
+        images : bool
+            Use what the crops say, where both sides are completely indexed.
+        model : str, optional
+            The project's current one unless given.
+
+        Raises
+        ------
+        InputError
+            If there is no accepted pair, and the constellation of the cells does not tell.
+        """
+        from napari_neurobridge.workflows.match import match_all
+
+        return MatchResult(match_all(self.folder, model, images=images))
+
+    def map_points(
+        self, points_um: npt.ArrayLike, source: str, target: str
+    ) -> npt.NDArray[np.float64]:
+        """Map points (N, 3), µm (z, y, x), between two datasets' spaces by the current alignment.
+
+        ``folder.alignment(source, target).made_from`` says what that rests on.
+        """
+        return self.folder.map_points(points_um, source, target)
+
+    # --- models --------------------------------------------------------------------------------
+
+    def train(
+        self, strategy: str | None = None, *, epochs: int | None = None, model: str | None = None
+    ) -> TrainingResult:
+        """Fine-tune on the accepted pairs, and adopt the new model if it is better.
+
+        Parameters
+        ----------
+        strategy : str, optional
+            See ``neurobridge train --help``.
+        epochs : int, optional
+            How often each pair is seen.
+        model : str, optional
+            What to start from; the project's current one unless given.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than six pairs, or a dataset has no image.
+        """
+        from napari_neurobridge.training.fine_tune import FineTuneConfig
+        from napari_neurobridge.workflows.train import train_project
+
+        config = FineTuneConfig() if strategy is None else FineTuneConfig(strategy=strategy)
+        return train_project(self.folder, config, model=model, epochs=epochs)
+
+    def evaluate(self, model: str | None = None) -> EvaluationResult:
+        """Measure how often a model finds the partners of the accepted pairs.
+
+        Raises
+        ------
+        InputError
+            If there are too few pairs, or a dataset has no image.
+        """
+        from napari_neurobridge.workflows.index import load_encoder
+        from napari_neurobridge.workflows.pair_crops import accepted_pairs
+
+        if not len(self.pairs()):
+            raise InputError("There are no accepted pairs to evaluate on.")
+        pairs = accepted_pairs(self.folder)
+        return EvaluationResult.of(load_encoder(self.folder, model), pairs)

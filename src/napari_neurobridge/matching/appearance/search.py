@@ -1,0 +1,144 @@
+"""The indexed somata of one dataset, searched exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_neurobridge.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_neurobridge.types import Float32Array
+
+# For readers of a shell and of a dock alike.
+_NOT_INDEXED = (
+    "not indexed for this model; run 'neurobridge index' or press Index in the Data dock."
+)
+HOW_TO_FIND_SOMATA = (
+    "run 'neurobridge detect', press Detect somata in the Data dock, or import points first."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """The indexed living somata of one dataset, ordered by uid.
+
+    Attributes
+    ----------
+    dataset : str
+        Where the somata lie.
+    uids : tuple of str, length N
+    centers_um : ndarray of float64, shape (N, 3)
+        In the dataset's own space, (z, y, x).
+    embeddings : ndarray of float32, shape (N, dim)
+        Unit vectors.
+    n_living : int
+        Somata that the dataset has; more than N while the index is incomplete.
+    n_damaged : int
+        Shards on disk that were left out; see `read_shards`.
+    """
+
+    dataset: str
+    uids: tuple[str, ...]
+    centers_um: npt.NDArray[np.float64]
+    embeddings: Float32Array
+    n_living: int
+    n_damaged: int = 0
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {uid: row for row, uid in enumerate(self.uids)}
+
+    def row(self, uid: str) -> int | None:
+        """Return the row of a soma; ``None`` when it is not indexed."""
+        return self._rows.get(uid)
+
+    def search(
+        self, query: Float32Array, k: int
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+        """Return the rows most similar to a query, and their cosine similarities.
+
+        Parameters
+        ----------
+        query : ndarray, shape (dim,)
+            Unit vector.
+        k : int
+            How many; all somata when there are fewer.
+
+        Returns
+        -------
+        rows, similarities : ndarray, shape (min(k, N),)
+            Best first; equal similarities in the order of the uids.
+
+        Raises
+        ------
+        InputError
+            If ``k`` is not positive, nothing is in the gallery, or its vectors are of another
+            length.
+        """
+        if k < 1:
+            raise InputError(f"Ask for at least one candidate, not {k}.")
+        if not len(self):
+            raise InputError(f"The somata of '{self.dataset}' are {_NOT_INDEXED}")
+        similarities = self._compare(query)
+        k = min(k, len(self))
+        worst = np.partition(similarities, -k)[-k]
+        shortlist = np.flatnonzero(similarities >= worst)
+        best = shortlist[np.lexsort((shortlist, -similarities[shortlist]))[:k]]
+        return best, similarities[best]
+
+    def locate(self, query: Float32Array, uid: str) -> tuple[int, int, float]:
+        """Return the row of one soma, its rank for a query, and its cosine similarity.
+
+        Parameters
+        ----------
+        query : ndarray, shape (dim,)
+            Unit vector.
+        uid : str
+
+        Returns
+        -------
+        row, rank : int
+            The place, from 1, at which `search` would return it.
+        similarity : float
+
+        Raises
+        ------
+        InputError
+            If the soma is not in the gallery, or its vectors are of another length.
+        """
+        row = self.row(uid)
+        if row is None:
+            raise InputError(f"'{uid}' of '{self.dataset}' is {_NOT_INDEXED}")
+        similarities = self._compare(query)
+        similarity = similarities[row]
+        more_similar = np.count_nonzero(similarities > similarity)
+        tied_before = np.count_nonzero(similarities[:row] == similarity)
+        return row, int(more_similar + tied_before) + 1, float(similarity)
+
+    def _compare(self, query: Float32Array) -> Float32Array:
+        if query.shape != self.embeddings.shape[1:]:
+            raise InputError(
+                f"The index of '{self.dataset}' holds vectors of length "
+                f"{self.embeddings.shape[1]}, not {len(query)} as the model makes them; delete "
+                "the folder 'embeddings' of the project and index again."
+            )
+        return self.embeddings @ np.asarray(query, dtype=np.float32)
+
+    def require_complete(self) -> None:
+        """Raise `InputError` unless every living soma is indexed, and there is one."""
+        if self.n_living == 0:
+            raise InputError(f"'{self.dataset}' has no somata to rank; {HOW_TO_FIND_SOMATA}")
+        if len(self) < self.n_living:
+            left_out = " (damaged files of the index were left out)" if self.n_damaged else ""
+            raise InputError(
+                f"{self.n_living - len(self)} of {self.n_living} somata of '{self.dataset}'"
+                f"{left_out} are {_NOT_INDEXED}"
+            )

@@ -1,0 +1,12 @@
+"""How a probability is written for a person."""
+
+from __future__ import annotations
+
+
+def percent(probability: float) -> str:
+    """Return a probability as "81 %"; never 0 % or 100 %, because nothing is that certain."""
+    if probability < 0.01:
+        return "< 1 %"
+    if probability > 0.99:
+        return "> 99 %"
+    return f"{100 * probability:.0f} %"

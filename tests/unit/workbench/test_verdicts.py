@@ -1,0 +1,302 @@
+"""What a person decides becomes one event each, and undo takes back that and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fixtures.loops import Loop
+from fixtures.projects import N_POINTS, true_partner
+from napari_neurobridge.project.folder import Project
+from napari_neurobridge.project.log import annotate
+from napari_neurobridge.types import NoneReason, SomaSource, Verdict
+from napari_neurobridge.workbench.answers import Query
+from napari_neurobridge.workbench.session import Notice
+from napari_neurobridge.workbench.workbench import Workbench
+
+UID, OTHER = "tp-00003", "tp-00007"
+
+
+@pytest.fixture
+def workbench(loop: Loop, points_project_folder: Path) -> Iterator[Workbench]:
+    """Opened on two tables of points, without any verdict."""
+    bench = Workbench(loop, annotator="me")
+    bench.session.set_project(Project.open(points_project_folder))
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def notices(workbench: Workbench) -> list[Notice]:
+    heard: list[Notice] = []
+    workbench.session.notified.connect(heard.append)
+    return heard
+
+
+@pytest.fixture
+def changed(workbench: Workbench) -> list[str]:
+    """Datasets whose somata were told to have changed."""
+    heard: list[str] = []
+    workbench.session.somata_changed.connect(heard.append)
+    return heard
+
+
+def _ask(workbench: Workbench, loop: Loop, uid: str, *, audit: bool = False) -> None:
+    workbench.questions.select("two_photon", uid, audit=audit)
+    loop.run_until(lambda: workbench.questions.answer is not None)
+
+
+def _pick(workbench: Workbench, loop: Loop, uid: str) -> None:
+    workbench.questions.choose_soma(uid)
+    loop.run_until(lambda: getattr(workbench.questions.choice, "uid", None) == uid)
+
+
+def _n_events(workbench: Workbench) -> int:
+    return len(workbench.project.log.events())
+
+
+# --- verdicts ----------------------------------------------------------------------------
+
+
+def test_accepting_records_who_said_it_and_what_was_seen(workbench, loop) -> None:
+    _ask(workbench, loop, UID)
+    workbench.questions.choose(2)
+    choice = workbench.questions.choice
+    workbench.verdicts.accept()
+    assert workbench.project.state().pairs == {UID: choice.uid}
+    event = workbench.project.log.events()[-1]
+    assert event.annotator == "me"
+    evidence = event.content.evidence
+    assert (evidence.rank, evidence.residual_um) == (2, choice.residual_um)
+    assert evidence.probability is None, "there was no match to give one"
+    assert evidence.model_hash is None, "there are no images to compare"
+    assert not evidence.audit
+    assert evidence.seconds >= 0
+
+
+@pytest.mark.parametrize(
+    ("act", "verdict"), [("reject", Verdict.REJECT), ("unsure", Verdict.UNSURE)]
+)
+def test_a_pair_that_is_not_accepted_is_kept_apart(workbench, loop, act, verdict) -> None:
+    _ask(workbench, loop, UID)
+    before = _n_events(workbench)
+    getattr(workbench.verdicts, act)()
+    assert _n_events(workbench) == before + 1
+    state = workbench.project.state()
+    assert state.pairs == {}
+    (standing,) = state.verdicts
+    candidate = workbench.questions.choice.uid
+    assert (standing.query_uid, standing.candidate_uid) == (UID, candidate)
+    assert standing.verdict is verdict
+
+
+@pytest.mark.parametrize("reason", [None, NoneReason.NOT_A_CELL])
+def test_none_needs_no_candidate_and_keeps_its_reason(workbench, loop, notices, reason) -> None:
+    workbench.questions.select("two_photon", UID)
+    workbench.verdicts.none_reason = reason
+    workbench.verdicts.none()
+    assert workbench.project.state().none == {UID: reason}
+    assert ("not a cell" in notices[-1].text) is (reason is not None)
+
+
+def test_a_blind_verdict_is_recorded_as_one(workbench, loop) -> None:
+    _ask(workbench, loop, UID, audit=True)
+    workbench.questions.choose(1)
+    shown = workbench.questions.choice
+    workbench.verdicts.accept()
+    evidence = workbench.project.state().verdicts[-1].evidence
+    assert evidence.audit
+    assert evidence.rank == shown.rank, "its rank, not the place where it was shown"
+
+
+def test_what_the_match_thought_is_recorded_with_a_verdict(workbench, loop) -> None:
+    for number in (0, 9, 18, 27, 36):
+        annotate.accept(
+            workbench.project, f"tp-{number:05d}", f"fm-{number:05d}", annotator="other"
+        )
+    matches = workbench.matches
+    workbench.session.verdicts_changed.emit()
+    loop.run_until(lambda: matches.match is not None and not matches.updating)
+    _ask(workbench, loop, UID)
+    answer, match = workbench.questions.answer, matches.match
+    workbench.questions.choose(2)
+    choice = workbench.questions.choice
+    workbench.verdicts.reject()
+    evidence = workbench.project.state().verdicts[-1].evidence
+    assert evidence.probability == choice.probability
+    assert evidence.alignment_id == match.alignment.id
+    assert (evidence.first_uid, evidence.first_probability) == match.first_uncalibrated(UID)
+    assert evidence.mass_above == match.mass_above(UID, choice.uid)
+    assert answer.match is match
+
+
+# --- what is refused ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("act", ["accept", "reject", "unsure", "none"])
+def test_without_a_question_nothing_is_recorded(workbench, notices, act) -> None:
+    before = _n_events(workbench)
+    getattr(workbench.verdicts, act)()
+    assert _n_events(workbench) == before
+    (notice,) = notices
+    assert notice.is_error
+    assert "Click a two-photon cell first" in notice.text
+
+
+@pytest.mark.parametrize("act", ["accept", "reject", "unsure"])
+def test_in_an_audit_nothing_is_judged_before_it_is_picked(workbench, loop, notices, act) -> None:
+    _ask(workbench, loop, UID, audit=True)
+    before = _n_events(workbench)
+    getattr(workbench.verdicts, act)()
+    assert _n_events(workbench) == before
+    assert "Pick a candidate first" in notices[-1].text
+
+
+def test_a_place_without_a_soma_cannot_be_judged(workbench, notices) -> None:
+    workbench.questions.query = Query("two_photon", (1.0, 2.0, 3.0))
+    workbench.verdicts.none()
+    assert "soma" in notices[-1].text
+    assert workbench.project.state().none == {}
+
+
+def test_nothing_is_decided_without_a_project(workbench, notices) -> None:
+    workbench.session.set_project(None)
+    workbench.verdicts.undo()
+    workbench.verdicts.redo()
+    workbench.verdicts.add_somata("two_photon", [(1.0, 2.0, 3.0)])
+    assert [notice.is_error for notice in notices] == [True] * 3
+    assert {notice.text for notice in notices} == {"Open or create a project first (Data dock)."}
+
+
+def test_a_second_partner_is_refused_and_can_be_forced(workbench, loop, notices) -> None:
+    partner = true_partner(UID)
+    annotate.accept(workbench.project, OTHER, partner, annotator="other")
+    _ask(workbench, loop, UID)
+    _pick(workbench, loop, partner)
+    workbench.verdicts.accept()
+    assert workbench.project.state().pairs == {OTHER: partner}
+    refusal = notices[-1]
+    assert refusal.is_error
+    assert OTHER in refusal.text
+    # Pressed late, it is still about the pair that was refused.
+    _ask(workbench, loop, "tp-00011")
+    refusal.remedy.apply()
+    assert workbench.project.state().pairs == {UID: partner}
+    assert workbench.project.state().verdicts[-1].evidence.rank is not None
+    workbench.verdicts.undo()
+    assert workbench.project.state().pairs == {OTHER: partner}, "one step, there and back"
+
+
+def test_what_cannot_be_forced_offers_nothing(workbench, loop, notices) -> None:
+    _ask(workbench, loop, UID)
+    partner = workbench.questions.choice.uid
+    annotate.delete_somata(workbench.project, [partner], annotator="other")
+    workbench.verdicts.accept()
+    assert workbench.project.state().pairs == {}
+    assert notices[-1].is_error
+    assert notices[-1].remedy is None
+    assert partner in notices[-1].text
+
+
+# --- undo and redo -----------------------------------------------------------------------
+
+
+def test_undo_and_redo_walk_through_the_decisions(workbench, loop, notices) -> None:
+    decided = []
+    for uid in (UID, OTHER):
+        _ask(workbench, loop, uid)
+        workbench.verdicts.none()
+        decided.append(dict(workbench.project.state().none))
+    workbench.verdicts.undo()
+    assert workbench.project.state().none == decided[0]
+    workbench.verdicts.undo()
+    assert workbench.project.state().none == {}
+    workbench.verdicts.undo()
+    assert notices[-1].is_error
+    assert "undo" in notices[-1].text
+    for expected in decided:
+        workbench.verdicts.redo()
+        assert workbench.project.state().none == expected
+    workbench.verdicts.redo()
+    assert notices[-1].is_error
+    assert workbench.project.state().none == decided[-1]
+
+
+def test_a_new_decision_ends_what_could_be_redone(workbench, loop, notices) -> None:
+    _ask(workbench, loop, UID)
+    workbench.verdicts.none()
+    workbench.verdicts.undo()
+    _ask(workbench, loop, OTHER)
+    workbench.verdicts.none()
+    workbench.verdicts.redo()
+    assert notices[-1].is_error
+    assert set(workbench.project.state().none) == {OTHER}
+
+
+def test_undo_leaves_others_and_what_no_hand_did(workbench, loop, notices) -> None:
+    project = workbench.project
+    _ask(workbench, loop, UID)
+    workbench.verdicts.none()
+    annotate.none(project, OTHER, None, annotator="other")
+    annotate.record_detection(
+        project, "two_photon", [(500.0, 500.0, 500.0)], method="test", annotator="me"
+    )
+    annotate.add_somata(
+        project, "fmost", [(1.0, 2.0, 3.0)], source=SomaSource.IMPORTED, annotator="me"
+    )
+    n_somata = {name: len(somata) for name, somata in project.state().somata.items()}
+    workbench.verdicts.undo()
+    assert set(project.state().none) == {OTHER}
+    workbench.verdicts.undo()
+    assert notices[-1].is_error
+    assert set(project.state().none) == {OTHER}
+    assert {name: len(somata) for name, somata in project.state().somata.items()} == n_somata
+
+
+# --- somata ------------------------------------------------------------------------------
+
+
+def test_somata_are_edited_in_one_step_each(workbench, changed) -> None:
+    project, verdicts = workbench.project, workbench.verdicts
+    somata = project.state().somata["two_photon"]
+    before = {uid: soma.center_um for uid, soma in somata.items()}
+    verdicts.add_somata("two_photon", [(1.0, 2.0, 3.0), (4.0, 5.0, 6.0)])
+    added = set(project.state().somata["two_photon"]) - set(before)
+    assert {project.state().soma(uid).center_um for uid in added} == {
+        (1.0, 2.0, 3.0),
+        (4.0, 5.0, 6.0),
+    }
+    assert {project.state().soma(uid).source for uid in added} == {SomaSource.MANUAL}
+    verdicts.move_somata("two_photon", [UID, OTHER], [(7.0, 7.0, 7.0), (8.0, 8.0, 8.0)])
+    assert project.state().soma(OTHER).center_um == (8.0, 8.0, 8.0)
+    verdicts.delete_somata("two_photon", [UID, *added])
+    assert len(project.state().somata["two_photon"]) == N_POINTS - 1
+    assert changed == ["two_photon"] * 3
+
+    changed.clear()
+    for _ in range(3):
+        verdicts.undo()
+    somata = project.state().somata["two_photon"]
+    assert {uid: soma.center_um for uid, soma in somata.items()} == before
+    assert changed == ["two_photon"] * 3, "the other side did not change"
+
+
+def test_undoing_a_verdict_changes_no_somata(workbench, loop, changed) -> None:
+    _ask(workbench, loop, UID)
+    workbench.verdicts.accept()
+    workbench.verdicts.undo()
+    workbench.verdicts.redo()
+    assert changed == []
+
+
+def test_an_edit_that_is_refused_is_one_sentence_and_no_event(workbench, notices, changed) -> None:
+    before = _n_events(workbench)
+    workbench.verdicts.delete_somata("two_photon", [UID, "tp-99999"])
+    workbench.verdicts.move_somata("two_photon", [UID], [(float("nan"), 0.0, 0.0)])
+    assert _n_events(workbench) == before
+    assert changed == []
+    assert [notice.is_error for notice in notices] == [True, True]
+    assert "tp-99999" in notices[0].text
+    assert workbench.project.state().soma(UID) is not None
