@@ -1,4 +1,25 @@
-"""Errors whose message is shown to a person: what happened, and how to mend it."""
+"""Errors whose message is shown to a person: what is wrong, and of which kind it is."""
+
+from enum import StrEnum
+
+
+class ErrorKind(StrEnum):
+    """What is wrong, where the remedy differs between command line and docks.
+
+    The layers that raise an error know neither commands nor docks; each face has one place that
+    adds the remedy in its own words (`cli._remedies`, `workbench.remedies`).
+    """
+
+    NO_PROJECT = "no project"
+    NO_DATASET = "no such dataset"
+    NO_SOMATA = "no somata"
+    NOT_INDEXED = "not indexed"
+    TOO_FEW_PAIRS = "too few pairs"
+    NO_ANNOTATOR = "no annotator"
+    NO_MODEL = "no such model"
+    NO_VOXEL_SIZE = "no voxel size"
+    UNKNOWN_AXES = "unknown axes"
+    UNKNOWN_UNIT = "unknown unit of a morphology"
 
 
 class NeuroBridgeError(Exception):
@@ -6,9 +27,25 @@ class NeuroBridgeError(Exception):
 
     The command line prints the message on stderr and exits with ``exit_code``; the
     docks show it beside the control that caused it.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong; how to mend it only where that is the same for everybody.
+    kind : ErrorKind, optional
+        For the remedy that command line or dock adds.
     """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, kind: ErrorKind | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def with_remedy(message: str, remedy: str | None) -> str:
+    """Return one sentence of an error's message and what to do about it."""
+    return f"{message.rstrip('.')}; {remedy}." if remedy else message
 
 
 class InputError(NeuroBridgeError):
@@ -27,10 +64,13 @@ class InvalidActionError(InputError):
     forceable : bool
         Whether the user may carry the action out all the same. The model only says
         that it is possible; asking is the view's business.
+    kind : ErrorKind, optional
     """
 
-    def __init__(self, message: str, *, forceable: bool = False) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, kind: ErrorKind | None = None, forceable: bool = False
+    ) -> None:
+        super().__init__(message, kind=kind)
         self.forceable = forceable
 
 

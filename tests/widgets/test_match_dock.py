@@ -316,4 +316,4 @@ def test_an_empty_dock_says_what_to_do(binding: ViewerBinding, qtbot: Any) -> No
     _press(dock, "accept")
     assert "Click a two-photon cell" in dock.findChild(type(dock.header), "status_text").text()
     _press(dock, "next")
-    assert "Open or create a project" in dock.findChild(type(dock.header), "status_text").text()
+    assert "open or create a project" in dock.findChild(type(dock.header), "status_text").text()

@@ -169,12 +169,12 @@ def benchmark_retrieval(
     """
     request = request or RetrievalRequest()
     if request.splits < 1:
-        raise InputError("The benchmark needs at least one split.")
+        raise InputError(f"The benchmark needs at least one split, not {request.splits}.")
     with TemporaryDirectory(prefix="neurobridge-benchmark-") as temporary:
         folder = cache or Path(temporary)
         generic = request.generic or encoder.config
         bench = Bench(encoder, generic, folder / "results", request.steps)
-        run = _Run(bench, request, report)
+        run = _RetrievalRun(bench, request, report)
         for split in range(request.splits):
             run.split(few_shot_data(split, request.level, folder / "pairs", report=run.tell))
     drawn: list[Path] = []
@@ -206,7 +206,7 @@ def run(parameters: RetrievalParameters, *, report: Report | None = None) -> Ret
     )
 
 
-class _Run:
+class _RetrievalRun:
     """Walks through splits and methods, says how far it is, and keeps the scores."""
 
     def __init__(self, bench: Bench, request: RetrievalRequest, report: Report | None) -> None:

@@ -143,7 +143,9 @@ def benchmark_tilt(
         raise InputError("the benchmark needs at least one scene; give at least one seed")
     tell = report or (lambda done, total, message: None)
     turns: list[tuple[Turn, float]] = [("tilt", 0.0)]
-    turns += [(turn, angle) for angle in parameters.degrees if angle for turn in ("tilt", "rotation")]
+    turns += [
+        (turn, angle) for angle in parameters.degrees if angle for turn in ("tilt", "rotation")
+    ]
     found: dict[tuple[str, float, str], list[_Ranks]] = {}
     for done, seed in enumerate(seeds):
         tell(done, len(seeds), f"scene {seed}")

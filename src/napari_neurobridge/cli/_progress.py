@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 
 from napari_neurobridge.errors import Cancelled
@@ -56,6 +57,12 @@ def make_report(style: ProgressStyle) -> Report:
             show(done, total, message)
 
     return report
+
+
+def for_machines(arguments: Sequence[str]) -> bool:
+    """Return whether ``--progress json`` is among a command's arguments."""
+    chosen = f"--progress {ProgressStyle.JSON}"
+    return chosen in " ".join(arguments).replace("--progress=", "--progress ")
 
 
 def clear_bar() -> None:

@@ -1,5 +1,6 @@
 """Running the application: one line for each error, and a stop within a second."""
 
+import json
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import cast
 import typer
 
 from napari_neurobridge.cli import _progress
+from napari_neurobridge.cli._remedies import explain
 from napari_neurobridge.errors import Cancelled, InputError, NeuroBridgeError
 
 # typer bundles its own click in some versions and uses the real one in others; in both,
@@ -43,21 +45,23 @@ def run(arguments: Sequence[str]) -> int:
             if code == Cancelled.exit_code:  # typer turns KeyboardInterrupt into this
                 raise KeyboardInterrupt
         except (KeyboardInterrupt, typer.Abort, Cancelled):
-            return _fail(Cancelled("Stopped; what was finished is kept."), debug)
+            return _fail(Cancelled("Stopped; what was finished is kept."), arguments)
         except NeuroBridgeError as error:
-            return _fail(error, debug)
+            return _fail(error, arguments)
         except _UsageError as error:
-            return _fail(InputError(error.format_message()), debug)
+            return _fail(InputError(error.format_message()), arguments)
         except (OSError, MemoryError) as error:
-            return _fail(NeuroBridgeError(f"{error or type(error).__name__}"), debug)
+            return _fail(NeuroBridgeError(f"{error or type(error).__name__}"), arguments)
     return code if isinstance(code, int) else 0
 
 
-def _fail(error: NeuroBridgeError, debug: bool) -> int:
-    if debug:
+def _fail(error: NeuroBridgeError, arguments: Sequence[str]) -> int:
+    if "--debug" in arguments:
         traceback.print_exc()
     _progress.clear_bar()
-    typer.echo(f"Error: {_one_line(str(error))}", err=True)
+    if _progress.for_machines(arguments):
+        typer.echo(json.dumps({"error": _one_line(str(error)), "kind": error.kind}), err=True)
+    typer.echo(f"Error: {_one_line(explain(error))}", err=True)
     return error.exit_code
 
 

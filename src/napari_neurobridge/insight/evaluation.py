@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.training.evaluation_report import PAPER_GALLERY
 
 if TYPE_CHECKING:
@@ -150,6 +150,21 @@ def representative_pairs(scene: npt.NDArray[np.integer], most: int) -> IntArray:
     return np.sort(chosen).astype(np.int64)
 
 
+def check_enough(n: int) -> None:
+    """Refuse to evaluate on so few pairs that there is no wrong combination.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two.
+    """
+    if n < FEWEST_TO_EVALUATE:
+        raise InputError(
+            f"An evaluation needs at least {FEWEST_TO_EVALUATE} accepted pairs, not {n}.",
+            kind=ErrorKind.TOO_FEW_PAIRS,
+        )
+
+
 def evaluate(
     pairs: PairSet,
     encoder: Encoder,
@@ -187,10 +202,7 @@ def evaluate_in_steps(pairs: PairSet, encoder: Encoder) -> Iterator[Progress | E
         The evaluation comes last.
     """
     n = len(pairs)
-    if n < FEWEST_TO_EVALUATE:
-        raise InputError(
-            f"An evaluation needs at least {FEWEST_TO_EVALUATE} accepted pairs, not {n}."
-        )
+    check_enough(n)
     from napari_neurobridge.training.evaluation import evaluate_embedded
 
     vectors = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.insight.evaluation import FEWEST_TO_EVALUATE
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ class ReportSubject:
             )
         if len(self.pairs) < FEWEST_TO_EVALUATE:
             raise InputError(
-                f"A report needs at least {FEWEST_TO_EVALUATE} pairs, not {len(self.pairs)}; "
-                "accept more in the Match dock or with 'annotate'."
+                f"A report needs at least {FEWEST_TO_EVALUATE} accepted pairs, not "
+                f"{len(self.pairs)}.",
+                kind=ErrorKind.TOO_FEW_PAIRS,
             )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 
 MAX_NODES = 500_000
 _COLUMNS = 7
@@ -195,12 +195,14 @@ def _check_size(neuron: Reconstruction) -> None:
     if reach < low:
         raise InputError(
             f"{neuron.name} reaches only {reach:.3g} µm from its soma, so its unit looks like "
-            "voxels; give their size with --um-per-unit (25 for a 25 µm atlas)."
+            "voxels.",
+            kind=ErrorKind.UNKNOWN_UNIT,
         )
     if dendrite.any() and reach > high:
         raise InputError(
-            f"{neuron.name} has dendrites {reach / 1000:.3g} mm long, too long for a neuron; "
-            "give the size of its unit with --um-per-unit (1 for µm)."
+            f"{neuron.name} has dendrites {reach / 1000:.3g} mm long, too long for a neuron: "
+            "its unit is another one.",
+            kind=ErrorKind.UNKNOWN_UNIT,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,12 +146,13 @@ def check_axes(axes: str, n_dimensions: int, path: object) -> str:
     unknown = sorted(set(lower) - set(AXES))
     if unknown or len(set(lower)) != len(lower) or not {"y", "x"} <= set(lower):
         raise InputError(
-            f"The axes '{axes}' of {path} cannot be read; give the order of its axes with "
-            f"--axes, such as zyx, tyx or tczyx (t time, c channel)."
+            f"The axes '{axes}' of {path} cannot be read: their order is written like zyx, "
+            "tyx or tczyx (t time, c channel).",
+            kind=ErrorKind.UNKNOWN_AXES,
         )
     if len(lower) != n_dimensions:
         raise InputError(
-            f"{path} has {n_dimensions} axes, but '{axes}' names {len(lower)}; "
-            f"give as many with --axes."
+            f"{path} has {n_dimensions} axes, but '{axes}' names {len(lower)}.",
+            kind=ErrorKind.UNKNOWN_AXES,
         )
     return lower

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import tifffile
 import zarr
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.io import scanimage
 from napari_neurobridge.io.source import (
     ArrayLike,
@@ -122,13 +122,14 @@ def _as_array(series: tifffile.TiffPageSeries) -> ArrayLike:
 def _axes(series: tifffile.TiffPageSeries, axes: str | None, path: Path) -> str:
     if axes is None and "S" in series.axes:
         raise InputError(
-            f"{path} is a colour image (axes '{series.axes.lower()}'); save one channel as "
-            f"greyscale, or name its colour axis c with --axes."
+            f"{path} is a colour image (axes '{series.axes.lower()}'): its "
+            "colours are read as channels only where that axis is named c.",
+            kind=ErrorKind.UNKNOWN_AXES,
         )
     if axes is None and not set(series.axes) <= set("TCZYX"):
         raise InputError(
-            f"{path} does not say what its {len(series.shape)} axes {series.shape} are; "
-            f"give their order with --axes, such as zyx for a stack or tyx for a recording."
+            f"{path} does not say what its {len(series.shape)} axes {series.shape} are.",
+            kind=ErrorKind.UNKNOWN_AXES,
         )
     return check_axes(axes or series.axes, len(series.shape), path)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.io.ome_zarr import is_ome_zarr, open_ome_zarr
 from napari_neurobridge.io.projections import ProjectedView
 from napari_neurobridge.io.source import averaged_offset, factor_of_shapes
@@ -251,15 +251,11 @@ def open_volume(
     source = _open_source(path, axes)
     voxel_size_um = voxel_size_um or source.voxel_size_um
     if voxel_size_um is None:
-        raise InputError(
-            f"{path} does not say its voxel size; give it in µm (z y x) with --voxel-two-photon "
-            f"or --voxel-fmost, or as 'voxel size' in the Data dock."
-        )
+        raise InputError(f"{path} does not say its voxel size.", kind=ErrorKind.NO_VOXEL_SIZE)
     n_channels = source.length("c")
     if not 0 <= channel < n_channels:
         raise InputError(
-            f"{path} has {n_channels} channel(s), so --channel must be 0 to {n_channels - 1}, "
-            f"not {channel}."
+            f"{path} has {n_channels} channel(s), counted from 0; there is no channel {channel}."
         )
     views = [ChannelView(level, source.axes, channel=channel) for level in source.levels]
     n_frames = source.length("t")

@@ -27,7 +27,7 @@ import numpy as np
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.io.files import atomic_write
 from napari_neurobridge.models.zoo import CONFIG_FILE, WEIGHTS_FILE
 from napari_neurobridge.project.parsing import parse_model
@@ -135,7 +135,9 @@ class ModelFolder:
         try:
             content = file.read_bytes()
         except OSError as error:
-            raise InputError(f"There is no model configuration {file}.") from error
+            raise InputError(
+                f"There is no model configuration {file}.", kind=ErrorKind.NO_MODEL
+            ) from error
         _verify(file, hashlib.sha256(content).hexdigest(), checksums)
         try:
             values = tomllib.loads(content.decode("utf-8"))
@@ -207,7 +209,8 @@ class ModelFolder:
         """Raise `InputError` if it is another kind of model."""
         if self.kind != kind:
             raise InputError(
-                f"'{self.path.name}' is a model of the kind '{self.kind}', not '{kind}'."
+                f"'{self.path.name}' is a model of the kind '{self.kind}', not '{kind}'.",
+                kind=ErrorKind.NO_MODEL,
             )
 
     def config(self, model: type[ConfigT]) -> ConfigT:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.project.images import locate_image, open_image
 from napari_neurobridge.project.lock import LockHolder, writer_lock
@@ -126,9 +126,7 @@ class Project:
         """
         path = Path(os.path.abspath(path))
         if not path.is_dir():
-            raise InputError(
-                f"There is no project folder {path}; make one with 'neurobridge init'."
-            )
+            raise InputError(f"There is no project folder {path}.", kind=ErrorKind.NO_PROJECT)
         manifest = read_manifest(path)
         for name in _SUBFOLDERS:  # archives lose empty folders
             (path / name).mkdir(exist_ok=True)
@@ -199,8 +197,7 @@ class Project:
         names = [spec.name for spec in self._manifest.datasets if spec.role is role]
         if not names:
             raise InputError(
-                f"The project has no {role.replace('_', '-')} dataset; add one with "
-                "'neurobridge add-dataset'."
+                f"The project has no {role.replace('_', '-')} dataset.", kind=ErrorKind.NO_DATASET
             )
         return DEFAULT_NAMES[role] if DEFAULT_NAMES[role] in names else names[0]
 
@@ -305,7 +302,7 @@ class Project:
             On the disk.
         """
         if not annotator.strip():
-            raise InputError("The annotator needs a name; give one with --annotator.")
+            raise InputError("The annotator needs a name.", kind=ErrorKind.NO_ANNOTATOR)
         with self.log.writing() as writer:
             state = self._state_within(writer)
             return writer.record(annotator, decide(state))

@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import napari_neurobridge
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.io.files import atomic_write
 from napari_neurobridge.io.volumes import inspect_image
 from napari_neurobridge.project.parsing import parse_model
@@ -165,8 +165,8 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     if not path.is_file():
         raise InputError(
-            f"{folder} is no NeuroBridge project: it holds no {MANIFEST_NAME}; make a project "
-            "with 'neurobridge init'."
+            f"{folder} is no NeuroBridge project: it holds no {MANIFEST_NAME}.",
+            kind=ErrorKind.NO_PROJECT,
         )
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))

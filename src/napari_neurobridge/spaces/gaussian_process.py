@@ -167,7 +167,7 @@ def features(
 
 
 def weight_posterior(
-    basis: FloatArray, precision: FloatArray, pull: FloatArray
+    basis: FloatArray, precision: FloatArray, weighted_mean: FloatArray
 ) -> tuple[Float64Array, Float64Array]:
     """Return the factor and the mean of features' weights given soft observations.
 
@@ -177,7 +177,7 @@ def weight_posterior(
         Features of the observed points.
     precision : ndarray, shape (N,)
         Of each observation, 1/µm²; 0 where nothing is known.
-    pull : ndarray, shape (N, 3)
+    weighted_mean : ndarray, shape (N, 3)
         Precision times what was observed.
 
     Returns
@@ -189,7 +189,7 @@ def weight_posterior(
     inner = (basis * precision[:, None]).T @ basis
     inner[np.diag_indices_from(inner)] += 1.0
     factor = np.asarray(cholesky(inner, lower=True))
-    return factor, np.asarray(cho_solve((factor, True), basis.T @ pull))
+    return factor, np.asarray(cho_solve((factor, True), basis.T @ weighted_mean))
 
 
 def marginals(
@@ -207,7 +207,7 @@ class WeightedFeatures:
     ----------
     prior : DeformationPrior
     support : ndarray, shape (M, 3)
-        Offsets at which the features are exact.
+        Inducing points: offsets at which the features are exact.
     factor : ndarray, shape (M + 4, M + 4)
         Lower Cholesky factor of the weights' precision.
     mean : ndarray, shape (M + 4, 3)

@@ -7,17 +7,14 @@ cancelling is no more than not asking for the next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from napari_neurobridge.errors import InputError
 from napari_neurobridge.insight.evaluation import (
-    FEWEST_TO_EVALUATE,
     Evaluation,
     Progress,
+    check_enough,
     evaluate_in_steps,
 )
 from napari_neurobridge.workflows.pair_crops import accepted_somata, crop_pairs_in_steps
@@ -126,17 +123,14 @@ def evaluate_subject_in_steps(
         If there are fewer than two pairs, or a dataset has no image.
     """
     n = len(subject.pairs)
-    if n < FEWEST_TO_EVALUATE:
-        raise InputError(
-            f"Accept at least {FEWEST_TO_EVALUATE} pairs in the Match dock; {n} so far."
-        )
+    check_enough(n)
     for cropped in crop_pairs_in_steps(project, subject.pairs):
         if isinstance(cropped, Progress):
             yield cropped
             continue
         for step in evaluate_in_steps(cropped, encoder):
             if isinstance(step, Evaluation):
-                yield Progress(0, 0, "laying out the cells")
+                yield Progress(2 * n, 2 * n, "laying out the cells")
                 _ = step.map  # computed here, off the main thread
             yield step
 

@@ -22,6 +22,7 @@ from napari_neurobridge.workbench.insight_steps import (
     evaluate_subject_in_steps,
     explain_in_steps,
 )
+from napari_neurobridge.workbench.remedies import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -267,7 +268,7 @@ class Insights:
                 finish(step)
 
         def fail(error: NeuroBridgeError) -> None:
-            self.problem = str(error)
+            self.problem = explain(error)
             self._show_progress(None)
             self._session.show_error(error)
 

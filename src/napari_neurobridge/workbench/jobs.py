@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_neurobridge.errors import NeuroBridgeError
+from napari_neurobridge.errors import ErrorKind, NeuroBridgeError
+from napari_neurobridge.workbench.remedies import explain_kind
 
 if TYPE_CHECKING:
     from napari_neurobridge.types import Report
@@ -116,7 +117,7 @@ class _ChildProcess:
             self._process.terminate()
 
     def run(self, report: Report) -> tuple[int, str, str]:
-        """Follow until the end; return exit code, stdout and the last line of text on stderr."""
+        """Follow until the end; return exit code, stdout and the sentence that says what failed."""
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         chunks: list[str] = []
@@ -124,15 +125,19 @@ class _ChildProcess:
         reader = threading.Thread(target=lambda: chunks.append(stdout.read()), daemon=True)
         reader.start()
         tail: deque[str] = deque(maxlen=1)
+        failure = ""
         for line in self._process.stderr:
             stripped = line.strip()
             if (progress := _parse_progress(stripped)) is not None:
                 report(*progress)
+            elif error := _parse_error(stripped):
+                failure = error
             elif stripped:
                 tail.append(stripped)
         code = self._process.wait()
         reader.join()
-        return code, "".join(chunks), tail[0].removeprefix("Error: ") if tail else ""
+        last = tail[0].removeprefix("Error: ") if tail else ""
+        return code, "".join(chunks), failure or last
 
 
 def _parse_progress(line: str) -> tuple[int, int, str] | None:
@@ -141,6 +146,14 @@ def _parse_progress(line: str) -> tuple[int, int, str] | None:
         case {"done": int(done), "total": int(total), "message": str(message)}:
             return done, total, message
     return None
+
+
+def _parse_error(line: str) -> str:
+    """Read the line that says why a command failed, with what to do in a dock."""
+    match _parse_object(line):
+        case {"error": str(message), "kind": kind}:
+            return explain_kind(message, ErrorKind(kind) if kind in set(ErrorKind) else None)
+    return ""
 
 
 def _parse_object(text: str) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from psygnal import Signal
 
 from napari_neurobridge.errors import Cancelled, InputError, NeuroBridgeError
 from napari_neurobridge.types import Verdict
+from napari_neurobridge.workbench.remedies import explain
 from napari_neurobridge.workflows import match as matching
 from napari_neurobridge.workflows.match import Claims
 
@@ -284,12 +285,12 @@ class Matches:
                 ) from error
             return found
 
-        def explain(error: NeuroBridgeError) -> None:
-            self._set(None, str(error))
+        def refuse(error: NeuroBridgeError) -> None:
+            self._set(None, explain(error))
             self._session.show_error(error)
 
         self._session.jobs.submit(
-            "match", work, lambda found: self._set(found, ""), explain, beside=True
+            "match", work, lambda found: self._set(found, ""), refuse, beside=True
         )
 
     def _set(self, match: Match | None, problem: str) -> None:

@@ -20,6 +20,7 @@ from napari_neurobridge.workbench.answers import (
     locate,
     with_crops,
 )
+from napari_neurobridge.workbench.remedies import explain
 from napari_neurobridge.workbench.snapshot import QuestionSnapshot, take_snapshot
 from napari_neurobridge.workflows.match import questions_of
 
@@ -294,7 +295,7 @@ class Questions:
 
     def _explain(self, error: NeuroBridgeError) -> None:
         if self.answer is None:
-            self.problem = str(error)
+            self.problem = explain(error)
             self._publish()
         self._session.show_error(error)
 

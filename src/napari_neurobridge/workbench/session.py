@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import EmitLoopError, Signal
 
-from napari_neurobridge.errors import InputError, InvalidActionError, NeuroBridgeError
+from napari_neurobridge.errors import ErrorKind, InputError, InvalidActionError, NeuroBridgeError
 from napari_neurobridge.project.log.events import default_annotator
 from napari_neurobridge.workbench.jobs import (
     Dispatch,
@@ -16,6 +16,7 @@ from napari_neurobridge.workbench.jobs import (
     JobStatus,
     call_directly,
 )
+from napari_neurobridge.workbench.remedies import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +81,7 @@ class Session:
     def require_project(self) -> Project:
         """Return the open project; raises `InputError` when there is none."""
         if self.project is None:
-            raise InputError("Open or create a project first (Data dock).")
+            raise InputError("No project is open.", kind=ErrorKind.NO_PROJECT)
         return self.project
 
     def set_project(self, project: Project | None) -> None:
@@ -100,7 +101,7 @@ class Session:
 
     def show_error(self, error: NeuroBridgeError) -> None:
         """Tell the user what went wrong."""
-        self.notified.emit(Notice(str(error), is_error=True))
+        self.notified.emit(Notice(explain(error), is_error=True))
 
     def attempt(self, action: Callable[[], None], remedy: Remedy | None = None) -> None:
         """Run an action; what it refuses becomes a notice.
@@ -115,7 +116,7 @@ class Session:
         try:
             action()
         except InvalidActionError as error:
-            self.notified.emit(Notice(str(error), True, remedy if error.forceable else None))
+            self.notified.emit(Notice(explain(error), True, remedy if error.forceable else None))
         except NeuroBridgeError as error:
             self.show_error(error)
         except EmitLoopError as error:

@@ -71,7 +71,9 @@ class Claims:
             If ``fdr`` is not between 0 and 1.
         """
         if not 0.0 < fdr < 1.0:
-            raise InputError(f"--fdr is a share between 0 and 1, such as 0.05, not {fdr:g}.")
+            raise InputError(
+                f"A share of wrong claims lies between 0 and 1, such as 0.05, not at {fdr:g}."
+            )
         proposed = [pair for pair in match.matched() if not pair.accepted]
         probability = np.array([pair.probability for pair in proposed])
         chosen = claimable(probability, fdr)

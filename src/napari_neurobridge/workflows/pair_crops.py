@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.insight.evaluation import Progress
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def accepted_pairs(project: Project, *, report: Report | None = None) -> PairSet
     """
     pairs = accepted_somata(project)
     if not pairs:
-        raise InputError("The project has no accepted pairs yet; accept some with 'annotate'.")
+        raise InputError("The project has no accepted pairs yet.", kind=ErrorKind.TOO_FEW_PAIRS)
     for step in crop_pairs_in_steps(project, pairs):
         if not isinstance(step, Progress):
             return step

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import typer
@@ -13,7 +14,7 @@ import typer
 from napari_neurobridge.cli import _app, main
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.cli._progress import ProgressStyle, make_report, stop_requested
-from napari_neurobridge.errors import Cancelled, InputError, NeuroBridgeError
+from napari_neurobridge.errors import Cancelled, ErrorKind, InputError, NeuroBridgeError
 
 
 class Sum(CommandResult):
@@ -29,7 +30,12 @@ def app(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     def add(numbers: list[int], *, fail: str = "", report) -> Sum:
         """Add numbers."""
         sys.stdout.write("a library says hello\n")
-        errors = {"input": InputError, "failure": NeuroBridgeError, "stop": Cancelled}
+        errors = {
+            "input": InputError,
+            "failure": NeuroBridgeError,
+            "stop": Cancelled,
+            "unindexed": partial(InputError, kind=ErrorKind.NOT_INDEXED),
+        }
         for done, _ in enumerate(numbers, start=1):
             report(done, len(numbers), "adding")
         if fail == "terminate":
@@ -78,6 +84,16 @@ def test_an_error_is_one_line_and_its_exit_code(app, capsys, fail: str, code: in
     assert len(errors) == 1
     assert errors[0].startswith("Error: ")
     assert captured.out == ""
+
+
+@pytest.mark.parametrize("option", [["--progress", "json"], ["--progress=json"]])
+def test_an_error_for_machines_has_its_kind(app, capsys, option: list[str]) -> None:
+    assert main(["add", "1", "--fail", "unindexed", *option]) == 2
+    machine, person = capsys.readouterr().err.splitlines()[-2:]
+    assert json.loads(machine) == {"error": "it was unindexed", "kind": "not indexed"}
+    assert person == "Error: it was unindexed; run 'neurobridge index'."
+    assert main(["add", "1", "--fail", "input", *option]) == 2
+    assert json.loads(capsys.readouterr().err.splitlines()[-2])["kind"] is None
 
 
 def test_debug_adds_a_traceback(app, capsys) -> None:

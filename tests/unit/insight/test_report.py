@@ -95,7 +95,7 @@ def test_three_pairs_have_a_report_without_a_threshold(encoder, tmp_path):
 
 
 def test_fewer_than_two_pairs_are_refused():
-    with pytest.raises(InputError, match="at least 2 pairs, not 1"):
+    with pytest.raises(InputError, match="at least 2 accepted pairs, not 1"):
         file_subject("pairs.npz", pair_set(1))
 
 

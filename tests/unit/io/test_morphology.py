@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.io.morphology import MAX_NODES, read_swc, read_swc_folder, sum_to_root
 
 # A soma, a basal dendrite that forks, an apical dendrite, an axon; children before parents.
@@ -152,11 +152,14 @@ def test_a_folder_is_read_by_name(write, tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("unit", "hint"), [(0.04, "25 for a 25 µm atlas"), (100, "1 for µm")])
-def test_a_folder_in_another_unit_is_refused(write, tmp_path, unit, hint):
+@pytest.mark.parametrize(
+    ("unit", "fact"), [(0.04, "looks like voxels"), (100, "its unit is another one")]
+)
+def test_a_folder_in_another_unit_is_refused(write, tmp_path, unit, fact):
     write(NEURON)
-    with pytest.raises(InputError, match=hint):
+    with pytest.raises(InputError, match=fact) as refused:
         read_swc_folder(tmp_path, um_per_unit=unit)
+    assert refused.value.kind is ErrorKind.UNKNOWN_UNIT
 
 
 def test_folders_without_neurons_are_refused(tmp_path):

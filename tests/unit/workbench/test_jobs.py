@@ -156,6 +156,8 @@ def test_a_failing_child_process_tells_its_sentence(
     main_thread.run_until(lambda: bool(statuses) and statuses[-1].state is JobState.FAILED)
     assert statuses[-1].message.startswith("There is no project folder")
     assert "no-such.neurobridge" in statuses[-1].message
+    # What to do is said in the docks' words, although a command failed.
+    assert statuses[-1].message.endswith("open or create a project in the Data dock.")
 
 
 def test_cancelling_a_child_process_reports_progress_first(

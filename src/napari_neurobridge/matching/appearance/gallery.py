@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.appearance.search import HOW_TO_FIND_SOMATA, Gallery
+from napari_neurobridge.errors import ErrorKind, InputError
+from napari_neurobridge.matching.appearance.search import Gallery
 from napari_neurobridge.matching.appearance.shards import (
     delete_shards,
     gallery_folder,
@@ -248,7 +248,7 @@ def index_project(
                 tell(done, total, f"embedding {name}")
     counts = {name: len(load_gallery(project, encoder, name, spec=spec)) for name in names}
     if not any(counts.values()):
-        raise InputError(f"There are no somata to index; {HOW_TO_FIND_SOMATA}")
+        raise InputError("There are no somata to index.", kind=ErrorKind.NO_SOMATA)
     seconds = time.monotonic() - started
     return IndexResult(done, counts, model_label(encoder), seconds, n_damaged)
 

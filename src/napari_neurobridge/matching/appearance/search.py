@@ -9,18 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 
 if TYPE_CHECKING:
     from napari_neurobridge.types import Float32Array
 
-# For readers of a shell and of a dock alike.
-_NOT_INDEXED = (
-    "not indexed for this model; run 'neurobridge index' or press Index in the Data dock."
-)
-HOW_TO_FIND_SOMATA = (
-    "run 'neurobridge detect', press Detect somata in the Data dock, or import points first."
-)
+_NOT_INDEXED = "not indexed for this model."
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +80,9 @@ class Gallery:
         if k < 1:
             raise InputError(f"Ask for at least one candidate, not {k}.")
         if not len(self):
-            raise InputError(f"The somata of '{self.dataset}' are {_NOT_INDEXED}")
+            raise InputError(
+                f"The somata of '{self.dataset}' are {_NOT_INDEXED}", kind=ErrorKind.NOT_INDEXED
+            )
         similarities = self._compare(query)
         k = min(k, len(self))
         worst = np.partition(similarities, -k)[-k]
@@ -116,7 +112,9 @@ class Gallery:
         """
         row = self.row(uid)
         if row is None:
-            raise InputError(f"'{uid}' of '{self.dataset}' is {_NOT_INDEXED}")
+            raise InputError(
+                f"'{uid}' of '{self.dataset}' is {_NOT_INDEXED}", kind=ErrorKind.NOT_INDEXED
+            )
         similarities = self._compare(query)
         similarity = similarities[row]
         more_similar = np.count_nonzero(similarities > similarity)
@@ -135,10 +133,11 @@ class Gallery:
     def require_complete(self) -> None:
         """Raise `InputError` unless every living soma is indexed, and there is one."""
         if self.n_living == 0:
-            raise InputError(f"'{self.dataset}' has no somata to rank; {HOW_TO_FIND_SOMATA}")
+            raise InputError(f"'{self.dataset}' has no somata to rank.", kind=ErrorKind.NO_SOMATA)
         if len(self) < self.n_living:
             left_out = " (damaged files of the index were left out)" if self.n_damaged else ""
             raise InputError(
                 f"{self.n_living - len(self)} of {self.n_living} somata of '{self.dataset}'"
-                f"{left_out} are {_NOT_INDEXED}"
+                f"{left_out} are {_NOT_INDEXED}",
+                kind=ErrorKind.NOT_INDEXED,
             )

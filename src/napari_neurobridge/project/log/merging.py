@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log.events import PlacedSomata
 
@@ -57,8 +57,8 @@ def _check_datasets(project: Project, other: Project) -> None:
         known = project.datasets.get(name)
         if known is None:
             raise InputError(
-                f"{other.path} has a dataset '{name}' that {project.path} lacks; add it first "
-                "with 'neurobridge add-dataset'."
+                f"{other.path} has a dataset '{name}' that {project.path} lacks.",
+                kind=ErrorKind.NO_DATASET,
             )
         if (known.role, known.fingerprint) != (spec.role, spec.fingerprint):
             raise InputError(

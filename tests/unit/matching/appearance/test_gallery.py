@@ -171,7 +171,7 @@ def test_the_key_changes_with_all_that_changes_a_crop(project: Project, encoder)
 def test_an_orientation_change_asks_for_a_new_index(project: Project, encoder) -> None:
     index_project(project, encoder)
     project.set_orientation("fmost", Orientation(axes="+y+z+x"))
-    with pytest.raises(InputError, match=r"9 of 9 .* 'fmost' .*neurobridge index.*press Index"):
+    with pytest.raises(InputError, match=r"9 of 9 .* 'fmost' .*not indexed"):
         load_gallery(project, encoder, "fmost").require_complete()
     project.set_orientation("fmost", Orientation())
     load_gallery(project, encoder, "fmost").require_complete()
@@ -194,7 +194,7 @@ def test_index_without_somata_says_what_to_do(tmp_path: Path, project: Project, 
             for name, spec in project.datasets.items()
         ],
     )
-    with pytest.raises(InputError, match=r"neurobridge detect.*press Detect somata"):
+    with pytest.raises(InputError, match="no somata to index"):
         index_project(empty, encoder)
     with pytest.raises(InputError, match="has no somata"):
         load_gallery(empty, encoder, "fmost").require_complete()

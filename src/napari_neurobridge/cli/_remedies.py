@@ -1,0 +1,23 @@
+"""What to type about an error: the command line's words for what lower layers report."""
+
+from napari_neurobridge.errors import ErrorKind, NeuroBridgeError, with_remedy
+
+REMEDIES = {
+    ErrorKind.NO_PROJECT: "make a project with 'neurobridge init'",
+    ErrorKind.NO_DATASET: "add it with 'neurobridge add-dataset'",
+    ErrorKind.NO_SOMATA: "run 'neurobridge detect', or add a dataset of points",
+    ErrorKind.NOT_INDEXED: "run 'neurobridge index'",
+    ErrorKind.TOO_FEW_PAIRS: "accept some with 'neurobridge annotate'",
+    ErrorKind.NO_ANNOTATOR: "give one with --annotator",
+    ErrorKind.NO_MODEL: "'neurobridge models' lists the models",
+    ErrorKind.NO_VOXEL_SIZE: "give it in µm (z y x) with --voxel-two-photon or --voxel-fmost",
+    ErrorKind.UNKNOWN_AXES: (
+        "give their order with --axes, such as zyx for a stack or tyx for a recording"
+    ),
+    ErrorKind.UNKNOWN_UNIT: "give its size with --um-per-unit (1 for µm, 25 for a 25 µm atlas)",
+}
+
+
+def explain(error: NeuroBridgeError) -> str:
+    """Return the sentence that is printed about an error."""
+    return with_remedy(str(error), REMEDIES.get(error.kind) if error.kind else None)
