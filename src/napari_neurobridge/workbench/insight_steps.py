@@ -22,6 +22,7 @@ from napari_neurobridge.workflows.pair_crops import accepted_somata, crop_pairs_
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     import numpy.typing as npt
 
     from napari_neurobridge.encoder.embed import Encoder
