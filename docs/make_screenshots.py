@@ -32,7 +32,6 @@ from napari_neurobridge.workflows.setup import DatasetSource, create_project
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_neurobridge.workbench.insight_steps import Evaluation
     from napari_neurobridge.workbench.workbench import Workbench
 
 IMAGES = Path(__file__).parent / "images"
@@ -138,7 +137,7 @@ def make_insight_screenshots(folder: Path) -> None:
     dock.evaluate_button.click()
     wait_until(lambda: insights.evaluation is not None and insights.progress is None)
     dock.show_page(Page.MAP)
-    insights.select(int(np.argmax(np.diag(first_matrix(insights.evaluation)))), fmost=False)
+    insights.select(int(np.argmax(np.diag(insights.evaluation.similarity))), fmost=False)
     wait_until(lambda: questions.choice is not None)
     dock.parent().raise_()
     take(viewer, "insight.png")
@@ -163,11 +162,6 @@ def accept_true_pairs(files: SampleFiles, n_pairs: int) -> None:
             one, other = (side[d.argmin()].uid for side, d in zip(somata, apart, strict=True))
             annotate.accept(project, one, other, annotator="truth", force=True)
     project.close()
-
-
-def first_matrix(evaluation: Evaluation) -> np.ndarray:
-    """Return the model's own similarities."""
-    return next(iter(evaluation.similarity.values()))
 
 
 def take(viewer: napari.Viewer, name: str) -> None:

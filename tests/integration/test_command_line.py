@@ -20,7 +20,6 @@ import pytest
 import tifffile
 
 from napari_neurobridge.cli import main
-from napari_neurobridge.cli.benchmark import SimulationFigures
 
 
 def call(*arguments: object) -> tuple[int, str, str]:
@@ -314,11 +313,13 @@ def test_simulate_answers_with_every_file_of_a_scene(tmp_path: Path) -> None:
 
 
 def test_benchmark_of_the_simulator() -> None:
+    from napari_neurobridge.benchmarks.simulation import SimulationBenchmark
+
     request = ("--pairs", 1, "--scene-um", 30, 40, 40, "--threads", 1, "--level", "easy")
     figures = answer("benchmark", "simulation", *request)
     assert (figures["pairs"], figures["threads"], figures["device"]) == (1, 1, "cpu")
     assert figures["scene_um"] == [30, 40, 40]
-    summary = SimulationFigures.model_validate(figures).summary()
+    summary = SimulationBenchmark.model_validate(figures).summary()
     assert "scene of 30 × 40 × 40 µm" in summary
     assert "pairs a second, 1 threads, level easy" in summary
 
@@ -326,10 +327,12 @@ def test_benchmark_of_the_simulator() -> None:
 def test_benchmark_of_the_domains(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_neurobridge.benchmarks import domains
 
-    def far_apart(encoder: Any, *, pairs: int, seed: int, **_: object) -> domains.DomainsBenchmark:
-        assert (encoder.name, pairs, seed) == ("tiny", 4, 2)
+    def far_apart(
+        encoder: Any, asked: domains.DomainsParameters, **_: object
+    ) -> domains.DomainsBenchmark:
+        assert (encoder.name, asked.pairs, asked.seed) == ("tiny", 4, 2)
         return domains.DomainsBenchmark(
-            model="tiny", domains=("one", "two"), pairs=pairs, mmd2=((0.0, 0.5), (0.5, 0.0)),
+            model="tiny", domains=("one", "two"), pairs=asked.pairs, mmd2=((0.0, 0.5), (0.5, 0.0)),
             within=(0.05, 0.025), smallest_ratio=10.0,
         )  # fmt: skip
 

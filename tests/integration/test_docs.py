@@ -12,7 +12,9 @@ import pytest
 from pydantic import BaseModel
 
 from napari_neurobridge.cli._app import app
+from napari_neurobridge.cli.benchmark import BENCHMARKS
 
+BENCHMARKS_BY_NAME = {f"benchmark {benchmark.name}": benchmark for benchmark in BENCHMARKS}
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 COMMANDS = {command.name: command.callback for command in app.registered_commands} | {
     f"{group.name} {command.name}": command.callback
@@ -33,6 +35,9 @@ def documented() -> dict[str | None, set[str]]:
 
 def json_keys(name: str | None) -> set[str]:
     """Return the fields of the models that a command's function answers with."""
+    if name in BENCHMARKS_BY_NAME:
+        found = BENCHMARKS_BY_NAME[name].result()
+        return {*found.model_fields, *found.model_computed_fields}
     callback = COMMANDS[name]
     # What is registered wraps the module's function of the same name.
     function = getattr(sys.modules[callback.__module__], callback.__name__)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from napari_neurobridge.benchmarks.silver_pairs import benchmark_silver_pairs
+from napari_neurobridge.benchmarks.silver_pairs import SilverPairsParameters, benchmark_silver_pairs
 from napari_neurobridge.workflows.index import load_encoder
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
@@ -46,11 +46,13 @@ def block(shared_data: Path, tmp_path: Path) -> Path:
 def test_the_whole_job_runs_on_real_volumes(block: Path, tmp_path: Path) -> None:
     result = benchmark_silver_pairs(
         load_encoder(None, "compact"),
-        block / "fixed.tif",
-        block / "moving.tif",
-        block / "pairs.csv",
+        SilverPairsParameters(
+            two_photon=block / "fixed.tif",
+            fmost=block / "moving.tif",
+            pairs=block / "pairs.csv",
+            n=20,
+        ),
         folder=tmp_path / "real.neurobridge",
-        n_queries=20,
     )
     assert result.n_queries == 20
     assert result.n_gallery > 50

@@ -216,16 +216,16 @@ def test_new_pairs_ask_for_a_new_evaluation(
 def test_clicking_a_point_of_the_map_asks_about_its_cell(
     evaluated: InsightWidget, opened: ViewerBinding, qtbot: Any
 ) -> None:
-    questions, evaluation = opened.workbench.questions, opened.workbench.insights.evaluation
+    questions, insights = opened.workbench.questions, opened.workbench.insights
     _turn_to(evaluated, Page.MAP, qtbot)
     row = 5
-    soma, partner = evaluation.subject.pairs[row]
-    _click_point(evaluated, evaluation.two_photon_map[row], qtbot)
+    soma, partner = insights.subject.pairs[row]
+    _click_point(evaluated, insights.evaluation.map[0][row], qtbot)
     assert questions.query.uid == soma.uid
     model = opened.viewer
     assert model.scene.camera.center[1:] == pytest.approx(soma.center_um[1:])
 
-    _click_point(evaluated, evaluation.fmost_map[row], qtbot)
+    _click_point(evaluated, insights.evaluation.map[1][row], qtbot)
     assert (questions.query.dataset, questions.query.uid) == ("fmost", partner.uid)
     _, rows, columns = opened.second.model.dims.order
     assert opened.second.model.scene.camera.center[1:] == pytest.approx(
@@ -238,7 +238,7 @@ def test_clicking_beside_the_points_asks_nothing(
 ) -> None:
     evaluation = opened.workbench.insights.evaluation
     _turn_to(evaluated, Page.MAP, qtbot)
-    everything = np.concatenate([evaluation.two_photon_map, evaluation.fmost_map])
+    everything = np.concatenate(evaluation.map)
     corner = evaluated.view.figure.axes[0].viewLim.p0
     assert np.linalg.norm(everything - corner, axis=1).min() > 0
     _click_point(evaluated, corner + 1e-3, qtbot)
@@ -250,7 +250,7 @@ def test_clicking_a_row_of_the_heat_map_asks_about_its_cell(
 ) -> None:
     _turn_to(evaluated, Page.HEAT_MAPS, qtbot)
     _click_point(evaluated, (1, 3), qtbot)
-    soma, _ = opened.workbench.insights.evaluation.subject.pairs[3]
+    soma, _ = opened.workbench.insights.subject.pairs[3]
     assert opened.workbench.questions.query.uid == soma.uid
 
 
@@ -273,7 +273,7 @@ def test_plain_measures_join_the_figures_and_can_be_cancelled(
 
     _press(evaluated, "compare_button")
     qtbot.waitUntil(lambda: insights.evaluation.has_plain_measures, timeout=_PATIENCE_MS)
-    assert set(insights.evaluation.similarity) == {
+    assert set(insights.evaluation.compared) == {
         "thumbnail", "nmi", "ssim", "pearson", "cosine", "mse"
     }  # fmt: skip
     _turn_to(evaluated, Page.BOXES, qtbot)

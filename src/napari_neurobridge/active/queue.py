@@ -28,7 +28,7 @@ AUDIT_EVERY = 5
 """Every so many questions one is drawn at random and asked blind; error rates rest on those."""
 
 
-class Strategy(StrEnum):
+class QueueStrategy(StrEnum):
     """What makes a question worth asking.
 
     `ENTROPY` asks where the answer is least known, `SPREAD` clear cells far from all accepted
@@ -65,7 +65,7 @@ def waiting_questions(
     state: State,
     dataset: str,
     match: Match | None = None,
-    strategy: Strategy | None = None,
+    strategy: QueueStrategy | None = None,
 ) -> list[QueueItem]:
     """Return the somata that nobody has decided on, in the order in which they are asked.
 
@@ -77,15 +77,15 @@ def waiting_questions(
         Dataset whose cells are asked.
     match : Match, optional
         Makes entropy possible.
-    strategy : Strategy, optional
+    strategy : QueueStrategy, optional
         By default the clearest first, then spread until four pairs are accepted, then entropy.
     """
     landmarks = [uid for pair in state.agreed for uid in pair if uid in state.somata[dataset]]
     strategy = strategy or default_strategy(len(landmarks))
     clearest = clearest_first(state, dataset)
-    if strategy is Strategy.SPREAD and landmarks:
+    if strategy is QueueStrategy.SPREAD and landmarks:
         return _spread(state, dataset, clearest, landmarks)
-    if match is None or strategy is not Strategy.ENTROPY:
+    if match is None or strategy is not QueueStrategy.ENTROPY:
         return clearest
     items = _with_match(clearest, dataset, match)
     known = [item for item in items if item.uncertainty is not None]
@@ -93,11 +93,11 @@ def waiting_questions(
     return sorted(known, key=lambda item: -(item.uncertainty or 0.0)) + unknown
 
 
-def default_strategy(n_landmarks: int) -> Strategy:
+def default_strategy(n_landmarks: int) -> QueueStrategy:
     """Return what to ask by with so many accepted pairs."""
     if not n_landmarks:
-        return Strategy.CLEAREST
-    return Strategy.SPREAD if n_landmarks < ENOUGH_LANDMARKS else Strategy.ENTROPY
+        return QueueStrategy.CLEAREST
+    return QueueStrategy.SPREAD if n_landmarks < ENOUGH_LANDMARKS else QueueStrategy.ENTROPY
 
 
 def _spread(

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.insight.evaluation import Evaluation
     from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.matching.decoys import DecoyCheck
     from napari_neurobridge.matching.match import Match
-    from napari_neurobridge.training.evaluation import EvaluationReport
+    from napari_neurobridge.training.evaluation_report import EvaluationReport
     from napari_neurobridge.workflows.rank import RankedCell
 
 _RANKED = (
@@ -48,7 +49,7 @@ def ranking_table(ranked: RankedCell) -> pd.DataFrame:
     return table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EvaluationResult:
     """How well a model finds the partners of known pairs.
 
@@ -56,28 +57,36 @@ class EvaluationResult:
     ----------
     model : str
         Name and hash.
-    report : EvaluationReport
-        The papers' protocol: top-k, recall, specificity, AUC.
+    evaluation : Evaluation
+        What the Insight dock and the report show, too.
     """
 
     model: str
-    report: EvaluationReport
+    evaluation: Evaluation
 
     @classmethod
     def of(cls, encoder: Encoder, pairs: PairSet) -> EvaluationResult:
         """Evaluate an encoder on pairs of crops."""
+        from napari_neurobridge.insight.evaluation import evaluate
         from napari_neurobridge.matching.appearance.gallery import model_label
-        from napari_neurobridge.training.evaluation import evaluate_encoder
 
-        return cls(model_label(encoder), evaluate_encoder(encoder, pairs))
+        return cls(model_label(encoder), evaluate(pairs, encoder))
+
+    @property
+    def report(self) -> EvaluationReport:
+        """The papers' protocol: top-k, recall, specificity, AUC."""
+        return self.evaluation.report
 
     def plot(self) -> Figure:
         """Draw how often the partner is among the first k; a notebook shows the figure."""
-        import numpy as np
+        from napari_neurobridge.insight.evaluation_figures import (
+            EvaluationFigure,
+            draw_evaluation,
+        )
 
-        from napari_neurobridge.insight.figures import top_k_curves
-
-        return top_k_curves({self.model: np.array(self.report.curve)}, n=self.report.n)
+        figure = draw_evaluation(EvaluationFigure.TOP_K, self.evaluation)
+        assert figure is not None
+        return figure
 
 
 class MatchResult:

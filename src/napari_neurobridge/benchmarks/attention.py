@@ -9,10 +9,19 @@ import torch
 from pydantic import BaseModel, Field
 from scipy import ndimage, stats
 
+from napari_neurobridge.benchmarks.contract import (
+    BenchmarkResult,
+    Level,
+    ModelParameters,
+    Seeds,
+)
+from napari_neurobridge.benchmarks.robustness import TEST_SEEDS
 from napari_neurobridge.encoder.dual_channel import DualChannelEncoder
 from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.insight.attention import attention_maps
+from napari_neurobridge.io.text_table import text_table
+from napari_neurobridge.training.simulated_data import held_out_pairs
 
 if TYPE_CHECKING:
     from napari_neurobridge.insight.attention import AttentionMaps, AttentionMethod
@@ -39,7 +48,15 @@ class ChannelSanity(BaseModel, frozen=True):
     hidden_darkest: float = Field(description="The same for the darkest fifth.")
 
 
-class AttentionBenchmark(BaseModel, frozen=True):
+class AttentionParameters(ModelParameters):
+    """Pairs to look at."""
+
+    level: Level = "paper"
+    seeds: Seeds = TEST_SEEDS
+    examples: int = Field(40, ge=1, description="Pairs to look at.")
+
+
+class AttentionBenchmark(BenchmarkResult):
     """The tests on both channels."""
 
     model: str
@@ -48,6 +65,14 @@ class AttentionBenchmark(BaseModel, frozen=True):
     similarity: float = Field(description="Mean similarity of the pairs, with nothing hidden.")
     local: ChannelSanity
     context: ChannelSanity = Field(description="Of the global channel.")
+
+    def summary(self) -> str:
+        """Return a table, a column for each channel."""
+        rows = [
+            (name.replace("_", " "), getattr(self.local, name), getattr(self.context, name))
+            for name in ChannelSanity.model_fields
+        ]
+        return text_table(("test", "local", "global"), rows)
 
 
 def benchmark_attention(
@@ -113,6 +138,14 @@ def benchmark_attention(
         similarity=float((encoder.embed(queries) * partners).sum(axis=1).mean()),
         local=_judge("local", encoder, queries, partners, found, rng),
         context=_judge("global", encoder, queries, partners, found, rng),
+    )
+
+
+def run(parameters: AttentionParameters, *, report: Report | None = None) -> AttentionBenchmark:
+    """Answer the command line."""
+    pairs = held_out_pairs(parameters.seeds, parameters.level)
+    return benchmark_attention(
+        parameters.encoder(), pairs, examples=parameters.examples, report=report
     )
 
 

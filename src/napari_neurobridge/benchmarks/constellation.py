@@ -11,19 +11,19 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field
 from scipy.spatial.transform import Rotation
 
+from napari_neurobridge.benchmarks.contract import BenchmarkParameters, BenchmarkResult, Level
 from napari_neurobridge.benchmarks.points import PointPairs
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.matching.constellation.matcher import match_constellation
 from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.simulation.levels import level as named_level
 from napari_neurobridge.simulation.neurons.sources import neuron_factory
 from napari_neurobridge.simulation.scene import Scene
+from napari_neurobridge.types import Vec3
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_neurobridge.matching.constellation.model import Constellation
-    from napari_neurobridge.types import Report, Vec3
+    from napari_neurobridge.types import Report
 
 SIZE_UM: Vec3 = (140.0, 350.0, 350.0)
 """Of the two-photon field: some 470 visible somata at level ``paper`` with 30 % missing."""
@@ -36,7 +36,7 @@ _NOISE_UM = 1.5
 
 
 @dataclass(frozen=True, eq=False)
-class SceneField:
+class TurnedField:
     """The somata of a scene as both microscopes show them.
 
     Attributes
@@ -72,7 +72,27 @@ class ConstellationTrial(BaseModel, frozen=True):
     seconds: float
 
 
-class ConstellationBenchmark(BaseModel, frozen=True):
+class ConstellationParameters(BenchmarkParameters):
+    """Scenes to match, from how rough an orientation, and by which network."""
+
+    model: str | None = Field(
+        None, description="Matcher: a name or a folder; the bundled one unless given."
+    )
+    level: Level = "paper"
+    fields: int = Field(20, ge=1, description="How many scenes.")
+    seed: int = Field(5000, description="Of the first scene.")
+    missing: float = Field(0.3, ge=0, le=0.9, description="Share of cells a side lacks.")
+    angle: float = Field(
+        30.0, ge=0, le=180, description="Largest error of the orientation, about any axis."
+    )
+    size: Vec3 = Field(
+        SIZE_UM,
+        description="Of the two-photon field, µm.",
+        json_schema_extra={"metavar": "Z Y X"},
+    )
+
+
+class ConstellationBenchmark(BenchmarkResult):
     """How often a field is found without any landmark."""
 
     model: str
@@ -91,61 +111,56 @@ class ConstellationBenchmark(BaseModel, frozen=True):
     seconds: float
     trials: tuple[ConstellationTrial, ...]
 
+    def summary(self) -> str:
+        """Return a table of the fields, and the shares."""
+        header = tuple(ConstellationTrial.model_fields)
+        rows = [[getattr(row, name) for name in header] for row in self.trials]
+        shares = (
+            f"started right {self.started_right:.2f}, unknown {self.unknown:.2f}, "
+            f"wrong though claimed {self.wrong_known:.2f}, "
+            f"claimed in other tissue {self.unrelated_known:.2f}"
+        )
+        return f"{text_table(header, rows)}\n{shares}"
+
 
 def benchmark_constellation(
+    parameters: ConstellationParameters | None = None,
     *,
-    fields: int = 20,
-    seed: int = 5000,
-    level: str = "paper",
-    missing: float = 0.3,
-    angle_deg: float = 30.0,
-    size_um: Vec3 = SIZE_UM,
-    model: Constellation | Path | str | None = None,
+    model: Constellation | None = None,
     report: Report | None = None,
 ) -> ConstellationBenchmark:
     """Match held-out scenes from a rough orientation alone.
 
     Parameters
     ----------
-    fields : int
-        Scenes, of consecutive seeds from ``seed``.
-    seed : int
-    level : str
-        Difficulty of the simulation.
-    missing : float
-        Share of the cells that either side lacks.
-    angle_deg : float
-        Largest error of the orientation, about any axis.
-    size_um : Vec3
-        Of the two-photon field.
-    model : Constellation, Path or str, optional
-        As for `match_constellation`.
+    parameters : ConstellationParameters, optional
+        The scenes are of consecutive seeds.
+    model : Constellation, optional
+        A network, instead of the one that is named.
     report : callable, optional
         Called as ``report(done, total, message)``.
-
-    Raises
-    ------
-    InputError
-        If there is no field to match.
     """
-    if fields < 1:
-        raise InputError("The benchmark needs at least one field.")
+    asked = parameters or ConstellationParameters()
+
+    def scene(number: int) -> TurnedField:
+        return scene_field(asked.seed + number, asked.level, asked.missing, asked.angle, asked.size)
+
     trials = []
-    other = scene_field(seed + fields, level, missing, angle_deg, size_um)
-    for number in range(fields):
+    other = scene(asked.fields)
+    for number in range(asked.fields):
         if report is not None:
-            report(number, fields, "matching constellations")
-        field = scene_field(seed + number, level, missing, angle_deg, size_um)
-        trials.append(_trial(seed + number, field, other, model))
+            report(number, asked.fields, "matching constellations")
+        field = scene(number)
+        trials.append(_trial(asked.seed + number, field, other, model or asked.model))
         other = field
     wrong = [trial.known and trial.right < RIGHT_FROM for trial in trials]
     return ConstellationBenchmark(
-        model="bundled" if model is None else model if isinstance(model, str) else "given",
-        level=level,
-        missing=missing,
-        angle_deg=angle_deg,
-        size_um=size_um,
-        fields=fields,
+        model="given" if model else asked.model or "bundled",
+        level=asked.level,
+        missing=asked.missing,
+        angle_deg=asked.angle,
+        size_um=asked.size,
+        fields=asked.fields,
         started_right=float(np.mean([trial.right >= RIGHT_FROM for trial in trials])),
         unknown=float(np.mean([not trial.known for trial in trials])),
         wrong_known=float(np.mean(wrong)),
@@ -158,9 +173,16 @@ def benchmark_constellation(
     )
 
 
+def run(
+    parameters: ConstellationParameters, *, report: Report | None = None
+) -> ConstellationBenchmark:
+    """Answer the command line."""
+    return benchmark_constellation(parameters, report=report)
+
+
 def scene_field(
     seed: int, level: str, missing: float, angle_deg: float, size_um: Vec3
-) -> SceneField:
+) -> TurnedField:
     """Draw a scene, and return the somata that either side shows, with errors of detection."""
     difficulty = named_level(level).changed(
         two_photon_label={"visible_fraction": 1.0 - missing},
@@ -179,11 +201,11 @@ def scene_field(
     axis, angle = rng.standard_normal(3), float(rng.uniform(0, angle_deg))
     turned = Rotation.from_rotvec(np.deg2rad(angle) * axis / np.linalg.norm(axis)).as_matrix()
     orientation = scene.orientation.linear() @ turned
-    return SceneField(PointPairs(sides[0], sides[1], row[here]), orientation, angle)
+    return TurnedField(PointPairs(sides[0], sides[1], row[here]), orientation, angle)
 
 
 def _trial(
-    seed: int, field: SceneField, other: SceneField, model: Constellation | Path | str | None
+    seed: int, field: TurnedField, other: TurnedField, model: Constellation | str | None
 ) -> ConstellationTrial:
     pairs = field.pairs
     began = time.perf_counter()

@@ -12,13 +12,18 @@ from pydantic import BaseModel, Field
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+from napari_neurobridge.benchmarks.contract import (
+    BenchmarkParameters,
+    BenchmarkResult,
+    Level,
+    Seeds,
+)
 from napari_neurobridge.detection.dog import detect_somata
+from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.io.volumes import open_volume
 from napari_neurobridge.simulation.scene_files import simulate_scene
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy.typing as npt
 
     from napari_neurobridge.types import Report, Vec3
@@ -53,12 +58,24 @@ class DetectionScore(BaseModel, frozen=True):
     by_confidence: tuple[ConfidenceBin, ...] = Field(description="Quarters of the detections.")
 
 
-class DetectionBenchmark(BaseModel, frozen=True):
+class DetectionParameters(BenchmarkParameters):
+    """Scenes to detect in."""
+
+    level: Level = "paper"
+    seeds: Seeds = TEST_SEEDS
+
+
+class DetectionBenchmark(BenchmarkResult):
     """The detector's defaults, on scenes that it was not tuned on."""
 
     level: str = Field(description="Difficulty of the simulation.")
     seeds: tuple[int, ...] = Field(description="One scene each.")
     results: tuple[DetectionScore, ...]
+
+    def summary(self) -> str:
+        """Return a table."""
+        header = ("side", "n_true", "n_found", "precision", "recall", "f1")
+        return text_table(header, [[getattr(row, name) for name in header] for row in self.results])
 
 
 def count_hits(
@@ -98,9 +115,8 @@ def find_hits(
 
 
 def benchmark_detection(
+    parameters: DetectionParameters | None = None,
     *,
-    seeds: Sequence[int] = TEST_SEEDS,
-    level: str = "paper",
     size_um: Vec3 = SCENE_SIZE_UM,
     report: Report | None = None,
 ) -> DetectionBenchmark:
@@ -108,15 +124,14 @@ def benchmark_detection(
 
     Parameters
     ----------
-    seeds : sequence of int
-        One scene each.
-    level : str
-        Difficulty.
+    parameters : DetectionParameters, optional
     size_um : Vec3
         Size of each scene.
     report : callable, optional
         Called as ``report(done, total, message)``.
     """
+    parameters = parameters or DetectionParameters()
+    seeds, level = parameters.seeds, parameters.level
     tell = report or (lambda done, total, message: None)
     n_true = dict.fromkeys(("two_photon", "fmost"), 0)
     # Confidence of each detection, and whether it is a soma.
@@ -135,9 +150,14 @@ def benchmark_detection(
                 found[side].append(np.column_stack([detected.confidence, hit]))
     return DetectionBenchmark(
         level=level,
-        seeds=tuple(seeds),
+        seeds=seeds,
         results=tuple(_score(side, n_true[side], np.vstack(found[side])) for side in n_true),
     )
+
+
+def run(parameters: DetectionParameters, *, report: Report | None = None) -> DetectionBenchmark:
+    """Answer the command line."""
+    return benchmark_detection(parameters, report=report)
 
 
 def _score(side: str, n_true: int, found: npt.NDArray[np.float64]) -> DetectionScore:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from napari_neurobridge.active.domain import distance_matrix, half_split_mmd2, median_distance
+from napari_neurobridge.benchmarks.contract import BenchmarkResult, ModelParameters
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.simulation.levels import DOMAINS
 from napari_neurobridge.simulation.pairs import simulate_pairs
 
@@ -21,7 +23,14 @@ if TYPE_CHECKING:
 _SPLITS = 100
 
 
-class DomainsBenchmark(BaseModel, frozen=True):
+class DomainsParameters(ModelParameters):
+    """Whose features to compare, and of how many crops."""
+
+    pairs: int = Field(256, description="Pairs of each domain.")
+    seed: int = Field(0, description="Draws scenes and halves.")
+
+
+class DomainsBenchmark(BenchmarkResult):
     """MMD² between domains, and between random halves of each."""
 
     model: str = Field(description="Whose trunk's features were compared.")
@@ -35,13 +44,21 @@ class DomainsBenchmark(BaseModel, frozen=True):
         description="Smallest MMD² of two domains over the larger of their own scatters."
     )
 
+    def summary(self) -> str:
+        """Return MMD² between domains, and the scatter within each."""
+        rows = [
+            (name, *row, scatter)
+            for name, row, scatter in zip(self.domains, self.mmd2, self.within, strict=True)
+        ]
+        ratio = f"smallest distance of two domains over their scatter: {self.smallest_ratio:.1f}"
+        return f"{text_table(('MMD²', *self.domains, 'within'), rows)}\n{ratio}"
+
 
 def benchmark_domains(
     encoder: Encoder,
+    parameters: DomainsParameters | None = None,
     *,
     names: Sequence[str] = DOMAINS,
-    pairs: int = 256,
-    seed: int = 0,
     report: Report | None = None,
 ) -> DomainsBenchmark:
     """Compare simulated domains by the encoder's max-pooled features of both sides.
@@ -50,12 +67,9 @@ def benchmark_domains(
     ----------
     encoder : Encoder
         Whose features to compare.
+    parameters : DomainsParameters, optional
     names : sequence of str
         Levels of the simulation, at least two.
-    pairs : int
-        Pairs of each domain.
-    seed : int
-        Of the scenes and of the halves.
     report : callable, optional
         Called as ``report(done, total, text)``.
 
@@ -64,6 +78,8 @@ def benchmark_domains(
     InputError
         If fewer than two domains are named, or one is unknown.
     """
+    parameters = parameters or DomainsParameters()
+    pairs, seed = parameters.pairs, parameters.seed
     if len(names) < 2:
         raise InputError("Name at least two domains to compare.")
     features = []
@@ -89,6 +105,11 @@ def benchmark_domains(
         within=tuple(within),
         smallest_ratio=float(min(ratios)),
     )
+
+
+def run(parameters: DomainsParameters, *, report: Report | None = None) -> DomainsBenchmark:
+    """Answer the command line."""
+    return benchmark_domains(parameters.encoder(), parameters, report=report)
 
 
 def _features(encoder: Encoder, name: str, count: int, seed: int) -> Float32Array:

@@ -3,36 +3,90 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, Field
 
-from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.appearance.likelihood import appearance_of
-from napari_neurobridge.matching.propagation.propagate import (
-    Propagation,
-    PropagationProblem,
-    run_propagation,
+from napari_neurobridge.active.queue import QueueStrategy
+from napari_neurobridge.benchmarks.contract import (
+    BenchmarkParameters,
+    BenchmarkResult,
+    ModelParameters,
 )
-from napari_neurobridge.matching.question_value import question_value, spread_query
-from napari_neurobridge.models.model_folder import ModelCalibration
+from napari_neurobridge.benchmarks.effort_projects import TableField, scene_field
+from napari_neurobridge.benchmarks.points import read_point_pairs
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.text_table import text_table
+from napari_neurobridge.matching.match_datasets import match_datasets
+from napari_neurobridge.matching.sides import Side
+from napari_neurobridge.project.log import annotate
+from napari_neurobridge.project.log.events import VerdictEvidence
+from napari_neurobridge.workflows.match import has_landmarks, questions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import numpy.typing as npt
 
-    from napari_neurobridge.benchmarks.points import PointPairs
-    from napari_neurobridge.matching.appearance.likelihood import Margins
+    from napari_neurobridge.active.queue import QueueItem
+    from napari_neurobridge.benchmarks.effort_projects import EffortField, KnownProject
+    from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.matching.match import Match
     from napari_neurobridge.types import Report
 
-RowArray = npt.NDArray[np.intp]
+DEFAULT_QUEUE = "default"
+"""What the plugin asks by: the strategy changes as pairs are accepted, every fifth is an audit."""
 
-QUEUES = ("entropy", "random", "nearest", "spread")
-_FEWEST_LANDMARKS = 4
+BASELINES = ("random", "nearest")
+"""Not in the program: any cell, and the one nearest to the last."""
+
+QUEUES = (DEFAULT_QUEUE, *(strategy.value for strategy in QueueStrategy), *BASELINES)
+COMPARED_QUEUES = (DEFAULT_QUEUE, "spread", *BASELINES)
+
 _NEIGHBOURS = 6
 _ENOUGH = 0.95
+
+
+class EffortParameters(BenchmarkParameters):
+    """How many questions are asked by which queues, and of whom."""
+
+    queues: tuple[str, ...] = Field(
+        COMPARED_QUEUES,
+        description="Ways to choose the next question: default is what the plugin asks by, "
+        "entropy, spread and clearest are its strategies; random and nearest are baselines.",
+        json_schema_extra={"metavar": "NAME,NAME"},
+    )
+    questions: int = Field(25, description="How many are asked.")
+    draws: int = Field(5, description="Annotators for each queue.")
+    errors: float = Field(
+        0.05,
+        description="Share of wrong answers; half of them name a neighbour, half any soma.",
+    )
+    seed: int = Field(0, description="Draws landmarks and errors.")
+
+
+class EffortRequest(EffortParameters, ModelParameters):
+    """What the command line asks for."""
+
+    queries: Path | None = Field(
+        None, description="Cells to ask.", json_schema_extra={"metavar": "CSV"}
+    )
+    gallery: Path | None = Field(
+        None, description="Cells to choose from.", json_schema_extra={"metavar": "CSV"}
+    )
+    pairs: Path | None = Field(
+        None, description="The truth, two columns of uids.", json_schema_extra={"metavar": "CSV"}
+    )
+    scene: int | None = Field(
+        None,
+        description="Instead of tables, the somata that are detected in a simulated scene.",
+        json_schema_extra={"metavar": "SEED"},
+    )
+    images: bool = Field(False, description="Look at the scene's crops, too.")
+    cache: Path | None = Field(
+        None, description="Keep the scene for later runs.", json_schema_extra={"metavar": "DIR"}
+    )
 
 
 class EffortCurve(BaseModel, frozen=True):
@@ -48,7 +102,7 @@ class EffortCurve(BaseModel, frozen=True):
     seconds_per_question: float
 
 
-class EffortBenchmark(BaseModel, frozen=True):
+class EffortBenchmark(BenchmarkResult):
     """Curves of all queues."""
 
     n_queries: int
@@ -58,34 +112,38 @@ class EffortBenchmark(BaseModel, frozen=True):
     images: bool = Field(description="Whether crops were looked at, too.")
     results: tuple[EffortCurve, ...]
 
+    def summary(self) -> str:
+        """Return a table, a column for every fifth question."""
+        asked = self.results[0].questions if self.results else ()
+        shown = [place for place, count in enumerate(asked) if count % 5 == 0]
+        header = ("queue", *(f"after {asked[place]}" for place in shown), "questions to 95 %")
+        rows = [
+            (row.queue, *(row.right[place] for place in shown), row.questions_to_95)
+            for row in self.results
+        ]
+        return (
+            f"{text_table(header, rows)}\n{self.draws} draws, {self.error_rate:.0%} wrong answers"
+        )
+
 
 def benchmark_effort(
-    pairs: PointPairs,
+    field: EffortField,
+    parameters: EffortParameters | None = None,
     *,
-    questions: int = 25,
-    draws: int = 5,
-    error_rate: float = 0.05,
-    queues: Sequence[str] = QUEUES,
-    margins: Margins | None = None,
-    calibration: ModelCalibration | None = None,
-    seed: int = 0,
+    encoder: Encoder | None = None,
     report: Report | None = None,
 ) -> EffortBenchmark:
     """Ask a simulated annotator, who sometimes errs, what each queue wants to know.
 
+    Every annotator works on a project, through the plugin's own queue and matching.
+
     Parameters
     ----------
-    pairs : PointPairs
-    questions, draws : int
-        Length of a curve, and annotators for each queue.
-    error_rate : float
-        Share of wrong answers; half of them name a neighbour, half any soma.
-    queues : sequence of str
-    margins : Margins, optional
-        What the cells look like; coordinates alone unless given.
-    calibration : ModelCalibration, optional
-        What the model says of those margins.
-    seed : int
+    field : EffortField
+        What there is to match.
+    parameters : EffortParameters, optional
+    encoder : Encoder, optional
+        Whose index tells what cells look like; coordinates alone unless given.
     report : callable, optional
         Called as ``report(done, total, message)``.
 
@@ -94,112 +152,175 @@ def benchmark_effort(
     InputError
         If there is no such queue, or too many or too few questions.
     """
-    unknown = [name for name in queues if name not in QUEUES]
-    if unknown or not queues:
-        raise InputError(f"There is no queue {unknown}; choose {', '.join(QUEUES)}.")
-    if not (1 <= questions <= len(pairs.queries_um) and draws >= 1 and 0 <= error_rate <= 1):
-        raise InputError(
-            "There must be draws, questions (no more than cells) and a share of errors."
-        )
+    asked = parameters or EffortParameters()
+    _check(asked)
     curves: list[EffortCurve] = []
-    for queue in queues:
-        runs, started = [], time.perf_counter()
-        for draw in range(draws):
+    sizes = (0, 0)
+    for queue in asked.queues:
+        runs, seconds = [], 0.0
+        for draw in range(asked.draws):
             if report is not None:
-                done = len(curves) * draws + draw
-                report(done, len(queues) * draws, f"asking by {queue}")
-            rng = np.random.default_rng([seed, draw])
-            known = calibration or ModelCalibration()
-            session = _Session(pairs, rng, error_rate, margins, known)
-            runs.append([session.ask(queue) for _ in range(questions)])
-        seconds = (time.perf_counter() - started) / (draws * questions)
-        right = np.mean(runs, axis=0)
-        enough = np.flatnonzero(right >= _ENOUGH)
-        curves.append(
-            EffortCurve(
-                queue=queue,
-                questions=tuple(range(1, questions + 1)),
-                right=tuple(right.tolist()),
-                worst=tuple(np.min(runs, axis=0).tolist()),
-                questions_to_95=int(enough[0]) + 1 if len(enough) else None,
-                seconds_per_question=seconds,
-            )
-        )
+                done = len(curves) * asked.draws + draw
+                report(done, len(asked.queues) * asked.draws, f"asking by {queue}")
+            rng = np.random.default_rng([asked.seed, draw])
+            with TemporaryDirectory(prefix="neurobridge-benchmark-") as folder:
+                known = field.begin(Path(folder), rng)
+                annotator = _Annotator(known, encoder, rng, asked.errors)
+                sizes = annotator.sizes
+                if asked.questions > sizes[0]:
+                    raise InputError(f"There are {sizes[0]} cells to ask, not {asked.questions}.")
+                started = time.perf_counter()
+                runs.append([annotator.ask(queue) for _ in range(asked.questions)])
+                seconds += time.perf_counter() - started
+                known.project.close()
+        curves.append(_curve(queue, np.array(runs), seconds))
     return EffortBenchmark(
-        n_queries=len(pairs.queries_um),
-        n_gallery=len(pairs.gallery_um),
-        draws=draws,
-        error_rate=error_rate,
-        images=margins is not None,
+        n_queries=sizes[0],
+        n_gallery=sizes[1],
+        draws=asked.draws,
+        error_rate=asked.errors,
+        images=encoder is not None,
         results=tuple(curves),
     )
 
 
-@dataclass
-class _Session:
-    """One annotator at work."""
+def run(parameters: EffortRequest, *, report: Report | None = None) -> EffortBenchmark:
+    """Answer the command line.
 
-    pairs: PointPairs
-    rng: np.random.Generator
-    error_rate: float
-    margins: Margins | None = None
-    calibration: ModelCalibration = field(default_factory=ModelCalibration)
-    asked: list[int] = field(default_factory=list)
-    answered: dict[int, int] = field(default_factory=dict)
-    found: Propagation | None = None
+    Raises
+    ------
+    InputError
+        If there are neither three tables nor a scene, or images are wanted of tables.
+    """
+    tables = (parameters.queries, parameters.gallery, parameters.pairs)
+    encoder = parameters.encoder() if parameters.images else None
+    with TemporaryDirectory(prefix="neurobridge-benchmark-") as folder:
+        field: EffortField
+        if parameters.scene is not None:
+            kept = parameters.cache or Path(folder)
+            field = scene_field(parameters.scene, kept, encoder, report=report)
+        elif None not in tables and encoder is None:
+            field = TableField(read_point_pairs(*(path for path in tables if path is not None)))
+        else:
+            raise InputError(
+                "The cells come from three tables (queries, gallery, pairs) or from a scene; "
+                "images need a scene."
+            )
+        return benchmark_effort(field, parameters, encoder=encoder, report=report)
+
+
+def _check(asked: EffortParameters) -> None:
+    unknown = [name for name in asked.queues if name not in QUEUES]
+    if unknown or not asked.queues:
+        raise InputError(
+            f"There is no queue {', '.join(unknown)}; choose among {', '.join(QUEUES)}."
+        )
+    if not (asked.questions >= 1 and asked.draws >= 1 and 0 <= asked.errors <= 1):
+        raise InputError("There must be draws, questions and a share of errors.")
+
+
+def _curve(queue: str, runs: npt.NDArray[np.float64], seconds: float) -> EffortCurve:
+    right = runs.mean(axis=0)
+    enough = np.flatnonzero(right >= _ENOUGH)
+    return EffortCurve(
+        queue=queue,
+        questions=tuple(range(1, runs.shape[1] + 1)),
+        right=tuple(right.tolist()),
+        worst=tuple(runs.min(axis=0).tolist()),
+        questions_to_95=int(enough[0]) + 1 if len(enough) else None,
+        seconds_per_question=seconds / runs.size,
+    )
+
+
+class _Annotator:
+    """One annotator at work on a project."""
+
+    def __init__(
+        self,
+        known: KnownProject,
+        encoder: Encoder | None,
+        rng: np.random.Generator,
+        error_rate: float,
+    ) -> None:
+        self.project = known.project
+        self._partner = known.partner
+        self._encoder = encoder
+        self._rng = rng
+        self._error_rate = error_rate
+        self._match: Match | None = None
+        self._asked: list[str] = []
+        somata = self.project.state().somata
+        self._cells = Side.of(self.project.in_vivo(), somata[self.project.in_vivo()])
+        self._gallery = Side.of(self.project.ex_vivo(), somata[self.project.ex_vivo()])
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Somata of both sides."""
+        return len(self._cells), len(self._gallery)
 
     def ask(self, queue: str) -> float:
         """Ask one question, match anew, and return the share of right cells."""
-        query = self._next(queue)
-        self.asked.append(query)
-        self.answered[query] = self._answer(query)
-        pairs = np.array([pair for pair in self.answered.items() if pair[1] >= 0], dtype=np.intp)
-        if len(pairs) >= _FEWEST_LANDMARKS:
-            chance = np.ones(len(self.pairs.queries_um))
-            chance[[query for query, answer in self.answered.items() if answer < 0]] = 0.0
-            looks = None
-            if self.margins is not None:
-                looks = appearance_of(self.margins, pairs, self.calibration)
-            problem = PropagationProblem(
-                self.pairs.queries_um,
-                self.pairs.gallery_um,
-                pairs,
-                p_detected=chance,
-                log_ratio=None if looks is None else looks.log_ratio,
-            )
-            self.found = run_propagation(problem, start=self.found)
+        item = self._next(queue)
+        self._asked.append(item.uid)
+        self._record(item, self._answer(item.uid))
+        if has_landmarks(self.project):
+            self._match = match_datasets(self.project, self._encoder, start=self._match)
         return self._share_right()
 
-    def _share_right(self) -> float:
-        partner = self.pairs.partner
-        guess = np.full(len(partner), -2, dtype=np.intp)
-        believed = dict(self.answered)
-        if self.found is not None:
-            guess = self.found.posterior.best.copy()
-            paired = self.found.state.setup.problem.pairs
-            for query in paired[self.found.wrong[: len(paired)] > 0.5, 0].tolist():
-                del believed[query]
-        guess[list(believed)] = list(believed.values())
-        return float((guess == partner)[partner >= 0].mean())
+    def _next(self, queue: str) -> QueueItem:
+        """Return the question of one of the program's strategies, or of a baseline."""
+        if queue in BASELINES:
+            waiting = questions_of(self.project, self._match, QueueStrategy.CLEAREST)
+            if queue == "random" or not self._asked:
+                return waiting[int(self._rng.integers(len(waiting)))]
+            points, rows = self._cells.centers_um, self._cells.rows
+            free = points[[rows[item.uid] for item in waiting]]
+            distance = np.linalg.norm(free - points[rows[self._asked[-1]]], axis=1)
+            return waiting[int(distance.argmin())]
+        strategy = None if queue == DEFAULT_QUEUE else QueueStrategy(queue)
+        return questions_of(self.project, self._match, strategy)[0]
 
-    def _answer(self, query: int) -> int:
-        right, somata = int(self.pairs.partner[query]), self.pairs.gallery_um
-        if right < 0 or self.rng.random() >= self.error_rate:
+    def _answer(self, uid: str) -> str | None:
+        """Return whom the annotator takes for the partner of a cell; None for nobody."""
+        right, somata = self._partner.get(uid), self._gallery
+        if right is None or self._rng.random() >= self._error_rate:
             return right
-        if self.rng.random() < 0.5:
-            return int(self.rng.integers(len(somata)))
-        distance = np.linalg.norm(somata - somata[right], axis=1)
-        return int(self.rng.choice(distance.argsort()[1 : _NEIGHBOURS + 1]))
+        # Who errs does not insist against the program, which refuses to pair a soma twice.
+        taken = self.project.state().pairs.values()
+        free = np.array([row for name, row in somata.rows.items() if name not in taken])
+        if self._rng.random() < 0.5:
+            return somata.uids[int(self._rng.choice(free))]
+        centers, place = somata.centers_um[free], somata.centers_um[somata.rows[right]]
+        near = free[np.linalg.norm(centers - place, axis=1).argsort()]
+        return somata.uids[int(self._rng.choice(near[near != somata.rows[right]][:_NEIGHBOURS]))]
 
-    def _next(self, queue: str) -> int:
-        """Return the query to ask; before there is anything to go by, a spread one."""
-        points = self.pairs.queries_um
-        free = np.setdiff1d(np.arange(len(points)), self.asked)
-        if queue == "random" or not self.asked:
-            return int(self.rng.choice(free))
-        if queue == "nearest":
-            distance = np.linalg.norm(points[free] - points[self.asked[-1]], axis=1)
-            return int(free[distance.argmin()])
-        if queue == "spread" or self.found is None:
-            return spread_query(points, np.array(self.asked))
-        return int(free[question_value(self.found)[free].argmax()])
+    def _record(self, item: QueueItem, partner: str | None) -> None:
+        first = mass_above = None
+        if self._match is not None:
+            first = self._match.first_uncalibrated(item.uid)
+            mass_above = self._match.mass_above(item.uid, partner)
+        evidence = VerdictEvidence(
+            audit=item.audit,
+            first_uid=first[0] if first else None,
+            first_probability=first[1] if first else None,
+            mass_above=mass_above,
+        )
+        if partner is None:
+            annotate.none(self.project, item.uid, evidence=evidence)
+        else:
+            annotate.accept(self.project, item.uid, partner, force=True, evidence=evidence)
+
+    def _share_right(self) -> float:
+        """Return for how many cells with a partner the program would name it."""
+        accepted = self.project.state().pairs
+        doubtful: set[str] = set()
+        if self._match is not None:
+            doubtful = {p.in_vivo_uid for p in self._match.review() if p.p_wrong > 0.5}
+        right = 0
+        for uid, partner in self._partner.items():
+            if uid in accepted and uid not in doubtful:
+                right += accepted[uid] == partner
+            elif self._match is not None:
+                judged = self._match.judge(uid).rows[:1].tolist()
+                right += [self._match.others(uid).uids[row] for row in judged] == [partner]
+        return right / max(len(self._partner), 1)

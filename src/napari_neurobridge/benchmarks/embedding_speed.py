@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from napari_neurobridge.benchmarks.contract import BenchmarkResult, ModelParameters
 from napari_neurobridge.encoder.embed import autocast_pays
 from napari_neurobridge.errors import InputError
 
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 _BATCH = 64
 
 
-class EmbeddingSpeed(BaseModel, frozen=True):
+class EmbeddingSpeedParameters(ModelParameters):
+    """How much to embed."""
+
+    crops: int = Field(256, description="Crops in a round.")
+    rounds: int = Field(7, description="Rounds to take medians over.")
+
+
+class EmbeddingSpeed(BenchmarkResult):
     """Rates of one model on one machine, medians over the rounds."""
 
     model: str = Field(description="Name and hash of the encoder.")
@@ -40,7 +48,10 @@ class EmbeddingSpeed(BaseModel, frozen=True):
 
 
 def measure_embedding_speed(
-    encoder: Encoder, *, crops: int = 256, rounds: int = 7, report: Report | None = None
+    encoder: Encoder,
+    parameters: EmbeddingSpeedParameters | None = None,
+    *,
+    report: Report | None = None,
 ) -> EmbeddingSpeed:
     """Compare `Encoder.embed`, from crops in memory, with bare forward passes.
 
@@ -51,10 +62,8 @@ def measure_embedding_speed(
     ----------
     encoder : Encoder
         The model to measure.
-    crops : int, default: 256
-        Crops in a round.
-    rounds : int, default: 7
-        Rounds of both; one more warms up.
+    parameters : EmbeddingSpeedParameters, optional
+        One round more than it says warms up.
     report : callable, optional
         Called as ``report(done, total, text)``; may raise to cancel.
 
@@ -63,6 +72,8 @@ def measure_embedding_speed(
     InputError
         If there is nothing to measure.
     """
+    parameters = parameters or EmbeddingSpeedParameters()
+    crops, rounds = parameters.crops, parameters.rounds
     if crops < 1 or rounds < 1:
         raise InputError("Give at least 1 crop and 1 round to measure.")
     pixels = encoder.config.crop_pixels
@@ -105,6 +116,11 @@ def measure_embedding_speed(
         forward_per_second=crops / statistics.median(bare for _, bare in times),
         ratio=statistics.median(bare / whole for whole, bare in times),
     )
+
+
+def run(parameters: EmbeddingSpeedParameters, *, report: Report | None = None) -> EmbeddingSpeed:
+    """Answer the command line."""
+    return measure_embedding_speed(parameters.encoder(), parameters, report=report)
 
 
 def _seconds(function: Callable[[], None]) -> float:

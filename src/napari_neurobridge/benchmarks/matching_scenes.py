@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Places = Literal["known", "detected"]
 PLACES: tuple[Places, ...] = ("known", "detected")
+SIDES = ("two_photon", "fmost")
 
 FIELD_UM: Vec3 = (150.0, 300.0, 300.0)
 _SAME_SOMA_UM = 10.0
@@ -167,7 +168,7 @@ def _simulate(
 
 def known_places(table: pd.DataFrame, error_um: float, seed: int) -> PointPairs:
     """Return the cells that a scene's truth says are seen, off by an error of placing."""
-    seen = [table[f"in_{side}"].to_numpy(dtype=np.bool_) for side in ("two_photon", "fmost")]
+    seen = [table[f"in_{side}"].to_numpy(dtype=np.bool_) for side in SIDES]
     queries, gallery = (np.flatnonzero(side) for side in seen)
     row = np.where(seen[1], np.cumsum(seen[1]) - 1, -1)
     points = PointPairs(
@@ -179,17 +180,34 @@ def known_places(table: pd.DataFrame, error_um: float, seed: int) -> PointPairs:
 
 
 def _detected(scene: SceneFiles, table: pd.DataFrame) -> PointPairs:
-    found, cell = [], []
-    for side, path in (("two_photon", scene.two_photon), ("fmost", scene.fmost)):
-        centers = np.asarray(detect_somata(open_volume(path, name=side)).centers_um)
-        seen = np.flatnonzero(table[f"in_{side}"].to_numpy(dtype=np.bool_))
-        found.append(centers)
-        cell.append(_cells(centers, _positions(table, side)[seen], seen))
+    first, second = (
+        np.asarray(detect_somata(open_volume(path, name=side)).centers_um)
+        for side, path in zip(SIDES, (scene.two_photon, scene.fmost), strict=True)
+    )
+    return detected_pairs(first, second, table)
+
+
+def detected_pairs(
+    two_photon_um: FloatArray, fmost_um: FloatArray, truth: pd.DataFrame
+) -> PointPairs:
+    """Pair what was detected in the two volumes of a scene by the cells that it shows.
+
+    Parameters
+    ----------
+    two_photon_um, fmost_um : ndarray, shape (N, 3) and (M, 3)
+        Detections, µm (z, y, x), each in its own volume.
+    truth : DataFrame
+        The scene's table of cells.
+    """
+    cell = []
+    for side, found_um in zip(SIDES, (two_photon_um, fmost_um), strict=True):
+        seen = np.flatnonzero(truth[f"in_{side}"].to_numpy(dtype=np.bool_))
+        cell.append(_cells(found_um, _positions(truth, side)[seen], seen))
     order = np.argsort(cell[1], kind="stable")
     place = np.searchsorted(cell[1][order], cell[0])
     partner = order[np.minimum(place, len(order) - 1)]
     known = (cell[0] >= 0) & (cell[1][partner] == cell[0])
-    return PointPairs(found[0], found[1], np.where(known, partner, -1))
+    return PointPairs(two_photon_um, fmost_um, np.where(known, partner, -1))
 
 
 def _cells(found_um: FloatArray, true_um: FloatArray, cell: RowArray) -> RowArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,9 @@ import pandas as pd
 from pydantic import BaseModel, Field
 from scipy.spatial import cKDTree
 
+from napari_neurobridge.benchmarks.contract import BenchmarkParameters, BenchmarkResult
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.matching.calibration import claimable, reliability
 from napari_neurobridge.matching.propagation.propagate import (
     Propagation,
@@ -22,8 +25,6 @@ from napari_neurobridge.matching.propagation.propagate import (
 from napari_neurobridge.spaces.affine import as_points
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_neurobridge.types import Report
 
 RowArray = npt.NDArray[np.intp]
@@ -88,6 +89,51 @@ def read_point_pairs(queries: Path, gallery: Path, pairs: Path) -> PointPairs:
     return PointPairs(points[0], points[1], partner)
 
 
+class PointsParameters(BenchmarkParameters):
+    """Landmarks to match from, and how often."""
+
+    landmarks: int = Field(
+        10, description="Pairs that are given.", json_schema_extra={"metavar": "N"}
+    )
+    draws: int = Field(20, description="How many sets of landmarks.")
+    missing: float = Field(0.0, description="Share of the other cells whose partners are deleted.")
+    wrong: str | None = Field(
+        None,
+        description="Make one landmark wrong: a neighbour of the right cell, or any cell.",
+        json_schema_extra={"metavar": "near|any"},
+    )
+    layout: str = Field(
+        "random",
+        description="Landmarks from anywhere, from a ball 150 µm across or from a slab of 10 µm.",
+        json_schema_extra={"metavar": "random|ball|plane"},
+    )
+    fdr: float = Field(0.05, description="Accepted share of false claims.")
+    seed: int = Field(0, description="Draws landmarks and errors.")
+
+
+class PointTables(BenchmarkParameters):
+    """Three tables: two fields of somata, and which is which."""
+
+    queries: Path = Field(
+        description="Cells to ask, uid,z_um,y_um,x_um.", json_schema_extra={"metavar": "CSV"}
+    )
+    gallery: Path = Field(
+        description="Cells to choose from, the same columns.", json_schema_extra={"metavar": "CSV"}
+    )
+    pairs: Path = Field(
+        description="The truth: uids of either, in two columns.",
+        json_schema_extra={"metavar": "CSV"},
+    )
+
+    def read(self) -> PointPairs:
+        """Read them; see `read_point_pairs`."""
+        return read_point_pairs(self.queries, self.gallery, self.pairs)
+
+
+class TablesToMatch(PointsParameters, PointTables):
+    """What the command line asks for."""
+
+
 class PointsTrial(BaseModel, frozen=True):
     """One draw of landmarks."""
 
@@ -106,7 +152,7 @@ class PointsTrial(BaseModel, frozen=True):
     seconds: float
 
 
-class PointsBenchmark(BaseModel, frozen=True):
+class PointsBenchmark(BenchmarkResult):
     """Matching from coordinates alone."""
 
     n_landmarks: int
@@ -128,17 +174,23 @@ class PointsBenchmark(BaseModel, frozen=True):
     seconds: float = Field(description="Of one propagation.")
     trials: tuple[PointsTrial, ...]
 
+    def summary(self) -> str:
+        """Return a table of the means."""
+        hidden = {"n_landmarks", "trials", "missing", "wrong", "layout", "fdr"}
+        rows = [(name, value) for name, value in self if name not in hidden]
+        how = [f"{len(self.trials)} draws of {self.n_landmarks} landmarks ({self.layout})"]
+        if self.wrong is not None:
+            how.append(f"one of them wrong ({self.wrong})")
+        if self.missing:
+            how.append(f"{self.missing:.0%} of the other partners deleted")
+        means = text_table(("mean", "value"), rows)
+        return f"{means}\n{', '.join(how)}; claims at FDR {self.fdr:g}"
+
 
 def benchmark_points(
     pairs: PointPairs,
+    parameters: PointsParameters | None = None,
     *,
-    n_landmarks: int = 10,
-    draws: int = 20,
-    missing: float = 0.0,
-    wrong: str | None = None,
-    layout: str = "random",
-    fdr: float = 0.05,
-    seed: int = 0,
     report: Report | None = None,
 ) -> PointsBenchmark:
     """Match all cells from some landmarks, many times.
@@ -146,17 +198,7 @@ def benchmark_points(
     Parameters
     ----------
     pairs : PointPairs
-    n_landmarks, draws : int
-        Landmarks of each draw, and draws.
-    missing : float
-        Share of the other cells whose partners are deleted from the gallery.
-    wrong : {"near", "any"}, optional
-        Makes one landmark wrong: a neighbour of the right partner, or any soma.
-    layout : {"random", "ball", "plane"}
-        Landmarks from anywhere, from a ball of 150 µm across, or a slab of 10 µm.
-    fdr : float
-        Expected share of false claims.
-    seed : int
+    parameters : PointsParameters, optional
     report : callable, optional
         Called as ``report(done, total, message)``.
 
@@ -165,23 +207,23 @@ def benchmark_points(
     InputError
         If an option makes no sense, or there are not so many landmarks laid out so.
     """
-    _check(n_landmarks, draws, missing, wrong, layout, fdr)
+    asked = parameters or PointsParameters()
+    _check(asked)
     trials = []
-    for draw in range(draws):
+    for draw in range(asked.draws):
         if report is not None:
-            report(draw, draws, "matching from coordinates")
-        rng = np.random.default_rng([seed, draw])
-        trials.append(_trial(pairs, n_landmarks, missing, wrong, layout, fdr, rng))
+            report(draw, asked.draws, "matching from coordinates")
+        trials.append(_trial(pairs, asked, np.random.default_rng([asked.seed, draw])))
     claims = sum(trial.claimed for trial in trials)
     found = None
-    if wrong is not None:
+    if asked.wrong is not None:
         found = float(np.mean([(trial.wrong_rank or 0) <= 2 for trial in trials]))
     return PointsBenchmark(
-        n_landmarks=n_landmarks,
-        missing=missing,
-        wrong=wrong,
-        layout=layout,
-        fdr=fdr,
+        n_landmarks=asked.landmarks,
+        missing=asked.missing,
+        wrong=asked.wrong,
+        layout=asked.layout,
+        fdr=asked.fdr,
         n_queries=len(pairs.queries_um),
         n_gallery=len(pairs.gallery_um),
         top1_mean=_mean(trials, "top1"),
@@ -198,39 +240,34 @@ def benchmark_points(
     )
 
 
-def _check(
-    n_landmarks: int, draws: int, missing: float, wrong: str | None, layout: str, fdr: float
-) -> None:
-    if n_landmarks < 1 or draws < 1:
+def run(parameters: TablesToMatch, *, report: Report | None = None) -> PointsBenchmark:
+    """Answer the command line."""
+    return benchmark_points(parameters.read(), parameters, report=report)
+
+
+def _check(asked: PointsParameters) -> None:
+    if asked.landmarks < 1 or asked.draws < 1:
         raise InputError("A benchmark needs at least one landmark and one draw.")
-    if not (0 <= missing <= 1 and 0 <= fdr <= 1):
+    if not (0 <= asked.missing <= 1 and 0 <= asked.fdr <= 1):
         raise InputError("The share of missing partners and the FDR lie between 0 and 1.")
-    if wrong not in (None, *ERRORS):
+    if asked.wrong not in (None, *ERRORS):
         raise InputError(f"A landmark is wrong in one of the ways {', '.join(ERRORS)}.")
-    if layout not in LAYOUTS:
-        raise InputError(f"There is no layout '{layout}'; choose {', '.join(LAYOUTS)}.")
+    if asked.layout not in LAYOUTS:
+        raise InputError(f"There is no layout '{asked.layout}'; choose {', '.join(LAYOUTS)}.")
 
 
 def _mean(trials: list[PointsTrial], name: str) -> float:
     return float(np.mean([getattr(trial, name) for trial in trials]))
 
 
-def _trial(
-    pairs: PointPairs,
-    n_landmarks: int,
-    missing: float,
-    wrong: str | None,
-    layout: str,
-    fdr: float,
-    rng: np.random.Generator,
-) -> PointsTrial:
-    chosen = draw_landmarks(pairs, n_landmarks, layout, rng)
+def _trial(pairs: PointPairs, asked: PointsParameters, rng: np.random.Generator) -> PointsTrial:
+    chosen = draw_landmarks(pairs, asked.landmarks, asked.layout, rng)
     others = np.setdiff1d(np.flatnonzero(pairs.partner >= 0), chosen)
-    gone = rng.permutation(others)[: round(missing * len(others))]
+    gone = rng.permutation(others)[: round(asked.missing * len(others))]
     left = pairs.without(gone)
     partner = left.partner[chosen].copy()
-    if wrong is not None:
-        partner[0] = _wrong_partner(left, partner[0], wrong, rng)
+    if asked.wrong is not None:
+        partner[0] = _wrong_partner(left, partner[0], asked.wrong, rng)
     problem = PropagationProblem(
         left.queries_um, left.gallery_um, np.column_stack([chosen, partner])
     )
@@ -238,11 +275,11 @@ def _trial(
     found = run_propagation(problem)
     seconds = time.perf_counter() - started
     place = None
-    if wrong is not None:
+    if asked.wrong is not None:
         order = problem.pairs[found.review(), 0]
         place = int(np.flatnonzero(order == chosen[0])[0]) + 1
-    asked = np.setdiff1d(np.arange(len(left.queries_um)), chosen)
-    return score(found, left.partner, asked, fdr).model_copy(
+    others = np.setdiff1d(np.arange(len(left.queries_um)), chosen)
+    return score(found, left.partner, others, asked.fdr).model_copy(
         update={"wrong_rank": place, "seconds": seconds}
     )
 

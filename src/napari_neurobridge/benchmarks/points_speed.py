@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from napari_neurobridge.benchmarks.contract import BenchmarkParameters, BenchmarkResult
 from napari_neurobridge.benchmarks.points import PointPairs
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.propagation.propagate import (
@@ -27,7 +28,18 @@ _WAVE_UM, _WAVE_LENGTH_UM, _NOISE_UM = 6.0, 300.0, 1.5
 _GB = 1e9
 
 
-class PointsSpeed(BaseModel, frozen=True):
+class PointsSpeedParameters(BenchmarkParameters):
+    """How large the fields are."""
+
+    queries: int = Field(1100, description="Cells to ask.", json_schema_extra={"metavar": "N"})
+    gallery: int = Field(
+        21571, description="Cells to choose from.", json_schema_extra={"metavar": "N"}
+    )
+    landmarks: int = Field(10, description="Pairs given.", json_schema_extra={"metavar": "N"})
+    seed: int = Field(0, description="Draws field and landmarks.")
+
+
+class PointsSpeed(BenchmarkResult):
     """What a whole propagation and one more pair took."""
 
     n_queries: int
@@ -43,11 +55,8 @@ class PointsSpeed(BaseModel, frozen=True):
 
 
 def measure_points_speed(
+    parameters: PointsSpeedParameters | None = None,
     *,
-    n_queries: int = 1100,
-    n_gallery: int = 21571,
-    n_landmarks: int = 10,
-    seed: int = 0,
     report: Report | None = None,
 ) -> PointsSpeed:
     """Match two simulated fields, and then once more with one more landmark.
@@ -56,11 +65,8 @@ def measure_points_speed(
 
     Parameters
     ----------
-    n_queries, n_gallery : int
-        Somata of either side; each query has its partner.
-    n_landmarks : int
-    seed : int
-        Of the field.
+    parameters : PointsSpeedParameters, optional
+        Each query has its partner.
     report : callable, optional
         Called as ``report(done, total, message)``.
 
@@ -69,9 +75,11 @@ def measure_points_speed(
     InputError
         If there are more queries than somata, or no more queries than landmarks.
     """
+    asked = parameters or PointsSpeedParameters()
+    n_queries, n_gallery, n_landmarks = asked.queries, asked.gallery, asked.landmarks
     if not 1 <= n_landmarks < n_queries <= n_gallery:
         raise InputError("There must be more queries than landmarks, and no more than somata.")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(asked.seed)
     pairs = waving_field(n_queries, n_gallery, rng)
     chosen = rng.choice(n_queries, n_landmarks + 1, replace=False)
     both = np.column_stack([chosen, pairs.partner[chosen]])
@@ -109,6 +117,11 @@ def measure_points_speed(
         top1=float((first.posterior.best == pairs.partner).mean()),
         refit_top1=float((second.posterior.best == pairs.partner).mean()),
     )
+
+
+def run(parameters: PointsSpeedParameters, *, report: Report | None = None) -> PointsSpeed:
+    """Answer the command line."""
+    return measure_points_speed(parameters, report=report)
 
 
 def waving_field(n_queries: int, n_gallery: int, rng: np.random.Generator) -> PointPairs:

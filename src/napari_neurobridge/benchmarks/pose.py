@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, Field
 
+from napari_neurobridge.benchmarks.contract import (
+    BenchmarkResult,
+    Level,
+    ModelParameters,
+    Seeds,
+)
 from napari_neurobridge.benchmarks.pose_scenes import PoseScene, TurnedEmbeddings
 from napari_neurobridge.benchmarks.robustness import TEST_SEEDS
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.matching.appearance.pose_search import search_pose
 from napari_neurobridge.training.simulated_data import EVALUATION_CELLS
 
@@ -36,7 +43,20 @@ class PoseRow(BaseModel, frozen=True):
     top1_after: float = Field(description="Top-1, with what was proposed applied.")
 
 
-class PoseBenchmark(BaseModel, frozen=True):
+class PoseParameters(ModelParameters):
+    """Scenes, and by how much they are turned."""
+
+    level: Level = "paper"
+    seeds: Seeds = TEST_SEEDS
+    angles: tuple[float, ...] = Field(
+        ANGLES_DEG,
+        description="By how much the field is turned, degrees; repeat it for more.",
+        json_schema_extra={"option": "--angle"},
+    )
+    cells: int = Field(EVALUATION_CELLS, ge=1, description="Cells of a scene.")
+
+
+class PoseBenchmark(BenchmarkResult):
     """The search for the angle on held-out scenes."""
 
     model: str = Field(description="Name and hash of the encoder.")
@@ -48,20 +68,14 @@ class PoseBenchmark(BaseModel, frozen=True):
     unrelated_proposals: int = Field(description="Angles proposed there; each is wrong.")
     unrelated_deviations: float | None = Field(description="The largest among these searches.")
 
-    def table(self) -> str:
-        """Return the results as a Markdown table."""
-        lines = [
-            "| turned by | within 3° | does not know | wrong | largest error | top-1 before "
-            "| top-1 after |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        for row in self.results:
-            error = "" if row.largest_error_deg is None else f"{row.largest_error_deg:.1f}°"
-            lines.append(
-                f"| {row.turned_deg:g}° | {row.within} | {row.unknown} | {row.wrong} | {error} "
-                f"| {row.top1_before:.3f} | {row.top1_after:.3f} |"
-            )
-        return "\n".join(lines)
+    def summary(self) -> str:
+        """Return a table, and what was proposed where nothing is right."""
+        header = tuple(PoseRow.model_fields)
+        rows = [[getattr(row, name) for name in header] for row in self.results]
+        wrong = f"{self.unrelated_proposals} of {self.unrelated}"
+        return (
+            f"{text_table(header, rows)}\nbetween unrelated scenes an angle was proposed in {wrong}"
+        )
 
 
 class _Outcome(BaseModel, frozen=True):
@@ -76,11 +90,8 @@ class _Outcome(BaseModel, frozen=True):
 
 def benchmark_pose(
     encoder: Encoder,
+    parameters: PoseParameters | None = None,
     *,
-    seeds: Sequence[int] = TEST_SEEDS,
-    level: str = "paper",
-    angles_deg: Sequence[float] = ANGLES_DEG,
-    cells: int = EVALUATION_CELLS,
     report: Report | None = None,
 ) -> PoseBenchmark:
     """Turn held-out scenes, find the angle without labels, and rank the cells before and after.
@@ -89,14 +100,8 @@ def benchmark_pose(
     ----------
     encoder : Encoder
         The model to test.
-    seeds : sequence of int
-        Scenes to simulate, one per seed.
-    level : str, default: "paper"
-        Difficulty of the simulation.
-    angles_deg : sequence of float
-        By how much the two-photon side is turned, beside what the misfit turns.
-    cells : int
-        Cells per scene.
+    parameters : PoseParameters, optional
+        The two-photon side is turned by the angles beside what the misfit turns.
     report : callable, optional
         Called as ``report(done, total, text)``.
 
@@ -105,6 +110,9 @@ def benchmark_pose(
     InputError
         If no seed or no angle is given, or the level is unknown.
     """
+    parameters = parameters or PoseParameters()
+    seeds, level, cells = parameters.seeds, parameters.level, parameters.cells
+    angles_deg = parameters.angles
     if not seeds or not angles_deg:
         raise InputError("the benchmark needs at least one scene and one angle")
     outcomes: dict[float, list[_Outcome]] = {angle: [] for angle in angles_deg}
@@ -127,13 +135,18 @@ def benchmark_pose(
     return PoseBenchmark(
         model=f"{encoder.name} {encoder.hash}",
         level=level,
-        seeds=tuple(seeds),
+        seeds=seeds,
         cells=cells,
         results=tuple(_row(angle, found) for angle, found in outcomes.items()),
         unrelated=len(unrelated),
         unrelated_proposals=proposals,
         unrelated_deviations=max(unrelated, default=None),
     )
+
+
+def run(parameters: PoseParameters, *, report: Report | None = None) -> PoseBenchmark:
+    """Answer the command line."""
+    return benchmark_pose(parameters.encoder(), parameters, report=report)
 
 
 def _turned(

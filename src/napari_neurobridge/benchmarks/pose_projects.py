@@ -10,7 +10,15 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field
 
+from napari_neurobridge.benchmarks.contract import (
+    BenchmarkResult,
+    Level,
+    ModelParameters,
+    Seeds,
+)
 from napari_neurobridge.benchmarks.pose_scenes import field_angle
+from napari_neurobridge.io.text_table import text_table
+from napari_neurobridge.models.current import bundled_model
 from napari_neurobridge.simulation.scene_files import simulate_scene
 from napari_neurobridge.types import DEFAULT_NAMES, Role
 from napari_neurobridge.workflows.detect import detect_dataset
@@ -38,40 +46,66 @@ class PoseProjectRow(BaseModel, frozen=True):
     n_gallery: int
 
 
+class PoseProjectsParameters(ModelParameters):
+    """Scenes, and by how much their angle is stated wrongly."""
+
+    level: Level = "paper"
+    seeds: Seeds = TEST_SEEDS
+    angles: tuple[float, ...] = Field(
+        (30.0,),
+        description="By how much the stated angle is wrong, degrees; repeat it for more.",
+        json_schema_extra={"option": "--angle"},
+    )
+
+
+class PoseProjectsBenchmark(BenchmarkResult):
+    """Suggested angles of whole projects."""
+
+    model: str = Field(description="Name of the encoder.")
+    level: str = Field(description="Difficulty of the simulation.")
+    results: tuple[PoseProjectRow, ...]
+
+    def summary(self) -> str:
+        """Return a table."""
+        header = tuple(PoseProjectRow.model_fields)
+        return text_table(header, [[getattr(row, name) for name in header] for row in self.results])
+
+
 def benchmark_pose_projects(
-    model: str | None,
+    parameters: PoseProjectsParameters | None = None,
     *,
-    seeds: Sequence[int] = TEST_SEEDS,
-    level: str = "paper",
-    angles_deg: Sequence[float] = (30.0,),
     size_um: Vec3 = SIZE_UM,
     report: Report | None = None,
-) -> tuple[PoseProjectRow, ...]:
+) -> PoseProjectsBenchmark:
     """Simulate, detect, state a wrong angle, and have the right one suggested.
 
     Parameters
     ----------
-    model : str or None
-        Name or path of the encoder.
-    seeds : sequence of int
-        One scene each.
-    level : str, default: "paper"
-        Difficulty of the simulation.
-    angles_deg : sequence of float
-        Errors of the stated angle, tried one after the other.
+    parameters : PoseProjectsParameters, optional
+        The errors of the stated angle are tried one after the other.
     size_um : Vec3
         Of the two-photon volume.
     report : callable, optional
         Called as ``report(done, total, text)``.
     """
-    rows = []
-    for done, seed in enumerate(seeds):
+    asked = parameters or PoseProjectsParameters()
+    rows: list[PoseProjectRow] = []
+    for done, seed in enumerate(asked.seeds):
         if report is not None:
-            report(done, len(seeds), f"project of scene {seed}")
+            report(done, len(asked.seeds), f"project of scene {seed}")
         with TemporaryDirectory(prefix="neurobridge-benchmark-") as folder:
-            scene = simulate_scene(Path(folder), seed=seed, size_um=size_um, level=level)
-            rows += _suggested(scene, Path(folder), seed, model, angles_deg)
-    return tuple(rows)
+            scene = simulate_scene(Path(folder), seed=seed, size_um=size_um, level=asked.level)
+            rows += _suggested(scene, Path(folder), seed, asked.model, asked.angles)
+    return PoseProjectsBenchmark(
+        model=asked.model or bundled_model().name, level=asked.level, results=tuple(rows)
+    )
+
+
+def run(
+    parameters: PoseProjectsParameters, *, report: Report | None = None
+) -> PoseProjectsBenchmark:
+    """Answer the command line."""
+    return benchmark_pose_projects(parameters, report=report)
 
 
 def _suggested(

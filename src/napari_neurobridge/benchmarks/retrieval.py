@@ -6,8 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, Field
+from pydantic import Field, computed_field
 
+from napari_neurobridge.benchmarks.contract import (
+    BenchmarkParameters,
+    BenchmarkResult,
+    Level,
+    ModelParameters,
+)
 from napari_neurobridge.benchmarks.few_shot import (
     FULL_METHOD,
     ZERO_SHOT,
@@ -24,7 +30,7 @@ from napari_neurobridge.benchmarks.retrieval_rows import (
     method_result,
     score_split,
 )
-from napari_neurobridge.encoder.dual_channel import EncoderConfig
+from napari_neurobridge.encoder.dual_channel import EncoderConfig, backbone_config
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.training.plain_measures import PlainMeasure, PoseSearch
 from napari_neurobridge.training.simulated_data import EVALUATION_CELLS
@@ -38,7 +44,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.types import Report
 
 
-class RetrievalBenchmark(BaseModel, frozen=True):
+class RetrievalBenchmark(BenchmarkResult):
     """Configurations of a model and plain measures on the same crops."""
 
     model: str = Field(description="Name and hash of the encoder.")
@@ -54,26 +60,42 @@ class RetrievalBenchmark(BaseModel, frozen=True):
         "if both ran and that is not 0."
     )
 
-    def table(self) -> str:
-        """Return the results as a Markdown table."""
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def markdown(self) -> str:
+        """The results as a Markdown table."""
         return markdown_table(self.results)
 
+    def summary(self) -> str:
+        """Return the table, and where the figures are."""
+        return "\n".join([self.markdown, *self.figures])
 
-class RetrievalRequest(BaseModel, frozen=True, extra="forbid"):
-    """What to compare, and on how many splits."""
 
+class _Comparison(BenchmarkParameters):
+    """What a request and the command line have in common."""
+
+    level: Level = "paper"
     configurations: tuple[str, ...] | None = Field(
-        None, description="Names of `few_shot.CONFIGURATIONS`; all of them unless given."
+        None,
+        description="Rows that learn, such as zero-shot,linear,dual-channel. All unless given.",
+        json_schema_extra={"metavar": "NAME,NAME"},
     )
+    splits: int = Field(5, description="How many sets of training and test pairs.")
+    steps: int | None = Field(None, ge=1, description="Most steps of fine-tuning.")
+
+
+class RetrievalRequest(_Comparison):
+    """What to compare, and on how many splits.
+
+    See `few_shot.CONFIGURATIONS` for the names of configurations.
+    """
+
     measures: tuple[PlainMeasure, ...] = Field(
         tuple(PlainMeasure), description="Plain measures to compare with."
     )
     search: PoseSearch = Field(
         PoseSearch(), description="Poses that those may try: ±15° and ±5 px."
     )
-    splits: int = Field(5, description="Sets of training, validation and test pairs.")
-    level: str = Field("paper", description="Difficulty of the simulation.")
-    steps: int | None = Field(None, gt=0, description="Most steps of fine-tuning.")
     generic: EncoderConfig | None = Field(
         None,
         description="Architecture of the generic initialisation: the encoder's with random "
@@ -87,6 +109,31 @@ class RetrievalRequest(BaseModel, frozen=True, extra="forbid"):
             **chosen_configurations(self.configurations),
             **{each.measure.value: each for each in plain},
         }
+
+
+class RetrievalParameters(_Comparison, ModelParameters):
+    """What the command line asks for."""
+
+    measures: bool = Field(True, description="Compare with plain measures, too.")
+    backbone: str | None = Field(
+        None, description="Model of timm whose weights are the generic initialisation."
+    )
+    cache: Path | None = Field(
+        None,
+        description="Keep results, so as to go on from them.",
+        json_schema_extra={"metavar": "DIR"},
+    )
+    figures: Path | None = Field(
+        None, description="Draw figures into it.", json_schema_extra={"metavar": "DIR"}
+    )
+
+    def request(self) -> RetrievalRequest:
+        """Return what to compare."""
+        return RetrievalRequest(
+            **{name: getattr(self, name) for name in _Comparison.model_fields},
+            measures=tuple(PlainMeasure) if self.measures else (),
+            generic=None if self.backbone is None else backbone_config(self.backbone),
+        )
 
 
 def benchmark_retrieval(
@@ -145,6 +192,17 @@ def benchmark_retrieval(
         results=run.rows(),
         figures=tuple(str(path) for path in drawn),
         ratio=_ratio(run.rows()),
+    )
+
+
+def run(parameters: RetrievalParameters, *, report: Report | None = None) -> RetrievalBenchmark:
+    """Answer the command line."""
+    return benchmark_retrieval(
+        parameters.encoder(),
+        parameters.request(),
+        cache=parameters.cache,
+        figures=parameters.figures,
+        report=report,
     )
 
 

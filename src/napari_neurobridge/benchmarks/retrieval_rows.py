@@ -9,14 +9,13 @@ from pydantic import BaseModel, Field
 
 from napari_neurobridge.matching.appearance.mutual import mutual_similarity
 from napari_neurobridge.training.evaluation import (
-    Classification,
-    Confusion,
     gated_ranks,
     partner_ranks,
     top_k,
     top_k_curve,
 )
-from napari_neurobridge.training.protocol import Interval, classify, draw_trials, trial_groups
+from napari_neurobridge.training.evaluation_report import Classification, Confusion, Interval
+from napari_neurobridge.training.protocol import classify, draw_trials, trial_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

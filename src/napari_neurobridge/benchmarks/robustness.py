@@ -11,8 +11,15 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 from torch.nn import functional
 
+from napari_neurobridge.benchmarks.contract import (
+    BenchmarkResult,
+    Level,
+    ModelParameters,
+    Seeds,
+)
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.crops import CropSpec
+from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.training.evaluation import partner_ranks, top_k
 from napari_neurobridge.training.simulated_data import EVALUATION_CELLS, held_out_pairs
 
@@ -65,7 +72,14 @@ class RobustnessRow(BaseModel, frozen=True):
     kept: float | None = Field(description="Top-1 over that of the crops as they are.")
 
 
-class RobustnessBenchmark(BaseModel, frozen=True):
+class RobustnessParameters(ModelParameters):
+    """Scenes to rank in."""
+
+    level: Level = "paper"
+    seeds: Seeds = TEST_SEEDS
+
+
+class RobustnessBenchmark(BenchmarkResult):
     """Top-k of a model under changes of the two-photon crops."""
 
     model: str = Field(description="Name and hash of the encoder.")
@@ -75,24 +89,19 @@ class RobustnessBenchmark(BaseModel, frozen=True):
     n_queries: int
     results: tuple[RobustnessRow, ...] = Field(description="The crops as they are first.")
 
-    def table(self) -> str:
-        """Return the results as a Markdown table."""
-        lines = [
-            "| change | amount | top-1 | top-5 | top-10 | top-1 kept |",
-            "|---|---|---|---|---|---|",
+    def summary(self) -> str:
+        """Return a table."""
+        rows = [
+            (row.kind, row.amount, *(row.topk[k] for k in ("1", "5", "10")), row.kept)
+            for row in self.results
         ]
-        for row in self.results:
-            figures = " | ".join(f"{row.topk[k]:.3f}" for k in ("1", "5", "10"))
-            kept = "" if row.kept is None else f"{row.kept:.2f}"
-            lines.append(f"| {row.kind} | {row.amount:g} | {figures} | {kept} |")
-        return "\n".join(lines)
+        return text_table(("change", "amount", "top-1", "top-5", "top-10", "top-1 kept"), rows)
 
 
 def benchmark_robustness(
     encoder: Encoder,
+    parameters: RobustnessParameters | None = None,
     *,
-    seeds: Sequence[int] = TEST_SEEDS,
-    level: str = "paper",
     perturbations: Sequence[Perturbation] = PERTURBATIONS,
     report: Report | None = None,
 ) -> RobustnessBenchmark:
@@ -102,10 +111,7 @@ def benchmark_robustness(
     ----------
     encoder : Encoder
         The model to test.
-    seeds : sequence of int
-        Scenes to simulate, one per seed.
-    level : str, default: "paper"
-        Difficulty of the simulation.
+    parameters : RobustnessParameters, optional
     perturbations : sequence of Perturbation
         The crops as they are come first in any case.
     report : callable, optional
@@ -116,6 +122,8 @@ def benchmark_robustness(
     InputError
         If no seed is given, or the level is unknown.
     """
+    parameters = parameters or RobustnessParameters()
+    seeds, level = parameters.seeds, parameters.level
     if not seeds:
         raise InputError("the benchmark needs at least one scene; give at least one seed")
     pairs = held_out_pairs(seeds, level)
@@ -140,11 +148,16 @@ def benchmark_robustness(
     return RobustnessBenchmark(
         model=f"{encoder.name} {encoder.hash}",
         level=level,
-        seeds=tuple(seeds),
+        seeds=seeds,
         candidates=EVALUATION_CELLS,
         n_queries=len(pairs),
         results=tuple(rows),
     )
+
+
+def run(parameters: RobustnessParameters, *, report: Report | None = None) -> RobustnessBenchmark:
+    """Answer the command line."""
+    return benchmark_robustness(parameters.encoder(), parameters, report=report)
 
 
 def perturbed(

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, Field
 
+from napari_neurobridge.benchmarks.contract import BenchmarkResult, Level
 from napari_neurobridge.benchmarks.few_shot import embedded_similarity
-from napari_neurobridge.benchmarks.silver_pairs import read_silver_pairs
+from napari_neurobridge.benchmarks.silver_pairs import SilverVolumes, read_silver_pairs
 from napari_neurobridge.benchmarks.two_photon_optics import through_two_photon
 from napari_neurobridge.encoder.embed import Encoder
+from napari_neurobridge.encoder.strategies import Strategy
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.crops import CropSpec, extract_crops
 from napari_neurobridge.io.pairs import PairSet
+from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.io.volumes import open_volume
 from napari_neurobridge.simulation.deformation.deformation import residual_linear
 from napari_neurobridge.simulation.keyed import Key
@@ -26,7 +29,6 @@ from napari_neurobridge.training.protocol import classify, draw_trials, referenc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from napari_neurobridge.io.volumes import Volume
     from napari_neurobridge.simulation.levels import Difficulty
@@ -37,6 +39,22 @@ TRAIN_PAIRS, VALIDATION_PAIRS = 100, 30
 
 _SHARES = (0.35, 0.15, 0.5)
 """Of the length of the tissue: the blocks of training, validation and test pairs."""
+
+
+class SilverCropsParameters(SilverVolumes):
+    """What fine-tuning does, and through which optics the first volume goes."""
+
+    strategy: Strategy = Field(
+        Strategy.DUAL_CHANNEL, description="What fine-tuning changes; see 'train'."
+    )
+    steps: int | None = Field(None, ge=1, description="Most steps of fine-tuning.")
+    level: Level = "paper"
+    seed: int = Field(0, description="Draws noise and training pairs.")
+
+    def fine_tuning(self) -> FineTuneConfig:
+        """Return all settings of it."""
+        config = FineTuneConfig(strategy=self.strategy, seed=self.seed)
+        return config if self.steps is None else config.model_copy(update={"steps": self.steps})
 
 
 class SilverScore(BaseModel, frozen=True):
@@ -62,7 +80,7 @@ class SilverFold(BaseModel, frozen=True):
     seconds: float = Field(description="Time to fine-tune.")
 
 
-class SilverCropsBenchmark(BaseModel, frozen=True):
+class SilverCropsBenchmark(BenchmarkResult):
     """Two rounds of one real tissue, the optics of the first simulated."""
 
     model: str = Field(description="Name and hash of the encoder.")
@@ -75,16 +93,31 @@ class SilverCropsBenchmark(BaseModel, frozen=True):
     top1_before: float = Field(description="Among 53, mean over the folds.")
     top1_after: float
 
+    def summary(self) -> str:
+        """Return a table, and what was done to the images."""
+        rows = [
+            (
+                number + 1,
+                f"{name}, {fold.n_test} pairs",
+                score.topk_53["1"],
+                score.topk["1"],
+                score.recall,
+                score.specificity,
+                score.auc,
+            )
+            for number, fold in enumerate(self.folds)
+            for name, score in (
+                ("correlation", fold.correlation),
+                ("before", fold.before),
+                (f"after, {fold.best_step} steps", fold.after),
+            )
+        ]
+        header = ("fold", "what", "top-1 of 53", "top-1 of all", "recall", "specificity", "AUC")
+        return f"{text_table(header, rows)}\n{self.optics}"
+
 
 def benchmark_silver_crops(
-    encoder: Encoder,
-    two_photon: Path,
-    fmost: Path,
-    pairs: Path,
-    *,
-    config: FineTuneConfig | None = None,
-    level: str = "paper",
-    report: Report | None = None,
+    encoder: Encoder, parameters: SilverCropsParameters, *, report: Report | None = None
 ) -> SilverCropsBenchmark:
     """Find partners among 53 in a real tissue, before and after fine-tuning on 100 pairs.
 
@@ -96,15 +129,10 @@ def benchmark_silver_crops(
     ----------
     encoder : Encoder
         Where fine-tuning starts.
-    two_photon, fmost : Path
-        Two volumes of the same tissue; the first goes through the simulated two-photon
-        optics.
-    pairs : Path
-        CSV of matching positions, µm; see `silver_pairs.read_silver_pairs`.
-    config : FineTuneConfig, optional
-        Strategy, steps and seed; the seed also draws session, noise and training pairs.
-    level : str, default: "paper"
-        Level of the simulated optics, of the misfit of the two sides and of the centring.
+    parameters : SilverCropsParameters
+        The first volume goes through the simulated two-photon optics; the level is also that
+        of the misfit of the two sides and of the centring. For the table see
+        `silver_pairs.read_silver_pairs`.
     report : callable, optional
         Called as ``report(done, total, message)``; may raise to cancel.
 
@@ -114,11 +142,11 @@ def benchmark_silver_crops(
         If a file cannot be read, or a block holds fewer than two pairs.
     """
     tell = report or (lambda done, total, message: None)
-    config = config or FineTuneConfig()
-    here_um, there_um = read_silver_pairs(pairs)
+    config, level = parameters.fine_tuning(), parameters.level
+    here_um, there_um = read_silver_pairs(parameters.pairs)
     volumes = (
-        open_volume(two_photon, name="two_photon"),
-        open_volume(fmost, name="fmost"),
+        open_volume(parameters.two_photon, name="two_photon"),
+        open_volume(parameters.fmost, name="fmost"),
     )
     everything = _crops(volumes, here_um, there_um, named_level(level), config.seed, tell)
     axis = int(np.argmax(np.ptp(here_um, axis=0)))
@@ -146,6 +174,11 @@ def benchmark_silver_crops(
         top1_before=float(np.mean([fold.before.topk_53["1"] for fold in folds])),
         top1_after=float(np.mean([fold.after.topk_53["1"] for fold in folds])),
     )
+
+
+def run(parameters: SilverCropsParameters, *, report: Report | None = None) -> SilverCropsBenchmark:
+    """Answer the command line."""
+    return benchmark_silver_crops(parameters.encoder(), parameters, report=report)
 
 
 def _crops(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from napari_neurobridge.benchmarks.contract import BenchmarkResult, ModelParameters
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.appearance.gallery import index_project
 from napari_neurobridge.matching.ranking import rank_position
@@ -17,8 +20,6 @@ from napari_neurobridge.workflows.detect import detect_dataset
 from napari_neurobridge.workflows.setup import DatasetSource, create_project
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy.typing as npt
 
     from napari_neurobridge.encoder.embed import Encoder
@@ -31,7 +32,30 @@ SAME_CELL_UM = 6.0
 _KS = (1, 10, 50)
 
 
-class SilverPairsBenchmark(BaseModel, frozen=True):
+class SilverVolumes(ModelParameters):
+    """Two volumes of the same tissue, and a model to compare them by."""
+
+    two_photon: Path = Field(
+        description="First volume.", json_schema_extra={"argument": True, "metavar": "FIRST"}
+    )
+    fmost: Path = Field(
+        description="Second volume, the gallery.",
+        json_schema_extra={"argument": True, "metavar": "SECOND"},
+    )
+    pairs: Path = Field(
+        description="Matching positions, z_um,y_um,x_um of each.",
+        json_schema_extra={"argument": True, "metavar": "PAIRS.csv"},
+    )
+
+
+class SilverPairsParameters(SilverVolumes):
+    """Positions to ask."""
+
+    n: int = Field(50, description="How many positions to ask.", json_schema_extra={"option": "-n"})
+    seed: int = Field(0, description="Draws the positions.")
+
+
+class SilverPairsBenchmark(BenchmarkResult):
     """How often the partner of a known position is among the first candidates."""
 
     model: str = Field(description="Name and hash of the encoder.")
@@ -49,13 +73,9 @@ class SilverPairsBenchmark(BaseModel, frozen=True):
 
 def benchmark_silver_pairs(
     encoder: Encoder,
-    two_photon: Path,
-    fmost: Path,
-    pairs: Path,
+    parameters: SilverPairsParameters,
     *,
     folder: Path,
-    n_queries: int = 50,
-    seed: int = 0,
     report: Report | None = None,
 ) -> SilverPairsBenchmark:
     """Make a project of two volumes, detect, index, and rank at known positions.
@@ -63,17 +83,11 @@ def benchmark_silver_pairs(
     Parameters
     ----------
     encoder : Encoder
-    two_photon, fmost : Path
-        Two volumes of the same tissue; the first plays the two-photon side.
-    pairs : Path
-        CSV of matching positions, µm: three columns ``*_z_um,*_y_um,*_x_um`` of the
-        first volume, then three of the second.
+    parameters : SilverPairsParameters
+        The first volume plays the two-photon side; all positions are asked if there are
+        fewer than it says. For the table see `read_silver_pairs`.
     folder : Path
         Where the project is made; must not exist.
-    n_queries : int
-        How many pairs to ask; all, if there are fewer.
-    seed : int
-        Draws them.
     report : callable, optional
         Called as ``report(done, total, message)``.
 
@@ -83,19 +97,19 @@ def benchmark_silver_pairs(
         If a file cannot be read.
     """
     tell = report or (lambda done, total, message: None)
-    here_um, there_um = read_silver_pairs(pairs)
+    here_um, there_um = read_silver_pairs(parameters.pairs)
     project = create_project(
         folder,
         [
-            DatasetSource(name="two_photon", role=Role.IN_VIVO, image=two_photon),
-            DatasetSource(name="fmost", role=Role.EX_VIVO, image=fmost),
+            DatasetSource(name="two_photon", role=Role.IN_VIVO, image=parameters.two_photon),
+            DatasetSource(name="fmost", role=Role.EX_VIVO, image=parameters.fmost),
         ],
     )
     for name in project.datasets:
         detect_dataset(project, name, report=report)
     index_project(project, encoder, report=report)
 
-    drawn = np.random.default_rng(seed).permutation(len(here_um))[:n_queries]
+    drawn = np.random.default_rng(parameters.seed).permutation(len(here_um))[: parameters.n]
     gallery = list(project.state().somata["fmost"].values())
     ranks = []
     for done, row in enumerate(drawn):
@@ -113,6 +127,14 @@ def benchmark_silver_pairs(
         topk={str(k): float((known <= k).mean()) for k in _KS},
         chance={str(k): min(1.0, k / len(gallery)) for k in _KS},
     )
+
+
+def run(parameters: SilverPairsParameters, *, report: Report | None = None) -> SilverPairsBenchmark:
+    """Answer the command line."""
+    encoder = parameters.encoder()
+    with TemporaryDirectory(prefix="neurobridge-benchmark-") as folder:
+        project = Path(folder) / "real.neurobridge"
+        return benchmark_silver_pairs(encoder, parameters, folder=project, report=report)
 
 
 def _partner_rank(ranking: Ranking, partner_um: npt.NDArray[np.float64]) -> int | None:

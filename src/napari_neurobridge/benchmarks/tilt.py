@@ -12,10 +12,17 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, Field
 
+from napari_neurobridge.benchmarks.contract import (
+    BenchmarkResult,
+    Level,
+    ModelParameters,
+    Seeds,
+)
 from napari_neurobridge.benchmarks.matching_scenes import known_places
 from napari_neurobridge.benchmarks.robustness import TEST_SEEDS
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.crops import extract_crops
+from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.io.volumes import open_volume
 from napari_neurobridge.simulation.deformation.deformation import plane_rotation
 from napari_neurobridge.simulation.levels import level as named_level
@@ -61,7 +68,17 @@ class TiltRow(BaseModel, frozen=True):
     )
 
 
-class TiltBenchmark(BaseModel, frozen=True):
+class TiltParameters(ModelParameters):
+    """Scenes, and by how much their orientation is wrong."""
+
+    level: Level = "paper"
+    seeds: Seeds = TEST_SEEDS
+    degrees: tuple[float, ...] = Field(
+        DEGREES, description="Error of the orientation; repeat it for more."
+    )
+
+
+class TiltBenchmark(BenchmarkResult):
     """Top-k of a model in the frames of a wrong orientation and of an alignment."""
 
     model: str = Field(description="Name and hash of the encoder.")
@@ -70,13 +87,29 @@ class TiltBenchmark(BaseModel, frozen=True):
     n_landmarks: int = Field(description="Accepted pairs that the alignment is fitted to.")
     results: tuple[TiltRow, ...]
 
+    def summary(self) -> str:
+        """Return a table."""
+        rows = [
+            (
+                f"{row.turn} {row.degrees:g}°",
+                row.landmarks,
+                row.n_queries,
+                row.oriented["1"],
+                None if row.aligned is None else row.aligned["1"],
+                row.shortlist_top1,
+                row.oriented["5"],
+                None if row.aligned is None else row.aligned["5"],
+            )
+            for row in self.results
+        ]
+        header = ("orientation off by", "pairs", "queries", "top-1", "re-cut", "best ten re-cut")
+        return text_table((*header, "top-5", "top-5 re-cut"), rows)
+
 
 def benchmark_tilt(
     encoder: Encoder,
+    parameters: TiltParameters | None = None,
     *,
-    seeds: Sequence[int] = TEST_SEEDS,
-    level: str = "paper",
-    degrees: Sequence[float] = DEGREES,
     size_um: Vec3 = FIELD_UM,
     report: Report | None = None,
 ) -> TiltBenchmark:
@@ -91,13 +124,9 @@ def benchmark_tilt(
     ----------
     encoder : Encoder
         The model to test.
-    seeds : sequence of int
-        Scenes to simulate, one per seed.
-    level : str, default: "paper"
-        Difficulty of the simulation; the rotation, tilt and scales that it leaves between the
-        two sides are there at 0° as well.
-    degrees : sequence of float
-        Errors of the orientation, each to a random side; 0° comes first in any case.
+    parameters : TiltParameters, optional
+        The rotation, tilt and scales that the level leaves between the two sides are there at
+        0° as well, which comes first in any case; the other errors are each to a random side.
     size_um : Vec3
         Of the two-photon volume.
     report : callable, optional
@@ -108,11 +137,15 @@ def benchmark_tilt(
     InputError
         If no seed is given, or the level is unknown.
     """
+    parameters = parameters or TiltParameters()
+    seeds, level = parameters.seeds, parameters.level
     if not seeds:
         raise InputError("the benchmark needs at least one scene; give at least one seed")
     tell = report or (lambda done, total, message: None)
     turns: list[tuple[Turn, float]] = [("tilt", 0.0)]
-    turns += [(turn, angle) for angle in degrees if angle for turn in ("tilt", "rotation")]
+    turns += [
+        (turn, angle) for angle in parameters.degrees if angle for turn in ("tilt", "rotation")
+    ]
     found: dict[tuple[str, float, str], list[_Ranks]] = {}
     for done, seed in enumerate(seeds):
         tell(done, len(seeds), f"scene {seed}")
@@ -126,10 +159,15 @@ def benchmark_tilt(
     return TiltBenchmark(
         model=f"{encoder.name} {encoder.hash}",
         level=level,
-        seeds=tuple(seeds),
+        seeds=seeds,
         n_landmarks=N_LANDMARKS,
         results=tuple(_row(*key, parts) for key, parts in found.items()),
     )
+
+
+def run(parameters: TiltParameters, *, report: Report | None = None) -> TiltBenchmark:
+    """Answer the command line."""
+    return benchmark_tilt(parameters.encoder(), parameters, report=report)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,15 +2,16 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import redirect_stdout
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import typer
 from pydantic import BaseModel, ConfigDict
 from typer.core import TyperCommand
 
 from napari_neurobridge.cli._progress import ProgressStyle, clear_bar, make_report
+from napari_neurobridge.io.text_table import text_lines
 
 
 class CommandResult(BaseModel):
@@ -20,7 +21,19 @@ class CommandResult(BaseModel):
 
     def summary(self) -> str:
         """Return the same for people; subclasses know better words."""
-        return "\n".join(f"{name}: {value}" for name, value in self)
+        return text_lines(self)
+
+
+class Answer(Protocol):
+    """What a command returns: a `CommandResult`, or a benchmark's result."""
+
+    def model_dump_json(self) -> str:
+        """Return it as JSON."""
+        ...
+
+    def summary(self) -> str:
+        """Return it for people."""
+        ...
 
 
 JsonOption = Annotated[
@@ -48,7 +61,7 @@ _SHARED = (
 
 def command(
     app: typer.Typer, name: str, *, cls: type[TyperCommand] | None = None
-) -> Callable[[Callable[..., CommandResult]], Callable[..., CommandResult]]:
+) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
     """Register a function as a command, with the options that all commands share.
 
     Parameters
@@ -66,7 +79,7 @@ def command(
         option: it receives the progress callback.
     """
 
-    def register(function: Callable[..., CommandResult]) -> Callable[..., CommandResult]:
+    def register(function: Callable[..., Answer]) -> Callable[..., Answer]:
         own = inspect.signature(function).parameters
         parameters = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -94,19 +107,3 @@ def command(
         return function
 
     return register
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return rows as text in aligned columns; ``None`` shows as a dash."""
-    cells = [list(header)] + [[_cell(value) for value in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    )
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,210 +1,197 @@
-"""``benchmark``: the figures of docs/benchmarks.md."""
+"""``benchmark``: the figures of docs/benchmarks.md.
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Annotated
+A benchmark is a module of `napari_neurobridge.benchmarks` with a function ``run``, and one line
+here; see `benchmarks.contract`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import typer
-from pydantic import BaseModel, ConfigDict
+from typer.core import TyperGroup
 
-from napari_neurobridge.cli import (
-    benchmark_constellation,
-    benchmark_matching,
-    benchmark_models,
-    benchmark_points,
-    benchmark_pose,
-    benchmark_tilt,
+from napari_neurobridge.cli._output import command
+from napari_neurobridge.cli._parameters import model_options, parse_options
+
+if TYPE_CHECKING:
+    from napari_neurobridge.benchmarks.contract import BenchmarkParameters, BenchmarkResult
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One command of the group.
+
+    Attributes
+    ----------
+    name : str
+        What the user types.
+    module : str
+        In `napari_neurobridge.benchmarks`. It is imported when its command is asked for:
+        many of them load torch.
+    help : str
+        What it does, in a sentence.
+    """
+
+    name: str
+    module: str
+    help: str
+
+    def parameters(self) -> type[BenchmarkParameters]:
+        """Return the model of its parameters, from the signature of its ``run``."""
+        found = self._signature().parameters["parameters"].annotation
+        assert isinstance(found, type)
+        return found
+
+    def result(self) -> type[BenchmarkResult]:
+        """Return the model of its answer."""
+        found = self._signature().return_annotation
+        assert isinstance(found, type)
+        return found
+
+    def app(self) -> typer.Typer:
+        """Return an application of this command alone, with all of its options."""
+        model, run = self.parameters(), import_module(self._path).run
+
+        def function(**arguments: Any) -> BenchmarkResult:
+            report = arguments.pop("report")
+            what = f"benchmark {self.name}"
+            found: BenchmarkResult = run(parse_options(model, arguments, what=what), report=report)
+            return found
+
+        report = inspect.Parameter("report", inspect.Parameter.KEYWORD_ONLY)
+        signature = inspect.Signature([*model_options(model), report])
+        function.__signature__ = signature  # type: ignore[attr-defined]
+        function.__doc__ = self.help
+        alone = typer.Typer(rich_markup_mode=None, add_completion=False)
+        command(alone, self.name)(function)
+        return alone
+
+    @property
+    def _path(self) -> str:
+        return f"napari_neurobridge.benchmarks.{self.module}"
+
+    def _signature(self) -> inspect.Signature:
+        module = import_module(self._path)
+        # Only these two names matter, and those of annotations alone need not be importable.
+        known = {**vars(module), "Report": Any}
+        return inspect.signature(module.run, globals=known, eval_str=True)
+
+
+BENCHMARKS = (
+    Benchmark(
+        "retrieval",
+        "retrieval",
+        "Fine-tune on 190 pairs by every strategy, and rank 53 others; also by plain measures.",
+    ),
+    Benchmark(
+        "silver-crops",
+        "silver_crops",
+        "Find partners among 53 of a real tissue, before and after fine-tuning on 100 pairs; the "
+        "first volume goes through the simulated two-photon optics.",
+    ),
+    Benchmark(
+        "robustness",
+        "robustness",
+        "Rank held-out cells whose two-photon crops are turned, off centre, dimmed or cut.",
+    ),
+    Benchmark(
+        "tilt",
+        "tilt",
+        "Rank with a wrong orientation, then in crops re-cut in the frame of six accepted pairs.",
+    ),
+    Benchmark(
+        "pose",
+        "pose",
+        "Turn held-out scenes, find the angle without labels, and rank before and after.",
+    ),
+    Benchmark(
+        "pose-projects",
+        "pose_projects",
+        "Simulate projects, detect, state a wrong angle, and have the right one suggested.",
+    ),
+    Benchmark(
+        "embedding-speed",
+        "embedding_speed",
+        "Measure how fast crops in memory are embedded, beside the bare network.",
+    ),
+    Benchmark(
+        "attention",
+        "attention",
+        "Test whether Grad-CAM shows what the similarity of a pair rests on.",
+    ),
+    Benchmark(
+        "matching",
+        "matching_parts",
+        "Measure calibration, false claims at an FDR, recall and candidate sets.",
+    ),
+    Benchmark(
+        "constellation",
+        "constellation",
+        "Match held-out scenes from a rough orientation alone, without any landmark.",
+    ),
+    Benchmark(
+        "points",
+        "points",
+        "Match two fields from a few landmarks, many times, and compare with the truth.",
+    ),
+    Benchmark(
+        "points-speed",
+        "points_speed",
+        "Measure time and memory of matching two simulated fields, and of one more pair.",
+    ),
+    Benchmark(
+        "effort",
+        "effort",
+        "Count the cells that are matched rightly as a simulated annotator, who errs, answers.",
+    ),
+    Benchmark(
+        "detection",
+        "detection",
+        "Detect the somata of held-out simulated scenes, on both sides.",
+    ),
+    Benchmark(
+        "silver-pairs",
+        "silver_pairs",
+        "Do the whole job on two real volumes, and rank at known positions.",
+    ),
+    Benchmark(
+        "domains",
+        "domains",
+        "Compare the simulated imaging domains with the scatter within each.",
+    ),
+    Benchmark(
+        "simulation",
+        "simulation",
+        "Measure how fast pairs are simulated, and the time and memory of a scene.",
+    ),
 )
-from napari_neurobridge.cli._options import LevelOption, ModelOption, SeedsOption
-from napari_neurobridge.cli._output import CommandResult, command, table
-from napari_neurobridge.types import Report, Vec3
 
 
-class DetectionRow(BaseModel):
-    """How well the somata of one side were found."""
+class _BenchmarkGroup(TyperGroup):
+    """Makes the options of a benchmark when it is asked for, not when the program starts."""
 
-    model_config = ConfigDict(frozen=True)
-
-    side: str
-    n_true: int
-    n_found: int
-    precision: float
-    recall: float
-    f1: float
-    by_confidence: list[dict[str, float]]
-
-
-class DetectionFigures(CommandResult):
-    """The detector on simulated scenes; see `benchmarks.detection.DetectionBenchmark`."""
-
-    level: str
-    seeds: list[int]
-    results: list[DetectionRow]
-
-    def summary(self) -> str:
-        """Return a table."""
-        header = ("side", "n_true", "n_found", "precision", "recall", "f1")
-        return table(header, [[getattr(row, name) for name in header] for row in self.results])
-
-
-class SilverPairsFigures(CommandResult):
-    """The job on real volumes; see `benchmarks.silver_pairs.SilverPairsBenchmark`."""
-
-    model: str
-    n_queries: int
-    n_gallery: int
-    n_detected: int
-    topk: dict[str, float]
-    chance: dict[str, float]
-
-
-class DomainsFigures(CommandResult):
-    """How far apart imaging domains are; see `benchmarks.domains.DomainsBenchmark`."""
-
-    model: str
-    domains: list[str]
-    pairs: int
-    mmd2: list[list[float]]
-    within: list[float]
-    smallest_ratio: float
-
-    def summary(self) -> str:
-        """Return MMD² between domains, and the scatter within each."""
-        rows = [
-            (name, *row, scatter)
-            for name, row, scatter in zip(self.domains, self.mmd2, self.within, strict=True)
-        ]
-        ratio = f"smallest distance of two domains over their scatter: {self.smallest_ratio:.1f}"
-        return f"{table(('MMD²', *self.domains, 'within'), rows)}\n{ratio}"
-
-
-class SimulationFigures(CommandResult):
-    """The simulator's speed; see `benchmarks.simulation.SimulationBenchmark`."""
-
-    level: str
-    level_digest: str
-    device: str
-    threads: int
-    pairs: int
-    pairs_seconds: float
-    pairs_per_second: float
-    scene_um: Vec3
-    scene_seconds: float
-    scene_peak_memory_gb: float | None
-
-    def summary(self) -> str:
-        """Return a table."""
-        size = " × ".join(f"{length:g}" for length in self.scene_um)
-        rows = (
-            (f"{self.pairs} pairs on {self.device}", self.pairs_seconds, None),
-            ("one pair", 1 / self.pairs_per_second, None),
-            (f"scene of {size} µm", self.scene_seconds, self.scene_peak_memory_gb),
-        )
-        figures = table(("what", "seconds", "peak memory, GB"), rows)
-        speed = f"{self.pairs_per_second:.1f} pairs a second, {self.threads} threads"
-        return f"{figures}\n{speed}, level {self.level} ({self.level_digest})"
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Put the whole command in the place of its line in the list."""
+        name, known, rest = super().resolve_command(ctx, args)
+        asked = next((benchmark for benchmark in BENCHMARKS if benchmark.name == name), None)
+        return name, typer.main.get_command(asked.app()) if asked else known, rest
 
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     benchmarks = typer.Typer(
-        help="Measure the figures of docs/benchmarks.md.", rich_markup_mode=None
+        help="Measure the figures of docs/benchmarks.md.",
+        rich_markup_mode=None,
+        cls=_BenchmarkGroup,
     )
-    benchmark_models.register(benchmarks)
-    benchmark_matching.register(benchmarks)
-    benchmark_constellation.register(benchmarks)
-    benchmark_points.register(benchmarks)
-    benchmark_tilt.register(benchmarks)
-    benchmark_pose.register(benchmarks)
-    command(benchmarks, "detection")(detection)
-    command(benchmarks, "silver-pairs")(silver_pairs)
-    command(benchmarks, "domains")(domains)
-    command(benchmarks, "simulation")(simulation)
+    for benchmark in BENCHMARKS:
+        benchmarks.command(benchmark.name, help=benchmark.help)(_only_listed)
     app.add_typer(benchmarks, name="benchmark")
 
 
-def detection(
-    *, level: LevelOption = "paper", seed: SeedsOption = None, report: Report
-) -> DetectionFigures:
-    """Detect the somata of held-out simulated scenes, on both sides."""
-    from napari_neurobridge.benchmarks.detection import TEST_SEEDS, benchmark_detection
-
-    result = benchmark_detection(seeds=seed or TEST_SEEDS, level=level, report=report)
-    return DetectionFigures.model_validate(result.model_dump())
-
-
-def silver_pairs(
-    two_photon: Annotated[Path, typer.Argument(metavar="FIRST", help="First volume.")],
-    fmost: Annotated[Path, typer.Argument(metavar="SECOND", help="Second volume, the gallery.")],
-    pairs: Annotated[
-        Path,
-        typer.Argument(metavar="PAIRS.csv", help="Matching positions, z_um,y_um,x_um of each."),
-    ],
-    *,
-    model: ModelOption = None,
-    n: Annotated[int, typer.Option("-n", help="How many positions to ask.")] = 50,
-    seed: Annotated[int, typer.Option("--seed", help="Draws the positions.")] = 0,
-    report: Report,
-) -> SilverPairsFigures:
-    """Do the whole job on two real volumes, and rank at known positions."""
-    from napari_neurobridge.benchmarks.silver_pairs import benchmark_silver_pairs
-    from napari_neurobridge.workflows.index import load_encoder
-
-    encoder = load_encoder(None, model)
-    with TemporaryDirectory(prefix="neurobridge-benchmark-") as folder:
-        result = benchmark_silver_pairs(
-            encoder,
-            two_photon,
-            fmost,
-            pairs,
-            folder=Path(folder) / "real.neurobridge",
-            n_queries=n,
-            seed=seed,
-            report=report,
-        )
-    return SilverPairsFigures.model_validate(result.model_dump())
-
-
-def domains(
-    *,
-    model: ModelOption = None,
-    pairs: Annotated[int, typer.Option("--pairs", help="Pairs of each domain.")] = 256,
-    seed: Annotated[int, typer.Option("--seed", help="Draws scenes and halves.")] = 0,
-    report: Report,
-) -> DomainsFigures:
-    """Compare the simulated imaging domains with the scatter within each."""
-    from napari_neurobridge.benchmarks.domains import benchmark_domains
-    from napari_neurobridge.workflows.index import load_encoder
-
-    encoder = load_encoder(None, model)
-    result = benchmark_domains(encoder, pairs=pairs, seed=seed, report=report)
-    return DomainsFigures.model_validate(result.model_dump())
-
-
-def simulation(
-    *,
-    level: LevelOption = "paper",
-    pairs: Annotated[int, typer.Option("--pairs", help="Pairs of crops to make.")] = 256,
-    scene_um: Annotated[
-        Vec3, typer.Option("--scene-um", metavar="Z Y X", help="Size of the scene, µm.")
-    ] = (200.0, 500.0, 500.0),
-    threads: Annotated[
-        int | None, typer.Option("--threads", help="Threads to compute with; all unless given.")
-    ] = None,
-    device: Annotated[
-        str, typer.Option("--device", help="Where to make the pairs: cpu, cuda or mps.")
-    ] = "cpu",
-    report: Report,
-) -> SimulationFigures:
-    """Measure how fast pairs are simulated, and the time and memory of a scene."""
-    from napari_neurobridge.benchmarks.simulation import benchmark_simulation
-
-    result = benchmark_simulation(
-        level=level,
-        pairs=pairs,
-        scene_um=scene_um,
-        threads=threads,
-        device=device,
-        report=report,
-    )
-    return SimulationFigures.model_validate(result.model_dump())
+def _only_listed() -> None:
+    """Stand for a benchmark in the list of commands."""

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from napari_neurobridge.active.queue import Strategy
+from napari_neurobridge.active.queue import QueueStrategy
 from napari_neurobridge.cli._options import ModelOption, ProjectArgument
-from napari_neurobridge.cli._output import CommandResult, command, table
+from napari_neurobridge.cli._output import CommandResult, command
+from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.types import Report
 
 ImagesOption = Annotated[
@@ -91,7 +92,7 @@ class Queued(CommandResult):
     def summary(self) -> str:
         """Return a table."""
         header = ("uid", "uncertainty", "reason", "audit")
-        return table(header, [[getattr(row, name) for name in header] for row in self.queue])
+        return text_table(header, [[getattr(row, name) for name in header] for row in self.queue])
 
 
 def register(app: typer.Typer) -> None:
@@ -157,7 +158,7 @@ def queue(
     project: ProjectArgument,
     *,
     strategy: Annotated[
-        Strategy | None,
+        QueueStrategy | None,
         typer.Option(
             "--strategy",
             help="By default clearest, then spread until four pairs are accepted, then entropy.",
@@ -174,7 +175,7 @@ def queue(
     opened = Project.open(project)
     found = None
     strategy = strategy or matching.strategy_now(opened)
-    if strategy is Strategy.ENTROPY:
+    if strategy is QueueStrategy.ENTROPY:
         found = matching.match_all(opened, model, images=images)
     items = matching.questions_of(opened, found, strategy)
     return Queued(

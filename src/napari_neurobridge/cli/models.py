@@ -7,8 +7,9 @@ import typer
 from pydantic import BaseModel, ConfigDict
 
 from napari_neurobridge.cli._options import AnnotatorOption, ProjectArgument
-from napari_neurobridge.cli._output import CommandResult, command, table
+from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.text_table import text_table
 
 if TYPE_CHECKING:
     from napari_neurobridge.models.zoo import ModelEntry
@@ -41,7 +42,7 @@ class ModelList(CommandResult):
         """Return a table, and what is wrong."""
         header = ("name", "kind", "origin", "current", "adopted", "checksums", "calibrated", "path")
         rows = [[_cell(getattr(model, name)) for name in header] for model in self.models]
-        return "\n".join([table(header, rows), *self.notes])
+        return "\n".join([text_table(header, rows), *self.notes])
 
 
 class Adopted(CommandResult):

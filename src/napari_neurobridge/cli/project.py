@@ -12,8 +12,9 @@ from napari_neurobridge.cli._options import (
     parse_assignments,
     parse_orientation,
 )
-from napari_neurobridge.cli._output import CommandResult, command, table
+from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.types import DEFAULT_NAMES, Projection, Role, Vec3
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class ProjectMade(CommandResult):
         """Return a table under the project's path."""
         header = ("name", "role", "voxel_size_um", "n_somata", "uri")
         rows = [[getattr(row, name) for name in header] for row in self.datasets]
-        lines = [self.project, table(header, rows)]
+        lines = [self.project, text_table(header, rows)]
         if self._not_stated():
             lines.append(
                 "The orientation is not stated, so the same axes are assumed. State it with "

@@ -6,8 +6,9 @@ import typer
 from pydantic import BaseModel, ConfigDict
 
 from napari_neurobridge.cli._options import ModelOption, ProjectArgument
-from napari_neurobridge.cli._output import CommandResult, command, table
+from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.types import Basis, Candidate, Ranking, Report, Vec3
 
 
@@ -102,7 +103,7 @@ class Ranked(CommandResult):
         header = ("rank", "uid", "z_um", "y_um", "x_um", "similarity", "residual_um", "probability")
         rows = [[getattr(row, name) for name in header] for row in self.candidates]
         none = [] if self.p_none is None else [f"none of these: {self.p_none:.3f}"]
-        return "\n".join([table(header, rows), *none, *filter(None, [self.note])])
+        return "\n".join([text_table(header, rows), *none, *filter(None, [self.note])])
 
 
 def register(app: typer.Typer) -> None:

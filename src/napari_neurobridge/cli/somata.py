@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from napari_neurobridge.cli._options import ProjectArgument
-from napari_neurobridge.cli._output import CommandResult, command, table
+from napari_neurobridge.cli._output import CommandResult, command
+from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.types import Report
 
 
@@ -17,7 +18,7 @@ class Detected(CommandResult):
 
     def summary(self) -> str:
         """Return a table."""
-        return table(("dataset", "somata"), list(self.datasets.items()))
+        return text_table(("dataset", "somata"), list(self.datasets.items()))
 
 
 def register(app: typer.Typer) -> None:

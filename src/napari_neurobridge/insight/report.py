@@ -12,7 +12,8 @@ import numpy as np
 from napari_neurobridge import __version__
 from napari_neurobridge.insight import figures
 from napari_neurobridge.insight.attention import attention_maps
-from napari_neurobridge.insight.embedding_map import embedding_map
+from napari_neurobridge.insight.evaluation import evaluate
+from napari_neurobridge.insight.evaluation_figures import EvaluationFigure, draw_evaluation
 from napari_neurobridge.insight.report_page import (
     Section,
     facts,
@@ -23,24 +24,19 @@ from napari_neurobridge.insight.report_page import (
     table,
 )
 from napari_neurobridge.io.files import atomic_write
-from napari_neurobridge.training.evaluation import evaluate_similarity, partner_ranks
-from napari_neurobridge.training.plain_measures import PlainMeasure, plain_similarity
-from napari_neurobridge.training.protocol import PAPER_GALLERY, reference_similarity
+from napari_neurobridge.training.plain_measures import PlainMeasure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
     from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.insight.evaluation import Evaluation
     from napari_neurobridge.insight.report_subject import ReportSubject
-    from napari_neurobridge.training.evaluation import EvaluationReport
-    from napari_neurobridge.training.protocol import Classification
+    from napari_neurobridge.training.evaluation_report import Classification, EvaluationReport
     from napari_neurobridge.types import Float32Array, Report
-
-MOST_MAPPED = 400
-"""Pairs on the map of embeddings; more would be a blot."""
 
 _LIMITS = (
     "The bundled models are trained on simulation, and this software is not yet validated on a "
@@ -54,15 +50,11 @@ _LIMITS = (
 
 @dataclass(frozen=True, eq=False)
 class _Findings:
-    """What was computed for a report; ``shown`` are the pairs that are compared in detail."""
+    """What a report is about, and what was found."""
 
     subject: ReportSubject
     encoder: Encoder
-    vectors: tuple[Float32Array, Float32Array]
-    similarity: Float32Array
-    evaluation: EvaluationReport
-    shown: npt.NDArray[np.int64]
-    compared: dict[str, Float32Array]
+    evaluation: Evaluation
 
 
 def write_report(
@@ -101,7 +93,8 @@ def write_report(
     InputError
         If the crops do not fit the model.
     """
-    found = _find(subject, encoder, measures, report)
+    evaluation = evaluate(subject.pairs, encoder, measures=measures, report=report)
+    found = _Findings(subject, encoder, evaluation)
     sections = [
         _in_short(found),
         _data(subject),
@@ -120,42 +113,8 @@ def write_report(
     return path
 
 
-def _find(
-    subject: ReportSubject,
-    encoder: Encoder,
-    measures: Sequence[PlainMeasure],
-    report: Report | None,
-) -> _Findings:
-    pairs = subject.pairs
-    first = encoder.embed(pairs.two_photon, report=report)
-    second = encoder.embed(pairs.fmost, report=report)
-    similarity = first @ second.T
-    evaluation = evaluate_similarity(
-        similarity,
-        pairs.scene,
-        reference=reference_similarity(pairs),
-        center_um=pairs.center_um,
-    )
-    shown = _choose(pairs.scene)
-    compared = {encoder.name: similarity[np.ix_(shown, shown)]}
-    for measure in measures:
-        compared[measure.value] = plain_similarity(
-            measure, pairs.two_photon[shown], pairs.fmost[shown], report=report
-        )
-    return _Findings(subject, encoder, (first, second), similarity, evaluation, shown, compared)
-
-
-def _choose(scene: npt.NDArray[np.int64], most: int = PAPER_GALLERY) -> npt.NDArray[np.int64]:
-    """Return at most 53 pairs of the largest scene, or of all if no scene has two."""
-    names, counts = np.unique(scene, return_counts=True)
-    own = np.flatnonzero(scene == names[counts.argmax()]) if counts.max() > 1 else None
-    rows = np.arange(len(scene)) if own is None else own
-    return np.sort(np.random.default_rng(0).permutation(rows)[:most])
-
-
 def _in_short(found: _Findings) -> Section:
-    evaluation = found.evaluation
-    candidates = np.unique(found.subject.pairs.scene, return_counts=True)[1]
+    evaluation, candidates = found.evaluation.report, found.evaluation.candidates
     rows = [
         ("pairs", f"{evaluation.n} from {_scenes(evaluation.n_scenes)}"),
         ("candidates of each query", f"{candidates.min()} to {candidates.max()}"),
@@ -212,37 +171,30 @@ def _model(encoder: Encoder, card: str) -> Section:
 
 
 def _retrieval(found: _Findings) -> Section:
-    curves = {
-        name: np.mean(partner_ranks(matrix)[:, None] <= np.arange(1, len(matrix) + 1), axis=0)
-        for name, matrix in found.compared.items()
-    }
-    figure = figures.top_k_curves(curves, n=len(found.shown))
     caption = (
-        f"How often the partner is among the first k of {len(found.shown)} candidates; the plain "
-        "measures were allowed a search over rotations and shifts. Higher is better."
+        f"How often the partner is among the first k of {len(found.evaluation.shown)} candidates; "
+        "the plain measures were allowed a search over rotations and shifts. Higher is better."
     )
-    return Section("Finding the partner", (picture(figure, caption),))
+    return Section("Finding the partner", _drawn(found, {EvaluationFigure.TOP_K: caption}))
+
+
+def _drawn(found: _Findings, captions: Mapping[EvaluationFigure, str]) -> tuple[str, ...]:
+    """Return figures of the evaluation with what is said of them."""
+    drawn = ((draw_evaluation(kind, found.evaluation), words) for kind, words in captions.items())
+    return tuple(picture(figure, words) for figure, words in drawn if figure is not None)
 
 
 def _same_or_not(found: _Findings) -> Section:
-    evaluation = found.evaluation
+    evaluation = found.evaluation.report
     title = "Same neuron or not"
     if evaluation.confusion is None:
         return Section(title, (paragraph("Four pairs are needed to choose and test a threshold."),))
-    counts = evaluation.confusion
-    figure = figures.confusion_figure(
-        counts.true_positive,
-        counts.false_positive,
-        counts.false_negative,
-        counts.true_negative,
-        intervals=evaluation.intervals,
-    )
     caption = (
         "Pairs and four times as many wrong combinations, half of them the most alike by a "
         f"neutral measure; called the same from a similarity of {evaluation.threshold:.3f} on, "
         "which was chosen on other pairs."
     )
-    parts = [picture(figure, caption)]
+    parts = list(_drawn(found, {EvaluationFigure.CONFUSION: caption}))
     if evaluation.own_hard is not None:
         parts.append(_both_negatives(evaluation, evaluation.own_hard))
     return Section(title, tuple(parts))
@@ -260,45 +212,27 @@ def _both_negatives(evaluation: EvaluationReport, own: Classification) -> str:
 
 
 def _similarities(found: _Findings) -> Section:
-    samples = {name: figures.split_similarities(matrix) for name, matrix in found.compared.items()}
-    threshold = found.evaluation.threshold
-    known = {} if threshold is None else {found.encoder.name: threshold}
-    return Section(
-        "Similarities",
-        (
-            picture(
-                figures.similarity_heatmaps(found.compared),
-                "Every two-photon cell with every fMOST cell; partners are on the diagonal, which "
-                "should stand out.",
-            ),
-            picture(
-                figures.similarity_densities(samples, thresholds=known),
-                "The less the two densities overlap, the better. AUC: how often a same pair is "
-                "more alike than a different one.",
-            ),
-            picture(
-                figures.similarity_boxes(samples),
-                "Quartiles, and 5th to 95th percentile, in units of each measure's spread over "
-                "different neurons.",
-            ),
-        ),
-    )
+    captions = {
+        EvaluationFigure.HEAT_MAPS: "Every two-photon cell with every fMOST cell; partners are on "
+        "the diagonal, which should stand out.",
+        EvaluationFigure.DENSITIES: "The less the two densities overlap, the better. AUC: how "
+        "often a same pair is more alike than a different one.",
+        EvaluationFigure.BOXES: "Quartiles, and 5th to 95th percentile, in units of each measure's "
+        "spread over different neurons.",
+    }
+    return Section("Similarities", _drawn(found, captions))
 
 
 def _map(found: _Findings) -> Section:
-    rows = np.sort(np.random.default_rng(0).permutation(len(found.similarity))[:MOST_MAPPED])
-    figure = figures.embedding_figure(*embedding_map(*(side[rows] for side in found.vectors)))
     caption = (
         "Vectors of both sides laid out by t-SNE; short lines are partners that the model puts "
         "together. Only near neighbours mean something on such a map."
     )
-    return Section("Map of the embeddings", (picture(figure, caption),))
+    return Section("Map of the embeddings", _drawn(found, {EvaluationFigure.MAP: caption}))
 
 
 def _attention(found: _Findings) -> Section:
-    pairs = found.subject.pairs
-    own = pairs.scene[:, None] == pairs.scene[None, :]
-    ranks = partner_ranks(np.where(own, found.similarity, -np.inf))
+    pairs, evaluation = found.subject.pairs, found.evaluation
     parts = [
         paragraph(
             "Bright places speak for the similarity of the two crops. Grad-CAM by place, "
@@ -306,13 +240,14 @@ def _attention(found: _Findings) -> Section:
             kind="hint",
         )
     ]
-    for row in _examples(np.diagonal(found.similarity), ranks):
+    for row in _examples(np.diagonal(evaluation.similarity), evaluation.ranks):
         query, candidate = pairs.two_photon[row], pairs.fmost[row]
         names = found.subject.names[row]
         figure = figures.attention_figure(
             query, candidate, attention_maps(found.encoder, query, candidate)
         )
-        caption = f"{' and '.join(names)}: partner ranked {ranks[row]} of {own[row].sum()}."
+        place = f"{evaluation.ranks[row]} of {evaluation.candidates[row]}"
+        caption = f"{' and '.join(names)}: partner ranked {place}."
         parts.append(picture(figure, caption))
     return Section("Where the model looks", tuple(parts))
 
@@ -325,12 +260,12 @@ def _examples(similarity: Float32Array, ranks: npt.NDArray[np.int64]) -> list[in
 
 
 def _pairs(found: _Findings) -> Section:
-    own = found.subject.pairs.scene[:, None] == found.subject.pairs.scene[None, :]
-    ranks = partner_ranks(np.where(own, found.similarity, -np.inf))
+    evaluation = found.evaluation
+    similarities = np.diagonal(evaluation.similarity)
     rows = [
         (*names, f"{similarity:.3f}", str(rank))
         for names, similarity, rank in zip(
-            found.subject.names, np.diagonal(found.similarity), ranks, strict=True
+            found.subject.names, similarities, evaluation.ranks, strict=True
         )
     ]
     return Section("Pairs", (table(("one", "other", "similarity", "rank"), rows, words=2),))

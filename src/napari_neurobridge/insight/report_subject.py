@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import ErrorKind, InputError
+from napari_neurobridge.insight.evaluation import FEWEST_TO_EVALUATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Vec3
-
-MIN_PAIRS = 2
-"""With one pair there is no wrong combination to compare it with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +49,10 @@ class ReportSubject:
                 f"There are {len(self.pairs)} pairs, but names of {len(self.names)}; the project "
                 "may have changed meanwhile, so export again."
             )
-        if len(self.pairs) < MIN_PAIRS:
+        if len(self.pairs) < FEWEST_TO_EVALUATE:
             raise InputError(
-                f"A report needs at least {MIN_PAIRS} accepted pairs, not {len(self.pairs)}.",
+                f"A report needs at least {FEWEST_TO_EVALUATE} accepted pairs, not "
+                f"{len(self.pairs)}.",
                 kind=ErrorKind.TOO_FEW_PAIRS,
             )
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.appearance.gallery import load_gallery, model_label
 from napari_neurobridge.matching.appearance.likelihood import (
-    FEWEST_PAIRS,
+    FEWEST_TO_FIT_APPEARANCE,
     Appearance,
     Margins,
     appearance_of,
@@ -320,7 +320,7 @@ def _appearance(
     ]
     appearance = appearance_of(margins, accepted[np.array(fresh, dtype=np.bool_)], known)
     if appearance is None:
-        return None, _NO_LIKELIHOOD.format(model=encoder.name, count=FEWEST_PAIRS)
+        return None, _NO_LIKELIHOOD.format(model=encoder.name, count=FEWEST_TO_FIT_APPEARANCE)
     if known.likelihood is None:
         return appearance, _FITTED_LIKELIHOOD.format(model=encoder.name)
     return appearance, known.note

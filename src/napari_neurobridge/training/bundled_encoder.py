@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.encoder.dual_channel import DualChannelEncoder
     from napari_neurobridge.io.morphology import Reconstruction
-    from napari_neurobridge.training.evaluation import EvaluationReport
+    from napari_neurobridge.training.evaluation_report import EvaluationReport
     from napari_neurobridge.training.simulated_data import ByteCrops
     from napari_neurobridge.types import Float32Array, Report
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, Field
 from scipy import stats
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.appearance.mutual import mutual_similarity
-from napari_neurobridge.training.protocol import (
+from napari_neurobridge.training.evaluation_report import (
+    FEWEST_TO_CLASSIFY,
+    GATE_UM,
     PAPER_GALLERY,
     Classification,
-    Confusion,
-    Interval,
+    EvaluationReport,
+    MutualReport,
+)
+from napari_neurobridge.training.protocol import (
     classify,
     draw_trials,
     reference_similarity,
@@ -27,83 +30,36 @@ if TYPE_CHECKING:
     from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.types import FloatArray, Report
 
-__all__ = [
-    "Classification",
-    "Confusion",
-    "EvaluationReport",
-    "evaluate_encoder",
-    "evaluate_pairs",
-    "evaluate_similarity",
-    "gated_ranks",
-    "partner_ranks",
-    "top_k",
-    "top_k_curve",
-]
-
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
 KS = (1, 5, 10)
-GATE_UM = 40.0
-FEWEST_PAIRS = 4
-"""With fewer there is nothing to choose a threshold on and to report on."""
-
-
-class MutualReport(BaseModel, frozen=True):
-    """Figures of the mutual similarity, in view of all cells of the scene."""
-
-    topk_scene: dict[str, float] = Field(description="Partner among the first k of its scene.")
-    judged: Classification | None = Field(description="With the same trials as the rest.")
-
-
-class EvaluationReport(BaseModel, frozen=True):
-    """How well embeddings find partners; an unknown number is ``None``."""
-
-    n: int = Field(description="Number of pairs.")
-    n_scenes: int = Field(description="Number of scenes they come from.")
-    topk: dict[str, float] = Field(description="Partner among the first k of all N.")
-    topk_53: dict[str, float] = Field(description="The same over random galleries of 53.")
-    topk_scene: dict[str, float] = Field(description="The same over the query's own scene.")
-    median_rank: float = Field(description="Median rank of the partner in the own scene.")
-    curve: tuple[float, ...] = Field(
-        description="Partner among the first k = 1 to 53 of the own scene; of larger scenes, "
-        "over random galleries of 53."
-    )
-    top1_gated: float | None = Field(
-        description=f"Partner first among the cells of the own scene within {GATE_UM:g} µm of it."
-    )
-    gate_candidates: float | None = Field(description="How many cells that are, on average.")
-    recall: float | None = Field(description="Part of the test positives called positive.")
-    specificity: float | None = Field(description="Part of the test negatives called negative.")
-    confusion: Confusion | None
-    auc: float | None = Field(description="Area under the ROC curve of the test trials.")
-    threshold: float | None = Field(description="Similarity, chosen on the validation part.")
-    intervals: dict[str, Interval] | None = Field(
-        description='95 % bootstrap intervals of "recall", "specificity" and "auc".'
-    )
-    hard_by: Literal["reference", "model"] = Field(
-        description="What chose the hard negatives of the figures above."
-    )
-    own_hard: Classification | None = Field(
-        description="The same figures with the model's own hardest negatives, as in paper 1."
-    )
-    mutual: MutualReport = Field(description="The same by `matching.mutual`.")
 
 
 def evaluate_encoder(
     encoder: Encoder, pairs: PairSet, *, seed: int = 0, report: Report | None = None
 ) -> EvaluationReport:
-    """Embed both sides of pairs and evaluate; see `evaluate_similarity`.
-
-    The hard negatives are those of `protocol.reference_similarity`.
+    """Embed both sides of pairs and evaluate; see `evaluate_embedded`.
 
     Raises
     ------
     InputError
         If there are no pairs, or the crops have another size than the model was made for.
     """
+    vectors = (encoder.embed(side, report=report) for side in (pairs.two_photon, pairs.fmost))
+    return evaluate_embedded(pairs, *vectors, seed=seed)
+
+
+def evaluate_embedded(
+    pairs: PairSet, two_photon: FloatArray, fmost: FloatArray, *, seed: int = 0
+) -> EvaluationReport:
+    """Evaluate the vectors (N, D) of both sides of pairs; see `evaluate_pairs`.
+
+    The hard negatives are those of `protocol.reference_similarity`, and the gate is around the
+    cells' places where those are known.
+    """
     return evaluate_pairs(
-        encoder.embed(pairs.two_photon, report=report),
-        encoder.embed(pairs.fmost, report=report),
+        two_photon,
+        fmost,
         pairs.scene,
         reference=reference_similarity(pairs),
         center_um=pairs.center_um,
@@ -307,7 +263,7 @@ def _judge(
     seed: int,
 ) -> tuple[Classification | None, Classification | None, Classification | None]:
     """Classify with the reference's negatives, with the model's own, and by mutual similarity."""
-    if len(scene) < FEWEST_PAIRS:
+    if len(scene) < FEWEST_TO_CLASSIFY:
         return None, None, None
     validation, test = _split(scene, np.random.default_rng(seed))
 

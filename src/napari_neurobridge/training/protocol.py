@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, Field
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 from napari_neurobridge.io.crops import CropSpec
+from napari_neurobridge.training.evaluation_report import (
+    PAPER_GALLERY,
+    Classification,
+    Confusion,
+    Interval,
+)
 
 if TYPE_CHECKING:
     from napari_neurobridge.io.pairs import PairSet
@@ -25,47 +30,13 @@ if TYPE_CHECKING:
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
-Interval: TypeAlias = tuple[float, float]
 
-PAPER_GALLERY = 53
 NEGATIVES_PER_POSITIVE = 4
 RESAMPLES = 1000
 
 # Wider than the centring error of a crop, so that no search over poses is needed.
 _REFERENCE_BLUR_UM = 4.0
 _RESAMPLES_AT_ONCE = 50
-
-
-class Confusion(BaseModel, frozen=True):
-    """Counts of pairs, as in table 1 of paper 1."""
-
-    true_positive: int
-    false_positive: int
-    false_negative: int
-    true_negative: int
-
-    @property
-    def recall(self) -> float:
-        """Part of the positives that are called positive."""
-        return self.true_positive / (self.true_positive + self.false_negative)
-
-    @property
-    def specificity(self) -> float:
-        """Part of the negatives that are called negative."""
-        return self.true_negative / (self.true_negative + self.false_positive)
-
-
-class Classification(BaseModel, frozen=True):
-    """How well a similarity tells positives from negatives."""
-
-    recall: float = Field(description="Part of the test positives called positive.")
-    specificity: float = Field(description="Part of the test negatives called negative.")
-    auc: float = Field(description="Area under the ROC curve of the test trials.")
-    threshold: float = Field(description="Similarity, chosen on the validation trials.")
-    confusion: Confusion
-    intervals: dict[str, Interval] = Field(
-        description='95 % bootstrap intervals of "recall", "specificity" and "auc".'
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
-FEWEST_PAIRS = 2
+FEWEST_TO_SPLIT = 2
+"""Pairs: one to train on and one to test."""
 
 # Pairs that each part gets, if there are enough: one pair alone has no wrong partner.
 _FEWEST_PER_PART = (2, 2, 1)
@@ -76,9 +77,9 @@ def split_pairs(
         If there are fewer than two pairs, or a share is negative or no pair to train on.
     """
     shares = np.array([train, validation, test], dtype=float)
-    if len(scene) < FEWEST_PAIRS:
+    if len(scene) < FEWEST_TO_SPLIT:
         raise InputError(
-            f"training needs at least {FEWEST_PAIRS} pairs and there "
+            f"training needs at least {FEWEST_TO_SPLIT} pairs and there "
             f"{'is one' if len(scene) == 1 else 'are none'}; accept more pairs"
         )
     if shares.min() < 0 or train == 0:
@@ -93,7 +94,7 @@ def split_pairs(
         part_of[order] = _deal(counts[order], shares, np.ones(3, dtype=np.int64))
         part = part_of[np.searchsorted(names, scene)]
     else:
-        if len(scene) == FEWEST_PAIRS:
+        if len(scene) == FEWEST_TO_SPLIT:
             shares[1] = 0
         fewest = np.array(_FEWEST_PER_PART)
         if len(scene) < fewest.sum():
@@ -121,8 +122,10 @@ def check_pairs(pairs: PairSet, *, crop_pixels: int | None = None) -> None:
         If there are fewer than two pairs, crops of another size, crops that are not
         finite, or the same pair twice.
     """
-    if len(pairs) < FEWEST_PAIRS:
-        raise InputError(f"at least {FEWEST_PAIRS} pairs are needed, not {len(pairs)}; accept more")
+    if len(pairs) < FEWEST_TO_SPLIT:
+        raise InputError(
+            f"at least {FEWEST_TO_SPLIT} pairs are needed, not {len(pairs)}; accept more"
+        )
     for side, crops in (("two-photon", pairs.two_photon), ("fMOST", pairs.fmost)):
         if crop_pixels is not None and crops.shape[1:] != (crop_pixels, crop_pixels):
             raise InputError(

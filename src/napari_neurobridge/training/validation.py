@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 HARD_PER_PAIR = 2
 
-FEWEST_PAIRS = 3
+FEWEST_TO_TELL_CHANCE = 3
 """With fewer, nobody can say how far a difference is chance."""
 
 _NEWTON_STEPS = 50
@@ -79,7 +79,7 @@ def gain_error(
     """
     n = len(scene)
     parts = min(parts, n)
-    if n <= FEWEST_PAIRS:
+    if n <= FEWEST_TO_TELL_CHANCE:
         return math.inf
     gains = np.empty(parts)
     for part in range(parts):

@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.insight import figures
+from napari_neurobridge.insight.evaluation import Progress
 from napari_neurobridge.viewer.attention_layers import CHANNEL_STYLES
 from napari_neurobridge.viewer.dispatch import after_events
 from napari_neurobridge.viewer.docks import INSIGHT
@@ -39,7 +40,7 @@ from napari_neurobridge.widgets.insight_plots import (
 )
 from napari_neurobridge.widgets.insight_words import describe, nothing_to_show
 from napari_neurobridge.widgets.status_line import StatusLine
-from napari_neurobridge.workbench.insight_steps import Channel, Progress
+from napari_neurobridge.workbench.insight_steps import Channel
 from napari_neurobridge.workbench.insights import REPORT_JOB
 from napari_neurobridge.workbench.jobs import JobState, JobStatus
 from napari_neurobridge.workbench.workbench import Workbench
@@ -237,10 +238,10 @@ class InsightPanel(QWidget):
     def _on_figure_hovered(self, event: Any) -> None:
         evaluation = self._insights.evaluation
         cell = None if evaluation is None else cell_at(self._page, evaluation, event)
-        uid = ""
-        if evaluation is not None and cell is not None:
+        uid, subject = "", self._insights.subject
+        if subject is not None and cell is not None:
             row, fmost = cell
-            uid = evaluation.subject.pairs[row][fmost].uid
+            uid = subject.pairs[row][fmost].uid
         self.view.setToolTip(uid)
 
     def _on_save_clicked(self) -> None:

@@ -16,11 +16,13 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_neurobridge.insight import figures
+from napari_neurobridge.insight.evaluation_figures import EvaluationFigure, draw_evaluation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from napari_neurobridge.workbench.insight_steps import Attention, Evaluation
+    from napari_neurobridge.insight.evaluation import Evaluation
+    from napari_neurobridge.workbench.insight_steps import Attention
     from napari_neurobridge.workbench.insights import Insights
 
 _PICK_RADIUS_PX = 14.0
@@ -154,46 +156,24 @@ def _draw_attention(attention: Attention, theme: figures.Theme) -> Figure:
 def _draw_evaluation(
     page: Page, evaluation: Evaluation, insights: Insights, theme: figures.Theme
 ) -> Figure | None:
-    report = evaluation.report
-    match page:
-        case Page.TOP_K:
-            return figures.top_k_curves(evaluation.curves(), n=len(evaluation), theme=theme)
-        case Page.CONFUSION:
-            counts = report.confusion
-            if counts is None:
-                return None
-            return figures.confusion_figure(
-                counts.true_positive,
-                counts.false_positive,
-                counts.false_negative,
-                counts.true_negative,
-                intervals=report.intervals,
-                theme=theme,
-            )
-        case Page.HEAT_MAPS:
-            return figures.similarity_heatmaps(evaluation.similarity, theme=theme)
-        case Page.DENSITIES:
-            known = {} if report.threshold is None else {evaluation.model: report.threshold}
-            return figures.similarity_densities(
-                evaluation.same_and_different(), thresholds=known, theme=theme
-            )
-        case Page.BOXES:
-            return figures.similarity_boxes(evaluation.same_and_different(), theme=theme)
-        case _:
-            return figures.embedding_figure(
-                evaluation.two_photon_map,
-                evaluation.fmost_map,
-                labels=_labels(evaluation),
-                selected=insights.selected_row,
-                theme=theme,
-            )
+    kind = EvaluationFigure[page.name]
+    if page is not Page.MAP:
+        return draw_evaluation(kind, evaluation, theme=theme)
+    selected = np.flatnonzero(evaluation.mapped == insights.selected_row)
+    return draw_evaluation(
+        kind,
+        evaluation,
+        theme=theme,
+        labels=_labels(evaluation, insights),
+        selected=int(selected[0]) if len(selected) else None,
+    )
 
 
-def _labels(evaluation: Evaluation) -> list[str] | None:
+def _labels(evaluation: Evaluation, insights: Insights) -> list[str] | None:
     """Return the two-photon uids, while there is room for them."""
-    if len(evaluation) > _MOST_LABELS:
+    if len(evaluation) > _MOST_LABELS or insights.subject is None:
         return None
-    return [soma.uid for soma, _ in evaluation.subject.pairs]
+    return [insights.subject.pairs[row][0].uid for row in evaluation.mapped.tolist()]
 
 
 def cell_at(page: Page, evaluation: Evaluation, event: Any) -> tuple[int, bool] | None:
@@ -215,14 +195,15 @@ def cell_at(page: Page, evaluation: Evaluation, event: Any) -> tuple[int, bool] 
         return None
     if page is Page.HEAT_MAPS and axes.get_images():
         row = round(event.ydata)
-        return (row, False) if 0 <= row < len(evaluation) else None
+        return (int(evaluation.shown[row]), False) if 0 <= row < len(evaluation.shown) else None
     if page is not Page.MAP:
         return None
-    sides = np.stack([evaluation.two_photon_map, evaluation.fmost_map])
+    sides = np.stack(evaluation.map)
     places = axes.transData.transform(sides.reshape(-1, 2)).reshape(sides.shape)
     distances = np.linalg.norm(places - (event.x, event.y), axis=2)
     side, row = np.unravel_index(distances.argmin(), distances.shape)
-    return (int(row), bool(side)) if distances[side, row] <= _PICK_RADIUS_PX else None
+    pair = int(evaluation.mapped[row])
+    return (pair, bool(side)) if distances[side, row] <= _PICK_RADIUS_PX else None
 
 
 class FigureView(QWidget):

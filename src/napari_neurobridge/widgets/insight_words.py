@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from napari_neurobridge.insight.evaluation import FEWEST_TO_EVALUATE, Evaluation
+from napari_neurobridge.training.evaluation_report import FEWEST_TO_CLASSIFY
 from napari_neurobridge.widgets.insight_plots import Page
-from napari_neurobridge.workbench.insight_steps import MIN_PAIRS, Evaluation
 from napari_neurobridge.workbench.insights import FEWEST_SHOWN, Insights
 
 _NO_PROJECT = "Open a project in the Data dock, or File ▸ Open Sample ▸ NeuroBridge."
 _PRESS_EVALUATE = "Press <b>Evaluate accepted pairs</b>."
-_FOR_COUNTS = 4
 
 
 def describe(insights: Insights, has_project: bool) -> str:
@@ -58,14 +58,14 @@ def nothing_to_show(page: Page, insights: Insights, has_project: bool) -> str:
         )
     if not insights.can_evaluate:
         return (
-            f"Accept at least {MIN_PAIRS} pairs in the Match dock: click a two-photon cell, "
-            f"pick its partner, press A.<br><br>{insights.n_pairs} so far."
+            f"Accept at least {FEWEST_TO_EVALUATE} pairs in the Match dock: click a two-photon "
+            f"cell, pick its partner, press A.<br><br>{insights.n_pairs} so far."
         )
     if insights.evaluation is None:
         return _PRESS_EVALUATE
     return (
         f"One half of the pairs sets the threshold and the other half is counted, so at least "
-        f"{_FOR_COUNTS} pairs are needed; {len(insights.evaluation)} were evaluated."
+        f"{FEWEST_TO_CLASSIFY} pairs are needed; {len(insights.evaluation)} were evaluated."
     )
 
 

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_neurobridge.active.queue import Strategy
+from napari_neurobridge.active.queue import QueueStrategy
 from napari_neurobridge.types import NoneReason
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
@@ -36,9 +36,9 @@ _NO_PROJECT = "Open a project in the Data dock, or File ▸ Open Sample ▸ Neur
 
 
 _ORDERS = {
-    Strategy.CLEAREST: "clearest first",
-    Strategy.SPREAD: "far from accepted pairs first",
-    Strategy.ENTROPY: "least certain first",
+    QueueStrategy.CLEAREST: "clearest first",
+    QueueStrategy.SPREAD: "far from accepted pairs first",
+    QueueStrategy.ENTROPY: "least certain first",
 }
 
 

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from psygnal import Signal
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.calibration import audits_of, reliability
-from napari_neurobridge.workbench.insight_steps import (
-    MIN_PAIRS,
-    Attention,
-    Channel,
+from napari_neurobridge.insight.evaluation import (
+    FEWEST_TO_EVALUATE,
     Evaluation,
     Progress,
-    Subject,
     compare_in_steps,
-    evaluate_in_steps,
+)
+from napari_neurobridge.matching.calibration import audits_of, reliability
+from napari_neurobridge.workbench.insight_steps import (
+    Attention,
+    Channel,
+    Subject,
+    evaluate_subject_in_steps,
     explain_in_steps,
 )
 from napari_neurobridge.workbench.remedies import explain
@@ -65,6 +67,8 @@ class Insights:
     ----------
     evaluation : Evaluation or None
         ``None`` until somebody asked for it.
+    subject : Subject or None
+        The pairs that it is about, in its order.
     attention : Attention or None
         About the picked candidate; ``None`` as soon as another one is picked.
     progress : Progress or None
@@ -83,6 +87,7 @@ class Insights:
 
     def __init__(self, session: Session, questions: Questions, encoders: EncoderCache) -> None:
         self.evaluation: Evaluation | None = None
+        self.subject: Subject | None = None
         self.attention: Attention | None = None
         self.progress: Progress | None = None
         self.problem = ""
@@ -109,7 +114,7 @@ class Insights:
     @property
     def can_evaluate(self) -> bool:
         """Whether there are enough pairs."""
-        return self.n_pairs >= MIN_PAIRS
+        return self.n_pairs >= FEWEST_TO_EVALUATE
 
     @property
     def n_audits(self) -> int:
@@ -140,15 +145,15 @@ class Insights:
         project = self._session.project
         if project is None or self.evaluation is None:
             return False
-        return self.evaluation.subject != Subject.of_project(project)
+        return self.subject != Subject.of_project(project)
 
     @property
     def selected_row(self) -> int | None:
         """Which evaluated pair is being asked about; None in an audit, where it would tell."""
         query = self._questions.query
-        if self.evaluation is None or query is None or query.audit:
+        if self.subject is None or query is None or query.audit:
             return None
-        pairs = enumerate(self.evaluation.subject.pairs)
+        pairs = enumerate(self.subject.pairs)
         return next((row for row, pair in pairs if query.uid in {s.uid for s in pair}), None)
 
     @property
@@ -167,9 +172,13 @@ class Insights:
 
             def steps() -> Iterator[Progress | Evaluation]:
                 encoder = self._encoders.current(project)
-                yield from evaluate_in_steps(project, encoder, subject)
+                yield from evaluate_subject_in_steps(project, encoder, subject)
 
-            self._run(steps(), self._set_evaluation, "loading the model")
+            def show(found: Evaluation) -> None:
+                self.subject = subject
+                self._set_evaluation(found)
+
+            self._run(steps(), show, "loading the model")
 
         self._session.attempt(start)
 
@@ -222,9 +231,9 @@ class Insights:
             The fMOST cell of the pair, not the two-photon one.
         """
         project = self._session.project
-        if project is None or self.evaluation is None:
+        if project is None or self.subject is None:
             return
-        soma = self.evaluation.subject.pairs[row][fmost]
+        soma = self.subject.pairs[row][fmost]
         self._questions.select(soma.dataset, soma.uid)
 
     def export_report(self, path: Path) -> None:
@@ -285,6 +294,7 @@ class Insights:
         self._session.jobs.forget(_KEY)
         self.problem, self._explained = "", None
         self._show_progress(None)
+        self.subject = None
         self._set_evaluation(None)
         self._set_attention(None)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_neurobridge.active.queue import (
-    Strategy,
+    QueueStrategy,
     default_strategy,
     n_asked,
     waiting_questions,
@@ -124,7 +124,7 @@ def has_landmarks(project: Project) -> bool:
     return n_landmarks(project) > 0
 
 
-def strategy_now(project: Project) -> Strategy:
+def strategy_now(project: Project) -> QueueStrategy:
     """Return what the queue asks by unless told otherwise."""
     return default_strategy(n_landmarks(project))
 
@@ -198,7 +198,7 @@ def _row(pair: MatchedPair) -> tuple[object, ...]:
 def questions_of(
     project: Project,
     match: Match | None,
-    strategy: Strategy | None = None,
+    strategy: QueueStrategy | None = None,
     *,
     postponed: Collection[str] = (),
 ) -> list[QueueItem]:
@@ -208,7 +208,7 @@ def questions_of(
     ----------
     project : Project
     match : Match, optional
-    strategy : Strategy, optional
+    strategy : QueueStrategy, optional
         See `waiting_questions`.
     postponed : collection of str
         Cells that were looked at and left undecided; they come last.

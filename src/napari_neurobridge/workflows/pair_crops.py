@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_neurobridge.errors import ErrorKind, InputError
+from napari_neurobridge.insight.evaluation import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.types import Report
+    from napari_neurobridge.types import Report, Soma
+
+
+_BATCH = 16
 
 
 def accepted_pairs(project: Project, *, report: Report | None = None) -> PairSet:
@@ -26,18 +32,57 @@ def accepted_pairs(project: Project, *, report: Report | None = None) -> PairSet
     InputError
         If there is no pair, or a dataset has no image.
     """
+    pairs = accepted_somata(project)
+    if not pairs:
+        raise InputError("The project has no accepted pairs yet.", kind=ErrorKind.TOO_FEW_PAIRS)
+    for step in crop_pairs_in_steps(project, pairs):
+        if not isinstance(step, Progress):
+            return step
+        if report is not None:
+            report(step.done, step.total, step.message)
+    raise AssertionError("The steps end with the pairs.")
+
+
+def accepted_somata(project: Project) -> tuple[tuple[Soma, Soma], ...]:
+    """Return the undisputed pairs of the default datasets, ordered by two-photon uid."""
+    state = project.state()
+    uids = state.pairs_between(project.in_vivo(), project.ex_vivo())
+    return tuple((state.soma(one), state.soma(other)) for one, other in sorted(uids.items()))
+
+
+def crop_pairs_in_steps(
+    project: Project, pairs: Sequence[tuple[Soma, Soma]]
+) -> Iterator[Progress | PairSet]:
+    """Crop pairs in small steps, between which other work may slip in.
+
+    Parameters
+    ----------
+    project : Project
+    pairs : sequence of (Soma, Soma)
+        Of the default datasets, at least one; see `accepted_somata`.
+
+    Yields
+    ------
+    Progress or PairSet
+        The pairs come last.
+
+    Raises
+    ------
+    InputError
+        If a dataset has no image.
+    """
     from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.project.crops import orientation_frame
 
     datasets = project.dataset(project.in_vivo()), project.dataset(project.ex_vivo())
-    state = project.state()
-    pairs = sorted(state.pairs_between(*(dataset.name for dataset in datasets)).items())
-    if not pairs:
-        raise InputError("The project has no accepted pairs yet.", kind=ErrorKind.TOO_FEW_PAIRS)
-    crops, places = [], []
-    for dataset, uids in zip(datasets, zip(*pairs, strict=True), strict=True):
-        centers_um = np.array([state.soma(uid).center_um for uid in uids])
+    crops, places, n = [], [], len(pairs)
+    for side, dataset in enumerate(datasets):
+        centers_um = np.array([pair[side].center_um for pair in pairs])
         linear = orientation_frame(project, dataset.name).orientation
         places.append(centers_um @ np.linalg.inv(linear).T)
-        crops.append(project.crops(dataset.name, centers_um, report=report))
-    return PairSet(crops[0], crops[1], np.zeros(len(pairs), dtype=np.int64), places[1])
+        parts = []
+        for start in range(0, n, _BATCH):
+            yield Progress(side * n + start, 2 * n, f"cropping {dataset.name}")
+            parts.append(project.crops(dataset.name, centers_um[start : start + _BATCH]))
+        crops.append(np.concatenate(parts))
+    yield PairSet(crops[0], crops[1], np.zeros(n, dtype=np.int64), places[1])

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from napari_neurobridge.models.model_folder import ModelCalibration
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.training.comparison import Comparison
-    from napari_neurobridge.training.evaluation import EvaluationReport
+    from napari_neurobridge.training.evaluation_report import EvaluationReport
     from napari_neurobridge.training.fine_tune import FineTuneConfig, FineTuneReport
-    from napari_neurobridge.types import Float32Array, Report
+    from napari_neurobridge.types import Report
 
-FEWEST_PAIRS = 6
+FEWEST_TO_FINE_TUNE = 6
 """Two to train on, two to choose weights by, and two to compare the models on."""
 
 
@@ -162,10 +162,11 @@ class _Run:
     ) -> None:
         from napari_neurobridge.training.splits import check_pairs, split_pairs
 
-        if len(pairs) < FEWEST_PAIRS:
+        if len(pairs) < FEWEST_TO_FINE_TUNE:
             raise InputError(
-                f"Fine-tuning needs at least {FEWEST_PAIRS} pairs and there are {len(pairs)}: two "
-                "to train on, two to choose weights by and two to compare; accept more pairs."
+                f"Fine-tuning needs at least {FEWEST_TO_FINE_TUNE} pairs and there are "
+                f"{len(pairs)}: two to train on, two to choose weights by and two to compare; "
+                "accept more pairs."
             )
         check_pairs(pairs, crop_pixels=encoder.config.crop_pixels)
         self._tell: Report = report or _silent
@@ -187,14 +188,13 @@ class _Run:
     def finish(self, folder: Path, checkpoint: Path) -> TrainingResult:
         """Train, compare, and write the model folder; go on from the checkpoint, if any."""
         from napari_neurobridge.encoder.embed import Encoder, save_model
+        from napari_neurobridge.insight.evaluation import evaluate
         from napari_neurobridge.training.comparison import compare_models
-        from napari_neurobridge.training.evaluation import evaluate_encoder
 
         _require_new(folder)
         began = time.monotonic()
         origin = f"{self._encoder.name}@{self._encoder.hash}"
-        before = evaluate_encoder(self._encoder, self._test)
-        similarity = self._similarity(self._encoder)
+        before = evaluate(self._test, self._encoder)
         last = self._fine_tune(checkpoint)
         model = self._encoder.model
         model.config = model.config.model_copy(update={"name": folder.name})
@@ -202,11 +202,12 @@ class _Run:
             stored = save_model(model, temporary)
             stored.write_calibration(self._calibration(origin))
             tuned = Encoder.load(temporary)  # as stored, in half precision
-            comparison = compare_models(similarity, self._similarity(tuned), self._test.scene)
+            after = evaluate(self._test, tuned)
+            comparison = compare_models(before.similarity, after.similarity, self._test.scene)
             result = TrainingResult(
                 model=folder,
-                before=before,
-                after=evaluate_encoder(tuned, self._test),
+                before=before.report,
+                after=after.report,
                 comparison=comparison,
                 adopted=comparison.better,
                 n_train=len(self._train),
@@ -232,12 +233,6 @@ class _Run:
             self._tell(last.step, last.steps, _words(last))
         assert last is not None
         return last
-
-    def _similarity(self, encoder: Encoder) -> Float32Array:
-        similarity: Float32Array = (
-            encoder.embed(self._test.two_photon) @ encoder.embed(self._test.fmost).T
-        )
-        return similarity
 
     def _calibration(self, origin: str) -> ModelCalibration:
         """Return what the new model's similarities mean: what those of the old one did.

@@ -11,7 +11,7 @@ from fixtures.projects import true_partner
 from napari_neurobridge.active.queue import (
     AUDIT_EVERY,
     QueueItem,
-    Strategy,
+    QueueStrategy,
     clearest_first,
     waiting_questions,
     with_audits,
@@ -104,7 +104,7 @@ def test_the_least_certain_cell_is_asked_first(points_world, tmp_path) -> None:
     assert bits == pytest.approx(match.posterior_summary("two_photon").bits[rows].tolist())
     assert not {item.uid for item in items} & set(project.state().pairs)
     assert all(item.reason.startswith("asked because") for item in items[:10])
-    clearest = waiting_questions(project.state(), "two_photon", match, Strategy.CLEAREST)
+    clearest = waiting_questions(project.state(), "two_photon", match, QueueStrategy.CLEAREST)
     assert {item.uid for item in clearest} == {item.uid for item in items}
     assert clearest[0].uncertainty is None
 

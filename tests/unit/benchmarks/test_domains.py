@@ -3,6 +3,8 @@ import pytest
 
 from napari_neurobridge.active.domain import half_split_mmd2, median_distance, mmd2
 from napari_neurobridge.benchmarks import domains
+from napari_neurobridge.benchmarks.domains import DomainsParameters as asked
+from napari_neurobridge.benchmarks.domains import benchmark_domains
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.pairs import PairSet
 
@@ -37,8 +39,8 @@ def toy_domains(monkeypatch):
 def test_the_table_is_that_of_the_features_of_both_sides(toy_domains):
     names = ("dull-1", "bright", "dull-one")
     said = []
-    result = domains.benchmark_domains(
-        Trunk(), names=names, pairs=40, seed=3, report=lambda *what: said.append(what)
+    result = benchmark_domains(
+        Trunk(), asked(pairs=40, seed=3), names=names, report=lambda *what: said.append(what)
     )
     assert result.model == "quarters 000000000000"
     assert (result.domains, result.pairs) == (names, 40)
@@ -58,24 +60,24 @@ def test_the_table_is_that_of_the_features_of_both_sides(toy_domains):
 
 
 def test_the_ratio_is_large_only_where_every_two_domains_differ(toy_domains):
-    apart = domains.benchmark_domains(Trunk(), names=("dull-1", "bright"), pairs=60)
-    alike = domains.benchmark_domains(Trunk(), names=("dull-1", "bright", "dull-one"), pairs=60)
+    apart = benchmark_domains(Trunk(), asked(pairs=60), names=("dull-1", "bright"))
+    alike = benchmark_domains(Trunk(), asked(pairs=60), names=("dull-1", "bright", "dull-one"))
     assert apart.smallest_ratio == apart.mmd2[0][1] / max(apart.within)
     assert apart.smallest_ratio > 5
     assert alike.smallest_ratio < 3
 
 
 def test_the_result_can_be_stored(toy_domains):
-    result = domains.benchmark_domains(Trunk(), names=("dull-1", "bright"), pairs=10)
+    result = benchmark_domains(Trunk(), asked(pairs=10), names=("dull-1", "bright"))
     assert domains.DomainsBenchmark.model_validate_json(result.model_dump_json()) == result
 
 
 @pytest.mark.parametrize("names", [(), ("domain-A",)])
 def test_fewer_than_two_domains_are_refused(names):
     with pytest.raises(InputError, match="at least two domains"):
-        domains.benchmark_domains(Trunk(), names=names)
+        benchmark_domains(Trunk(), names=names)
 
 
 def test_an_unknown_domain_is_refused():
     with pytest.raises(InputError, match="no simulation level 'domain-Z'"):
-        domains.benchmark_domains(Trunk(), names=("domain-Z", "domain-A"))
+        benchmark_domains(Trunk(), names=("domain-Z", "domain-A"))

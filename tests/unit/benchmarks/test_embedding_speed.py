@@ -3,7 +3,10 @@ import pytest
 import torch
 
 from napari_neurobridge.benchmarks import embedding_speed
-from napari_neurobridge.benchmarks.embedding_speed import measure_embedding_speed
+from napari_neurobridge.benchmarks.embedding_speed import (
+    EmbeddingSpeedParameters,
+    measure_embedding_speed,
+)
 from napari_neurobridge.encoder.dual_channel import EncoderConfig
 from napari_neurobridge.errors import InputError
 
@@ -32,7 +35,7 @@ class Clocked:
 
 def test_embedding_and_forward_passes_take_turns_on_the_same_batches(monkeypatch):
     encoder = Clocked(monkeypatch)
-    result = measure_embedding_speed(encoder, crops=100, rounds=2)
+    result = measure_embedding_speed(encoder, EmbeddingSpeedParameters(crops=100, rounds=2))
     assert encoder.seen == ["embed", 64, 36, 64, 36, "embed", "embed", 64, 36]
     assert result.forward_per_second == pytest.approx(50)
     assert result.embed_per_second == pytest.approx(20)
@@ -41,4 +44,4 @@ def test_embedding_and_forward_passes_take_turns_on_the_same_batches(monkeypatch
 
 def test_nothing_to_measure_is_one_sentence(monkeypatch):
     with pytest.raises(InputError, match="at least 1 crop"):
-        measure_embedding_speed(Clocked(monkeypatch), crops=0)
+        measure_embedding_speed(Clocked(monkeypatch), EmbeddingSpeedParameters(crops=0))

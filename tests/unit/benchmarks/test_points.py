@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_neurobridge.benchmarks.effort import benchmark_effort
 from napari_neurobridge.benchmarks.points import (
     PointPairs,
+    PointsParameters,
     benchmark_points,
     draw_landmarks,
     read_point_pairs,
@@ -40,20 +40,13 @@ def test_landmarks_lie_as_asked(pairs):
 
 
 def test_benchmark_matches_an_easy_field(pairs):
-    result = benchmark_points(pairs, n_landmarks=8, draws=2)
+    result = benchmark_points(pairs, PointsParameters(landmarks=8, draws=2))
     assert result.top1_mean > 0.9
     assert result.wrong_in_first_two is None
-    wrong = benchmark_points(pairs, n_landmarks=8, draws=2, wrong="any", missing=0.3)
+    request = PointsParameters(landmarks=8, draws=2, wrong="any", missing=0.3)
+    wrong = benchmark_points(pairs, request)
     assert wrong.wrong_in_first_two is not None
     assert all(trial.wrong_rank is not None for trial in wrong.trials)
-
-
-def test_effort_curves_rise(pairs):
-    result = benchmark_effort(pairs, questions=8, draws=1, error_rate=0.0)
-    assert [curve.queue for curve in result.results] == ["entropy", "random", "nearest", "spread"]
-    for curve in result.results:
-        assert curve.right[-1] > 0.9 > curve.right[0]
-        assert curve.worst == curve.right
 
 
 def test_tables_are_read_and_bad_ones_refused(tmp_path):

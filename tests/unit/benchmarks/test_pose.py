@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from fixtures.projects import FourViewEncoder
-from napari_neurobridge.benchmarks.pose import benchmark_pose
+from napari_neurobridge.benchmarks.pose import PoseParameters, benchmark_pose
 from napari_neurobridge.benchmarks.pose_scenes import PoseScene, TurnedEmbeddings, field_angle
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.simulation.pairs import simulate_pairs
@@ -37,7 +37,9 @@ def texture_scene(seed: int, level: str = "paper", cells: int = N_CELLS) -> Pose
 
 def test_the_benchmark_counts_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PoseScene, "simulate", texture_scene)
-    result = benchmark_pose(FourViewEncoder(), seeds=(1, 2), angles_deg=(0.0, 30.0, 120.0))
+    result = benchmark_pose(
+        FourViewEncoder(), PoseParameters(seeds=(1, 2), angles=(0.0, 30.0, 120.0))
+    )
     assert [row.turned_deg for row in result.results] == [0.0, 30.0, 120.0]
     for row in result.results:
         assert (row.within, row.unknown, row.wrong) == (2, 0, 0)
@@ -45,12 +47,12 @@ def test_the_benchmark_counts_what_is_found(monkeypatch: pytest.MonkeyPatch) -> 
         assert row.top1_after == 1.0
     assert result.results[2].top1_before < 0.5
     assert (result.unrelated, result.unrelated_proposals) == (1, 0)
-    assert result.table().count("\n") == 4
+    assert result.summary().count("\n") == 4
 
 
 def test_what_is_not_known_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PoseScene, "simulate", lambda seed, *_: texture_scene(seed, cells=12))
-    (row,) = benchmark_pose(FourViewEncoder(), seeds=(1,), angles_deg=(50.0,)).results
+    (row,) = benchmark_pose(FourViewEncoder(), PoseParameters(seeds=(1,), angles=(50.0,))).results
     assert (row.within, row.unknown, row.wrong) == (0, 1, 0)
     assert row.top1_after == row.top1_before
     assert row.largest_error_deg is None
@@ -62,15 +64,15 @@ def test_a_wrong_proposal_is_counted_as_wrong(monkeypatch: pytest.MonkeyPatch) -
         return PoseScene(scene.two_photon, scene.inside, scene.fmost, MISFIT_DEG + 10)
 
     monkeypatch.setattr(PoseScene, "simulate", mistaken)
-    (row,) = benchmark_pose(FourViewEncoder(), seeds=(1,), angles_deg=(0.0,)).results
+    (row,) = benchmark_pose(FourViewEncoder(), PoseParameters(seeds=(1,), angles=(0.0,))).results
     assert (row.within, row.unknown, row.wrong) == (0, 0, 1)
     assert row.largest_error_deg == pytest.approx(10, abs=2)
 
 
 def test_a_benchmark_needs_scenes_and_angles() -> None:
-    for empty in ({"seeds": ()}, {"angles_deg": ()}):
+    for empty in ({"seeds": ()}, {"angles": ()}):
         with pytest.raises(InputError, match="at least one"):
-            benchmark_pose(FourViewEncoder(), **empty)
+            benchmark_pose(FourViewEncoder(), PoseParameters(**empty))
 
 
 def test_a_crop_that_is_not_turned_is_the_usual_one() -> None:

@@ -98,7 +98,7 @@ def test_one_table_of_configurations_and_measures(encoder, toy_splits, trained):
     assert rows["dual-channel"].against_full is None
     assert rows["triplet"].against_full["auc"].mean < 0
     assert result.ratio == rows["zero-shot"].topk["1"]
-    assert [len(line.split(" | ")) for line in result.table().splitlines()[2:]] == [18] * 4
+    assert [len(line.split(" | ")) for line in result.markdown.splitlines()[2:]] == [18] * 4
     counts = [done for done, _, _ in said]
     assert counts == sorted(counts)
     assert said[-1][:2] == (8000, 8000)

@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from napari_neurobridge.benchmarks import silver_crops
-from napari_neurobridge.benchmarks.silver_crops import benchmark_silver_crops
+from napari_neurobridge.benchmarks.silver_crops import SilverCropsParameters, benchmark_silver_crops
 from napari_neurobridge.benchmarks.two_photon_optics import through_two_photon
 from napari_neurobridge.encoder.strategies import Strategy
 from napari_neurobridge.errors import InputError
@@ -113,8 +113,12 @@ def test_blocks_of_a_real_tissue_lie_a_crop_apart_at_either_end(files, tissue, m
 
     monkeypatch.setattr(silver_crops, "fine_tune", tune)
     monkeypatch.setattr(silver_crops, "Encoder", Correlation)
-    wanted = FineTuneConfig(strategy=Strategy.LINEAR, steps=3, seed=2)
-    result = benchmark_silver_crops(Correlation(), *files, config=wanted, level="easy")
+    two_photon, fmost, pairs = files
+    asked = SilverCropsParameters(
+        two_photon=two_photon, fmost=fmost, pairs=pairs,
+        strategy=Strategy.LINEAR, steps=3, seed=2, level="easy",
+    )  # fmt: skip
+    result = benchmark_silver_crops(Correlation(), asked)
     assert (result.axis, result.gap_um, result.strategy) == ("x", 120.0, "linear")
     assert "two-photon optics" in result.optics
     assert [fold.best_step for fold in result.folds] == [5, 5]
@@ -125,7 +129,7 @@ def test_blocks_of_a_real_tissue_lie_a_crop_apart_at_either_end(files, tissue, m
         assert fold.before.topk_53["1"] >= fold.before.topk["1"]
         assert fold.correlation.auc > 0.5
     (first, first_check, config), (second, _, _) = parts
-    assert config == wanted
+    assert config == FineTuneConfig(strategy=Strategy.LINEAR, steps=3, seed=2)
     assert first.center_um[:, 2].max() + 120 <= first_check.center_um[:, 2].min()
     assert first.center_um[:, 2].max() + 240 < second.center_um[:, 2].min()
     for fold, (train, _, _) in zip(result.folds, parts, strict=True):

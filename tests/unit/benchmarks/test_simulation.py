@@ -10,7 +10,7 @@ import torch
 
 from napari_neurobridge.benchmarks import simulation
 from napari_neurobridge.benchmarks.scene_cost import measure_scene, peak_memory_gb
-from napari_neurobridge.benchmarks.simulation import benchmark_simulation
+from napari_neurobridge.benchmarks.simulation import SimulationParameters, benchmark_simulation
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.simulation.levels import level
 
@@ -28,7 +28,9 @@ def test_a_run_reports_what_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(simulation, "simulate_pairs", few)
     before = torch.get_num_threads()
-    result = benchmark_simulation(level="easy", pairs=5, scene_um=TINY, threads=before + 1)
+    result = benchmark_simulation(
+        SimulationParameters(level="easy", pairs=5, scene_um=TINY, threads=before + 1)
+    )
     assert result.level_digest == level("easy").digest()
     assert (result.pairs, result.threads, result.scene_um) == (5, before + 1, TINY)
     # The first batch only warms up; both ran on the threads asked for, which are given back.
@@ -74,4 +76,4 @@ def test_a_scenes_memory_is_its_own() -> None:
 )
 def test_bad_requests_are_refused(request_: dict[str, object], says: str) -> None:
     with pytest.raises(InputError, match=says):
-        benchmark_simulation(**request_)
+        benchmark_simulation(SimulationParameters(**request_))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_neurobridge.benchmarks.tilt import benchmark_tilt, draw_landmarks
+from napari_neurobridge.benchmarks.tilt import TiltParameters, benchmark_tilt, draw_landmarks
 from napari_neurobridge.errors import InputError
 
 PLACES = np.random.default_rng(0).uniform(0, 1, (200, 3)) * [130.0, 260.0, 260.0]
@@ -38,7 +38,9 @@ def test_landmarks_are_six_cells_laid_out_as_asked(layout):
 def test_a_scene_is_ranked_in_both_frames():
     torch.set_num_threads(1)
     result = benchmark_tilt(
-        PixelEncoder(), seeds=[100], level="easy", degrees=[12.0], size_um=(60.0, 120.0, 120.0)
+        PixelEncoder(),
+        TiltParameters(seeds=(100,), level="easy", degrees=(12.0,)),
+        size_um=(60.0, 120.0, 120.0),
     )
     rows = {(row.turn, row.degrees, row.landmarks): row for row in result.results}
     assert {key[:2] for key in rows} == {("tilt", 0.0), ("tilt", 12.0), ("rotation", 12.0)}
@@ -55,4 +57,4 @@ def test_a_scene_is_ranked_in_both_frames():
 
 def test_a_scene_is_needed():
     with pytest.raises(InputError, match="at least one scene"):
-        benchmark_tilt(PixelEncoder(), seeds=[])
+        benchmark_tilt(PixelEncoder(), TiltParameters(seeds=()))

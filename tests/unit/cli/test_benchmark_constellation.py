@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from napari_neurobridge.benchmarks import constellation
 from napari_neurobridge.benchmarks.constellation import (
     SIZE_UM,
     ConstellationBenchmark,
+    ConstellationParameters,
     ConstellationTrial,
 )
 from napari_neurobridge.cli import main
@@ -36,15 +36,16 @@ TRIAL = ConstellationTrial(
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[ConstellationParameters]:
     """What the benchmark was asked for; it answers at once."""
-    requests: list[dict[str, Any]] = []
+    requests: list[ConstellationParameters] = []
 
-    def measure(**options: Any) -> ConstellationBenchmark:
-        requests.append(options)
-        names = ("model", "level", "missing", "angle_deg", "size_um", "fields")
+    def measure(asked: ConstellationParameters, **_: object) -> ConstellationBenchmark:
+        requests.append(asked)
         return ConstellationBenchmark(
-            **{name: options[name] for name in names},
+            **asked.model_dump(include={"model", "level", "missing", "fields"}),
+            angle_deg=asked.angle,
+            size_um=asked.size,
             started_right=1.0,
             unknown=0.0,
             wrong_known=0.0,
@@ -67,29 +68,24 @@ def call(*arguments: object) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-def test_what_is_asked_for_is_passed_on(asked: list[dict[str, Any]]):
+def test_what_is_asked_for_is_passed_on(asked: list[ConstellationParameters]):
     code, out, err = call("--fields", 3, "--seed", 9, "--angle", 20, "--missing", 0.4, "--json")
     assert code == 0, err
-    assert {k: asked[0][k] for k in ("fields", "seed", "angle_deg", "missing")} == {
-        "fields": 3,
-        "seed": 9,
-        "angle_deg": 20.0,
-        "missing": 0.4,
-    }
-    assert asked[0]["size_um"] == SIZE_UM
+    assert asked == [ConstellationParameters(fields=3, seed=9, angle=20.0, missing=0.4)]
+    assert asked[0].size == SIZE_UM
     figures = json.loads(out)
     assert figures["started_right"] == 1.0
     assert figures["trials"][0]["seed"] == 7
 
 
-def test_the_summary_has_a_row_for_each_field_and_the_shares(asked: list[dict[str, Any]]):
+def test_the_summary_has_a_row_for_each_field_and_the_shares(asked: list[ConstellationParameters]):
     code, out, _ = call()
     assert code == 0
     assert "started right 1.00, unknown 0.00" in out
     assert "claims_right" in out
 
 
-def test_no_fields_are_refused(asked: list[dict[str, Any]]):
+def test_no_fields_are_refused(asked: list[ConstellationParameters]):
     code, _, err = call("--fields", 0)
     assert code == 2
     assert "fields" in err

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from napari_neurobridge.cli import benchmark_matching
+from napari_neurobridge.cli import benchmark
 from napari_neurobridge.errors import InputError
 
 
@@ -33,14 +33,13 @@ def tables(tmp_path: Path) -> list[str]:
 @pytest.fixture
 def app() -> typer.Typer:
     app = typer.Typer()
-    app.callback()(lambda: None)
-    benchmark_matching.register(app)
+    benchmark.register(app)
     return app
 
 
 def test_tables_are_measured_and_drawn(app, tables, tmp_path):
     figure = tmp_path / "reliability.png"
-    arguments = ["matching", "--part", "points", "--tables", *tables, "--draws", "1"]
+    arguments = ["benchmark", "matching", "--part", "points", "--tables", *tables, "--draws", "1"]
     result = CliRunner().invoke(app, [*arguments, "--figure", str(figure), "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -52,5 +51,5 @@ def test_tables_are_measured_and_drawn(app, tables, tmp_path):
 
 def test_tables_belong_to_points(app, tables):
     for arguments in (["--part", "points"], ["--part", "images", "--tables", *tables]):
-        result = CliRunner().invoke(app, ["matching", *arguments])
+        result = CliRunner().invoke(app, ["benchmark", "matching", *arguments])
         assert isinstance(result.exception, InputError)

@@ -75,11 +75,11 @@ def test_senseless_requests_are_refused_in_one_line(tables, options, word):
 
 def test_effort_shows_a_curve_for_each_queue(tables):
     request = ("benchmark", "effort", *tables, "--questions", 6, "--draws", 1, "--errors", 0)
-    result = answer(*request, "--queues", "entropy, spread")
-    assert [row["queue"] for row in result["results"]] == ["entropy", "spread"]
+    result = answer(*request, "--queues", "default, random")
+    assert [row["queue"] for row in result["results"]] == ["default", "random"]
     for row in result["results"]:
         assert row["questions"] == [1, 2, 3, 4, 5, 6]
-        assert row["right"][-1] > row["right"][0]
+        assert row["right"][-1] > 0.8
     code, _, err = call(*request, "--queues", "luck")
     assert code == 2
     assert "luck" in err

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from napari_neurobridge.cli import _app, main
-from napari_neurobridge.cli._output import CommandResult, command, table
+from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.cli._progress import ProgressStyle, make_report, stop_requested
 from napari_neurobridge.errors import Cancelled, ErrorKind, InputError, NeuroBridgeError
 
@@ -128,11 +128,6 @@ def test_a_report_stops_the_job_after_a_stop_was_requested() -> None:
         stop_requested.clear()
 
 
-def test_table_aligns_and_shows_unknown_as_a_dash() -> None:
-    text = table(("uid", "value"), [("fm-1", 0.5), ("fm-10", None)])
-    assert text == "uid    value\nfm-1   0.500\nfm-10  -"
-
-
 def test_an_unforeseen_error_is_one_line_too() -> None:
     code = (
         "import sys\n"
@@ -156,6 +151,7 @@ def test_help_loads_neither_torch_nor_images() -> None:
         "import sys\n"
         "from napari_neurobridge.cli import main\n"
         "assert main(['--help']) == 0\n"
+        "assert main(['benchmark', '--help']) == 0\n"
         "heavy = 'torch zarr tifffile sqlalchemy pyarrow pandas sklearn qtpy napari'.split()\n"
         "loaded = set(heavy) & set(sys.modules)\n"
         "assert not loaded, loaded\n"

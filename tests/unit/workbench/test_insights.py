@@ -11,15 +11,13 @@ import pytest
 from fixtures.loops import Loop
 from fixtures.projects import ThumbnailEncoder, true_partner
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.insight.evaluation import Evaluation, Progress, compare_in_steps
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.workbench import insights as insights_module
 from napari_neurobridge.workbench.insight_steps import (
-    Evaluation,
-    Progress,
     Subject,
-    compare_in_steps,
-    evaluate_in_steps,
+    evaluate_subject_in_steps,
 )
 from napari_neurobridge.workbench.workbench import Workbench
 
@@ -38,7 +36,7 @@ def _accept(project: Project, count: int) -> None:
 
 
 def _evaluate(project: Project) -> Evaluation:
-    *progress, evaluation = evaluate_in_steps(
+    *progress, evaluation = evaluate_subject_in_steps(
         project, ThumbnailEncoder(), Subject.of_project(project)
     )
     assert all(isinstance(step, Progress) for step in progress)
@@ -49,18 +47,14 @@ def _evaluate(project: Project) -> Evaluation:
 def test_an_evaluation_says_how_often_partners_are_found(project: Project) -> None:
     _accept(project, 6)
     evaluation = _evaluate(project)
-    matrix = evaluation.similarity["thumbnail"]
+    matrix = evaluation.compared["thumbnail"]
     curve = evaluation.curves()["thumbnail"]
     found = [np.mean((matrix >= np.diag(matrix)[:, None]).sum(axis=1) <= k) for k in range(1, 7)]
     np.testing.assert_allclose(curve, found)
     assert curve[0] == evaluation.report.topk["1"]
-    same, different = evaluation.same_and_different()["thumbnail"]
-    assert (len(same), len(different)) == (6, 30)
-    assert same.mean() > different.mean()
-    assert evaluation.two_photon_map.shape == evaluation.fmost_map.shape == (6, 2)
-    assert [b.uid for _, b in evaluation.subject.pairs] == [
-        true_partner(a.uid) for a, _ in evaluation.subject.pairs
-    ]
+    assert [side.shape for side in evaluation.map] == [(6, 2), (6, 2)]
+    subject = Subject.of_project(project)
+    assert [b.uid for _, b in subject.pairs] == [true_partner(a.uid) for a, _ in subject.pairs]
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -76,11 +70,11 @@ def test_plain_measures_compare_the_same_crops(project: Project) -> None:
     _accept(project, 2)
     evaluation = _evaluate(project)
     *progress, compared = compare_in_steps(evaluation)
-    assert list(compared.similarity) == ["thumbnail", *PlainMeasure]
+    assert list(compared.compared) == ["thumbnail", *PlainMeasure]
     assert [step.done for step in progress] == list(range(10))
     pairs = evaluation.pairs
     np.testing.assert_allclose(
-        compared.similarity["pearson"],
+        compared.compared["pearson"],
         plain_similarity(PlainMeasure.PEARSON, pairs.two_photon, pairs.fmost),
         atol=1e-5,
     )
@@ -101,7 +95,7 @@ def test_an_evaluation_is_outdated_by_a_pair_a_move_and_a_turn(
 
     insights.evaluate()
     loop.run_until(lambda: not insights.is_outdated)
-    soma = insights.evaluation.subject.pairs[0][0]
+    soma = insights.subject.pairs[0][0]
     workbench.verdicts.move_somata("two_photon", [soma.uid], [(1.0, 2.0, 3.0)])
     assert insights.is_outdated
 
@@ -116,7 +110,7 @@ def test_rankings_slip_in_between_two_steps(
             asked.append(1)
             yield Progress(len(asked), 0, "working")
 
-    monkeypatch.setattr(insights_module, "evaluate_in_steps", endless)
+    monkeypatch.setattr(insights_module, "evaluate_subject_in_steps", endless)
     _accept(project, 2)
     workbench.insights.evaluate()
     loop.run_until(lambda: len(asked) > 3)
@@ -156,7 +150,7 @@ def test_the_pair_that_is_asked_about_is_known(
     assert insights.selected_row is None
     for fmost in (False, True):
         insights.select(2, fmost=fmost)
-        assert workbench.questions.query.uid == insights.evaluation.subject.pairs[2][fmost].uid
+        assert workbench.questions.query.uid == insights.subject.pairs[2][fmost].uid
         assert insights.selected_row == 2
     workbench.questions.select("two_photon", workbench.questions.queue()[0].uid)
     uid = insights.evaluation.subject.pairs[1][0].uid

@@ -180,7 +180,7 @@ class Appearance:
         return np.clip(np.nan_to_num(ratio, nan=0.0), -LIMIT, LIMIT)
 
 
-FEWEST_PAIRS = 10
+FEWEST_TO_FIT_APPEARANCE = 10
 """Pairs without which nothing is said of a model whose likelihood nobody has measured."""
 
 # Of a model of which nothing is known: somewhere about there, give or take a factor of seven.
@@ -203,12 +203,13 @@ def appearance_of(
     Returns
     -------
     Appearance or None
-        ``None`` where the model does not say and there are fewer than `FEWEST_PAIRS` pairs.
+        ``None`` where the model does not say and there are fewer pairs than
+        `FEWEST_TO_FIT_APPEARANCE`.
     """
     known = calibration.likelihood
     if known is not None:
         return fit_appearance(margins, pairs, prior=(known.weight, known.offset))
-    if len(np.asarray(pairs).reshape(-1, 2)) < FEWEST_PAIRS:
+    if len(np.asarray(pairs).reshape(-1, 2)) < FEWEST_TO_FIT_APPEARANCE:
         return None
     return fit_appearance(margins, pairs, prior=_UNKNOWN, spread=_UNKNOWN_SPREAD)
 

@@ -177,8 +177,9 @@ def propagate(
         Adapt the prior's sizes to the landmarks; say no where the program proposed some.
     start : Propagation, optional
         Of the same somata and orientation, before the latest verdicts: goes on from there,
-        and tries again only about a landmark that is gone or contradicts the rest. Of
-        other somata: not used.
+        and tries again only about a landmark that is gone or contradicts the rest. Not used
+        if it is of other somata, or of so little evidence that it may have grown wrongly:
+        from a wrong one nothing finds back.
 
     Yields
     ------
@@ -202,7 +203,7 @@ def propagate(
             known=known,
         )
 
-    if start is not None and _same_somata(problem, start):
+    if start is not None and _same_somata(problem, start) and _is_clear(start.state):
         before = start.alignment
         alignment = fitted(mirrored, before)
         if not alignment.hand_known:
@@ -213,13 +214,18 @@ def propagate(
             return _result(best, [note for note in _MIRROR_NOTES if note in start.notes])
     alignment = fitted(mirrored)
     best = yield from _run_from_landmarks(_initial(problem, alignment, params))
-    if alignment.hand_known or best.evidence > len(problem.queries_um) * _CLEAR:
+    if alignment.hand_known or _is_clear(best):
         return _result(best)
     other = fitted(not alignment.similarity.mirrored)
     turned = yield from _run_from_landmarks(_initial(problem, other, params))
     if turned.evidence < best.evidence + _MIRROR_EVIDENCE:
         return _result(best)
     return _result(turned, _MIRROR_NOTES[:1] if other.similarity.mirrored else ())
+
+
+def _is_clear(state: PropagationState) -> bool:
+    """Return whether the field is explained far better than by chance."""
+    return state.evidence > len(state.setup.problem.queries_um) * _CLEAR
 
 
 def _initial(

@@ -10,7 +10,7 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.appearance import likelihood as appearance
 from napari_neurobridge.matching.appearance.likelihood import (
     COHORT,
-    FEWEST_PAIRS,
+    FEWEST_TO_FIT_APPEARANCE,
     LIMIT,
     Margins,
     appearance_of,
@@ -101,7 +101,7 @@ def test_few_pairs_stay_near_what_the_model_states():
 def test_a_model_that_states_nothing_says_nothing_until_there_are_pairs_to_fit_to():
     margins = Margins(*scene(0, noise=4.0))
     unknown = ModelCalibration()
-    assert appearance_of(margins, known(FEWEST_PAIRS - 1), unknown) is None
+    assert appearance_of(margins, known(FEWEST_TO_FIT_APPEARANCE - 1), unknown) is None
     fitted = appearance_of(margins, known(N), unknown)
     truth = pooled_fit([(margins, known(N))])
     assert (fitted.weight, fitted.offset) == pytest.approx(truth, rel=0.2)

@@ -1,0 +1,153 @@
+"""The one evaluation that report, dock, files and the card of a trained model draw from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from napari_neurobridge.errors import Cancelled, InputError
+from napari_neurobridge.insight import figures
+from napari_neurobridge.insight import report as report_module
+from napari_neurobridge.insight.evaluation import (
+    Evaluation,
+    Progress,
+    evaluate,
+    evaluate_in_steps,
+    representative_pairs,
+)
+from napari_neurobridge.insight.evaluation_figures import (
+    EvaluationFigure,
+    draw_evaluation,
+    save_evaluation_figures,
+)
+from napari_neurobridge.io.pairs import PairSet
+from napari_neurobridge.training.evaluation import evaluate_encoder, partner_ranks
+from napari_neurobridge.training.plain_measures import PlainMeasure, plain_similarity
+
+
+class Pixels:
+    """Stands in for an encoder: a crop's own pixels, of unit length."""
+
+    name = "pixels"
+
+    def embed(self, crops: np.ndarray, **_: object) -> np.ndarray:
+        flat = crops.reshape(len(crops), -1)
+        return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+
+
+def pair_set(n: int, scenes: int = 1) -> PairSet:
+    rng = np.random.default_rng(0)
+    crops = rng.random((n, 24, 24), dtype=np.float32)
+    noisy = np.clip(crops + rng.normal(0, 0.4, crops.shape), 0, 1).astype(np.float32)
+    places = rng.uniform(0, 100, (n, 3))
+    return PairSet(crops, noisy, np.arange(n) % scenes, places)
+
+
+@pytest.fixture(scope="module")
+def found() -> Evaluation:
+    return evaluate(pair_set(70, scenes=2), Pixels())
+
+
+def test_the_report_is_that_of_all_pairs(found):
+    assert found.report == evaluate_encoder(Pixels(), found.pairs)
+    assert found.report.n == len(found) == 70
+    assert found.report.top1_gated is not None
+    assert found.report.topk_scene["1"] == np.mean(found.ranks == 1)
+    assert found.report.median_rank == np.median(found.ranks)
+    assert found.candidates.tolist() == [35] * 70
+
+
+def test_all_that_is_compared_is_of_the_same_cells(found):
+    assert len(found.shown) == 53
+    assert set(found.shown) <= set(found.mapped)
+    block = found.similarity[np.ix_(found.shown, found.shown)]
+    np.testing.assert_allclose(found.compared["pixels"], block, rtol=1e-5)
+    curve = found.curves()["pixels"]
+    expected = [(partner_ranks(block) <= k).mean() for k in range(1, 54)]
+    np.testing.assert_allclose(curve, expected)
+
+
+def test_measures_are_compared_on_the_shown_cells():
+    pairs = pair_set(5)
+    compared = evaluate(pairs, Pixels(), measures=[PlainMeasure.PEARSON]).compared
+    assert list(compared) == ["pixels", "pearson"]
+    np.testing.assert_allclose(
+        compared["pearson"],
+        plain_similarity(PlainMeasure.PEARSON, pairs.two_photon, pairs.fmost),
+        atol=1e-5,
+    )
+
+
+@given(
+    counts=st.lists(st.integers(1, 30), min_size=1, max_size=5),
+    few=st.integers(1, 40),
+    more=st.integers(0, 40),
+)
+def test_the_largest_scenes_come_first_and_fewer_are_some_of_more(counts, few, more):
+    scene = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    chosen = representative_pairs(scene, few)
+    assert len(chosen) == min(few, len(scene))
+    assert (np.diff(chosen) > 0).all()
+    assert set(chosen) <= set(representative_pairs(scene, few + more))
+    taken = np.bincount(scene[chosen], minlength=len(counts))
+    for number, count in enumerate(counts):
+        if 0 < taken[number] < count:
+            others = [size for name, size in enumerate(counts) if not taken[name]]
+            assert all(size <= count for size in others)
+    assert ((taken > 0) & (taken < counts)).sum() <= 1
+
+
+def test_report_dock_and_files_draw_the_same_cells(found, tmp_path, monkeypatch):
+    matrices, maps = [], []
+
+    def heat_maps(compared, **_):
+        matrices.append(compared["pixels"])
+        return Figure()
+
+    def map_of(one, other, **_):
+        maps.append(one)
+        return Figure()
+
+    monkeypatch.setattr(figures, "similarity_heatmaps", heat_maps)
+    monkeypatch.setattr(figures, "embedding_figure", map_of)
+    save_evaluation_figures(found, tmp_path)
+    findings = report_module._Findings(None, Pixels(), found)
+    report_module._similarities(findings)
+    report_module._map(findings)
+    for kind in (EvaluationFigure.HEAT_MAPS, EvaluationFigure.MAP):
+        draw_evaluation(kind, found, theme=figures.DARK)
+    assert len(matrices) == len(maps) == 3
+    assert all(matrix is found.compared["pixels"] for matrix in matrices)
+    assert all(one is found.map[0] for one in maps)
+
+
+def test_figures_are_written_for_what_there_is(tmp_path: Path):
+    few = evaluate(pair_set(3), Pixels())
+    names = {path.stem for path in save_evaluation_figures(few, tmp_path / "new")}
+    assert names == {kind.value for kind in EvaluationFigure} - {"confusion"}
+    assert draw_evaluation(EvaluationFigure.CONFUSION, few) is None
+
+
+def test_steps_count_up_and_the_evaluation_comes_last():
+    *steps, last = evaluate_in_steps(pair_set(20), Pixels())
+    assert isinstance(last, Evaluation)
+    assert all(isinstance(step, Progress) for step in steps)
+    assert [step.done for step in steps] == [16, 20, 36, 40]
+
+
+def test_an_evaluation_can_be_cancelled():
+    def stop(done: int, total: int, message: str) -> None:
+        raise Cancelled("Stopped.")
+
+    with pytest.raises(Cancelled):
+        evaluate(pair_set(4), Pixels(), report=stop)
+
+
+def test_one_pair_is_refused():
+    with pytest.raises(InputError, match="at least 2 accepted pairs, not 1"):
+        evaluate(pair_set(1), Pixels())
