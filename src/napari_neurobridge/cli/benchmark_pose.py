@@ -15,7 +15,7 @@ AnglesOption = Annotated[
 ]
 
 
-class PoseRow(BaseModel):
+class TurnedSceneFigures(BaseModel):
     """All scenes turned by one angle."""
 
     model_config = ConfigDict(frozen=True)
@@ -37,21 +37,21 @@ class PoseFigures(CommandResult):
     level: str
     seeds: list[int]
     cells: int
-    results: list[PoseRow]
+    results: list[TurnedSceneFigures]
     unrelated: int
     unrelated_proposals: int
     unrelated_deviations: float | None
 
     def summary(self) -> str:
         """Return a table, and what was proposed where nothing is right."""
-        header = tuple(PoseRow.model_fields)
+        header = tuple(TurnedSceneFigures.model_fields)
         rows = [[getattr(row, name) for name in header] for row in self.results]
         wrong = f"{self.unrelated_proposals} of {self.unrelated}"
         return f"{table(header, rows)}\nbetween unrelated scenes an angle was proposed in {wrong}"
 
 
-class PoseProjectRow(BaseModel):
-    """One project; see `benchmarks.pose_projects.PoseProjectRow`."""
+class ProjectAngleFigures(BaseModel):
+    """One project; see `benchmarks.pose_projects`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -68,11 +68,11 @@ class PoseProjectFigures(CommandResult):
 
     model: str
     level: str
-    results: list[PoseProjectRow]
+    results: list[ProjectAngleFigures]
 
     def summary(self) -> str:
         """Return a table."""
-        header = tuple(PoseProjectRow.model_fields)
+        header = tuple(ProjectAngleFigures.model_fields)
         return table(header, [[getattr(row, name) for name in header] for row in self.results])
 
 

@@ -33,7 +33,7 @@ _QUARTERS = 4
 
 
 @dataclass(frozen=True)
-class PoseSearch:
+class AngleSearch:
     """The best angle, and how far it stands out.
 
     Attributes
@@ -128,7 +128,7 @@ def search_pose(
     *,
     views: int,
     report: Report | None = None,
-) -> PoseSearch:
+) -> AngleSearch:
     """Find the angle at which the queries are most decided about their partners.
 
     One angle for all queries: the best angle of each pair by itself would give every wrong
@@ -151,7 +151,7 @@ def search_pose(
 
     Returns
     -------
-    PoseSearch
+    AngleSearch
 
     Raises
     ------
@@ -165,7 +165,7 @@ def search_pose(
     tried = {angle: decidedness(queries @ gallery.T) for angle, queries in turned.items()}
     best = max(tried, key=tried.__getitem__)
     others = [value for angle, value in tried.items() if _apart(angle, best) > _PEAK_DEG]
-    coarse = PoseSearch(
+    coarse = AngleSearch(
         angle_deg=best,
         best=tried[best],
         others=float(np.mean(others)),
