@@ -18,7 +18,7 @@ from napari_neurobridge.types import Report
 
 
 class AngleEvidence(BaseModel):
-    """Why an angle is suggested, or not; see `matching.appearance.pose_search.PoseSearch`."""
+    """Why an angle is suggested, or not; see `matching.appearance.pose_search.AngleSearch`."""
 
     model_config = ConfigDict(frozen=True)
 

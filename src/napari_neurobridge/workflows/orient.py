@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
+from napari_neurobridge.spaces.crop_frame import CropFrame
 from napari_neurobridge.spaces.orientation import Orientation
 from napari_neurobridge.workflows.index import load_encoder
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_neurobridge.encoder.embed import Encoder
-    from napari_neurobridge.matching.appearance.pose_search import PoseSearch
+    from napari_neurobridge.matching.appearance.pose_search import AngleSearch
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Float32Array, Report, Soma
 
@@ -33,7 +34,7 @@ class AngleSuggestion:
 
     Attributes
     ----------
-    search : PoseSearch
+    search : AngleSearch
         The evidence.
     orientation : Orientation or None
         Of the ex-vivo dataset, with the angle that is proposed; ``None``: not known.
@@ -41,7 +42,7 @@ class AngleSuggestion:
         Somata on either side, of which some were compared.
     """
 
-    search: PoseSearch
+    search: AngleSearch
     orientation: Orientation | None
     n_queries_total: int
     n_gallery_total: int
@@ -107,7 +108,7 @@ def suggest_angle(
                 f"'{name}' has points but no image, so no angle can be found by appearance."
             )
         if not project.state().somata[name]:
-            raise InputError(f"'{name}' has no somata to compare.")
+            raise InputError(f"'{name}' has no somata to compare.", kind=ErrorKind.NO_SOMATA)
     encoder = load_encoder(project, model)
     somata = [project.state().somata[name] for name in names]
     queries_um = _clearest_um(somata[0], MOST_QUERIES)
@@ -176,10 +177,11 @@ def _embed_turned(
     angle_deg: float,
 ) -> Float32Array:
     """Embed crops turned as an orientation by ``angle_deg`` more would turn the other side."""
-    from napari_neurobridge.io.crops import extract_crops
+    from napari_neurobridge.matching.appearance.gallery import embed_positions
 
-    turn = project.dataset(name).linear() @ Orientation(angle_deg=-_wrapped(angle_deg)).linear()
-    return encoder.embed(extract_crops(project.volume(name), centers_um, linear=turn))
+    turn = Orientation(angle_deg=-_wrapped(angle_deg)).linear()
+    frame = CropFrame(project.dataset(name).linear() @ turn)
+    return embed_positions(project, encoder, name, centers_um, frame=frame)
 
 
 def _wrapped(angle_deg: float) -> float:

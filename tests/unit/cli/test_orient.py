@@ -13,7 +13,7 @@ import pytest
 
 from fixtures.projects import ORIENTATION, ThumbnailEncoder
 from napari_neurobridge.cli import main
-from napari_neurobridge.matching.appearance.pose_search import PoseSearch
+from napari_neurobridge.matching.appearance.pose_search import AngleSearch
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.workflows import orient
@@ -34,9 +34,9 @@ def stated(folder: Path) -> Orientation | None:
 
 
 @pytest.fixture
-def found(monkeypatch: pytest.MonkeyPatch) -> PoseSearch:
+def found(monkeypatch: pytest.MonkeyPatch) -> AngleSearch:
     """What the search says of any project."""
-    search = PoseSearch(12.0, 0.6, 0.1, 0.02, 30, 40)
+    search = AngleSearch(12.0, 0.6, 0.1, 0.02, 30, 40)
 
     def suggest(project: Project, model: str, *, report: object) -> orient.AngleSuggestion:
         turned = project.dataset("fmost").used_orientation.model_copy(update={"angle_deg": 12.0})
@@ -72,7 +72,7 @@ def test_init_tells_an_orientation_from_none(tmp_path: Path, point_tables: Path)
 
 
 def test_a_suggestion_is_only_shown_until_it_is_applied(
-    project_folder: Path, found: PoseSearch
+    project_folder: Path, found: AngleSearch
 ) -> None:
     _, out, _ = call("orient", project_folder, "--json")
     answer = json.loads(out)

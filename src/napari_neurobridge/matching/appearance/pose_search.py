@@ -33,7 +33,7 @@ _QUARTERS = 4
 
 
 @dataclass(frozen=True)
-class PoseSearch:
+class AngleSearch:
     """The best angle, and how far it stands out.
 
     Attributes
@@ -128,7 +128,7 @@ def search_pose(
     *,
     views: int,
     report: Report | None = None,
-) -> PoseSearch:
+) -> AngleSearch:
     """Find the angle at which the queries are most decided about their partners.
 
     One angle for all queries: the best angle of each pair by itself would give every wrong
@@ -151,7 +151,7 @@ def search_pose(
 
     Returns
     -------
-    PoseSearch
+    AngleSearch
 
     Raises
     ------
@@ -165,7 +165,7 @@ def search_pose(
     tried = {angle: decidedness(queries @ gallery.T) for angle, queries in turned.items()}
     best = max(tried, key=tried.__getitem__)
     others = [value for angle, value in tried.items() if _apart(angle, best) > _PEAK_DEG]
-    coarse = PoseSearch(
+    coarse = AngleSearch(
         angle_deg=best,
         best=tried[best],
         others=float(np.mean(others)),
@@ -206,20 +206,33 @@ def _coarse(
 
 
 def _refined(turned: dict[float, Float32Array], gallery: Float32Array, best: float) -> float:
-    """Return where the pairs that choose each other at the best angle are most alike.
+    """Return where the pairs that choose each other are most alike.
 
     Their similarity, weighted by how sure the choice is, changes more smoothly with the angle
-    than the choices themselves.
+    than the choices themselves. Pairs and angle are taken in turns, until the pairs stay.
     """
-    weights = mutual_choices(turned[best] @ gallery.T)
-    near = {_wrapped(a - best): vectors for a, vectors in turned.items()}
-    offsets = [offset for offset in sorted(near) if abs(offset) <= _COARSE_DEG]
-    alike = [float((weights * (near[offset] @ gallery.T)).sum()) for offset in offsets]
-    curvature, slope, _ = np.polyfit(offsets, alike, 2)
-    if curvature >= 0:
-        return best
-    peak = float(np.clip(-slope / (2 * curvature), -_COARSE_DEG, _COARSE_DEG))
-    return _wrapped(best + peak)
+    near = {
+        angle: vectors @ gallery.T
+        for angle, vectors in turned.items()
+        if _apart(angle, best) <= _COARSE_DEG
+    }
+    middle, peak = best, best
+    for _ in near:
+        weights = mutual_choices(near[middle])
+        alike = [
+            (_wrapped(angle - best), float((weights * similarity).sum()))
+            for angle, similarity in near.items()
+        ]
+        curvature, slope, _ = np.polyfit(*np.transpose(alike), 2)
+        if curvature >= 0:
+            return best
+        offset = float(np.clip(-slope / (2 * curvature), -_COARSE_DEG, _COARSE_DEG))
+        peak = _wrapped(best + offset)
+        nearest = min(near, key=lambda angle: _apart(angle, peak))
+        if nearest == middle:
+            break
+        middle = nearest
+    return peak
 
 
 def _wrapped(angle: float) -> float:
