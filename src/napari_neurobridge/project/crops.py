@@ -38,12 +38,12 @@ def aligned_frame(project: Project, dataset: str, other: str) -> CropFrame:
     Returns
     -------
     CropFrame
-        Of the current alignment, for the side that it leads to: the ex-vivo one. Of the
-        orientation for the other, along whose optical axis crops look, and where the accepted
-        pairs leave a turn open that nobody has stated.
+        Of the current alignment, for the ex-vivo side, or of two such the one that was added
+        later. Of the orientation for the other, along whose optical axis crops look, and where
+        the accepted pairs leave a turn open that nobody has stated.
     """
     frame = orientation_frame(project, dataset)
-    if project.dataset(dataset).role is Role.IN_VIVO:
+    if _is_looked_along(project, dataset, other):
         return frame
     try:
         alignment = project.alignment(other, dataset)
@@ -128,3 +128,11 @@ def require_image_at(
         raise InputError(
             f"The position lies outside '{dataset}', which spans {far} µm (z × y × x) from 0."
         )
+
+
+def _is_looked_along(project: Project, dataset: str, other: str) -> bool:
+    if project.dataset(dataset).role is Role.IN_VIVO:
+        return True
+    known = list(project.datasets)
+    added_later = known.index(dataset) > known.index(other)
+    return project.dataset(other).role is Role.EX_VIVO and not added_later

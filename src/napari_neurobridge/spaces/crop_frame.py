@@ -83,11 +83,12 @@ class CropFrame:
         usual = np.broadcast_to(self.orientation, (len(centers), 3, 3))
         try:
             places = self.alignment.inverse().map_points(centers)
+            local = jacobian_of(self.alignment, places, _STEP_UM)
+            wide = jacobian_of(self.alignment, places, _WIDE_UM)
         except InputError:
             return usual
-        local = jacobian_of(self.alignment, places, _STEP_UM)
         held = without_shear(local if self.reference is None else local @ self.reference)
-        follow = _is_sound(local, jacobian_of(self.alignment, places, _WIDE_UM))
+        follow = _is_sound(local, wide)
         follow[follow] = _is_noticeable(self.orientation, held[follow])
         return np.where(follow[:, None, None], held, usual)
 

@@ -12,7 +12,6 @@ from napari_neurobridge.io.crops import CropSpec, extract_crops
 from napari_neurobridge.project.crops import aligned_frame, orientation_frame, require_image_at
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log import annotate
-from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import Role, SomaSource
 
 MakeProject = Callable[[int], Project]
@@ -69,7 +68,7 @@ def test_the_two_photon_side_is_always_seen_along_its_own_axis(tilted_project) -
 def test_a_turn_that_pairs_leave_open_is_not_taken_from_them(tilted_project: MakeProject) -> None:
     """Pairs along a line, and nobody said how the datasets lie."""
     project = tilted_project(0)
-    project.set_orientation("fmost", Orientation())
+    project.update_dataset("fmost", orientation=None)
     along = np.linspace(20, 70, 5)[:, None] * [1.0, 1.0, 1.0]
     sides = [
         annotate.add_somata(project, name, places, source=SomaSource.MANUAL)
@@ -112,9 +111,20 @@ def test_a_place_must_lie_within_reach_of_the_image(tilted_project, empty_projec
     require_image_at(empty_project, "fmost", (1e6, 0.0, 0.0))
 
 
-def test_a_second_in_vivo_dataset_is_held_as_the_first(tilted_project: MakeProject) -> None:
+@pytest.mark.parametrize(
+    ("dataset", "role", "turned"),
+    [("two_photon", Role.IN_VIVO, set()), ("fmost", Role.EX_VIVO, {"second"})],
+)
+def test_of_two_datasets_of_one_microscope_one_at_most_is_turned(
+    tilted_project: MakeProject, dataset: str, role: Role, turned: set[str]
+) -> None:
     project = tilted_project(0)
-    spec = project.dataset("two_photon").model_copy(update={"name": "site2", "role": Role.IN_VIVO})
+    spec = project.dataset(dataset).model_copy(update={"name": "second", "role": role})
     project.add_dataset(spec)
-    for name, other in (("two_photon", "site2"), ("site2", "two_photon")):
-        assert aligned_frame(project, name, other).key == "orientation"
+    frames = {
+        name: aligned_frame(project, name, other)
+        for name, other in ((dataset, "second"), ("second", dataset))
+    }
+    assert {name for name, frame in frames.items() if frame.alignment is not None} == turned
+    # Nothing was accepted between the two: the orientations say it all.
+    assert not any(frame.departs([(50.0, 60.0, 70.0)]).any() for frame in frames.values())
