@@ -223,7 +223,8 @@ def _refined(turned: dict[float, Float32Array], gallery: Float32Array, best: flo
             (_wrapped(angle - best), float((weights * similarity).sum()))
             for angle, similarity in near.items()
         ]
-        curvature, slope, _ = np.polyfit(*np.transpose(alike), 2)
+        offsets, values = np.array(alike, dtype=np.float64).T
+        curvature, slope, _ = np.polyfit(offsets, values, 2)
         if curvature >= 0:
             return best
         offset = float(np.clip(-slope / (2 * curvature), -_COARSE_DEG, _COARSE_DEG))
