@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, Field
 
+from napari_neurobridge.benchmarks.ablation_geometry import CropMotion, crop_motion
 from napari_neurobridge.benchmarks.ablation_statistics import AblationRow, Scores, ablation_rows
 from napari_neurobridge.benchmarks.real_pairs import RealPairs, rank_partners
 from napari_neurobridge.encoder.dual_channel import EncoderConfig
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.types import Float32Array, Report
 
-FULL = "full"
+FULL, CONTROL = "full", "full, other scenes"
 _NO_VESSELS = {
     # Neither density may be 0: no vessel of the surface and no loop meets a block of these.
     "pial_spacing_um": 1e9,
@@ -52,12 +53,16 @@ _NO_WINDOW = {"dimple_um": 0.0, "compression": 0.0}
 
 ABLATIONS: dict[str, dict[str, dict[str, Any]]] = {
     FULL: {},
+    CONTROL: {},
     "no vessels": {"vessels": _NO_VESSELS},
     "no tears": {"misfit": _NO_TEARS},
     "no window": {"misfit": _NO_WINDOW},
-    "none of the three": {"vessels": _NO_VESSELS, "misfit": _NO_TEARS | _NO_WINDOW},
 }
-"""What each condition changes of the level that is ablated."""
+"""What each condition changes of the level that is ablated.
+
+The control changes nothing but the tissue: without vessels somata are drawn otherwise, and
+that alone makes a difference. Tears and the window leave the tissue as it is.
+"""
 
 SMALL_ENCODER = EncoderConfig(
     name="small",
@@ -99,6 +104,10 @@ class AblationRequest(BaseModel, frozen=True, extra="forbid"):
     learning_rate: float = Field(2e-3, gt=0)
     encoder: EncoderConfig = SMALL_ENCODER
 
+    def difficulty(self, condition: str) -> Difficulty:
+        """Return the parameters of one condition."""
+        return named_level(self.level).changed(**ABLATIONS[condition])
+
     def task(self, initialisation: int) -> EncoderTaskConfig:
         """Return how one encoder is trained."""
         usual = AugmentConfig()
@@ -131,6 +140,7 @@ class AblationBenchmark(BaseModel, frozen=True):
     n_simulated: int = Field(description="Queries of the simulated test, in scenes of 53.")
     n_real: int | None = Field(description="Queries of the real test, if there was one.")
     n_gallery: int | None = Field(description="Candidates of the real test.")
+    motion: dict[str, CropMotion] = Field(description="What each condition moves in a crop.")
     results: tuple[AblationRow, ...]
     reference: AblationRow | None = Field(description="A model made elsewhere, on the same test.")
 
@@ -168,17 +178,16 @@ def benchmark_ablation(
         If a condition or the level is unknown, or the full simulation is not among the
         conditions.
     """
-    levels = _levels(request)
+    _check(request)
+    full = named_level(request.level)
     cache.mkdir(parents=True, exist_ok=True)
     test = _Test(_test_pairs(request, cache), real)
-    scores: dict[str, list[Scores]] = {name: [] for name in levels}
+    scores: dict[str, list[Scores]] = {name: [] for name in request.conditions}
     # Initialisations outermost: what is done when one is stopped compares all conditions.
     for initialisation in request.initialisations:
-        for name, difficulty in levels.items():
-            told = f"{name}, initialisation {initialisation}"
-            encoder = _trained(request, difficulty, initialisation, cache, told, report)
+        for name in request.conditions:
+            encoder = _trained(request, name, initialisation, cache, report)
             scores[name].append(test.score(encoder))
-    full = named_level(request.level)
     return AblationBenchmark(
         level=request.level,
         level_digest=full.digest(),
@@ -188,13 +197,22 @@ def benchmark_ablation(
         n_simulated=len(test.simulated),
         n_real=None if real is None else len(real.partner),
         n_gallery=None if real is None else len(real.fmost),
+        motion={
+            name: crop_motion(full, request.difficulty(name), seed=request.seed)
+            for name in request.conditions
+        },
         results=ablation_rows(scores, FULL),
         reference=_reference_row(test, reference),
     )
 
 
 def training_scenes(
-    difficulty: Difficulty, scenes: int, seed: int, cache: Path, *, report: Report | None = None
+    difficulty: Difficulty,
+    scenes: Sequence[int],
+    seed: int,
+    cache: Path,
+    *,
+    report: Report | None = None,
 ) -> PairSet:
     """Return the training pairs of one condition, simulating the scenes that are not cached.
 
@@ -204,8 +222,8 @@ def training_scenes(
     ----------
     difficulty : Difficulty
         All parameters.
-    scenes : int
-        How many, of 64 cells or fewer each.
+    scenes : sequence of int
+        Numbers of the scenes, of 64 cells or fewer each.
     seed : int
         Of all of them.
     cache : Path
@@ -213,8 +231,8 @@ def training_scenes(
     report : callable, optional
         Called as ``report(done, total, text)``; may raise to cancel.
     """
-    paths = [cache / f"scene-{difficulty.digest()}-{seed}-{n:03d}.npz" for n in range(scenes)]
-    missing = [number for number, path in enumerate(paths) if not path.exists()]
+    paths = {n: cache / f"scene-{difficulty.digest()}-{seed}-{n:03d}.npz" for n in scenes}
+    missing = [number for number, path in paths.items() if not path.exists()]
     done = 0
 
     def make(place: int, check: Check) -> Block:
@@ -231,7 +249,7 @@ def training_scenes(
             scene = np.full(len(block.two_photon), number, dtype=np.int64)
             PairSet(block.two_photon, block.fmost, scene, block.center_um).save(paths[number])
             done += 1
-    return PairSet.joined([PairSet.load(path) for path in paths])
+    return PairSet.joined([PairSet.load(path) for path in paths.values()])
 
 
 def _test_pairs(request: AblationRequest, cache: Path) -> PairSet:
@@ -242,7 +260,7 @@ def _test_pairs(request: AblationRequest, cache: Path) -> PairSet:
     return PairSet.load(path)
 
 
-def _levels(request: AblationRequest) -> dict[str, Difficulty]:
+def _check(request: AblationRequest) -> None:
     unknown = [name for name in request.conditions if name not in ABLATIONS]
     if unknown:
         raise InputError(
@@ -250,26 +268,26 @@ def _levels(request: AblationRequest) -> dict[str, Difficulty]:
         )
     if FULL not in request.conditions:
         raise InputError(f"Conditions are compared with '{FULL}', which must be among them.")
-    level = named_level(request.level)
-    return {name: level.changed(**ABLATIONS[name]) for name in request.conditions}
 
 
 def _trained(
     request: AblationRequest,
-    difficulty: Difficulty,
+    condition: str,
     initialisation: int,
     cache: Path,
-    told: str,
     report: Report | None,
 ) -> Encoder:
     """Train one encoder, or finish the one that a checkpoint holds."""
     task = request.task(initialisation)
-    pairs = training_scenes(difficulty, request.scenes, request.seed, cache, report=report)
+    difficulty = request.difficulty(condition)
+    first = request.scenes if condition == CONTROL else 0
+    scenes = range(first, first + request.scenes)
+    pairs = training_scenes(difficulty, scenes, request.seed, cache, report=report)
     two_photon, fmost = (
         as_bytes(at_size(crops, request.encoder.crop_pixels))
         for crops in (pairs.two_photon, pairs.fmost)
     )
-    made_of = f"{difficulty.digest()} {request.scenes} {request.seed} {task.model_dump_json()}"
+    made_of = f"{difficulty.digest()} {request.seed} {scenes} {task.model_dump_json()}"
     key = hashlib.sha256(made_of.encode()).hexdigest()[:12]
     model = new_encoder(task)
     steps = train_encoder(
@@ -277,7 +295,8 @@ def _trained(
     )
     for step in steps:
         if report is not None:
-            report(step.step, step.steps, f"{told}, loss {step.loss:.3f}")
+            told = f"{condition}, initialisation {initialisation}, loss {step.loss:.3f}"
+            report(step.step, step.steps, told)
     return Encoder(model, key)
 
 

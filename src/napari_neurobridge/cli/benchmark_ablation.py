@@ -42,6 +42,15 @@ class ConditionRow(BaseModel):
     figures: dict[str, AblationFigures]
 
 
+class MotionFigures(BaseModel):
+    """What a condition moves; see `benchmarks.ablation_geometry.CropMotion`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rms_um: float
+    share: float
+
+
 class AblationResult(CommandResult):
     """All conditions; see `benchmarks.simulation_ablation.AblationBenchmark`."""
 
@@ -53,16 +62,25 @@ class AblationResult(CommandResult):
     n_simulated: int
     n_real: int | None
     n_gallery: int | None
+    motion: dict[str, MotionFigures]
     results: list[ConditionRow]
     reference: ConditionRow | None
 
     def summary(self) -> str:
         """Return a table: the full simulation with intervals, differences to it below."""
         names = list(self.results[0].figures)
-        rows = [self.results[0], *([self.reference] if self.reference else []), *self.results[1:]]
+        rows = [*self.results, *([self.reference] if self.reference else [])]
+        moved = {name: motion.rms_um for name, motion in self.motion.items()}
         figures = table(
-            ("condition", *names),
-            [(row.condition, *(row.figures[name].text() for name in names)) for row in rows],
+            ("condition", "moves µm", *names),
+            [
+                (
+                    row.condition,
+                    moved.get(row.condition),
+                    *(row.figures[name].text() for name in names),
+                )
+                for row in rows
+            ],
         )
         return (
             f"{figures}\n{self.scenes} scenes and {self.steps} steps for each of "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from napari_neurobridge.benchmarks import simulation_ablation
+from napari_neurobridge.benchmarks.ablation_geometry import CropMotion
 from napari_neurobridge.benchmarks.ablation_statistics import AblationFigure, AblationRow
 from napari_neurobridge.benchmarks.simulation_ablation import AblationBenchmark
 from napari_neurobridge.cli import main
@@ -44,6 +45,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             n_simulated=530,
             n_real=None,
             n_gallery=None,
+            motion={
+                "full": CropMotion(rms_um=0.0, share=0.0),
+                "no tears": CropMotion(rms_um=0.125, share=0.01),
+            },
             results=(row("full", None), row("no tears", -0.1)),
             reference=None,
         )
@@ -58,8 +63,8 @@ def test_the_table_gives_the_full_simulation_and_differences_to_it(
     arguments = ["--cache", str(tmp_path), "--steps", "7", "--initialisations", "3"]
     assert main(["benchmark", "ablation", *arguments]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["full", "0.250", "(0.220", "to", "0.280)"]
-    assert lines[2].split() == ["no", "tears", "-0.100", "(-0.150", "to", "-0.050)"]
+    assert lines[1].split() == ["full", "0.000", "0.250", "(0.220", "to", "0.280)"]
+    assert lines[2].split() == ["no", "tears", "0.125", "-0.100", "(-0.150", "to", "-0.050)"]
     request, options = asked[0]
     assert (request.steps, request.initialisations) == (7, (0, 1, 2))
     assert (options["real"], options["reference"]) == (None, None)
