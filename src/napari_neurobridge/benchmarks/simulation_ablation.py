@@ -1,0 +1,351 @@
+"""What parts of the simulation earn: encoders trained on pairs that lack one of them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, Field
+
+from napari_neurobridge.benchmarks.ablation_geometry import CropMotion, crop_motion
+from napari_neurobridge.benchmarks.ablation_statistics import AblationRow, Scores, ablation_rows
+from napari_neurobridge.benchmarks.real_pairs import RealPairs, rank_partners
+from napari_neurobridge.encoder.dual_channel import EncoderConfig
+from napari_neurobridge.encoder.embed import Encoder
+from napari_neurobridge.encoder.global_channel import GlobalConfig
+from napari_neurobridge.encoder.local_channel import LocalConfig
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.pairs import PairSet
+from napari_neurobridge.io.pyramid import downsample
+from napari_neurobridge.simulation.levels import Difficulty
+from napari_neurobridge.simulation.levels import level as named_level
+from napari_neurobridge.simulation.pairs import Block, BlockKeys, simulate_block
+from napari_neurobridge.simulation.parallel import Assembly, Check
+from napari_neurobridge.training.augmentation import AugmentConfig
+from napari_neurobridge.training.encoder_task import EncoderTaskConfig, new_encoder, train_encoder
+from napari_neurobridge.training.evaluation import partner_ranks
+from napari_neurobridge.training.loop import LoopConfig
+from napari_neurobridge.training.simulated_data import (
+    CELLS_PER_SCENE,
+    EVALUATION_CELLS,
+    as_bytes,
+    held_out_pairs,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_neurobridge.types import Float32Array, Report
+
+FULL, CONTROL = "full", "full, other scenes"
+_NO_VESSELS = {
+    # Neither density may be 0: no vessel of the surface and no loop meets a block of these.
+    "pial_spacing_um": 1e9,
+    "penetrating_per_mm2": 0.0,
+    "capillary_m_per_mm3": 1e-9,
+}
+_NO_TEARS = {"tears_per_mm3": 0.0}
+_NO_WINDOW = {"dimple_um": 0.0, "compression": 0.0}
+
+ABLATIONS: dict[str, dict[str, dict[str, Any]]] = {
+    FULL: {},
+    CONTROL: {},
+    "no vessels": {"vessels": _NO_VESSELS},
+    "no tears": {"misfit": _NO_TEARS},
+    "no window": {"misfit": _NO_WINDOW},
+}
+"""What each condition changes of the level that is ablated.
+
+The control changes nothing but the tissue: without vessels somata are drawn otherwise, and
+that alone makes a difference. Tears and the window leave the tissue as it is.
+"""
+
+SMALL_ENCODER = EncoderConfig(
+    name="small",
+    crop_pixels=75,
+    dim=256,
+    local_channel=LocalConfig(window=32, widths=(8, 16, 32), blocks=(0, 0, 1), readout=16),
+    global_channel=GlobalConfig(
+        stem_widths=(16, 32),
+        stem_strides=(4, 2),
+        stem_blocks=(0, 1),
+        vit_options={
+            "patch_size": 2,
+            "embed_dim": 64,
+            "depth": 1,
+            "num_heads": 2,
+            "class_token": False,
+            "global_pool": "",
+        },
+        readout=16,
+    ),
+)
+"""The bundled architecture, thirty times cheaper: half the resolution, a third of the width."""
+
+
+class AblationRequest(BaseModel, frozen=True, extra="forbid"):
+    """The budget, the same for every condition."""
+
+    conditions: tuple[str, ...] = Field(tuple(ABLATIONS), description="Keys of `ABLATIONS`.")
+    level: str = Field("paper", description="Level that parts are left out of, and of the test.")
+    scenes: int = Field(12, gt=0, description="Scenes of 64 training pairs, of each condition.")
+    seed: int = Field(5000, description="Of the training scenes, the same for all conditions.")
+    steps: int = Field(150, gt=0, description="Updates, of InfoNCE.")
+    initialisations: tuple[int, ...] = Field(
+        (0, 1), min_length=1, description="Seeds of the first weights and of the batches."
+    )
+    test_seeds: tuple[int, ...] = Field(
+        tuple(range(100, 110)), min_length=1, description="Held-out scenes of the full level."
+    )
+    learning_rate: float = Field(2e-3, gt=0)
+    encoder: EncoderConfig = SMALL_ENCODER
+
+    def difficulty(self, condition: str) -> Difficulty:
+        """Return the parameters of one condition."""
+        return named_level(self.level).changed(**ABLATIONS[condition])
+
+    def task(self, initialisation: int) -> EncoderTaskConfig:
+        """Return how one encoder is trained."""
+        usual = AugmentConfig()
+        smaller = self.encoder.crop_pixels / EncoderConfig().crop_pixels
+        return EncoderTaskConfig(
+            encoder=self.encoder,
+            augment=AugmentConfig(
+                shift_px=usual.shift_px * smaller, dropout_px=round(usual.dropout_px * smaller)
+            ),
+            loop=LoopConfig(
+                steps=self.steps,
+                learning_rate=self.learning_rate,
+                warmup_steps=min(20, self.steps),
+                checkpoint_every=25,
+                report_every=5,
+                seed=initialisation,
+            ),
+            contrastive_steps=self.steps,
+        )
+
+
+class AblationBenchmark(BaseModel, frozen=True):
+    """All conditions, the full simulation first."""
+
+    level: str
+    level_digest: str
+    scenes: int = Field(description="Scenes of 64 training pairs, of each condition.")
+    steps: int = Field(description="Updates of each encoder.")
+    initialisations: tuple[int, ...]
+    n_simulated: int = Field(description="Queries of the simulated test, in scenes of 53.")
+    n_real: int | None = Field(description="Queries of the real test, if there was one.")
+    n_gallery: int | None = Field(description="Candidates of the real test.")
+    motion: dict[str, CropMotion] = Field(description="What each condition moves in a crop.")
+    results: tuple[AblationRow, ...]
+    reference: AblationRow | None = Field(description="A model made elsewhere, on the same test.")
+
+
+def benchmark_ablation(
+    request: AblationRequest,
+    *,
+    cache: Path,
+    real: RealPairs | None = None,
+    reference: Encoder | None = None,
+    report: Report | None = None,
+) -> AblationBenchmark:
+    """Train an encoder on each condition from each initialisation, and test them all alike.
+
+    Stopped at any moment, the same call goes on from what ``cache`` holds. The conditions
+    share the seeds of the tissue, the first weights and the draw of batches; the test is
+    always on the full level, and on real images.
+
+    Parameters
+    ----------
+    request : AblationRequest
+        Conditions and budget.
+    cache : Path
+        Folder for pairs and checkpoints.
+    real : RealPairs, optional
+        Real images to test on, too.
+    reference : Encoder, optional
+        A finished model to test beside them.
+    report : callable, optional
+        Called as ``report(done, total, text)``; may raise to cancel.
+
+    Raises
+    ------
+    InputError
+        If a condition or the level is unknown, or the full simulation is not among the
+        conditions.
+    """
+    _check(request)
+    full = named_level(request.level)
+    cache.mkdir(parents=True, exist_ok=True)
+    test = _Test(_test_pairs(request, cache), real)
+    scores: dict[str, list[Scores]] = {name: [] for name in request.conditions}
+    # Initialisations outermost: what is done when one is stopped compares all conditions.
+    for initialisation in request.initialisations:
+        for name in request.conditions:
+            encoder = _trained(request, name, initialisation, cache, report)
+            scores[name].append(test.score(encoder))
+    return AblationBenchmark(
+        level=request.level,
+        level_digest=full.digest(),
+        scenes=request.scenes,
+        steps=request.steps,
+        initialisations=request.initialisations,
+        n_simulated=len(test.simulated),
+        n_real=None if real is None else len(real.partner),
+        n_gallery=None if real is None else len(real.fmost),
+        motion={
+            name: crop_motion(full, request.difficulty(name), seed=request.seed)
+            for name in request.conditions
+        },
+        results=ablation_rows(scores, FULL),
+        reference=_reference_row(test, reference),
+    )
+
+
+def training_scenes(
+    difficulty: Difficulty,
+    scenes: Sequence[int],
+    seed: int,
+    cache: Path,
+    *,
+    report: Report | None = None,
+) -> PairSet:
+    """Return the training pairs of one condition, simulating the scenes that are not cached.
+
+    They are those of `simulation.pairs.simulate_pairs`, up to rounding to 8 bits.
+
+    Parameters
+    ----------
+    difficulty : Difficulty
+        All parameters.
+    scenes : sequence of int
+        Numbers of the scenes, of 64 cells or fewer each.
+    seed : int
+        Of all of them.
+    cache : Path
+        Folder with a file for each.
+    report : callable, optional
+        Called as ``report(done, total, text)``; may raise to cancel.
+    """
+    paths = {n: cache / f"scene-{difficulty.digest()}-{seed}-{n:03d}.npz" for n in scenes}
+    missing = [number for number, path in paths.items() if not path.exists()]
+    done = 0
+
+    def make(place: int, check: Check) -> Block:
+        keys = BlockKeys.of(seed, missing[place])
+        return simulate_block(difficulty, CELLS_PER_SCENE, keys, torch.device("cpu"), check=check)
+
+    def tell() -> None:
+        if report is not None:
+            report(done, len(missing), "simulating scenes")
+
+    with Assembly(make, torch.get_num_threads(), tell) as assembly:
+        for number in missing:
+            block = assembly.take(len(missing) - done)
+            scene = np.full(len(block.two_photon), number, dtype=np.int64)
+            PairSet(block.two_photon, block.fmost, scene, block.center_um).save(paths[number])
+            done += 1
+    return PairSet.joined([PairSet.load(path) for path in paths.values()])
+
+
+def _test_pairs(request: AblationRequest, cache: Path) -> PairSet:
+    seeds = hashlib.sha256(str(request.test_seeds).encode()).hexdigest()[:12]
+    path = cache / f"test-{named_level(request.level).digest()}-{seeds}.npz"
+    if not path.exists():
+        held_out_pairs(request.test_seeds, request.level).save(path)
+    return PairSet.load(path)
+
+
+def _check(request: AblationRequest) -> None:
+    unknown = [name for name in request.conditions if name not in ABLATIONS]
+    if unknown:
+        raise InputError(
+            f"There is no condition '{unknown[0]}'; choose among {', '.join(ABLATIONS)}."
+        )
+    if FULL not in request.conditions:
+        raise InputError(f"Conditions are compared with '{FULL}', which must be among them.")
+
+
+def _trained(
+    request: AblationRequest,
+    condition: str,
+    initialisation: int,
+    cache: Path,
+    report: Report | None,
+) -> Encoder:
+    """Train one encoder, or finish the one that a checkpoint holds."""
+    task = request.task(initialisation)
+    difficulty = request.difficulty(condition)
+    first = request.scenes if condition == CONTROL else 0
+    scenes = range(first, first + request.scenes)
+    pairs = training_scenes(difficulty, scenes, request.seed, cache, report=report)
+    two_photon, fmost = (
+        as_bytes(at_size(crops, request.encoder.crop_pixels))
+        for crops in (pairs.two_photon, pairs.fmost)
+    )
+    made_of = f"{difficulty.digest()} {request.seed} {scenes} {task.model_dump_json()}"
+    key = hashlib.sha256(made_of.encode()).hexdigest()[:12]
+    model = new_encoder(task)
+    steps = train_encoder(
+        model, two_photon, fmost, pairs.scene, task, checkpoint=cache / f"{key}.safetensors"
+    )
+    for step in steps:
+        if report is not None:
+            told = f"{condition}, initialisation {initialisation}, loss {step.loss:.3f}"
+            report(step.step, step.steps, told)
+    return Encoder(model, key)
+
+
+def at_size(crops: Float32Array, pixels: int) -> Float32Array:
+    """Average the pixels of crops (N, P, P) down to a side that divides theirs.
+
+    Raises
+    ------
+    InputError
+        If it does not.
+    """
+    factor, rest = divmod(crops.shape[-1], pixels)
+    if rest:
+        raise InputError(
+            f"crops of {crops.shape[-1]} pixels cannot be averaged to {pixels}; take a divisor"
+        )
+    return crops if factor == 1 else downsample(crops, (1, factor, factor))
+
+
+class _Test:
+    """What every encoder is asked."""
+
+    def __init__(self, simulated: PairSet, real: RealPairs | None) -> None:
+        self.simulated, self.real = simulated, real
+
+    def score(self, encoder: Encoder) -> Scores:
+        """Return what each query contributes to each figure."""
+        two_photon, fmost = self._embed(encoder, self.simulated.two_photon, self.simulated.fmost)
+        scene = self.simulated.scene
+        own_scene = scene[:, None] == scene[None, :]
+        ranks = partner_ranks(np.where(own_scene, two_photon @ fmost.T, -np.inf))
+        scores: dict[str, npt.NDArray[np.float64]] = {
+            f"simulated_top1_{EVALUATION_CELLS}": (ranks == 1).astype(np.float64),
+            "simulated_mrr": 1.0 / ranks,
+        }
+        if self.real is not None:
+            vectors = self._embed(encoder, self.real.two_photon, self.real.fmost)
+            ranked = rank_partners(*vectors, self.real).figures()
+            scores |= {f"real_{name}": values for name, values in ranked.items()}
+        return scores
+
+    @staticmethod
+    def _embed(encoder: Encoder, *sides: Float32Array) -> Sequence[Float32Array]:
+        pixels = encoder.config.crop_pixels
+        return [encoder.embed(at_size(crops, pixels)) for crops in sides]
+
+
+def _reference_row(test: _Test, encoder: Encoder | None) -> AblationRow | None:
+    if encoder is None:
+        return None
+    name = f"{encoder.name} {encoder.hash}"
+    return ablation_rows({name: [test.score(encoder)]}, name)[0]
