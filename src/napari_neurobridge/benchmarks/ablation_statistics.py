@@ -34,6 +34,15 @@ class AblationFigure(BaseModel, frozen=True):
         "of a single initialisation."
     )
 
+    def text(self) -> str:
+        """Return the difference with its interval; of what is compared with, the mean."""
+        if self.difference is None:
+            return f"{self.mean:.3f} ({self.interval[0]:.3f} to {self.interval[1]:.3f})"
+        if self.difference_interval is None:
+            return f"{self.difference:+.3f}"
+        low, high = self.difference_interval
+        return f"{self.difference:+.3f} ({low:+.3f} to {high:+.3f})"
+
 
 class AblationRow(BaseModel, frozen=True):
     """All figures of one condition."""
@@ -47,9 +56,10 @@ def ablation_rows(
 ) -> tuple[AblationRow, ...]:
     """Return means, and differences to one condition with an interval.
 
-    The variance of a difference has two parts. How much initialisation and batches matter is
-    pooled over all conditions, since a few runs of each tell little alone; how much the queries
-    do is bootstrapped, the same queries of both conditions. What another draw of the training
+    The variance of a difference has two parts. What first weights and batches do is shared by all
+    conditions and cancels; what remains of it, the interaction of the two, is pooled over the
+    conditions, since a few runs of each tell little alone. What the queries do is
+    bootstrapped, the same queries of both conditions. What another draw of the training
     pairs would change is in neither.
 
     Parameters
@@ -86,19 +96,19 @@ def ablation_rows(
 
 
 class _Scatter:
-    """How much the runs of one condition differ, pooled over conditions.
+    """How runs differ beyond what their condition and their initialisation explain.
 
     Parameters
     ----------
     values : sequence of ndarray, shape (R, Q)
-        For each condition, runs by queries.
+        For each condition, runs by queries; the initialisations are the same for all.
     """
 
     def __init__(self, values: Sequence[Float64Array]) -> None:
-        means = [of_runs.mean(axis=1) for of_runs in values]
-        self.freedom = sum(len(runs) - 1 for runs in means)
-        squares = sum(float(((runs - runs.mean()) ** 2).sum()) for runs in means)
-        self.variance = squares / self.freedom if self.freedom else None
+        runs = np.stack([of_runs.mean(axis=1) for of_runs in values])
+        self.freedom = (runs.shape[0] - 1) * (runs.shape[1] - 1)
+        rest = runs - runs.mean(axis=0) - runs.mean(axis=1, keepdims=True) + runs.mean()
+        self.variance = float((rest**2).sum()) / self.freedom if self.freedom else None
 
     def interval(
         self, difference: Float64Array, drawn: npt.NDArray[np.int64], runs: int

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from napari_neurobridge.benchmarks.ablation_geometry import CropMotion, crop_motion
 from napari_neurobridge.benchmarks.ablation_statistics import AblationRow, Scores, ablation_rows
-from napari_neurobridge.benchmarks.real_pairs import RealPairs, rank_partners
+from napari_neurobridge.benchmarks.contract import (
+    BenchmarkParameters,
+    BenchmarkResult,
+    Level,
+    Seeds,
+)
+from napari_neurobridge.benchmarks.real_pairs import RealPairs, rank_partners, read_real_pairs
+from napari_neurobridge.benchmarks.robustness import TEST_SEEDS
 from napari_neurobridge.encoder.dual_channel import EncoderConfig
 from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.encoder.global_channel import GlobalConfig
@@ -20,6 +28,7 @@ from napari_neurobridge.encoder.local_channel import LocalConfig
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.io.pyramid import downsample
+from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.simulation.levels import Difficulty
 from napari_neurobridge.simulation.levels import level as named_level
 from napari_neurobridge.simulation.pairs import Block, BlockKeys, simulate_block
@@ -34,14 +43,17 @@ from napari_neurobridge.training.simulated_data import (
     as_bytes,
     held_out_pairs,
 )
+from napari_neurobridge.workflows.index import load_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from napari_neurobridge.types import Float32Array, Report
 
-FULL, CONTROL = "full", "full, other scenes"
+TRAINING_SEED = 5000
+"""Of the scenes that encoders are trained on."""
+
+FULL, CONTROL = "full", "other tissue"
 _NO_VESSELS = {
     # Neither density may be 0: no vessel of the surface and no loop meets a block of these.
     "pial_spacing_um": 1e9,
@@ -87,56 +99,60 @@ SMALL_ENCODER = EncoderConfig(
 """The bundled architecture, thirty times cheaper: half the resolution, a third of the width."""
 
 
-class AblationRequest(BaseModel, frozen=True, extra="forbid"):
+class AblationParameters(BenchmarkParameters):
     """The budget, the same for every condition."""
 
-    conditions: tuple[str, ...] = Field(tuple(ABLATIONS), description="Keys of `ABLATIONS`.")
-    level: str = Field("paper", description="Level that parts are left out of, and of the test.")
-    scenes: int = Field(12, gt=0, description="Scenes of 64 training pairs, of each condition.")
-    seed: int = Field(5000, description="Of the training scenes, the same for all conditions.")
-    steps: int = Field(150, gt=0, description="Updates, of InfoNCE.")
-    initialisations: tuple[int, ...] = Field(
-        (0, 1), min_length=1, description="Seeds of the first weights and of the batches."
+    cache: Path = Field(description="Folder for scenes and checkpoints; goes on from them.")
+    conditions: tuple[str, ...] = Field(
+        tuple(ABLATIONS),
+        description="What is compared, 'full' among it.",
+        json_schema_extra={"metavar": "NAME,NAME"},
     )
-    test_seeds: tuple[int, ...] = Field(
-        tuple(range(100, 110)), min_length=1, description="Held-out scenes of the full level."
+    level: Level = "paper"
+    seeds: Seeds = TEST_SEEDS
+    scenes: int = Field(12, ge=1, description="Scenes of 64 training pairs for each condition.")
+    steps: int = Field(150, ge=1, description="Updates of each encoder.")
+    initialisations: int = Field(2, ge=1, description="Encoders of each condition.")
+    real: Path | None = Field(
+        None,
+        description="Real images to test on: in_vivo and ex_vivo as .tif and .csv, silver.csv.",
+        json_schema_extra={"metavar": "FOLDER"},
     )
-    learning_rate: float = Field(2e-3, gt=0)
-    encoder: EncoderConfig = SMALL_ENCODER
+    pixel_um: tuple[float, float] | None = Field(
+        None, description="Side of a pixel of either real image, in the µm of its table."
+    )
+    reference: str | None = Field(
+        None, description="A finished model (name or folder) that is tested beside them."
+    )
 
     def difficulty(self, condition: str) -> Difficulty:
         """Return the parameters of one condition."""
         return named_level(self.level).changed(**ABLATIONS[condition])
 
-    def task(self, initialisation: int) -> EncoderTaskConfig:
-        """Return how one encoder is trained."""
-        usual = AugmentConfig()
-        smaller = self.encoder.crop_pixels / EncoderConfig().crop_pixels
-        return EncoderTaskConfig(
-            encoder=self.encoder,
-            augment=AugmentConfig(
-                shift_px=usual.shift_px * smaller, dropout_px=round(usual.dropout_px * smaller)
-            ),
-            loop=LoopConfig(
-                steps=self.steps,
-                learning_rate=self.learning_rate,
-                warmup_steps=min(20, self.steps),
-                checkpoint_every=25,
-                report_every=5,
-                seed=initialisation,
-            ),
-            contrastive_steps=self.steps,
-        )
+    def real_pairs(self, report: Report | None) -> RealPairs | None:
+        """Read the real images, if there are any.
+
+        Raises
+        ------
+        InputError
+            If they cannot be read, or images and the size of their pixels are not given
+            together.
+        """
+        if self.real is None and self.pixel_um is None:
+            return None
+        if self.real is None or self.pixel_um is None:
+            raise InputError("Real images and the size of their pixels go together; give both.")
+        return read_real_pairs(self.real, pixel_um=self.pixel_um, report=report)
 
 
-class AblationBenchmark(BaseModel, frozen=True):
+class AblationBenchmark(BenchmarkResult):
     """All conditions, the full simulation first."""
 
     level: str
     level_digest: str
     scenes: int = Field(description="Scenes of 64 training pairs, of each condition.")
     steps: int = Field(description="Updates of each encoder.")
-    initialisations: tuple[int, ...]
+    initialisations: int
     n_simulated: int = Field(description="Queries of the simulated test, in scenes of 53.")
     n_real: int | None = Field(description="Queries of the real test, if there was one.")
     n_gallery: int | None = Field(description="Candidates of the real test.")
@@ -144,65 +160,93 @@ class AblationBenchmark(BaseModel, frozen=True):
     results: tuple[AblationRow, ...]
     reference: AblationRow | None = Field(description="A model made elsewhere, on the same test.")
 
+    def summary(self) -> str:
+        """Return a table of the means, of the differences to the full simulation, and intervals."""
+        names = list(self.results[0].figures)
+        moved = {name: motion.rms_um for name, motion in self.motion.items()}
+        rows = [
+            (
+                row.condition,
+                moved.get(row.condition),
+                *(row.figures[name].text() for name in names),
+            )
+            for row in (*self.results, *([self.reference] if self.reference else []))
+        ]
+        return (
+            f"{text_table(('condition', 'moves µm', *names), rows)}\n"
+            f"{self.scenes} scenes and {self.steps} steps for each of {self.initialisations} "
+            f"initialisations, level {self.level} ({self.level_digest}); with a sign: difference "
+            "to the full simulation; in brackets: 95 % intervals"
+        )
 
-def benchmark_ablation(
-    request: AblationRequest,
-    *,
-    cache: Path,
-    real: RealPairs | None = None,
-    reference: Encoder | None = None,
-    report: Report | None = None,
-) -> AblationBenchmark:
+
+def run(parameters: AblationParameters, *, report: Report | None = None) -> AblationBenchmark:
     """Train an encoder on each condition from each initialisation, and test them all alike.
 
-    Stopped at any moment, the same call goes on from what ``cache`` holds. The conditions
+    Stopped at any moment, the same call goes on from what the cache holds. The conditions
     share the seeds of the tissue, the first weights and the draw of batches; the test is
     always on the full level, and on real images.
 
     Parameters
     ----------
-    request : AblationRequest
+    parameters : AblationParameters
         Conditions and budget.
-    cache : Path
-        Folder for pairs and checkpoints.
-    real : RealPairs, optional
-        Real images to test on, too.
-    reference : Encoder, optional
-        A finished model to test beside them.
     report : callable, optional
         Called as ``report(done, total, text)``; may raise to cancel.
 
     Raises
     ------
     InputError
-        If a condition or the level is unknown, or the full simulation is not among the
-        conditions.
+        If a condition, the level or the reference is unknown, the full simulation is not
+        among the conditions, or the real images cannot be read.
     """
-    _check(request)
-    full = named_level(request.level)
+    _check(parameters)
+    full, cache = named_level(parameters.level), parameters.cache
+    real = parameters.real_pairs(report)
+    reference = None if parameters.reference is None else load_encoder(None, parameters.reference)
     cache.mkdir(parents=True, exist_ok=True)
-    test = _Test(_test_pairs(request, cache), real)
-    scores: dict[str, list[Scores]] = {name: [] for name in request.conditions}
+    test = _Test(_test_pairs(parameters), real)
+    scores: dict[str, list[Scores]] = {name: [] for name in parameters.conditions}
     # Initialisations outermost: what is done when one is stopped compares all conditions.
-    for initialisation in request.initialisations:
-        for name in request.conditions:
-            encoder = _trained(request, name, initialisation, cache, report)
+    for initialisation in range(parameters.initialisations):
+        for name in parameters.conditions:
+            encoder = _trained(parameters, name, initialisation, report)
             scores[name].append(test.score(encoder))
     return AblationBenchmark(
-        level=request.level,
+        level=parameters.level,
         level_digest=full.digest(),
-        scenes=request.scenes,
-        steps=request.steps,
-        initialisations=request.initialisations,
+        scenes=parameters.scenes,
+        steps=parameters.steps,
+        initialisations=parameters.initialisations,
         n_simulated=len(test.simulated),
         n_real=None if real is None else len(real.partner),
         n_gallery=None if real is None else len(real.fmost),
         motion={
-            name: crop_motion(full, request.difficulty(name), seed=request.seed)
-            for name in request.conditions
+            name: crop_motion(full, parameters.difficulty(name), seed=TRAINING_SEED)
+            for name in parameters.conditions
         },
         results=ablation_rows(scores, FULL),
         reference=_reference_row(test, reference),
+    )
+
+
+def small_task(steps: int, initialisation: int) -> EncoderTaskConfig:
+    """Return how one small encoder is trained: by InfoNCE alone, which learns fastest."""
+    usual, smaller = AugmentConfig(), SMALL_ENCODER.crop_pixels / EncoderConfig().crop_pixels
+    return EncoderTaskConfig(
+        encoder=SMALL_ENCODER,
+        augment=AugmentConfig(
+            shift_px=usual.shift_px * smaller, dropout_px=round(usual.dropout_px * smaller)
+        ),
+        loop=LoopConfig(
+            steps=steps,
+            learning_rate=2e-3,
+            warmup_steps=min(20, steps),
+            checkpoint_every=25,
+            report_every=5,
+            seed=initialisation,
+        ),
+        contrastive_steps=steps,
     )
 
 
@@ -252,42 +296,40 @@ def training_scenes(
     return PairSet.joined([PairSet.load(path) for path in paths.values()])
 
 
-def _test_pairs(request: AblationRequest, cache: Path) -> PairSet:
-    seeds = hashlib.sha256(str(request.test_seeds).encode()).hexdigest()[:12]
-    path = cache / f"test-{named_level(request.level).digest()}-{seeds}.npz"
+def _test_pairs(parameters: AblationParameters) -> PairSet:
+    seeds = hashlib.sha256(str(parameters.seeds).encode()).hexdigest()[:12]
+    path = parameters.cache / f"test-{named_level(parameters.level).digest()}-{seeds}.npz"
     if not path.exists():
-        held_out_pairs(request.test_seeds, request.level).save(path)
+        held_out_pairs(parameters.seeds, parameters.level).save(path)
     return PairSet.load(path)
 
 
-def _check(request: AblationRequest) -> None:
-    unknown = [name for name in request.conditions if name not in ABLATIONS]
+def _check(parameters: AblationParameters) -> None:
+    unknown = [name for name in parameters.conditions if name not in ABLATIONS]
     if unknown:
         raise InputError(
             f"There is no condition '{unknown[0]}'; choose among {', '.join(ABLATIONS)}."
         )
-    if FULL not in request.conditions:
+    if FULL not in parameters.conditions:
         raise InputError(f"Conditions are compared with '{FULL}', which must be among them.")
+    if not parameters.seeds:
+        raise InputError("the benchmark needs at least one scene; give at least one seed")
 
 
 def _trained(
-    request: AblationRequest,
-    condition: str,
-    initialisation: int,
-    cache: Path,
-    report: Report | None,
+    parameters: AblationParameters, condition: str, initialisation: int, report: Report | None
 ) -> Encoder:
     """Train one encoder, or finish the one that a checkpoint holds."""
-    task = request.task(initialisation)
-    difficulty = request.difficulty(condition)
-    first = request.scenes if condition == CONTROL else 0
-    scenes = range(first, first + request.scenes)
-    pairs = training_scenes(difficulty, scenes, request.seed, cache, report=report)
+    task = small_task(parameters.steps, initialisation)
+    difficulty, cache = parameters.difficulty(condition), parameters.cache
+    first = parameters.scenes if condition == CONTROL else 0
+    scenes = range(first, first + parameters.scenes)
+    pairs = training_scenes(difficulty, scenes, TRAINING_SEED, cache, report=report)
     two_photon, fmost = (
-        as_bytes(at_size(crops, request.encoder.crop_pixels))
+        as_bytes(at_size(crops, task.encoder.crop_pixels))
         for crops in (pairs.two_photon, pairs.fmost)
     )
-    made_of = f"{difficulty.digest()} {request.seed} {scenes} {task.model_dump_json()}"
+    made_of = f"{difficulty.digest()} {TRAINING_SEED} {scenes} {task.model_dump_json()}"
     key = hashlib.sha256(made_of.encode()).hexdigest()[:12]
     model = new_encoder(task)
     steps = train_encoder(

@@ -34,14 +34,22 @@ def test_a_difference_that_every_query_and_run_shares_is_certain(hits):
     assert other.difference_interval == pytest.approx((-0.2, -0.2))
 
 
+def test_what_an_initialisation_does_to_all_conditions_cancels(hits):
+    shift = (-0.1, 0.1)
+    rows = ablation_rows(
+        {"full": runs(hits, shift=shift), "other": runs(hits - 0.2, shift=shift)}, "full"
+    )
+    assert only(rows, "other").difference_interval == pytest.approx((-0.2, -0.2))
+
+
 def test_runs_that_scatter_widen_the_interval_by_the_law_of_t(hits):
     rows = ablation_rows(
-        {"full": runs(hits, shift=(-0.1, 0.1)), "other": runs(hits - 0.2, shift=(-0.1, 0.1))},
+        {"full": runs(hits, shift=(-0.1, 0.1)), "other": runs(hits - 0.2, shift=(0.1, -0.1))},
         "full",
     )
-    low, high = only(rows, "other").difference_interval
-    # Variance 0.02 from two degrees of freedom (t = 4.303), two means of two runs.
-    assert (low, high) == pytest.approx((-0.2 - 4.303 * 0.02**0.5, -0.2 + 4.303 * 0.02**0.5), 1e-3)
+    # Variance 0.04 from one degree of freedom (t = 12.706), two means of two runs.
+    reach = 12.706 * (2 * 0.04 / 2) ** 0.5
+    assert only(rows, "other").difference_interval == pytest.approx((-0.2 - reach, -0.2 + reach))
 
 
 def test_queries_that_disagree_widen_the_interval():
@@ -49,8 +57,8 @@ def test_queries_that_disagree_widen_the_interval():
     full, other = (rng.random(50), rng.random(50))
     rows = ablation_rows({"full": runs(full), "other": runs(other)}, "full")
     low, high = only(rows, "other").difference_interval
-    # Runs do not scatter, so all of it is from queries: sqrt(2 / 12 / 50), and t = 4.303.
-    assert high - low == pytest.approx(2 * 4.303 * (2 / 12 / 50) ** 0.5, rel=0.25)
+    # Runs do not scatter, so all of it is from queries: sqrt(2 / 12 / 50), and t = 12.706.
+    assert high - low == pytest.approx(2 * 12.706 * (2 / 12 / 50) ** 0.5, rel=0.25)
 
 
 def test_one_initialisation_tells_no_interval(hits):

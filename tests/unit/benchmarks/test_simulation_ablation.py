@@ -10,9 +10,9 @@ from napari_neurobridge.benchmarks.simulation_ablation import (
     CONTROL,
     FULL,
     SMALL_ENCODER,
-    AblationRequest,
+    AblationParameters,
     at_size,
-    benchmark_ablation,
+    run,
     training_scenes,
 )
 from napari_neurobridge.encoder.embed import Encoder
@@ -24,6 +24,7 @@ from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.simulation.levels import level
 from napari_neurobridge.simulation.pairs import Block, BlockKeys, simulate_pairs
 from napari_neurobridge.simulation.tissue.vasculature import grow_vessels
+from napari_neurobridge.training.encoder_task import new_encoder
 
 LOW, HIGH = (0.0, 0.0, 0.0), (200.0, 400.0, 400.0)
 
@@ -50,11 +51,11 @@ def simulated(monkeypatch):
     )
     still = CropMotion(rms_um=0.0, share=0.0)
     monkeypatch.setattr(simulation_ablation, "crop_motion", lambda *levels, seed: still)
+    monkeypatch.setattr(simulation_ablation, "read_real_pairs", lambda *args, **kw: real_pairs())
     # So few pairs make no batch of the usual size.
-    usual = AblationRequest.task
-    small = {"neurons": 12, "contrastive_neurons": 12}
+    usual, few = simulation_ablation.small_task, {"neurons": 12, "contrastive_neurons": 12}
     monkeypatch.setattr(
-        AblationRequest, "task", lambda self, seed: usual(self, seed).model_copy(update=small)
+        simulation_ablation, "small_task", lambda *args: usual(*args).model_copy(update=few)
     )
     return asked
 
@@ -64,8 +65,9 @@ def noise(n, *, seed):
     return PairSet(*sides, np.arange(n) // 6)
 
 
-def request(**changes):
-    return AblationRequest(**({"scenes": 2, "steps": 2, "initialisations": (0, 1)} | changes))
+def asked_for(cache, **changes):
+    budget = {"scenes": 2, "steps": 2, "initialisations": 2}
+    return AblationParameters(cache=cache, **(budget | changes))
 
 
 def real_pairs():
@@ -88,7 +90,7 @@ def test_without_vessels_there_is_no_lumen_in_any_block():
     ("name", "tears", "window"),
     [
         ("full", True, True),
-        ("full, other scenes", True, True),
+        ("other tissue", True, True),
         ("no vessels", True, True),
         ("no tears", False, True),
         ("no window", True, False),
@@ -121,7 +123,7 @@ def test_a_condition_changes_nothing_but_its_own_parameters():
 
 def test_all_conditions_share_seeds_first_weights_and_test(simulated, tmp_path):
     conditions = tuple(name for name in ABLATIONS if name != CONTROL)
-    result = benchmark_ablation(request(conditions=conditions), cache=tmp_path, real=real_pairs())
+    result = run(asked_for(tmp_path, conditions=conditions, real=tmp_path, pixel_um=(1.0, 1.0)))
     assert [row.condition for row in result.results] == list(conditions)
     keys = [BlockKeys.of(5000, n) for n in range(2)]
     levels = [level("paper").changed(**ABLATIONS[name]).digest() for name in conditions]
@@ -140,7 +142,7 @@ def test_all_conditions_share_seeds_first_weights_and_test(simulated, tmp_path):
 
 
 def test_the_control_has_the_same_parameters_and_other_tissue(simulated, tmp_path):
-    result = benchmark_ablation(request(conditions=(FULL, CONTROL)), cache=tmp_path)
+    result = run(asked_for(tmp_path, conditions=(FULL, CONTROL)))
     digest = level("paper").digest()
     assert simulated == [(digest, 64, BlockKeys.of(5000, number)) for number in range(4)]
     full, control = (row.figures["simulated_mrr"] for row in result.results)
@@ -148,23 +150,22 @@ def test_the_control_has_the_same_parameters_and_other_tissue(simulated, tmp_pat
 
 
 def test_stopped_in_the_middle_it_goes_on_to_the_same_end(simulated, tmp_path):
-    wanted = request(conditions=("full", "no tears"), steps=2)
-    whole = benchmark_ablation(wanted, cache=tmp_path / "whole")
+    conditions = ("full", "no tears")
+    whole = run(asked_for(tmp_path / "whole", conditions=conditions))
+    simulated.clear()
 
     def stop(done, total, text):
         if text.startswith("no tears, initialisation 1"):
             raise Cancelled
 
+    again = asked_for(tmp_path / "stopped", conditions=conditions)
     with pytest.raises(Cancelled):
-        benchmark_ablation(wanted, cache=tmp_path / "stopped", report=stop)
+        run(again, report=stop)
     trained = []
-    again = benchmark_ablation(
-        wanted, cache=tmp_path / "stopped", report=lambda *state: trained.append(state)
-    )
-    assert again == whole
-    # All four had ended when it was stopped, so nothing is left to do.
-    assert not trained
-    assert len(simulated) == 8
+    assert run(again, report=lambda *state: trained.append(state)) == whole
+    # All four had ended when it was stopped, so no scene and no step is left to do.
+    assert {text for *_, text in trained} <= {"simulating scenes"}
+    assert len(simulated) == 4
 
 
 def test_training_scenes_are_those_of_simulated_pairs(monkeypatch, tmp_path):
@@ -177,20 +178,29 @@ def test_training_scenes_are_those_of_simulated_pairs(monkeypatch, tmp_path):
 
 
 def test_another_budget_is_another_training(simulated, tmp_path):
-    few = benchmark_ablation(request(conditions=("full",)), cache=tmp_path)
-    more = benchmark_ablation(request(conditions=("full",), steps=3), cache=tmp_path)
+    few = run(asked_for(tmp_path, conditions=("full",)))
+    more = run(asked_for(tmp_path, conditions=("full",), steps=3))
     assert few.results != more.results
 
 
-def test_a_reference_is_tested_beside_them(simulated, tmp_path):
-    trained = simulation_ablation.new_encoder(request().task(0))
-    result = benchmark_ablation(
-        request(conditions=("full",), initialisations=(0,)),
-        cache=tmp_path,
-        reference=Encoder(trained, "0123"),
-    )
+def test_a_reference_is_tested_beside_them(simulated, monkeypatch, tmp_path):
+    trained = Encoder(new_encoder(simulation_ablation.small_task(2, 0)), "0123")
+    monkeypatch.setattr(simulation_ablation, "load_encoder", lambda project, name: trained)
+    result = run(asked_for(tmp_path, conditions=("full",), initialisations=1, reference="mine"))
     assert result.reference.condition == "small 0123"
     assert set(result.reference.figures) == set(result.results[0].figures)
+    assert "small 0123" in result.summary()
+
+
+def test_the_table_has_the_full_simulation_and_differences_to_it(simulated, tmp_path):
+    result = run(asked_for(tmp_path, conditions=("full", "no tears")))
+    _, full, without, *_ = result.summary().splitlines()
+    top1 = result.results[0].figures["simulated_top1_53"]
+    assert full.startswith("full")
+    assert f"{top1.mean:.3f} (" in full
+    # The same noise stands for both, so they do not differ.
+    assert without.startswith("no tears")
+    assert "+0.000 (" in without
 
 
 @pytest.mark.parametrize(
@@ -199,11 +209,14 @@ def test_a_reference_is_tested_beside_them(simulated, tmp_path):
         ({"conditions": ("full", "no neurons")}, "no condition 'no neurons'"),
         ({"conditions": ("no tears",)}, "must be among them"),
         ({"level": "paradise"}, "no simulation level 'paradise'"),
+        ({"seeds": ()}, "at least one seed"),
+        ({"real": "images"}, "go together"),
+        ({"pixel_um": (1.0, 1.0)}, "go together"),
     ],
 )
 def test_what_does_not_exist_is_named(changes, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        benchmark_ablation(request(**changes), cache=tmp_path)
+        run(asked_for(tmp_path, **changes))
 
 
 def test_crops_are_averaged_to_the_size_of_the_encoder():
