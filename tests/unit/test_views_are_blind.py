@@ -37,9 +37,6 @@ OPEN = {
 TYPES = frozenset({"Answer", "Candidate", "Judged", "Match", "MatchedPair", "Ranking"})
 
 EXEMPT = {
-    # Similarities of accepted pairs, in figures about the whole project: no question is open
-    # about those cells.
-    ("widgets/insight_plots.py", "similarity"),
     # Asks only whether there is a match at all.
     ("viewer/link.py", "matches.match"),
 }

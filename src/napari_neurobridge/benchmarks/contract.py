@@ -25,7 +25,7 @@ Level = Annotated[
 ]
 _SCENES = Field(
     description="A held-out scene; repeat it for more. Several unless given.",
-    json_schema_extra={"option": "--seed"},
+    json_schema_extra={"option": "seed"},
 )
 Seeds = Annotated[tuple[int, ...], _SCENES]
 SomeSeeds = Annotated[tuple[int, ...] | None, _SCENES]

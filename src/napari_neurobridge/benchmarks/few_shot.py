@@ -25,7 +25,7 @@ from napari_neurobridge.io.files import atomic_write
 from napari_neurobridge.simulation.levels import level as named_level
 from napari_neurobridge.training.encoder_task import compact_task, train_encoder
 from napari_neurobridge.training.fine_tune import FineTuneConfig, fine_tune
-from napari_neurobridge.training.plain_measures import AngleSearch, PlainMeasure, plain_similarity
+from napari_neurobridge.training.plain_measures import PlainMeasure, PoseRange, plain_similarity
 from napari_neurobridge.training.simulated_data import as_bytes
 from napari_neurobridge.training.validation import validation_score
 
@@ -82,7 +82,7 @@ class PlainConfiguration(BaseModel, frozen=True, extra="forbid"):
     """A row that does not learn: a plain measure and the poses it may try."""
 
     measure: PlainMeasure
-    search: AngleSearch = AngleSearch()
+    search: PoseRange = PoseRange()
 
 
 Method: TypeAlias = Configuration | PlainConfiguration

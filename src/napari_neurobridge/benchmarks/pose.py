@@ -51,7 +51,7 @@ class PoseParameters(ModelParameters):
     angles: tuple[float, ...] = Field(
         ANGLES_DEG,
         description="By how much the field is turned, degrees; repeat it for more.",
-        json_schema_extra={"option": "--angle"},
+        json_schema_extra={"option": "angle"},
     )
     cells: int = Field(EVALUATION_CELLS, ge=1, description="Cells of a scene.")
 

@@ -54,7 +54,7 @@ class PoseProjectsParameters(ModelParameters):
     angles: tuple[float, ...] = Field(
         (30.0,),
         description="By how much the stated angle is wrong, degrees; repeat it for more.",
-        json_schema_extra={"option": "--angle"},
+        json_schema_extra={"option": "angle"},
     )
 
 

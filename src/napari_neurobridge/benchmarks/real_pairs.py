@@ -13,7 +13,8 @@ from napari_neurobridge.benchmarks.points import read_point_pairs
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.crops import extract_crops
 from napari_neurobridge.io.volumes import open_volume
-from napari_neurobridge.training.evaluation import GATE_UM, top_k_curve
+from napari_neurobridge.training.evaluation import top_k_curve
+from napari_neurobridge.training.evaluation_report import GATE_UM
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -32,7 +32,7 @@ from napari_neurobridge.benchmarks.retrieval_rows import (
 )
 from napari_neurobridge.encoder.dual_channel import EncoderConfig, backbone_config
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.training.plain_measures import AngleSearch, PlainMeasure
+from napari_neurobridge.training.plain_measures import PlainMeasure, PoseRange
 from napari_neurobridge.training.simulated_data import EVALUATION_CELLS
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class RetrievalBenchmark(BenchmarkResult):
     seeds: tuple[int, ...] = Field(description="Scenes of the test pairs, one for each split.")
     candidates: int = Field(description="Cells per scene.")
     n_queries: int
-    search: AngleSearch = Field(description="Poses that the plain measures may try.")
+    search: PoseRange = Field(description="Poses that the plain measures may try.")
     results: tuple[MethodResult, ...] = Field(description="Configurations, then measures.")
     figures: tuple[str, ...] = Field((), description="Paths of the figures drawn.")
     ratio: float | None = Field(
@@ -93,9 +93,7 @@ class RetrievalRequest(_Comparison):
     measures: tuple[PlainMeasure, ...] = Field(
         tuple(PlainMeasure), description="Plain measures to compare with."
     )
-    search: AngleSearch = Field(
-        AngleSearch(), description="Poses that those may try: ±15° and ±5 px."
-    )
+    search: PoseRange = Field(PoseRange(), description="Poses that those may try: ±15° and ±5 px.")
     generic: EncoderConfig | None = Field(
         None,
         description="Architecture of the generic initialisation: the encoder's with random "

@@ -51,7 +51,7 @@ class SilverVolumes(ModelParameters):
 class SilverPairsParameters(SilverVolumes):
     """Positions to ask."""
 
-    n: int = Field(50, description="How many positions to ask.", json_schema_extra={"option": "-n"})
+    n: int = Field(50, description="How many positions to ask.", json_schema_extra={"option": "n"})
     seed: int = Field(0, description="Draws the positions.")
 
 

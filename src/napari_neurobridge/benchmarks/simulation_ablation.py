@@ -31,7 +31,7 @@ from napari_neurobridge.io.pyramid import downsample
 from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.simulation.levels import Difficulty
 from napari_neurobridge.simulation.levels import level as named_level
-from napari_neurobridge.simulation.pairs import Block, BlockKeys, simulate_block
+from napari_neurobridge.simulation.pairs import BlockCrops, BlockKeys, simulate_block
 from napari_neurobridge.simulation.parallel import Assembly, Check
 from napari_neurobridge.training.augmentation import AugmentConfig
 from napari_neurobridge.training.encoder_task import EncoderTaskConfig, new_encoder, train_encoder
@@ -279,7 +279,7 @@ def training_scenes(
     missing = [number for number, path in paths.items() if not path.exists()]
     done = 0
 
-    def make(place: int, check: Check) -> Block:
+    def make(place: int, check: Check) -> BlockCrops:
         keys = BlockKeys.of(seed, missing[place])
         return simulate_block(difficulty, CELLS_PER_SCENE, keys, torch.device("cpu"), check=check)
 
@@ -376,7 +376,7 @@ class _Test:
         }
         if self.real is not None:
             vectors = self._embed(encoder, self.real.two_photon, self.real.fmost)
-            ranked = rank_partners(*vectors, self.real).figures()
+            ranked = rank_partners(vectors[0], vectors[1], self.real).figures()
             scores |= {f"real_{name}": values for name, values in ranked.items()}
         return scores
 

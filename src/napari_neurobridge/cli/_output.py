@@ -24,7 +24,7 @@ class CommandResult(BaseModel):
         return text_lines(self)
 
 
-class Answer(Protocol):
+class CommandAnswer(Protocol):
     """What a command returns: a `CommandResult`, or a benchmark's result."""
 
     def model_dump_json(self) -> str:
@@ -61,7 +61,7 @@ _SHARED = (
 
 def command(
     app: typer.Typer, name: str, *, cls: type[TyperCommand] | None = None
-) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
+) -> Callable[[Callable[..., CommandAnswer]], Callable[..., CommandAnswer]]:
     """Register a function as a command, with the options that all commands share.
 
     Parameters
@@ -79,7 +79,7 @@ def command(
         option: it receives the progress callback.
     """
 
-    def register(function: Callable[..., Answer]) -> Callable[..., Answer]:
+    def register(function: Callable[..., CommandAnswer]) -> Callable[..., CommandAnswer]:
         own = inspect.signature(function).parameters
         parameters = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)

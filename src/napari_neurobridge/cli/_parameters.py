@@ -95,9 +95,9 @@ def _info(name: str, field: FieldInfo, kind: object) -> Any:
             shown["max"] = bound.le
     if words.get("argument"):
         return typer.Argument(**shown)
-    dashed = name.replace("_", "-")
-    usual = f"--{dashed}/--no-{dashed}" if kind is bool else f"--{dashed}"
-    return typer.Option(words.get("option", usual), **shown)
+    option = str(words.get("option", name.replace("_", "-")))
+    dashed = f"-{option}" if len(option) == 1 else f"--{option}"
+    return typer.Option(f"{dashed}/--no-{option}" if kind is bool else dashed, **shown)
 
 
 def _words(field: FieldInfo) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def evaluate(
     report: Report,
 ) -> Evaluated:
     """Measure how often a model finds the partner."""
+    from napari_neurobridge.insight.evaluation import check_enough
     from napari_neurobridge.insight.evaluation import evaluate as evaluate_pairs
     from napari_neurobridge.insight.evaluation_figures import save_evaluation_figures
     from napari_neurobridge.io.pairs import PairSet
@@ -69,6 +70,8 @@ def evaluate(
     else:
         assert pairs is not None
         chosen = PairSet.load(pairs)
+    if figures is not None:
+        check_enough(len(chosen))
     compared = tuple(PlainMeasure) if measures else ()
     found = evaluate_pairs(chosen, encoder, measures=compared, report=report)
     drawn = [] if figures is None else save_evaluation_figures(found, figures)

@@ -202,7 +202,8 @@ def evaluate_in_steps(pairs: PairSet, encoder: Encoder) -> Iterator[Progress | E
         The evaluation comes last.
     """
     n = len(pairs)
-    check_enough(n)
+    if not n:
+        raise InputError("There is no pair to evaluate on.", kind=ErrorKind.TOO_FEW_PAIRS)
     from napari_neurobridge.training.evaluation import evaluate_embedded
 
     vectors = []

@@ -189,6 +189,7 @@ def match_datasets(
         queries.dataset,
         gallery.dataset,
         orientation=project.stated_linear(queries.dataset, gallery.dataset) is not None,
+        n_pairs=len(accepted),
     )
     project.keep_alignment(alignment)
     return Match(

@@ -60,7 +60,10 @@ def match_point_sets(
         accepted=frozenset((query, soma) for query, soma in problem.pairs.tolist()),
         orientation=linear,
         alignment=found.grown_alignment(
-            here.dataset, there.dataset, orientation=linear is not None
+            here.dataset,
+            there.dataset,
+            orientation=linear is not None,
+            n_pairs=len(problem.pairs),
         ),
         calibration=COORDINATES,
         sets=ConformalSets(DEFAULT_COVERAGE, DEFAULT_COVERAGE, 0),

@@ -33,7 +33,7 @@ class PlainMeasure(StrEnum):
     MSE = "mse"
 
 
-class AngleSearch(BaseModel, frozen=True, extra="forbid"):
+class PoseRange(BaseModel, frozen=True, extra="forbid"):
     """The poses that a plain measure may try."""
 
     max_angle_deg: float = Field(15.0, ge=0)
@@ -54,7 +54,7 @@ def plain_similarity(
     two_photon: Float32Array,
     fmost: Float32Array,
     *,
-    search: AngleSearch | None = None,
+    search: PoseRange | None = None,
     report: Report | None = None,
 ) -> Float32Array:
     """Compare every two-photon crop with every fMOST crop.
@@ -65,7 +65,7 @@ def plain_similarity(
         The similarity; MSE is returned negated, so that more is better throughout.
     two_photon, fmost : ndarray of float32, shape (N, P, P) and (M, P, P)
         Crops in [0, 1].
-    search : AngleSearch, optional
+    search : PoseRange, optional
         Poses to try; ±15° in steps of 5° and ±5 px in steps of 2.5 px by default.
     report : callable, optional
         Called as ``report(done, total, text)`` after each two-photon crop.
@@ -75,7 +75,7 @@ def plain_similarity(
     ndarray of float32, shape (N, M)
         The best value over the poses.
     """
-    search = search or AngleSearch()
+    search = search or PoseRange()
     poses = torch.from_numpy(search.poses())
     margin = math.ceil(search.max_shift_px)
     compare = _MEASURES[measure](_trim(torch.from_numpy(fmost), margin))

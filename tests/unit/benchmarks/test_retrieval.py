@@ -16,10 +16,10 @@ from napari_neurobridge.encoder.strategies import Ablation, Strategy
 from napari_neurobridge.errors import Cancelled, InputError
 from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.training.fine_tune import FineTuneReport
-from napari_neurobridge.training.plain_measures import AngleSearch, PlainMeasure
+from napari_neurobridge.training.plain_measures import PlainMeasure, PoseRange
 
 BUNDLED = Path(__file__).parents[3] / "models" / "compact"
-STILL = AngleSearch(max_angle_deg=0, max_shift_px=0)
+STILL = PoseRange(max_angle_deg=0, max_shift_px=0)
 
 
 @pytest.fixture(autouse=True)

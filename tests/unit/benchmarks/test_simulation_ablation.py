@@ -22,7 +22,7 @@ from napari_neurobridge.simulation.deformation.tears import draw_tears
 from napari_neurobridge.simulation.deformation.window import draw_window
 from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.simulation.levels import level
-from napari_neurobridge.simulation.pairs import Block, BlockKeys, simulate_pairs
+from napari_neurobridge.simulation.pairs import BlockCrops, BlockKeys, simulate_pairs
 from napari_neurobridge.simulation.tissue.vasculature import grow_vessels
 from napari_neurobridge.training.encoder_task import new_encoder
 
@@ -43,7 +43,7 @@ def simulated(monkeypatch):
     def simulate(difficulty, cells, keys, device, *, check):
         asked.append((difficulty.digest(), cells, keys))
         pairs = noise(6, seed=numbers.index(keys))
-        return Block(pairs.two_photon, pairs.fmost, np.zeros((6, 3)))
+        return BlockCrops(pairs.two_photon, pairs.fmost, np.zeros((6, 3)))
 
     monkeypatch.setattr(simulation_ablation, "simulate_block", simulate)
     monkeypatch.setattr(

@@ -38,7 +38,7 @@ class Request(BaseModel, frozen=True, extra="forbid"):
     colour: Colour = Colour.RED
     kind: Literal["one", "two"] = "one"
     size_um: tuple[float, float, float] = (1.0, 2.0, 3.0)
-    seeds: tuple[int, ...] = Field((7, 8), json_schema_extra={"option": "--seed"})
+    seeds: tuple[int, ...] = Field((7, 8), json_schema_extra={"option": "seed"})
     words: tuple[str, ...] = ("a", "b")
     some: tuple[str, ...] | None = None
     images: bool = False

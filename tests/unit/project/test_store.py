@@ -130,7 +130,7 @@ def test_a_log_damaged_inside_gets_a_sentence(path: Path) -> None:
         ("UPDATE meta SET value = '99'", r"newer version .* update"),
         ("UPDATE meta SET value = 'x'", "damaged"),
         ("DELETE FROM meta", "damaged"),
-        ("UPDATE events SET kind = 'model_adopted'", r"newer version .* update"),
+        ("UPDATE events SET kind = 'thought_of'", r"newer version .* update"),
         ("UPDATE events SET payload = '{'", "damaged"),
     ],
 )

@@ -6,12 +6,12 @@ from scipy.stats import pearsonr
 from skimage.metrics import mean_squared_error, structural_similarity
 
 from napari_neurobridge.training.plain_measures import (
-    AngleSearch,
     PlainMeasure,
+    PoseRange,
     plain_similarity,
 )
 
-STILL = AngleSearch(max_angle_deg=0, max_shift_px=0)
+STILL = PoseRange(max_angle_deg=0, max_shift_px=0)
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def test_search_undoes_a_rotation_and_a_shift(measure):
 
 
 def test_poses_cover_the_ranges_and_the_identity():
-    poses = AngleSearch().poses()
+    poses = PoseRange().poses()
     assert poses.shape == (7 * 5 * 5, 3)
     np.testing.assert_allclose(np.rad2deg(poses[:, 0]).min(), -15, atol=1e-4)
     np.testing.assert_allclose(np.abs(poses[:, 1:]).max(), 5)

@@ -295,7 +295,7 @@ def test_without_a_project_nothing_is_asked(empty, notices) -> None:
     assert empty.questions.query is None
     (notice,) = notices
     assert notice.is_error
-    assert "Open or create a project" in notice.text
+    assert "open or create a project" in notice.text
 
 
 # --- clicks ------------------------------------------------------------------------------

@@ -337,5 +337,7 @@ def test_long_jobs_need_a_project(workbench, notices) -> None:
     workbench.setup.import_points("fmost", Path("points.csv"))
     workbench.setup.refresh()
     workbench.setup.cancel()
-    assert {notice.text for notice in notices} == {"Open or create a project first (Data dock)."}
+    assert {notice.text for notice in notices} == {
+        "No project is open; open or create a project in the Data dock."
+    }
     assert len(notices) == 3

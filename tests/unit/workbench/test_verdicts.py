@@ -167,7 +167,9 @@ def test_nothing_is_decided_without_a_project(workbench, notices) -> None:
     workbench.verdicts.redo()
     workbench.verdicts.add_somata("two_photon", [(1.0, 2.0, 3.0)])
     assert [notice.is_error for notice in notices] == [True] * 3
-    assert {notice.text for notice in notices} == {"Open or create a project first (Data dock)."}
+    assert {notice.text for notice in notices} == {
+        "No project is open; open or create a project in the Data dock."
+    }
 
 
 def test_a_second_partner_is_refused_and_can_be_forced(workbench, loop, notices) -> None:

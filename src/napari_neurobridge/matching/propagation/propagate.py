@@ -91,8 +91,10 @@ class Propagation:
     state: PropagationState
     notes: tuple[str, ...]
 
-    def grown_alignment(self, source: str, target: str, *, orientation: bool) -> Alignment:
-        """Return the alignment that landmarks and soft matches give together.
+    def grown_alignment(
+        self, source: str, target: str, *, orientation: bool, n_pairs: int
+    ) -> Alignment:
+        """Return the alignment that landmarks and sites give together.
 
         Parameters
         ----------
@@ -100,6 +102,8 @@ class Propagation:
             Names of the spaces of queries and gallery.
         orientation : bool
             Whether an orientation was stated.
+        n_pairs : int
+            How many of the landmarks a person accepted; the program proposed the others.
         """
         queries_um = self.state.setup.problem.queries_um
         similarity = self.alignment.similarity
@@ -113,7 +117,7 @@ class Propagation:
             leave_one_out=LeaveOneOut(queries_um, self.predicted_um - placed, self.sigma_um**2),
             made_from=MadeFrom(
                 orientation=orientation,
-                n_pairs=len(self.alignment.landmarks),
+                n_pairs=n_pairs,
                 n_matches=int((self.state.precision > 0).sum()),
             ),
         )
