@@ -312,6 +312,7 @@ def test_simulate_answers_with_every_file_of_a_scene(tmp_path: Path) -> None:
     assert len(scene["level_digest"]) == 12
 
 
+@pytest.mark.slow
 def test_benchmark_of_the_simulator() -> None:
     from napari_neurobridge.benchmarks.simulation import SimulationBenchmark
 

@@ -155,6 +155,7 @@ def test_the_same_training_under_two_names_is_done_once(encoder, toy_splits, tra
     assert result.results[0].topk == result.results[1].topk
 
 
+@pytest.mark.slow
 def test_a_generic_initialisation_learns_and_is_not_the_model(encoder, monkeypatch, tmp_path):
     monkeypatch.setattr(few_shot, "GENERIC_STEPS", 50)
     # All of them are in a batch of either loss.

@@ -41,6 +41,7 @@ def test_a_run_reports_what_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.scene_seconds > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell")
 def test_peak_memory_is_what_was_held_and_not_what_is() -> None:
     begin = "import numpy as np; from napari_neurobridge.benchmarks.scene_cost import *\n"
@@ -52,6 +53,7 @@ def test_peak_memory_is_what_was_held_and_not_what_is() -> None:
     assert 0.4 < float(child.stdout) < 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="others count the parent's")
 def test_a_scenes_memory_is_its_own() -> None:
     ballast = torch.ones(400_000_000)

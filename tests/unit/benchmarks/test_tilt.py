@@ -35,6 +35,7 @@ def test_landmarks_are_six_cells_laid_out_as_asked(layout):
             assert spread.max() < 130
 
 
+@pytest.mark.slow
 def test_a_scene_is_ranked_in_both_frames():
     torch.set_num_threads(1)
     result = benchmark_tilt(

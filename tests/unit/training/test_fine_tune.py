@@ -288,6 +288,7 @@ def test_a_run_that_is_resumed_ends_with_the_same_bits(tmp_path, views):
     assert same(weights(again), weights(whole))
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_with_the_same_bits(tmp_path):
     checkpoint = tmp_path / "checkpoint.safetensors"
     script = textwrap.dedent(

@@ -143,6 +143,7 @@ build_index(project, report=report)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("after", [-1, 10], ids=["before the index", "in the middle of it"])
 def test_a_kill_between_adoption_and_index_leaves_rankings_by_the_last_index(
