@@ -1,1 +1,1 @@
-"""Which cell to ask a person about next."""
+"""What to ask next, and how far new data is from what a model has seen."""

@@ -142,7 +142,7 @@ class OpenProject:
         self._judge(Judgement(Verdict.NONE, uid, reason=why))
 
     def undo(self) -> None:
-        """Take back what was recorded last."""
+        """Take back what this user recorded last, of any kind."""
         from napari_neurobridge.project.log import annotate
 
         annotate.undo(self.folder)

@@ -105,7 +105,9 @@ def annotate(
         Path | None,
         typer.Option("--from", help="CSV two_photon_uid,fmost_uid[,verdict]; accepts by default."),
     ] = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Take your last decision back.")] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take back your last event of any kind.")
+    ] = False,
     redo: Annotated[bool, typer.Option("--redo", help="Make it again.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Accept although a cell has another partner.")

@@ -1,1 +1,1 @@
-"""Candidates for a queried soma: the index of embeddings, and the search in it."""
+"""Which cell is which: probabilities, matches of whole fields, and rankings."""

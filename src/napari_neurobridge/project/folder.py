@@ -149,7 +149,7 @@ class Project:
 
     @property
     def transforms_dir(self) -> Path:
-        """Folder of registrations."""
+        """Folder of alignments that matches found."""
         return self.path / "transforms"
 
     @property

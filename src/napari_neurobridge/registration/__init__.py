@@ -1,1 +1,1 @@
-"""Networks and fits that lay one image, or one set of points, on another."""
+"""Matching of points by attention: LightGlue, in two and in three dimensions."""
