@@ -48,7 +48,7 @@ def test_runs_that_scatter_widen_the_interval_by_the_law_of_t(hits):
         "full",
     )
     # Variance 0.04 from one degree of freedom (t = 12.706), two means of two runs.
-    reach = 12.706 * (2 * 0.04 / 2) ** 0.5
+    reach = 12.7062 * (2 * 0.04 / 2) ** 0.5
     assert only(rows, "other").difference_interval == pytest.approx(
         (-0.2 - reach, -0.2 + reach), rel=1e-3
     )

@@ -16,6 +16,7 @@ from napari_neurobridge.insight import report as report_module
 from napari_neurobridge.insight.evaluation import (
     Evaluation,
     Progress,
+    check_enough,
     evaluate,
     evaluate_in_steps,
     representative_pairs,
@@ -148,6 +149,14 @@ def test_an_evaluation_can_be_cancelled():
         evaluate(pair_set(4), Pixels(), report=stop)
 
 
-def test_one_pair_is_refused():
+def test_one_pair_has_a_rank_but_no_figures():
+    found = evaluate(pair_set(1), Pixels())
+    assert found.report.n == 1
+    assert found.report.topk["1"] == 1.0
     with pytest.raises(InputError, match="at least 2 accepted pairs, not 1"):
-        evaluate(pair_set(1), Pixels())
+        check_enough(len(found))
+
+
+def test_no_pair_is_refused():
+    with pytest.raises(InputError, match="no pair"):
+        evaluate(pair_set(0), Pixels())
