@@ -43,7 +43,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[ConstellationParameters]:
     def measure(asked: ConstellationParameters, **_: object) -> ConstellationBenchmark:
         requests.append(asked)
         return ConstellationBenchmark(
-            **asked.model_dump(include={"model", "level", "missing", "fields"}),
+            model=asked.model or "bundled",
+            **asked.model_dump(include={"level", "missing", "fields"}),
             angle_deg=asked.angle,
             size_um=asked.size,
             started_right=1.0,

@@ -153,7 +153,7 @@ def test_the_pair_that_is_asked_about_is_known(
         assert workbench.questions.query.uid == insights.subject.pairs[2][fmost].uid
         assert insights.selected_row == 2
     workbench.questions.select("two_photon", workbench.questions.queue()[0].uid)
-    uid = insights.evaluation.subject.pairs[1][0].uid
+    uid = insights.subject.pairs[1][0].uid
     workbench.questions.select("two_photon", uid, audit=True)
     assert insights.selected_row is None, "its place beside its partner would tell"
 
