@@ -32,8 +32,7 @@ demo: system $(INSTALLED)
 	rm -rf demo-out
 	$(XVFB) $(BIN)/neurobridge demo $(DEMO_ARGS)
 
-# tests/conftest.py puts tests into groups, windows first; the order is its own.
-PYTEST := $(XVFB) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST := $(XVFB) $(BIN)/python -m pytest -n $(WORKERS)
 
 test: system $(INSTALLED)
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)

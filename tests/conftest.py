@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -18,9 +19,6 @@ _N_THREADS = 1 if _IS_WORKER else 2
 os.environ["OMP_NUM_THREADS"] = str(
     min(_N_THREADS, int(os.environ.get("OMP_NUM_THREADS", _N_THREADS)))
 )
-
-GUI_GROUP = "gui"
-"""Tests that open windows; see CONTRIBUTING.md for why they share a worker."""
 
 settings.register_profile("neurobridge", deadline=None)
 settings.load_profile("neurobridge")
@@ -43,11 +41,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("device", _device_names(metafunc.config.getoption("--device")))
 
 
-# First, since pytest-xdist reads the groups in a hook of the same name.
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from spread import FileByFile
+
+    config.option.loadscopereorder = False
+    return FileByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if _IS_WORKER:
-        _group_for_workers(items)
+        _put_windows_first(items)
     gpu_items = [item for item in items if item.get_closest_marker("gpu")]
     if gpu_items and not _cuda_is_available():
         for item in gpu_items:
@@ -58,17 +62,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs ../shared/data"))
 
 
-def _group_for_workers(items: list[pytest.Item]) -> None:
-    """Send windows to one worker and each file to one, where its fixtures are made once.
+def _put_windows_first(items: list[pytest.Item]) -> None:
+    """Let one worker begin with the windows; the others take the files meanwhile."""
+    from spread import opens_windows
 
-    The windows come first, since the other workers take the files meanwhile.
-    """
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            opens_windows = "qapp" in getattr(item, "fixturenames", ())
-            group = GUI_GROUP if opens_windows else item.nodeid.split("::")[0]
-            item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] != GUI_GROUP)
+        if "qapp" in getattr(item, "fixturenames", ()) and not opens_windows(item.nodeid):
+            raise pytest.UsageError(f"{item.nodeid} opens a window: name it in tests/spread.py.")
+    items.sort(key=lambda item: not opens_windows(item.nodeid))
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 CODE = """
 import napari
 from qtpy.QtWidgets import QApplication
@@ -22,7 +20,6 @@ viewer.close()
 """
 
 
-@pytest.mark.xdist_group("gui")
 def test_torch_loads_after_a_canvas_was_drawn() -> None:
     done = subprocess.run(
         [sys.executable, "-c", CODE], capture_output=True, text=True, timeout=120, check=False

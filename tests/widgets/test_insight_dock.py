@@ -468,7 +468,6 @@ def test_the_dock_lies_on_the_match_dock(
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("gui")
 @pytest.mark.skipif(importlib.util.find_spec("captum") is None, reason="needs captum")
 def test_a_real_network_is_explained_beside_a_canvas() -> None:
     """Torch, captum and timm load after Mesa has drawn; see `workbench.native`."""

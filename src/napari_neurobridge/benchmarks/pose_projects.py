@@ -16,7 +16,7 @@ from napari_neurobridge.benchmarks.contract import (
     ModelParameters,
     Seeds,
 )
-from napari_neurobridge.benchmarks.pose_scenes import field_angle
+from napari_neurobridge.benchmarks.pose_scenes import field_angle, surroundings
 from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.models.current import bundled_model
 from napari_neurobridge.simulation.scene_files import simulate_scene
@@ -149,11 +149,10 @@ def _suggested(
 
 
 def _missing_angle(scene: SceneFiles, linear: np.ndarray) -> float:
-    """Return what a stated orientation leaves, by the true places of the cells."""
+    """Return what a stated orientation leaves, by the true map around the cells."""
     table = pd.read_csv(scene.truth)
     both = table[table["in_two_photon"].astype(bool) & table["in_fmost"].astype(bool)]
-    two_photon, fmost = (
-        both[[f"{side}_{axis}_um" for axis in "zyx"]].to_numpy(dtype=np.float64)
-        for side in ("two_photon", "fmost")
-    )
+    cells = both[[f"two_photon_{axis}_um" for axis in "zyx"]].to_numpy(dtype=np.float64)
+    two_photon = surroundings(cells)
+    fmost = scene.transform.map_points(two_photon.reshape(-1, 3)).reshape(two_photon.shape)
     return field_angle(two_photon, fmost @ np.linalg.inv(linear).T)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from napari_neurobridge.io.crops import CropSpec, normalize_crops
 from napari_neurobridge.matching.appearance.pose_search import quarter_turned
 from napari_neurobridge.simulation.levels import level as named_level
-from napari_neurobridge.simulation.pairs import BlockKeys, crop_side, image_block
+from napari_neurobridge.simulation.pairs import BlockKeys, ImagedBlock, crop_side, image_block
 from napari_neurobridge.training.simulated_data import EVALUATION_CELLS
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _SPEC = CropSpec()
 # A turned crop reaches into the corners of a square √2 times as wide; two pixels to spare, and
 # an even number, so that a crop that is not turned has the pixels of the usual one.
 _WIDE_PIXELS = 2 * math.ceil(_SPEC.pixels / math.sqrt(2)) + 4
+_RING_POINTS = 12
 _WIDE = CropSpec(size_um=_WIDE_PIXELS * _SPEC.pixel_um, pixels=_WIDE_PIXELS)
 
 
@@ -58,8 +59,7 @@ class PoseScene:
             in_vivo, imaged.asked_um, difficulty.crops, keys.in_vivo, spec=_WIDE
         )
         fmost = crop_side(ex_vivo, imaged.asked_um, difficulty.crops, keys.ex_vivo)
-        angle = field_angle(imaged.positions_um(0), imaged.positions_um(1))
-        return cls(two_photon, inside, normalize_crops(*fmost), angle)
+        return cls(two_photon, inside, normalize_crops(*fmost), misfit_angle(imaged))
 
     def turned(self, angle_deg: float) -> Float32Array:
         """Return normalised two-photon crops (N, 150, 150), turned about their centres."""
@@ -77,25 +77,49 @@ class PoseScene:
         return normalize_crops(crops, inside > 0.5)
 
 
+def misfit_angle(imaged: ImagedBlock) -> float:
+    """Return the `field_angle` of a block's cells."""
+    around = surroundings(imaged.asked_um.cpu().double().numpy())
+    points = torch.from_numpy(around.reshape(-1, 3)).to(imaged.asked_um)
+    sides = (side.specimen.warp.map_tensor(points).cpu().double().numpy() for side in imaged.sides)
+    in_vivo, ex_vivo = (side.reshape(around.shape) for side in sides)
+    return field_angle(in_vivo, ex_vivo)
+
+
+def surroundings(centers_um: FloatArray) -> FloatArray:
+    """Return points around each of N cells at the edge of a crop, in the plane, (N, 12, 3)."""
+    turns = np.linspace(0, 2 * np.pi, _RING_POINTS, endpoint=False)
+    ring = np.stack((np.zeros_like(turns), np.sin(turns), np.cos(turns)), axis=1)
+    return np.asarray(centers_um)[:, None] + ring * _SPEC.size_um / 2
+
+
 def field_angle(in_vivo_um: FloatArray, ex_vivo_um: FloatArray) -> float:
-    """Return the in-plane angle that lays the cells of one side best on those of the other.
+    """Return by how much the surroundings of the cells are turned in the plane, on average.
+
+    Of the surroundings, since that is what crops show: the places of the cells alone would
+    also count a tilt, which shifts deep cells against shallow ones.
 
     Parameters
     ----------
-    in_vivo_um, ex_vivo_um : ndarray, shape (N, 3)
-        The same cells, in axes of the same order and sense.
+    in_vivo_um, ex_vivo_um : ndarray, shape (N, K, 3)
+        The same K points around each of N cells, in axes of the same order and sense.
 
     Returns
     -------
     float
-        Degrees, as `Orientation.angle_deg`: from rows towards columns (Kabsch, Acta
+        Degrees, as `Orientation.angle_deg`: from rows towards columns. The mean over the
+        cells of the rotation that lays one side best on the other (Kabsch, Acta
         Crystallographica A32, 1976, in two dimensions).
     """
     first, second = (
-        (side - side.mean(axis=0))[:, 1:] for side in (np.asarray(in_vivo_um), ex_vivo_um)
+        (side - side.mean(axis=1, keepdims=True))[..., 1:]
+        for side in (np.asarray(in_vivo_um), np.asarray(ex_vivo_um))
     )
-    product = first.T @ second
-    return math.degrees(math.atan2(product[0, 1] - product[1, 0], product[0, 0] + product[1, 1]))
+    product = np.einsum("nki,nkj->nij", first, second)
+    sine = product[:, 0, 1] - product[:, 1, 0]
+    cosine = product[:, 0, 0] + product[:, 1, 1]
+    length = np.hypot(sine, cosine)
+    return math.degrees(math.atan2((sine / length).sum(), (cosine / length).sum()))
 
 
 class TurnedEmbeddings:

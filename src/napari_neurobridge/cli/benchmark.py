@@ -168,6 +168,11 @@ BENCHMARKS = (
         "simulation",
         "Measure how fast pairs are simulated, and the time and memory of a scene.",
     ),
+    Benchmark(
+        "ablation",
+        "simulation_ablation",
+        "Train small encoders without vessels, tears or window compression, and compare them.",
+    ),
 )
 
 

@@ -192,7 +192,8 @@ def simulate_block(
         normalize_crops(*crop_side(side, imaged.asked_um, difficulty.crops, key, check=check))
         for side, key in zip(imaged.sides, (keys.in_vivo, keys.ex_vivo), strict=True)
     )
-    return BlockCrops(two_photon, fmost, imaged.positions_um(1))
+    center_um = imaged.sides[1].specimen.warp.map_tensor(imaged.asked_um).cpu().double().numpy()
+    return BlockCrops(two_photon, fmost, center_um)
 
 
 class ImagedBlock(NamedTuple):
@@ -208,12 +209,6 @@ class ImagedBlock(NamedTuple):
 
     sides: tuple[ImagedSpecimen[TwoPhotonLabel], ImagedSpecimen[FmostLabel]]
     asked_um: Tensor
-
-    def positions_um(self, side: int) -> FloatArray:
-        """Return where the cells lie in the space of a side, shape (N, 3)."""
-        mapped = self.sides[side].specimen.warp.map_tensor(self.asked_um)
-        placed: FloatArray = mapped.cpu().double().numpy()
-        return placed
 
 
 def image_block(

@@ -164,6 +164,17 @@ class Alignment:
         """Which landmarks the map rests on, (N,)."""
         return np.asarray(self.wrong < 0.5)
 
+    def wrong_of(self, landmarks: Landmarks) -> Float64Array:
+        """Return the probability of landmarks (L,) of this alignment to be wrong.
+
+        Parameters
+        ----------
+        landmarks : Landmarks
+            In any order, and as often as they were given.
+        """
+        known = dict(zip(_rounded(self.landmarks), self.wrong.tolist(), strict=True))
+        return np.array([known[place] for place in _rounded(landmarks)])
+
     def map_points(self, points: npt.ArrayLike) -> Float64Array:
         """Map points of shape (N, 3), µm (z, y, x), from source to target."""
         return self._predict_placed(self._placed(points))[0]
@@ -327,3 +338,9 @@ class InverseAlignment:
     def inverse(self) -> Alignment:
         """Return the map back."""
         return self.forward
+
+
+def _rounded(landmarks: Landmarks) -> list[tuple[float, ...]]:
+    """Return both places of each landmark, as far as they tell landmarks apart."""
+    both = np.hstack([landmarks.source_um, landmarks.target_um])
+    return [tuple(row) for row in both.round(3).tolist()]

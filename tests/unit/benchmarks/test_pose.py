@@ -11,7 +11,12 @@ from scipy import ndimage
 
 from fixtures.projects import FourViewEncoder
 from napari_neurobridge.benchmarks.pose import PoseParameters, benchmark_pose
-from napari_neurobridge.benchmarks.pose_scenes import PoseScene, TurnedEmbeddings, field_angle
+from napari_neurobridge.benchmarks.pose_scenes import (
+    PoseScene,
+    TurnedEmbeddings,
+    field_angle,
+    surroundings,
+)
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.simulation.pairs import simulate_pairs
 from napari_neurobridge.spaces import Orientation
@@ -95,7 +100,17 @@ def test_quarter_turns_are_those_of_numpy_and_of_the_embeddings(quarters: int) -
 
 @given(st.floats(-179, 179), st.floats(0.7, 1.3))
 def test_the_angle_of_a_field_is_that_of_its_orientation(angle: float, size: float) -> None:
-    cells = np.random.default_rng(0).normal(size=(20, 3)) * 50
+    around = surroundings(np.random.default_rng(0).normal(size=(20, 3)) * 50)
     linear = Orientation(angle_deg=angle, expansion=size).linear()
-    found = field_angle(cells + 30, cells @ linear.T - 7)
+    found = field_angle(around + 30, around @ linear.T - 7)
     assert abs((found - angle + 180) % 360 - 180) < 1e-6
+
+
+def test_the_angle_of_a_field_is_its_surroundings_not_its_tilt() -> None:
+    """A tilt moves deep cells against shallow ones, but turns no crop."""
+    rng = np.random.default_rng(0)
+    cells = np.outer(rng.uniform(-50, 50, 30), (1.0, 1.0, 0.0)) + rng.normal(size=(30, 3))
+    sheared = np.eye(3)
+    sheared[2, 0] = 0.3  # x grows with depth
+    around = surroundings(cells)
+    assert field_angle(around, around @ sheared.T) == pytest.approx(0.0, abs=1e-9)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from napari_neurobridge.spaces.gaussian_process import DeformationPrior
-    from napari_neurobridge.spaces.landmarks import Landmarks
     from napari_neurobridge.types import FloatArray
 
     _Run = Generator["PropagationProgress", None, PropagationState]
@@ -36,7 +35,6 @@ __all__ = [
     "PropagationParams",
     "PropagationProblem",
     "PropagationProgress",
-    "alignment_doubt",
     "propagate",
     "run_propagation",
 ]
@@ -236,7 +234,7 @@ def _initial(
 ) -> PropagationState:
     gallery = CandidateField(problem.gallery_um) if start is None else start.state.setup.gallery
     setup = PropagationSetup.of(problem, gallery, alignment, params.n_inducing)
-    return PropagationState.initial(setup, params, alignment_doubt(alignment, problem.landmarks))
+    return PropagationState.initial(setup, params, alignment.wrong_of(problem.landmarks))
 
 
 def _run_from_landmarks(initial: PropagationState) -> _Run:
@@ -290,26 +288,6 @@ def run_propagation(problem: PropagationProblem, **options: object) -> Propagati
         except StopIteration as finished:
             found: Propagation = finished.value
             return found
-
-
-def alignment_doubt(alignment: Alignment, landmarks: Landmarks) -> Float64Array:
-    """Return the alignment's doubt about each landmark, also those given twice, (L,)."""
-    doubt = np.empty(len(landmarks))
-    known = {
-        (*source, *target): wrong
-        for source, target, wrong in zip(
-            alignment.landmarks.source_um.round(3).tolist(),
-            alignment.landmarks.target_um.round(3).tolist(),
-            alignment.wrong,
-            strict=True,
-        )
-    }
-    pairs = zip(
-        landmarks.source_um.round(3).tolist(), landmarks.target_um.round(3).tolist(), strict=True
-    )
-    for row, (source, target) in enumerate(pairs):
-        doubt[row] = known[*source, *target]
-    return doubt
 
 
 def _same_somata(problem: PropagationProblem, start: Propagation) -> bool:
