@@ -166,7 +166,7 @@ def test_too_few_pairs_say_what_to_do(
     _wait_for_evaluation(opened, qtbot)
     assert "2 candidates" in dock.view.figure.axes[0].get_xlabel()
     _turn_to(dock, Page.CONFUSION, qtbot)
-    assert "needs 4 pairs" in _empty_text(dock)
+    assert "at least 4 pairs are needed" in _empty_text(dock)
 
 
 def test_every_page_shows_its_figure(evaluated: InsightWidget, qtbot: Any) -> None:
@@ -339,7 +339,7 @@ def test_an_explanation_that_comes_too_late_is_dropped(
 
 @pytest.mark.parametrize("dataset", ["two_photon", "fmost"])
 def test_a_map_lies_where_its_crop_was_cut(opened: ViewerBinding, dataset: str) -> None:
-    orientation = opened.workbench.project.dataset(dataset).orientation.model_copy(
+    orientation = opened.workbench.project.dataset(dataset).used_orientation.model_copy(
         update={"angle_deg": 20.0, "expansion": 0.9}
     )
     center = np.array([30.0, 100.0, 80.0])
@@ -354,7 +354,7 @@ def test_a_map_lies_where_its_crop_was_cut(opened: ViewerBinding, dataset: str) 
 
 
 def test_a_map_is_turned_as_its_crop_was_held_but_not_tilted(opened: ViewerBinding) -> None:
-    orientation = opened.workbench.project.dataset("fmost").orientation
+    orientation = opened.workbench.project.dataset("fmost").used_orientation
     center = np.array([30.0, 100.0, 80.0])
     crop = np.zeros((150, 150), np.float32)
     crop[20, 110] = 1
