@@ -46,6 +46,8 @@ _MIRROR_NOTES = (
 # Log evidence of a mirror beyond that of none; and of each query, where there is no need to look.
 _MIRROR_EVIDENCE = 10.0
 _CLEAR = 1.0
+# Log evidence of each query from which an earlier run is taken for right: wrong ones have about 0.
+_EXPLAINED = 0.25
 _NEARLY_ALL = 0.9
 
 
@@ -205,7 +207,7 @@ def propagate(
             known=known,
         )
 
-    if start is not None and _same_somata(problem, start) and _is_clear(start.state):
+    if start is not None and _same_somata(problem, start) and _explains(start.state, _EXPLAINED):
         before = start.alignment
         alignment = fitted(mirrored, before)
         if not alignment.hand_known:
@@ -216,7 +218,7 @@ def propagate(
             return _result(best, [note for note in _MIRROR_NOTES if note in start.notes])
     alignment = fitted(mirrored)
     best = yield from _run_from_landmarks(_initial(problem, alignment, params))
-    if alignment.hand_known or _is_clear(best):
+    if alignment.hand_known or _explains(best, _CLEAR):
         return _result(best)
     other = fitted(not alignment.similarity.mirrored)
     turned = yield from _run_from_landmarks(_initial(problem, other, params))
@@ -225,9 +227,9 @@ def propagate(
     return _result(turned, _MIRROR_NOTES[:1] if other.similarity.mirrored else ())
 
 
-def _is_clear(state: PropagationState) -> bool:
-    """Return whether the field is explained far better than by chance."""
-    return state.evidence > len(state.setup.problem.queries_um) * _CLEAR
+def _explains(state: PropagationState, share: float) -> bool:
+    """Return whether the field is explained better than by chance, by so much for each query."""
+    return state.evidence > len(state.setup.problem.queries_um) * share
 
 
 def _initial(
