@@ -233,7 +233,7 @@ def _followed(
             found: Propagation = finished.value
             return found
         if report is not None:
-            message = f"matching, run {progress.attempt} of {progress.attempts}"
+            message = f"matching, run {progress.attempt}"
             report(progress.n_active, progress.n_queries, message)
 
 

@@ -53,6 +53,8 @@ class CandidateField:
         # Several somata in one place have no finite density.
         volume = 4 / 3 * np.pi * np.maximum(reach, 1e-3) ** 3
         self.density = np.asarray(count / volume)
+        self._reach = np.maximum(reach, 1e-3)
+        self._crowding = chance_crowding(self, reach)
 
     def __len__(self) -> int:
         return len(self.points_um)
@@ -62,10 +64,55 @@ class CandidateField:
         distance, rows = self.tree.query(places_um, k=np.arange(1, min(count, len(self)) + 1))
         return np.asarray(distance), np.asarray(rows)
 
+    def chance_density(self, rows: RowArray, variance_um2: Float64Array) -> Float64Array:
+        scale = 0.5 * np.log(variance_um2)
+        scale = scale.reshape(scale.shape + (1,) * (rows.ndim - scale.ndim))
+        relative = scale - np.log(self._reach[rows])
+        return np.asarray(
+            self.density[rows] * np.exp(np.interp(relative, *self._crowding))
+        )
+
+    def typical_chance_density(self, variance_um2):
+        relative = 0.5 * np.log(variance_um2) - np.log(np.median(self._reach))
+        return self.typical_density * np.exp(np.interp(relative, *self._crowding))
+
     @property
     def typical_density(self) -> float:
         """Median density at the somata, in each µm³."""
         return float(np.median(self.density))
+
+
+_PLACES, _NEAR = 6000, (4, 14)
+_SCALES = np.geomspace(0.012, 0.35, 12)
+
+
+def chance_crowding(field, reach):
+    points, tree = field.points_um, field.tree
+    count = len(points)
+    u = np.log(_SCALES)
+    rng = np.random.default_rng(0)
+    k = min(_NEAR[1], count - 1)
+    if k < 3:
+        return u, np.zeros(len(u))
+    c = rng.integers(count, size=_PLACES)
+    near = np.asarray(tree.query(points[c], k=np.arange(2, k + 2))[1])
+    low = min(_NEAR[0], k - 2)
+    m = near[np.arange(len(c)), rng.integers(low, k, size=len(c))]
+    # both ends from the same list, different
+    shift = rng.integers(1, k - low, size=len(c)) if k - low > 1 else 1
+    n = near[np.arange(len(c)), low + (np.argmax(near[:, low:] == m[:, None], axis=1) + shift) % (k - low)]
+    places = points[c] + points[m] - points[n]
+    q = min(_NEIGHBOURS, count - 1)
+    distance = np.asarray(tree.query(places, k=np.arange(1, q + 1))[0])
+    radius = np.maximum(distance[:, -1:], 1e-3)
+    ball = q / (4 / 3 * np.pi * radius**3)
+    out = []
+    for scale in _SCALES:
+        s = scale * radius
+        kde = np.exp(-0.5 * (distance / s) ** 2).sum(axis=1, keepdims=True) / (2 * np.pi * s**2) ** 1.5
+        out.append((kde/ball).mean())
+    ratio = np.array(out)
+    return u, np.log(np.maximum(ratio, 1e-3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +201,7 @@ def find_candidates(
     """
     distance, rows = nearest or field.nearest(mean_um, count)
     if covariance_um2.ndim == 1:
+        spread_um2 = covariance_um2
         square = distance**2 / covariance_um2[:, None]
         half_log_determinant = 1.5 * np.log(covariance_um2)
     else:
@@ -163,8 +211,9 @@ def find_candidates(
         square = np.einsum("nij,nij->nj", white, white)
         diagonal = np.diagonal(factor, axis1=1, axis2=2)
         half_log_determinant = np.log(diagonal).sum(axis=1)
+        spread_um2 = np.exp(half_log_determinant * 2 / 3)
     log = -0.5 * square - half_log_determinant[:, None] - 1.5 * np.log(2 * np.pi)
-    log -= np.log(field.density[rows])
+    log -= np.log(field.chance_density(rows, spread_um2))
     if log_ratio is not None:
         log += log_ratio(np.arange(len(rows)) if queries is None else queries, rows)
     ratio = np.minimum(np.exp(np.minimum(log, 700.0)), _LARGEST_RATIO)

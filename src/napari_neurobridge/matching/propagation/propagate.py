@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import cdist
 
 from napari_neurobridge.matching.posterior import CandidateField, Posterior
+from napari_neurobridge.matching.propagation.growth import GrowthSearch, PropagationProgress
 from napari_neurobridge.matching.propagation.problem import PropagationParams, PropagationProblem
-from napari_neurobridge.matching.propagation.setup import PropagationSetup, shared_landmarks
+from napari_neurobridge.matching.propagation.setup import PropagationSetup
 from napari_neurobridge.matching.propagation.state import PropagationState
 from napari_neurobridge.spaces.alignment import Alignment, LeaveOneOut, MadeFrom
 from napari_neurobridge.spaces.fit import fit_alignment
+from napari_neurobridge.spaces.gaussian_process import DeformationPrior
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from napari_neurobridge.spaces.gaussian_process import DeformationPrior
     from napari_neurobridge.types import FloatArray
 
     _Run = Generator["PropagationProgress", None, PropagationState]
@@ -129,30 +129,6 @@ class Propagation:
         return np.argsort(-self.wrong, kind="stable")
 
 
-@dataclass(frozen=True)
-class PropagationProgress:
-    """Where a running propagation stands.
-
-    Attributes
-    ----------
-    attempt, attempts : int
-        Which run it is of how many; ``attempts`` may still rise.
-    round : int
-        Rounds of this run.
-    n_active, n_queries : int
-        Active queries, and all.
-    change : float
-        Largest change of a soft match in this round; see `PropagationState`.
-    """
-
-    attempt: int
-    attempts: int
-    round: int
-    n_active: int
-    n_queries: int
-    change: float
-
-
 def propagate(
     problem: PropagationProblem,
     *,
@@ -197,31 +173,44 @@ def propagate(
     """
     params = params or PropagationParams()
 
-    def fitted(hand: bool | None, known: Alignment | None = None) -> Alignment:
+    def fitted(
+        hand: bool | None, known: Alignment | None = None, sizes: DeformationPrior | None = None
+    ) -> Alignment:
         return fit_alignment(
             problem.landmarks,
-            prior=prior,
+            prior=sizes or prior,
             mirrored=hand,
             orientation=orientation,
-            adapt=adapt,
+            adapt=adapt and sizes is None,
             known=known,
         )
 
+    def search(hand: bool) -> GrowthSearch:
+        return GrowthSearch(lambda sizes: _initial(problem, fitted(hand, None, sizes), params, gallery))
+
+    gallery = CandidateField(problem.gallery_um) if start is None else start.state.setup.gallery
+
     if start is not None and _same_somata(problem, start) and _explains(start.state, _EXPLAINED):
         before = start.alignment
-        alignment = fitted(mirrored, before)
+        alignment = fitted(mirrored, before, before.prior)
         if not alignment.hand_known:
-            alignment = fitted(before.similarity.mirrored)
+            alignment = fitted(before.similarity.mirrored, None, before.prior)
         if alignment.similarity.mirrored == before.similarity.mirrored:
-            initial = _initial(problem, alignment, params, start)
-            best = yield from _continue_run(initial, start.state)
+            initial = _initial(problem, alignment, params, gallery)
+            best = yield from search(alignment.similarity.mirrored).continued(initial, start.state)
             return _result(best, [note for note in _MIRROR_NOTES if note in start.notes])
     alignment = fitted(mirrored)
-    best = yield from _run_from_landmarks(_initial(problem, alignment, params))
+    hand = alignment.similarity.mirrored
+    usual = prior or DeformationPrior()
+    best = yield from search(hand).from_landmarks(
+        _initial(problem, alignment, params, gallery), usual
+    )
     if alignment.hand_known or _explains(best, _CLEAR):
         return _result(best)
-    other = fitted(not alignment.similarity.mirrored)
-    turned = yield from _run_from_landmarks(_initial(problem, other, params))
+    other = fitted(not hand)
+    turned = yield from search(not hand).from_landmarks(
+        _initial(problem, other, params, gallery), usual
+    )
     if turned.evidence < best.evidence + _MIRROR_EVIDENCE:
         return _result(best)
     return _result(turned, _MIRROR_NOTES[:1] if other.similarity.mirrored else ())
@@ -236,53 +225,10 @@ def _initial(
     problem: PropagationProblem,
     alignment: Alignment,
     params: PropagationParams,
-    start: Propagation | None = None,
+    gallery: CandidateField,
 ) -> PropagationState:
-    gallery = CandidateField(problem.gallery_um) if start is None else start.state.setup.gallery
     setup = PropagationSetup.of(problem, gallery, alignment, params.n_inducing)
     return PropagationState.initial(setup, params, alignment.wrong_of(problem.landmarks))
-
-
-def _run_from_landmarks(initial: PropagationState) -> _Run:
-    """Propagate from the landmarks; if there are very many queries, try it with some of them."""
-    setup, params = initial.setup, initial.params
-    rows = _query_subset(setup.problem, params.subset_size)
-    if rows is None:
-        return (yield from _best_run(initial))
-    few = PropagationSetup.of(
-        setup.problem.only(rows), setup.gallery, setup.alignment, params.n_inducing
-    )
-    best = yield from _best_run(PropagationState.initial(few, params, initial.wrong))
-    return (yield from _run(initial.with_sites_of(best, rows), 1, 1))
-
-
-def _best_run(initial: PropagationState) -> _Run:
-    """Try several thresholds and landmarks; return the run with the highest evidence."""
-    params = initial.params
-    attempts = 2 + params.suspect_landmarks
-    best = yield from _run(initial, 1, attempts)
-    cautious = replace(params, max_ambiguity=params.cautious_ambiguity)
-    other = yield from _run(replace(initial, params=cautious), 2, attempts)
-    best = max(best, replace(other, params=params), key=lambda run: run.evidence)
-    best = yield from _exclude_suspects(best, initial.wrong, attempts)
-    best = yield from _restart_poor_regions(best, attempts)
-    if best.active.mean() > _NEARLY_ALL:
-        return best
-    final = replace(params, max_ambiguity=params.final_ambiguity)
-    wider = replace(best, params=final, rounds_since_growth=0)
-    wider = yield from _run(wider, attempts, attempts)
-    wider = yield from _restart_poor_regions(wider, attempts)
-    return max(best, replace(wider, params=params), key=lambda run: run.evidence)
-
-
-def _query_subset(problem: PropagationProblem, count: int) -> RowArray | None:
-    """Return rows of the queries to try runs with, if there are too many to try with all."""
-    total, paired = len(problem.queries_um), np.unique(problem.pairs[:, 0])
-    others = np.setdiff1d(np.arange(total), paired)
-    if len(others) <= count:
-        return None
-    drawn = np.random.default_rng(0).choice(others, count, replace=False)
-    return np.sort(np.concatenate([paired, drawn]))
 
 
 def run_propagation(problem: PropagationProblem, **options: object) -> Propagation:
@@ -306,71 +252,6 @@ def _same_somata(problem: PropagationProblem, start: Propagation) -> bool:
             (problem.gallery_um, earlier.gallery_um),
         )
     )
-
-
-def _continue_run(initial: PropagationState, earlier: PropagationState) -> _Run:
-    """Go on from an earlier state; about what a verdict contradicts, also anew."""
-    best = yield from _run(initial.continued_from(earlier), 1, 1)
-    before, now = earlier.setup.problem.landmarks, initial.setup.problem.landmarks
-    kept, was_kept = shared_landmarks(initial.setup.problem, earlier.setup.problem)
-    disputed = best.wrong > 0.5
-    disputed[kept] = False
-    removed = earlier.wrong < 0.5
-    removed[was_kept] = False
-    places = np.vstack([now.source_um[disputed], before.source_um[removed]])
-    if not len(places):
-        return best
-    similarity = initial.setup.alignment.similarity
-    queries = similarity.offsets(initial.setup.problem.queries_um)
-    distance = cdist(queries, similarity.offsets(places)).min(axis=1)
-    again = best.with_reset_sites(distance < initial.setup.alignment.prior.length_um)
-    wrong = np.where(disputed, initial.wrong, best.wrong)
-    other = yield from _run(replace(again, wrong=wrong), 2, 2)
-    return max(best, other, key=lambda run: run.evidence)
-
-
-def _run(state: PropagationState, attempt: int, attempts: int) -> _Run:
-    """Repeat rounds until no site changes."""
-    for number in range(state.params.rounds):
-        state = state.step()
-        yield PropagationProgress(
-            attempt,
-            attempts,
-            number + 1,
-            int(state.active.sum()),
-            len(state.precision),
-            state.change,
-        )
-        if state.change < state.params.tolerance:
-            break
-    return state
-
-
-def _exclude_suspects(best: PropagationState, doubt: Float64Array, attempts: int) -> _Run:
-    """Run again without each of the most doubtful landmarks; keep what explains most."""
-    params = best.params
-    for number, suspect in enumerate(np.argsort(-best.wrong)[: params.suspect_landmarks]):
-        if len(doubt) - best.excluded.sum() <= 4 or best.excluded[suspect]:
-            continue
-        excluded = best.excluded | (np.arange(len(doubt)) == suspect)
-        start = PropagationState.initial(best.setup, params, doubt, excluded)
-        other = yield from _run(start, 3 + number, attempts)
-        best = max(best, other, key=lambda run: run.evidence)
-    return best
-
-
-def _restart_poor_regions(best: PropagationState, attempts: int) -> _Run:
-    """Match regions that fit badly anew, as long as more is explained."""
-    for _ in range(best.params.region_restarts):
-        reset = best.with_poor_regions_reset()
-        if reset is None:
-            break
-        attempts += 1
-        other = yield from _run(reset, attempts, attempts)
-        if other.evidence <= best.evidence:
-            break
-        best = other
-    return best
 
 
 def _result(state: PropagationState, said: Sequence[str] = ()) -> Propagation:

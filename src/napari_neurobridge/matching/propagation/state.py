@@ -315,7 +315,7 @@ class PropagationState:
 
     def _select_active(self, variance: Float64Array) -> RowArray:
         """Return the queries about whose places few enough wrong somata are expected."""
-        ambiguity = self.setup.gallery.typical_density * (2 * np.pi * variance) ** 1.5
+        ambiguity = self.setup.gallery.typical_chance_density(variance) * (2 * np.pi * variance) ** 1.5
         ambiguity[self.setup.paired] = np.inf
         rows = np.flatnonzero(ambiguity < self.params.max_ambiguity)
         n_free = int((~self.setup.paired).sum())
