@@ -45,7 +45,7 @@ _TISSUE, _MAPS, _OBSERVATION, _OTHER_TISSUE = range(4)
 
 
 @dataclass(frozen=True, eq=False)
-class PointField:
+class GeneratedField:
     """A generated field.
 
     Attributes
@@ -110,7 +110,7 @@ class PointField:
             others = others[tree.query(gallery[right], k=_NEIGHBOURS)[1]]
         return int(rng.choice(others))
 
-    def control(self, landmarks: RowArray, how: str) -> PointField:
+    def control(self, landmarks: RowArray, how: str) -> GeneratedField:
         """Return the field with a gallery in which nothing but the landmarks can be right.
 
         Parameters
@@ -144,7 +144,7 @@ class PointField:
         return replace(self, pairs=pairs, gallery_soma=soma.astype(np.intp))
 
 
-def make_field(kind: str, seed: int) -> PointField:
+def make_field(kind: str, seed: int) -> GeneratedField:
     """Return a field of a kind.
 
     Parameters
@@ -164,7 +164,7 @@ def make_field(kind: str, seed: int) -> PointField:
     return _build(kind, seed, _TISSUE)
 
 
-def _build(name: str, seed: int, tissue_stream: int) -> PointField:
+def _build(name: str, seed: int, tissue_stream: int) -> GeneratedField:
     kind = KINDS[name]
     number = zlib.crc32(name.encode())
 
@@ -192,7 +192,7 @@ def _build(name: str, seed: int, tissue_stream: int) -> PointField:
     row = np.full(len(tissue), -1, dtype=np.intp)
     row[gallery[::-1]] = np.arange(len(gallery))[::-1]
     pairs = PointPairs(queries_um, gallery_um, row[queries])
-    return PointField(name, seed, pairs, queries, gallery, kind.landmarks)
+    return GeneratedField(name, seed, pairs, queries, gallery, kind.landmarks)
 
 
 def _total(parts: Sequence[Displacement]) -> Displacement:

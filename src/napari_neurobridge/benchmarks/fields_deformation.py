@@ -16,11 +16,11 @@ import numpy.typing as npt
 Float64Array = npt.NDArray[np.float64]
 Displacement = Callable[[Float64Array], Float64Array]
 
-# Tissue is not turned inside out: a draw with less volume left than this anywhere is repeated.
+# SomaLayout is not turned inside out: a draw with less volume left than this anywhere is repeated.
 _LEAST_VOLUME, _TRIES = 0.1, 200
 
 
-class Deformation(Protocol):
+class DeformationPart(Protocol):
     """A kind of deformation, of which a field draws one."""
 
     def draw(self, rng: np.random.Generator, somata_um: Float64Array) -> Displacement:

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.benchmarks.fields_deformation import (
-    Deformation,
+    DeformationPart,
     ShearBands,
     Sheet,
     Tear,
     Waves,
     WindowCompression,
 )
-from napari_neurobridge.benchmarks.fields_tissue import Tissue
+from napari_neurobridge.benchmarks.fields_tissue import SomaLayout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ class Geometry:
 
     Attributes
     ----------
-    tissue : Tissue
+    tissue : SomaLayout
     field_um : tuple of float
         Edges (z, y, x) of the field around the origin, in the queries' frame.
     n_queries : int
@@ -69,7 +69,7 @@ class Geometry:
         Whether the gallery is turned about any axis, or about z only.
     """
 
-    tissue: Tissue
+    tissue: SomaLayout
     field_um: tuple[float, float, float]
     n_queries: int
     flat: bool = False
@@ -85,9 +85,9 @@ class FieldKind:
     about : str
     geometry : callable
         Draws it from a generator of random numbers.
-    bends : tuple of Deformation
+    bends : tuple of DeformationPart
         From tissue to the queries' frame.
-    gallery_bends : tuple of Deformation
+    gallery_bends : tuple of DeformationPart
         From tissue to the gallery's frame, before rotation and scale.
     noise : Noise
     missing : float
@@ -106,8 +106,8 @@ class FieldKind:
 
     about: str
     geometry: Callable[[np.random.Generator], Geometry]
-    bends: tuple[Deformation, ...] = (Waves(6.0, 350.0),)
-    gallery_bends: tuple[Deformation, ...] = ()
+    bends: tuple[DeformationPart, ...] = (Waves(6.0, 350.0),)
+    gallery_bends: tuple[DeformationPart, ...] = ()
     noise: Noise = Noise()
     missing: float = 0.0
     overlap: float = 1.0
@@ -122,7 +122,7 @@ def _volume(rng: np.random.Generator, *, clustered: bool = False) -> Geometry:
     deep = rng.uniform(100, 250)
     density = rng.uniform(25_000, 80_000) * 1e-9
     box = (deep + 150.0, 700.0, 700.0)
-    tissue = Tissue(box, round(density * np.prod(box)), clustered=clustered)
+    tissue = SomaLayout(box, round(density * np.prod(box)), clustered=clustered)
     return Geometry(tissue, (deep, 400.0, 400.0), min(400, round(0.8 * density * deep * 400**2)))
 
 
@@ -132,33 +132,33 @@ def _clusters(rng: np.random.Generator) -> Geometry:
 
 def _plane(_: np.random.Generator) -> Geometry:
     """One plane on either side, some 300 cells each if 30 % are missing."""
-    tissue = Tissue((4.0, 540.0, 540.0), 430)
+    tissue = SomaLayout((4.0, 540.0, 540.0), 430)
     return Geometry(tissue, (20.0, 520.0, 520.0), 300, any_rotation=False)
 
 
 def _plane_in_volume(_: np.random.Generator) -> Geometry:
-    return Geometry(Tissue((520.0, 800.0, 800.0), 20_000), (10.0, 650.0, 650.0), 250, flat=True)
+    return Geometry(SomaLayout((520.0, 800.0, 800.0), 20_000), (10.0, 650.0, 650.0), 250, flat=True)
 
 
 def _stack(_: np.random.Generator) -> Geometry:
     """Four planes 30 µm apart on either side."""
-    tissue = Tissue((4.0, 650.0, 650.0), 1600, layers_um=(-45.0, -15.0, 15.0, 45.0))
+    tissue = SomaLayout((4.0, 650.0, 650.0), 1600, layers_um=(-45.0, -15.0, 15.0, 45.0))
     return Geometry(tissue, (120.0, 450.0, 450.0), 400, any_rotation=False)
 
 
 def _slab(_: np.random.Generator) -> Geometry:
-    tissue = Tissue((40.0, 800.0, 800.0), 1500)
+    tissue = SomaLayout((40.0, 800.0, 800.0), 1500)
     return Geometry(tissue, (60.0, 500.0, 500.0), 400)
 
 
 def _sheet(_: np.random.Generator) -> Geometry:
-    tissue = Tissue((4.0, 800.0, 800.0), 960)
+    tissue = SomaLayout((4.0, 800.0, 800.0), 960)
     return Geometry(tissue, (20.0, 500.0, 500.0), 300)
 
 
 def _sheet_in_volume(_: np.random.Generator) -> Geometry:
     """One plane on the one side, a volume of 140 µm on the other."""
-    return Geometry(Tissue((140.0, 850.0, 850.0), 6000), (10.0, 600.0, 600.0), 250, flat=True)
+    return Geometry(SomaLayout((140.0, 850.0, 850.0), 6000), (10.0, 600.0, 600.0), 250, flat=True)
 
 
 _FLAT_WAVES = Waves(6.0, 350.0, flat=True)

@@ -21,7 +21,7 @@ _SURPLUS = 1.6
 
 
 @dataclass(frozen=True)
-class Tissue:
+class SomaLayout:
     """A box of somata, or several thin ones on top of each other.
 
     Attributes
