@@ -106,7 +106,7 @@ class FieldKind:
 
     about: str
     geometry: Callable[[np.random.Generator], Geometry]
-    bends: tuple[DeformationPart, ...] = (Waves(6.0, 350.0),)
+    bends: tuple[DeformationPart, ...] = (Waves(12.0, 300.0),)
     gallery_bends: tuple[DeformationPart, ...] = ()
     noise: Noise = Noise()
     missing: float = 0.0
@@ -161,11 +161,11 @@ def _sheet_in_volume(_: np.random.Generator) -> Geometry:
     return Geometry(SomaLayout((140.0, 850.0, 850.0), 6000), (10.0, 600.0, 600.0), 250, flat=True)
 
 
-_FLAT_WAVES = Waves(6.0, 350.0, flat=True)
-_GENTLE = Waves(4.0, 400.0)
+_FLAT_WAVES = Waves(12.0, 300.0, flat=True)
+_GENTLE = Waves(6.0, 350.0)
 
 KINDS = {
-    "volume": FieldKind("a gently bent volume", _volume),
+    "volume": FieldKind("a gently bent volume", _volume, (_GENTLE,)),
     "short-bends": FieldKind("bent by 20 µm rms in 250 µm", _volume, (Waves(20.0, 250.0),)),
     "long-bends": FieldKind(
         "bent by 40 µm rms in 400 µm, 4 landmarks", _volume, (Waves(40.0, 400.0),), landmarks=4
@@ -175,9 +175,15 @@ KINDS = {
     "compression": FieldKind(
         "pressed by 35 % at the top", _volume, (_GENTLE, WindowCompression(0.35, 80.0))
     ),
-    "noise-3": FieldKind("places off by 3 µm, heavy-tailed", _volume, noise=Noise(3.0, 3.0)),
-    "noise-5": FieldKind("places off by 5 µm, heavy-tailed", _volume, noise=Noise(5.0, 3.0)),
-    "noise-7": FieldKind("places off by 7 µm, heavy-tailed", _volume, noise=Noise(7.0, 3.0)),
+    "noise-3": FieldKind(
+        "places off by 3 µm, heavy-tailed", _volume, (_GENTLE,), noise=Noise(3.0, 3.0)
+    ),
+    "noise-5": FieldKind(
+        "places off by 5 µm, heavy-tailed", _volume, (_GENTLE,), noise=Noise(5.0, 3.0)
+    ),
+    "noise-7": FieldKind(
+        "places off by 7 µm, heavy-tailed", _volume, (_GENTLE,), noise=Noise(7.0, 3.0)
+    ),
     "missing-30": FieldKind("of either side", _volume, missing=0.3),
     "missing-60": FieldKind("of either side", _volume, missing=0.6),
     "duplicates": FieldKind("15 % of somata detected twice", _volume, duplicates=0.15),
