@@ -192,7 +192,9 @@ KINDS = {
     "corner": FieldKind("all landmarks in one corner", _volume, corner=True),
     "partial-overlap": FieldKind("half of the field is not in the gallery", _volume, overlap=0.5),
     "plane": FieldKind("a plane on either side", _plane, (_FLAT_WAVES,), missing=0.3),
-    "plane-in-volume": FieldKind("a plane in 20,000 somata", _plane_in_volume),
+    "plane-in-volume": FieldKind(
+        "a plane in 20,000 somata, places off by 3 µm", _plane_in_volume, noise=Noise(3.0)
+    ),
     "stack": FieldKind("planes 30 µm apart on either side", _stack, (_FLAT_WAVES,), missing=0.15),
     "slab": FieldKind("a slab of 40 µm on either side", _slab, missing=0.15),
     "sheet": FieldKind(
