@@ -110,8 +110,8 @@ class GeneratedField:
             others = others[tree.query(gallery[right], k=_NEIGHBOURS)[1]]
         return int(rng.choice(others))
 
-    def control(self, landmarks: RowArray, how: str) -> GeneratedField:
-        """Return the field with a gallery in which nothing but the landmarks can be right.
+    def control(self, landmarks: RowArray, how: str) -> tuple[GeneratedField, RowArray]:
+        """Put a gallery in which nothing but the landmarks can be right.
 
         Parameters
         ----------
@@ -120,6 +120,12 @@ class GeneratedField:
         how : str
             ``shifted``: all others 60 µm along the somata's longest extent, so that those of a
             plane stay in it; ``unrelated``: other tissue through the same maps.
+
+        Returns
+        -------
+        GeneratedField
+        ndarray of int, shape (L, 2)
+            The landmarks in it.
 
         Raises
         ------
@@ -136,12 +142,14 @@ class GeneratedField:
             rest = np.delete(gallery, kept, axis=0) + _SHIFT_UM * along
         else:
             rest = _build(self.kind, self.seed, _OTHER_TISSUE).pairs.gallery_um
+        rows = np.column_stack([landmarks[:, 0], np.searchsorted(kept, landmarks[:, 1])])
+        soma = np.concatenate([self.gallery_soma[kept], np.full(len(rest), -1, dtype=np.intp)])
         partner = np.full(len(self.query_soma), -1, dtype=np.intp)
-        partner[landmarks[:, 0]] = np.searchsorted(kept, landmarks[:, 1])
-        soma = np.concatenate([self.gallery_soma[kept], np.full(len(rest), -1)])
-        both = np.vstack([gallery[kept], rest])
-        pairs = PointPairs(self.pairs.queries_um, both, partner)
-        return replace(self, pairs=pairs, gallery_soma=soma.astype(np.intp))
+        partner[rows[:, 0]] = np.where(
+            soma[rows[:, 1]] == self.query_soma[rows[:, 0]], rows[:, 1], -1
+        )
+        pairs = PointPairs(self.pairs.queries_um, np.vstack([gallery[kept], rest]), partner)
+        return replace(self, pairs=pairs, gallery_soma=soma), rows
 
 
 def make_field(kind: str, seed: int) -> GeneratedField:
