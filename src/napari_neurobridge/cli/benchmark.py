@@ -139,6 +139,11 @@ BENCHMARKS = (
         "Match two fields from a few landmarks, many times, and compare with the truth.",
     ),
     Benchmark(
+        "fields",
+        "fields_matching",
+        "Match generated fields of many kinds from a few landmarks, beside plain baselines.",
+    ),
+    Benchmark(
         "points-speed",
         "points_speed",
         "Measure time and memory of matching two simulated fields, and of one more pair.",
