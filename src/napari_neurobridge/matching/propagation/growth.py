@@ -40,7 +40,7 @@ _ENOUGH_EXPLAINED = 0.8
 # Steps of the log of displacement, length and noise from the best growth, and the log evidence
 # that one must bring.
 _STEPS = ((0.5, 0.0, 0.0), (0.0, 0.35, 0.0), (0.0, 0.0, 0.25))
-_PASSES, _GAIN = 3, 1.0
+_PASSES, _GAIN = 0, 1.0
 
 
 @dataclass(frozen=True)
