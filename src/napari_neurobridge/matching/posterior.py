@@ -54,6 +54,7 @@ class CandidateField:
         volume = 4 / 3 * np.pi * np.maximum(reach, 1e-3) ** 3
         self.density = np.asarray(count / volume)
         self._reach = np.maximum(reach, 1e-3)
+        self.dimensions = 2 if np.linalg.svd(self.points_um - self.points_um.mean(axis=0), compute_uv=False)[-1] < 1e-3 * np.sqrt(len(self.points_um)) else 3
         self._crowding = chance_crowding(self, reach)
 
     def __len__(self) -> int:

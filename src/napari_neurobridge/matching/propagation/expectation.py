@@ -99,11 +99,8 @@ if TYPE_CHECKING:
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
 
-# Most somata are placed better than the noise says and some far worse. The place of a soma is
-# a mixture of two Gaussians: the outlier component has this share and this many times the
-# variance; the variance of the inlier component is such that the mixture keeps its own.
-_OUTLIER_SHARE, _OUTLIER_VARIANCE = 0.15, 4.0
-_INLIER_VARIANCE = (1.0 - _OUTLIER_SHARE * _OUTLIER_VARIANCE) / (1.0 - _OUTLIER_SHARE)
+# The outlier component has this many times the variance of the inlier component.
+_OUTLIER_VARIANCE = 8.0
 
 # Of a cavity distribution, 1/µm²: rounding may leave nothing where a site says nearly all.
 _LEAST_PRECISION = 1e-9
@@ -146,11 +143,64 @@ class MixtureCandidates:
     p_outlier: Float64Array
 
 
+@dataclass(frozen=True)
+class PlaceNoise:
+    """How exactly somata are placed: a mixture of two Gaussians.
+
+    Most somata are placed well and some far worse.
+
+    Attributes
+    ----------
+    scale : float
+        Variance of the inlier component, as a multiple of the nominal one.
+    outliers : float
+        Share of the outlier component, whose variance is eight times as large.
+    """
+
+    scale: float
+    outliers: float
+
+    @classmethod
+    def nominal(cls) -> PlaceNoise:
+        """Return the mixture to begin with, whose variance is the nominal one."""
+        return cls(1.0 / (1.0 + _OUTLIERS * (_OUTLIER_VARIANCE - 1.0)), _OUTLIERS)
+
+    @property
+    def spread(self) -> float:
+        """Variance of the mixture, as a multiple of that of the inlier component."""
+        return 1.0 + self.outliers * (_OUTLIER_VARIANCE - 1.0)
+
+    @property
+    def components(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Share and variance, as a multiple of the inlier component's, of either."""
+        return (1.0 - self.outliers, 1.0), (self.outliers, _OUTLIER_VARIANCE)
+
+    def updated(self, tilted: Tilted) -> PlaceNoise:
+        nominal = self.nominal()
+        mass, square = tilted.mass, tilted.square
+        scale = (self.scale * square.sum() + _SCALE_COUNT * nominal.scale) / (
+            mass.sum() + _SCALE_COUNT
+        )
+        outliers = (mass[1] + _SHARE_COUNT * _OUTLIERS) / (mass.sum() + _SHARE_COUNT)
+        low, high = _SCALE_BOUNDS
+        return PlaceNoise(
+            float(np.clip(scale, low * nominal.scale, high * nominal.scale)),
+            float(np.clip(outliers, *_SHARE_BOUNDS)),
+        )
+
+
+# Share of the outlier component to begin with; pseudo-counts of somata and bounds of what is learned.
+_OUTLIERS = 0.15
+_SCALE_COUNT, _SHARE_COUNT = 20.0, 20.0
+_SCALE_BOUNDS, _SHARE_BOUNDS = (0.05, 16.0), (0.02, 0.4)
+
+
 def mixture_candidates(
     field: CandidateField,
     place_um: Float64Array,
     variance: Float64Array,
     noise: Float64Array,
+    places: PlaceNoise,
     count: int,
     log_ratio: Callable[[RowArray], Float64Array] | None = None,
 ) -> MixtureCandidates:
@@ -164,7 +214,8 @@ def mixture_candidates(
     variance : ndarray, shape (N,)
         Of each component of the cavity distribution, µm².
     noise : ndarray, shape (N,)
-        Variance of a soma's place about the deformation, µm².
+        Variance of a soma's place about the deformation, inlier component, µm².
+    places : PlaceNoise
     count : int
         Candidates for each query.
     log_ratio : callable, optional
@@ -180,14 +231,32 @@ def mixture_candidates(
             log_ratio=None if appearance is None else lambda *_: appearance,
             nearest=nearest,
         )
-        for factor in (_INLIER_VARIANCE, _OUTLIER_VARIANCE)
+        for _, factor in places.components
     )
-    far = _OUTLIER_SHARE * outlier.ratio
-    ratio = (1.0 - _OUTLIER_SHARE) * inlier.ratio + far
-    beyond = (1.0 - _OUTLIER_SHARE) * inlier.beyond + _OUTLIER_SHARE * outlier.beyond
+    far = places.outliers * outlier.ratio
+    ratio = (1.0 - places.outliers) * inlier.ratio + far
+    beyond = (1.0 - places.outliers) * inlier.beyond + places.outliers * outlier.beyond
     return MixtureCandidates(
         Candidates(inlier.rows, ratio, beyond), far / np.maximum(ratio, 1e-300)
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Tilted:
+    """Moments of the tilted distributions.
+
+    Attributes
+    ----------
+    precision, weighted_mean : ndarray, shape (N,) and (N, 3)
+        Sites.
+    mass, square : ndarray, shape (2,)
+        Probability; expected squared residual times probability, over the variance.
+    """
+
+    precision: Float64Array
+    weighted_mean: Float64Array
+    mass: Float64Array
+    square: Float64Array
 
 
 def updated_sites(
@@ -198,37 +267,21 @@ def updated_sites(
     probability: Float64Array,
     p_outlier: Float64Array,
     p_no_candidate: Float64Array,
-) -> tuple[Float64Array, Float64Array]:
-    """Match the moments of the tilted distributions; return the sites that do.
-
-    Parameters
-    ----------
-    mean, variance : ndarray, shape (N, 3) and (N,)
-        Cavity distribution of each displacement, µm and µm².
-    noise : ndarray, shape (N,)
-        Variance of a soma's place about the deformation, µm².
-    offset : ndarray, shape (N, K, 3)
-        Places of the candidates about where the cavity mean expects the partner, µm.
-    probability, p_outlier : ndarray, shape (N, K)
-        Of each candidate to be the partner, and of the outlier component if it is.
-    p_no_candidate : ndarray, shape (N,)
-        That none of them is: the cavity distribution stands.
-
-    Returns
-    -------
-    precision : ndarray, shape (N,)
-        1/µm², at least 0.
-    weighted_mean : ndarray, shape (N, 3)
-        Precision times mean, 1/µm; 0 where the precision is.
-    """
+    dimensions: int = 3,
+) -> Tilted:
     # First moment about the cavity mean, and mean second moment of a component.
     first, second = np.zeros(mean.shape), p_no_candidate * variance
-    for factor, part in ((_INLIER_VARIANCE, 1.0 - p_outlier), (_OUTLIER_VARIANCE, p_outlier)):
+    distance = (offset**2).sum(axis=2) / dimensions
+    mass, squares = np.zeros(2), np.zeros(2)
+    for k, (factor, part) in enumerate(((1.0, 1.0 - p_outlier), (_OUTLIER_VARIANCE, p_outlier))):
         gain = variance / (variance + factor * noise)
-        first += np.einsum("nk,nki->ni", probability * part, gain[:, None, None] * offset)
-        square = gain[:, None] ** 2 * (offset**2).sum(axis=2) / 3
-        second += (probability * part * (square + (gain * factor * noise)[:, None])).sum(axis=1)
-    tilted = second - (first**2).sum(axis=1) / 3
+        weight = probability * part
+        first += np.einsum("nk,nki->ni", weight, gain[:, None, None] * offset)
+        square = gain[:, None] ** 2 * distance
+        second += (weight * (square + (gain * factor * noise)[:, None])).sum(axis=1)
+        left = (1 - gain)[:, None] ** 2 * distance / (factor * noise)[:, None] + gain[:, None]
+        mass[k], squares[k] = weight.sum(), (weight * left).sum()
+    tilted = second - (first**2).sum(axis=1) / dimensions
     precision = np.maximum(1.0 / tilted - 1.0 / variance, 0.0)
     new = (first + mean) / tilted[:, None] - mean / variance[:, None]
-    return precision, np.where(precision[:, None] > 0, new, 0.0)
+    return Tilted(precision, np.where(precision[:, None] > 0, new, 0.0), mass, squares)

@@ -53,6 +53,7 @@ class PropagationSetup:
     inducing_um: Float64Array
     basis: Float64Array
     noise: Float64Array
+    left_out: Float64Array
     origin_um: Float64Array
     displacement_um: Float64Array
     paired: BoolArray
@@ -87,7 +88,8 @@ class PropagationSetup:
             alignment,
             leading[rows],
             basis,
-            sigma**2 + residual_variance,
+            sigma**2,
+            residual_variance,
             origin,
             landmarks.target_um - origin[n_queries:],
             paired,

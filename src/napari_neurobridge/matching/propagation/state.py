@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from napari_neurobridge.matching.posterior import Candidates, Posterior, posterior, weigh
 from napari_neurobridge.matching.propagation.expectation import (
     MixtureCandidates,
+    PlaceNoise,
     cavity,
     mixture_candidates,
     updated_sites,
@@ -47,6 +48,8 @@ _POOR = 0.6
 # each round is damped more than the last.
 _STILL_GROWING = 1.02
 _PATIENCE, _COOLING = 15, 0.85
+# Rounds without growth before the noise of places is learned.
+_SETTLED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +87,7 @@ class PropagationState:
     excluded: BoolArray
     presence: Presence
     active: BoolArray
+    places: PlaceNoise = PlaceNoise.nominal()
     change: float = np.inf
     rounds_since_growth: int = 0
 
@@ -125,6 +129,7 @@ class PropagationState:
             wrong=wrong,
             excluded=excluded,
             presence=earlier.presence,
+            places=earlier.places,
             active=earlier.active & ~self.setup.paired,
             rounds_since_growth=_PATIENCE // 2,
         )
@@ -142,6 +147,7 @@ class PropagationState:
             wrong=subset.wrong,
             excluded=subset.excluded,
             presence=subset.presence,
+            places=subset.places,
             active=active,
         )
 
@@ -159,12 +165,17 @@ class PropagationState:
 
     @property
     def _noise(self) -> Float64Array:
-        return self.setup.noise[: len(self.precision)]
+        return self._all_noise[: len(self.precision)]
+
+    @cached_property
+    def _all_noise(self) -> Float64Array:
+        """Variance of each place about the deformation, inlier component, (N + L,)."""
+        return np.asarray(self.setup.noise * self.places.scale + self.setup.left_out)
 
     @cached_property
     def _sites(self) -> tuple[Float64Array, Float64Array]:
         """Precision (N + L,) and precision-weighted mean (N + L, 3) of queries and landmarks."""
-        landmarks = (1.0 - self.wrong) * ~self.excluded / self.setup.noise[len(self.precision) :]
+        landmarks = (1.0 - self.wrong) * ~self.excluded / (self._all_noise[len(self.precision) :] * self.places.spread)
         precision = np.concatenate([self.precision, landmarks])
         own = landmarks[:, None] * self.setup.displacement_um
         return precision, np.vstack([self.weighted_mean, own])
@@ -191,7 +202,7 @@ class PropagationState:
         """Update the sites of all active queries at once, and what is estimated beside them."""
         n_queries, damping = len(self.precision), self._damping
         cavity_mean, cavity_variance = self._cavity
-        rows = self._select_active(cavity_variance[:n_queries] + self._noise)
+        rows = self._select_active(cavity_variance[:n_queries] + self._noise * self.places.spread)
         mean, variance, noise = cavity_mean[rows], cavity_variance[rows], self._noise[rows]
         mixture = self._candidates(rows, mean, variance, _CANDIDATES)
         candidates = mixture.candidates
@@ -201,9 +212,11 @@ class PropagationState:
         offset = self.setup.gallery.points_um[candidates.rows]
         offset -= (self._origin[rows] + mean)[:, None]
         precision, weighted_mean = np.zeros(n_queries), np.zeros((n_queries, 3))
-        precision[rows], weighted_mean[rows] = updated_sites(
-            mean, variance, noise, offset, probability, mixture.p_outlier, none + beyond
+        tilted = updated_sites(
+            mean, variance, noise, offset, probability, mixture.p_outlier, none + beyond,
+            self.setup.gallery.dimensions,
         )
+        precision[rows], weighted_mean[rows] = tilted.precision, tilted.weighted_mean
         damped = (1 - damping) * self.precision + damping * precision
         active = np.zeros(n_queries, dtype=np.bool_)
         active[rows] = True
@@ -215,6 +228,7 @@ class PropagationState:
             wrong=self._p_landmarks_wrong(),
             presence=self.presence.updated(self._origin[rows], self.setup.p_detected[rows], none),
             active=active,
+            places=self.places.updated(tilted) if self.rounds_since_growth >= _SETTLED else self.places,
             change=float(np.max(np.abs(damped - self.precision) * self._noise, initial=0.0)),
             rounds_since_growth=0 if grown else self.rounds_since_growth + 1,
         )
@@ -293,7 +307,7 @@ class PropagationState:
         n_queries = len(self.precision)
         mean, variance = (part[:n_queries] for part in self._cavity)
         mixture = self._candidates(np.arange(n_queries), mean, variance, _LISTED)
-        return mixture.candidates, self._origin + mean, variance + self._noise
+        return mixture.candidates, self._origin + mean, variance + self._noise * self.places.spread
 
     def _candidates(
         self, rows: RowArray, mean: Float64Array, variance: Float64Array, count: int
@@ -304,6 +318,7 @@ class PropagationState:
             self._origin[rows] + mean,
             variance,
             self._noise[rows],
+            self.places,
             count,
             None if looks is None else lambda somata: looks(rows, somata),
         )
@@ -335,7 +350,7 @@ class PropagationState:
         n_queries, setup = len(self.precision), self.setup
         mean, cavity_variance = (part[n_queries:] for part in self._cavity)
         residual = setup.displacement_um - mean
-        variance = cavity_variance + setup.noise[n_queries:]
+        variance = cavity_variance + self._all_noise[n_queries:] * self.places.spread
         chance = setup.alignment.prior.wrong
         reach = reach_um(setup.displacement_um + setup.origin_um[n_queries:])
         return (
