@@ -90,6 +90,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.matching.posterior import Candidates, find_candidates
+from napari_neurobridge.matching.propagation.place_noise import VARIANCES, PlaceNoise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,8 +100,6 @@ if TYPE_CHECKING:
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
 
-# The outlier component has this many times the variance of the inlier component.
-_OUTLIER_VARIANCE = 8.0
 
 # Of a cavity distribution, 1/µm²: rounding may leave nothing where a site says nearly all.
 _LEAST_PRECISION = 1e-9
@@ -129,70 +128,18 @@ def cavity(
 
 @dataclass(frozen=True, eq=False)
 class MixtureCandidates:
-    """Candidates of N queries under the mixture of inlier and outlier component.
+    """Candidates of N queries under the mixture of components of `PlaceNoise`.
 
     Attributes
     ----------
     candidates : Candidates
         Ratios of the whole mixture, (N, K).
-    p_outlier : ndarray, shape (N, K)
-        Probability that the outlier component placed the candidate, if it is the partner.
+    component : ndarray, shape (C, N, K)
+        Probability of each component to have placed the candidate, if it is the partner.
     """
 
     candidates: Candidates
-    p_outlier: Float64Array
-
-
-@dataclass(frozen=True)
-class PlaceNoise:
-    """How exactly somata are placed: a mixture of two Gaussians.
-
-    Most somata are placed well and some far worse.
-
-    Attributes
-    ----------
-    scale : float
-        Variance of the inlier component, as a multiple of the nominal one.
-    outliers : float
-        Share of the outlier component, whose variance is eight times as large.
-    """
-
-    scale: float
-    outliers: float
-
-    @classmethod
-    def nominal(cls) -> PlaceNoise:
-        """Return the mixture to begin with, whose variance is the nominal one."""
-        return cls(1.0 / (1.0 + _OUTLIERS * (_OUTLIER_VARIANCE - 1.0)), _OUTLIERS)
-
-    @property
-    def spread(self) -> float:
-        """Variance of the mixture, as a multiple of that of the inlier component."""
-        return 1.0 + self.outliers * (_OUTLIER_VARIANCE - 1.0)
-
-    @property
-    def components(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Share and variance, as a multiple of the inlier component's, of either."""
-        return (1.0 - self.outliers, 1.0), (self.outliers, _OUTLIER_VARIANCE)
-
-    def updated(self, tilted: Tilted) -> PlaceNoise:
-        nominal = self.nominal()
-        mass, square = tilted.mass, tilted.square
-        scale = (self.scale * square.sum() + _SCALE_COUNT * nominal.scale) / (
-            mass.sum() + _SCALE_COUNT
-        )
-        outliers = (mass[1] + _SHARE_COUNT * _OUTLIERS) / (mass.sum() + _SHARE_COUNT)
-        low, high = _SCALE_BOUNDS
-        return PlaceNoise(
-            float(np.clip(scale, low * nominal.scale, high * nominal.scale)),
-            float(np.clip(outliers, *_SHARE_BOUNDS)),
-        )
-
-
-# Share of the outlier component to begin with; pseudo-counts of somata and bounds of what is learned.
-_OUTLIERS = 0.15
-_SCALE_COUNT, _SHARE_COUNT = 20.0, 20.0
-_SCALE_BOUNDS, _SHARE_BOUNDS = (0.05, 16.0), (0.02, 0.4)
+    component: Float64Array
 
 
 def mixture_candidates(
@@ -214,7 +161,7 @@ def mixture_candidates(
     variance : ndarray, shape (N,)
         Of each component of the cavity distribution, µm².
     noise : ndarray, shape (N,)
-        Variance of a soma's place about the deformation, inlier component, µm².
+        Variance of a soma's place about the deformation, first component, µm².
     places : PlaceNoise
     count : int
         Candidates for each query.
@@ -223,7 +170,7 @@ def mixture_candidates(
     """
     nearest = field.nearest(place_um, count)
     appearance = None if log_ratio is None else log_ratio(nearest[1])
-    inlier, outlier = (
+    parts = [
         find_candidates(
             field,
             place_um,
@@ -231,13 +178,13 @@ def mixture_candidates(
             log_ratio=None if appearance is None else lambda *_: appearance,
             nearest=nearest,
         )
-        for _, factor in places.components
-    )
-    far = places.outliers * outlier.ratio
-    ratio = (1.0 - places.outliers) * inlier.ratio + far
-    beyond = (1.0 - places.outliers) * inlier.beyond + places.outliers * outlier.beyond
+        for factor in VARIANCES
+    ]
+    weighted = np.stack([share * part.ratio for share, part in zip(places.shares, parts)])
+    ratio = weighted.sum(axis=0)
+    beyond = sum(share * part.beyond for share, part in zip(places.shares, parts))
     return MixtureCandidates(
-        Candidates(inlier.rows, ratio, beyond), far / np.maximum(ratio, 1e-300)
+        Candidates(parts[0].rows, ratio, beyond), weighted / np.maximum(ratio, 1e-300)
     )
 
 
@@ -249,7 +196,7 @@ class Tilted:
     ----------
     precision, weighted_mean : ndarray, shape (N,) and (N, 3)
         Sites.
-    mass, square : ndarray, shape (2,)
+    mass, square : ndarray, shape (C,)
         Probability; expected squared residual times probability, over the variance.
     """
 
@@ -265,17 +212,17 @@ def updated_sites(
     noise: Float64Array,
     offset: Float64Array,
     probability: Float64Array,
-    p_outlier: Float64Array,
+    component: Float64Array,
     p_no_candidate: Float64Array,
     dimensions: int = 3,
 ) -> Tilted:
     # First moment about the cavity mean, and mean second moment of a component.
     first, second = np.zeros(mean.shape), p_no_candidate * variance
     distance = (offset**2).sum(axis=2) / dimensions
-    mass, squares = np.zeros(2), np.zeros(2)
-    for k, (factor, part) in enumerate(((1.0, 1.0 - p_outlier), (_OUTLIER_VARIANCE, p_outlier))):
+    mass, squares = np.zeros(len(VARIANCES)), np.zeros(len(VARIANCES))
+    for k, factor in enumerate(VARIANCES):
         gain = variance / (variance + factor * noise)
-        weight = probability * part
+        weight = probability * component[k]
         first += np.einsum("nk,nki->ni", weight, gain[:, None, None] * offset)
         square = gain[:, None] ** 2 * distance
         second += (weight * (square + (gain * factor * noise)[:, None])).sum(axis=1)

@@ -126,9 +126,10 @@ class GrowthSearch:
     def _bold_or_cautious(self, initial: PropagationState) -> Growth:
         params = initial.params
         best = yield from self._run(initial)
-        cautious = replace(params, max_ambiguity=params.cautious_ambiguity)
+        cautious = replace(params, max_ambiguity=params.cautious_ambiguity, learn_noise=False)
         other = yield from self._run(replace(initial, params=cautious))
-        return _better(best, replace(other, params=params))
+        other = yield from self._run(replace(other, params=params, rounds_since_growth=0))
+        return _better(best, other)
 
     def _widened(self, best: PropagationState) -> Growth:
         """Go on with a wider reach where a run did not make nearly all queries active."""

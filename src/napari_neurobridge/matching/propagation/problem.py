@@ -67,6 +67,7 @@ class PropagationParams:
     suspect_landmarks: int = 2
     region_restarts: int = 8
     subset_size: int = 2000
+    learn_noise: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,11 +13,11 @@ from scipy.spatial import cKDTree
 from napari_neurobridge.matching.posterior import Candidates, Posterior, posterior, weigh
 from napari_neurobridge.matching.propagation.expectation import (
     MixtureCandidates,
-    PlaceNoise,
     cavity,
     mixture_candidates,
     updated_sites,
 )
+from napari_neurobridge.matching.propagation.place_noise import NOMINAL, PlaceNoise
 from napari_neurobridge.matching.propagation.presence import Presence
 from napari_neurobridge.matching.propagation.setup import shared_landmarks
 from napari_neurobridge.spaces.gaussian_process import (
@@ -87,7 +87,7 @@ class PropagationState:
     excluded: BoolArray
     presence: Presence
     active: BoolArray
-    places: PlaceNoise = PlaceNoise.nominal()
+    places: PlaceNoise = NOMINAL
     change: float = np.inf
     rounds_since_growth: int = 0
 
@@ -213,7 +213,7 @@ class PropagationState:
         offset -= (self._origin[rows] + mean)[:, None]
         precision, weighted_mean = np.zeros(n_queries), np.zeros((n_queries, 3))
         tilted = updated_sites(
-            mean, variance, noise, offset, probability, mixture.p_outlier, none + beyond,
+            mean, variance, noise, offset, probability, mixture.component, none + beyond,
             self.setup.gallery.dimensions,
         )
         precision[rows], weighted_mean[rows] = tilted.precision, tilted.weighted_mean
@@ -228,7 +228,7 @@ class PropagationState:
             wrong=self._p_landmarks_wrong(),
             presence=self.presence.updated(self._origin[rows], self.setup.p_detected[rows], none),
             active=active,
-            places=self.places.updated(tilted) if self.rounds_since_growth >= _SETTLED else self.places,
+            places=self.places.updated(tilted.mass, tilted.square) if self.params.learn_noise and self.rounds_since_growth >= _SETTLED else self.places,
             change=float(np.max(np.abs(damped - self.precision) * self._noise, initial=0.0)),
             rounds_since_growth=0 if grown else self.rounds_since_growth + 1,
         )
