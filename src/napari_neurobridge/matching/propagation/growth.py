@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.spaces.gaussian_process import DeformationPrior
 
     Growth = Generator["PropagationProgress", None, PropagationState]
+    Prepare = Callable[[PropagationState], PropagationState]
     Start = Callable[[DeformationPrior], PropagationState]
 
 Float64Array = npt.NDArray[np.float64]
@@ -37,10 +38,11 @@ _NEARLY_ALL = 0.9
 # the queries is explained.
 _KERNELS = ((1.0, 1.0), (0.5, 1.5), (2.2, 0.6), (3.5, 0.8))
 _ENOUGH_EXPLAINED = 0.8
-# Steps of the log of displacement, length and noise from the best growth, and the log evidence
-# that one must bring.
-_STEPS = ((0.5, 0.0, 0.0), (0.0, 0.35, 0.0), (0.0, 0.0, 0.25))
-_PASSES, _GAIN = 0, 1.0
+# Factors of displacement and length from the best growth, and the log evidence that one must bring.
+_STEPS = ((1.5, 0.8), (1 / 1.5, 1.25), (1.0, 0.75), (1.4, 1.0))
+_MOST_STEPS, _GAIN = 4, 1.0
+# Landmarks less likely to be wrong than this are not left out on trial.
+_SUSPECT = 0.005
 
 
 @dataclass(frozen=True)
@@ -106,30 +108,39 @@ class GrowthSearch:
         whole = self._start(best.setup.alignment.prior)
         return (yield from self._run(whole.with_sites_of(best, rows)))
 
-    def _best(self, first, prior, prepared) -> Growth:
-        best = yield from self._bold_or_cautious(first)
+    def _best(self, first: PropagationState, prior: DeformationPrior, prepared: Prepare) -> Growth:
+        best = yield from self._run(first)
         for number, (displacement, length) in enumerate(_KERNELS):
             if number and _explained(best) > _ENOUGH_EXPLAINED:
                 break
-            kernel = replace(
-                prior,
-                displacement_um=prior.displacement_um * displacement,
-                length_um=prior.length_um * length,
-            )
-            other = yield from self._bold_or_cautious(prepared(self._start(kernel)))
-            best = _better(best, other)
+            kernel = _resized(prior, displacement, length)
+            best = _better(best, (yield from self._run(prepared(self._start(kernel)))))
+        best = yield from self._cautious(best)
         best = yield from self._without_suspects(best)
         best = yield from self._with_regions_restarted(best)
-        best = yield from self._with_sizes_refined(best, prepared)
+        best = yield from self._with_kernel_refined(best, prepared)
         return (yield from self._widened(best))
 
-    def _bold_or_cautious(self, initial: PropagationState) -> Growth:
-        params = initial.params
-        best = yield from self._run(initial)
+    def _cautious(self, best: PropagationState) -> Growth:
+        """Try a growth that waits until places are known better, with the nominal noise."""
+        params = best.params
         cautious = replace(params, max_ambiguity=params.cautious_ambiguity, learn_noise=False)
-        other = yield from self._run(replace(initial, params=cautious))
+        doubt = best.setup.alignment.wrong_of(best.setup.problem.landmarks)
+        other = yield from self._run(PropagationState.initial(best.setup, cautious, doubt))
         other = yield from self._run(replace(other, params=params, rounds_since_growth=0))
         return _better(best, other)
+
+    def _with_kernel_refined(self, best: PropagationState, prepared: Prepare) -> Growth:
+        """Change the kernel step by step, as long as more is explained."""
+        for displacement, length in _STEPS:
+            for _ in range(_MOST_STEPS):
+                prior = _resized(best.setup.alignment.prior, displacement, length)
+                start = prepared(self._start(prior)).continued_from(best)
+                other = yield from self._run(start)
+                if other.evidence < best.evidence + _GAIN:
+                    break
+                best = yield from self._with_regions_restarted(other)
+        return best
 
     def _widened(self, best: PropagationState) -> Growth:
         """Go on with a wider reach where a run did not make nearly all queries active."""
@@ -141,35 +152,14 @@ class GrowthSearch:
         wider = yield from self._with_regions_restarted(wider)
         return _better(best, replace(wider, params=params))
 
-    def _with_sizes_refined(self, best: PropagationState, prepared) -> Growth:
-        """Change the sizes of the prior step by step, as long as more is explained."""
-        for _ in range(_PASSES):
-            before = best
-            for step in _STEPS:
-                for sign in (1.0, -1.0):
-                    prior = best.setup.alignment.prior
-                    size, length, sigma = np.exp(sign * np.array(step))
-                    changed = replace(
-                        prior,
-                        displacement_um=prior.displacement_um * size,
-                        length_um=prior.length_um * length,
-                        sigma_um=prior.sigma_um * sigma,
-                    )
-                    other = prepared(self._start(changed)).continued_from(best)
-                    other = yield from self._run(other)
-                    if other.evidence > best.evidence + _GAIN:
-                        best = other
-                        break
-            if best is before:
-                break
-        return best
-
     def _without_suspects(self, best: PropagationState) -> Growth:
         """Run again without each of the most doubtful landmarks; keep what explains most."""
         params, doubt = best.params, best.setup.alignment.wrong_of(best.setup.problem.landmarks)
         for suspect in np.argsort(-best.wrong)[: params.suspect_landmarks]:
             if len(doubt) - best.excluded.sum() <= 4 or best.excluded[suspect]:
                 continue
+            if best.wrong[suspect] < _SUSPECT:
+                break
             excluded = best.excluded | (np.arange(len(doubt)) == suspect)
             start = PropagationState.initial(best.setup, params, doubt, excluded)
             best = _better(best, (yield from self._run(start)))
@@ -182,7 +172,7 @@ class GrowthSearch:
             if reset is None:
                 break
             other = yield from self._run(reset)
-            if other.evidence <= best.evidence:
+            if other.evidence < best.evidence + _GAIN:
                 break
             best = other
         return best
@@ -219,9 +209,17 @@ class GrowthSearch:
                 len(state.precision),
                 state.change,
             )
-            if state.change < state.params.tolerance:
+            if state.settled:
                 break
         return state
+
+
+def _resized(prior: DeformationPrior, displacement: float, length: float) -> DeformationPrior:
+    return replace(
+        prior,
+        displacement_um=prior.displacement_um * displacement,
+        length_um=prior.length_um * length,
+    )
 
 
 def _better(one: PropagationState, other: PropagationState) -> PropagationState:

@@ -89,6 +89,7 @@ class PropagationState:
     active: BoolArray
     places: PlaceNoise = NOMINAL
     change: float = np.inf
+    noise_change: float = np.inf
     rounds_since_growth: int = 0
 
     @classmethod
@@ -217,6 +218,9 @@ class PropagationState:
             self.setup.gallery.dimensions,
         )
         precision[rows], weighted_mean[rows] = tilted.precision, tilted.weighted_mean
+        places = self.places
+        if self.params.learn_noise and self.rounds_since_growth >= _SETTLED:
+            places = places.updated(tilted.mass, tilted.square)
         damped = (1 - damping) * self.precision + damping * precision
         active = np.zeros(n_queries, dtype=np.bool_)
         active[rows] = True
@@ -228,10 +232,20 @@ class PropagationState:
             wrong=self._p_landmarks_wrong(),
             presence=self.presence.updated(self._origin[rows], self.setup.p_detected[rows], none),
             active=active,
-            places=self.places.updated(tilted.mass, tilted.square) if self.params.learn_noise and self.rounds_since_growth >= _SETTLED else self.places,
+            places=places,
             change=float(np.max(np.abs(damped - self.precision) * self._noise, initial=0.0)),
+            noise_change=abs(places.scale / self.places.scale - 1.0),
             rounds_since_growth=0 if grown else self.rounds_since_growth + 1,
         )
+
+    @property
+    def settled(self) -> bool:
+        """Whether another round would change next to nothing."""
+        if self.change >= self.params.tolerance:
+            return False
+        if not self.params.learn_noise:
+            return True
+        return self.rounds_since_growth > _SETTLED and self.noise_change < self.params.tolerance
 
     @cached_property
     def p_partner(self) -> Float64Array:
