@@ -36,10 +36,10 @@ _NEARLY_ALL = 0.9
 # Displacement and length of the kernels tried beside the one adapted to the landmarks, as
 # multiples of the prior's. The first is always tried, the others where less than this share of
 # the queries is explained.
-_KERNELS = ((1.0, 1.0), (0.5, 1.5), (2.2, 0.6), (3.5, 0.8))
+_KERNELS = ((1.0, 1.0), (2.2, 0.6), (3.5, 0.8))
 _ENOUGH_EXPLAINED = 0.8
 # Factors of displacement and length from the best growth, and the log evidence that one must bring.
-_STEPS = ((1.5, 0.8), (1 / 1.5, 1.25), (1.0, 0.75), (1.4, 1.0))
+_STEPS = ((1.6, 0.75), (1 / 1.5, 1.25), (1.0, 0.75))
 _MOST_STEPS, _GAIN = 4, 1.0
 # Landmarks less likely to be wrong than this are not left out on trial.
 _SUSPECT = 0.005
@@ -131,16 +131,29 @@ class GrowthSearch:
         return _better(best, other)
 
     def _with_kernel_refined(self, best: PropagationState, prepared: Prepare) -> Growth:
-        """Change the kernel step by step, as long as more is explained."""
+        """Loosen and tighten the kernel by turns, and resize it, as long as more is explained.
+
+        A region that is matched wrongly by too stiff a kernel is often matched rightly by a
+        softer one, and stays so when it is stiff again.
+        """
         for displacement, length in _STEPS:
             for _ in range(_MOST_STEPS):
-                prior = _resized(best.setup.alignment.prior, displacement, length)
-                start = prepared(self._start(prior)).continued_from(best)
-                other = yield from self._run(start)
-                if other.evidence < best.evidence + _GAIN:
+                before, kernel = best, best.setup.alignment.prior
+                other = yield from self._resumed(
+                    best, _resized(kernel, displacement, length), prepared
+                )
+                best = _better(best, other, _GAIN)
+                back = yield from self._resumed(other, kernel, prepared)
+                best = _better(best, back, _GAIN)
+                if best is before:
                     break
-                best = yield from self._with_regions_restarted(other)
         return best
+
+    def _resumed(
+        self, state: PropagationState, kernel: DeformationPrior, prepared: Prepare
+    ) -> Growth:
+        """Go on from a state with another kernel."""
+        return (yield from self._run(prepared(self._start(kernel)).continued_from(state)))
 
     def _widened(self, best: PropagationState) -> Growth:
         """Go on with a wider reach where a run did not make nearly all queries active."""
@@ -222,8 +235,10 @@ def _resized(prior: DeformationPrior, displacement: float, length: float) -> Def
     )
 
 
-def _better(one: PropagationState, other: PropagationState) -> PropagationState:
-    return other if other.evidence > one.evidence else one
+def _better(
+    one: PropagationState, other: PropagationState, gain: float = 0.0
+) -> PropagationState:
+    return other if other.evidence > one.evidence + gain else one
 
 
 def _explained(state: PropagationState) -> float:
