@@ -40,7 +40,8 @@ _KERNELS = ((1.0, 1.0), (2.2, 0.6), (3.5, 0.8))
 _ENOUGH_EXPLAINED = 0.8
 # Factors of displacement and length from the best growth, and the log evidence that one must bring.
 _STEPS = ((1.6, 0.75), (1 / 1.5, 1.25), (1.0, 0.75))
-_MOST_STEPS, _GAIN = 4, 1.0
+_MOST_STEPS = 4
+_STANDARD_ERRORS = 2.0
 # Landmarks less likely to be wrong than this are not left out on trial.
 _SUSPECT = 0.005
 
@@ -142,9 +143,10 @@ class GrowthSearch:
                 other = yield from self._resumed(
                     best, _resized(kernel, displacement, length), prepared
                 )
-                best = _better(best, other, _GAIN)
                 back = yield from self._resumed(other, kernel, prepared)
-                best = _better(best, back, _GAIN)
+                better = _better(other, back)
+                if _clearly_better(best, better):
+                    best = better
                 if best is before:
                     break
         return best
@@ -185,7 +187,7 @@ class GrowthSearch:
             if reset is None:
                 break
             other = yield from self._run(reset)
-            if other.evidence < best.evidence + _GAIN:
+            if not _clearly_better(best, other):
                 break
             best = other
         return best
@@ -235,15 +237,20 @@ def _resized(prior: DeformationPrior, displacement: float, length: float) -> Def
     )
 
 
-def _better(
-    one: PropagationState, other: PropagationState, gain: float = 0.0
-) -> PropagationState:
-    return other if other.evidence > one.evidence + gain else one
+def _better(one: PropagationState, other: PropagationState) -> PropagationState:
+    return other if other.evidence > one.evidence else one
+
+
+def _clearly_better(one: PropagationState, other: PropagationState) -> bool:
+    """Return whether the difference is beyond what few queries decide."""
+    free = ~one.setup.paired
+    gain = (other.query_evidence - one.query_evidence)[free]
+    return bool(gain.sum() > _STANDARD_ERRORS * np.sqrt((gain**2).sum()))
 
 
 def _explained(state: PropagationState) -> float:
     """Return the share of the queries whose somata are predicted better than by chance."""
-    return float((state._query_evidence[~state.setup.paired] > np.log(2)).mean())
+    return float((state.query_evidence[~state.setup.paired] > np.log(2)).mean())
 
 
 def _query_subset(problem: PropagationProblem, count: int) -> RowArray | None:

@@ -286,11 +286,11 @@ class PropagationState:
     def evidence(self) -> float:
         """Log probability of all somata and landmarks, each judged by the others, over chance."""
         right, wrong = self._landmark_log_odds()
-        queries = self._query_evidence[~self.setup.paired].sum()
+        queries = self.query_evidence[~self.setup.paired].sum()
         return float(queries + np.logaddexp(right, wrong).sum())
 
     @cached_property
-    def _query_evidence(self) -> Float64Array:
+    def query_evidence(self) -> Float64Array:
         """Log probability of the somata about each query's place, over chance, (N,)."""
         candidates, _, _ = self._all_candidates
         return np.log1p(self.p_partner * (candidates.total - 1.0))
@@ -310,7 +310,7 @@ class PropagationState:
         if len(rows) < 3 * _REGION:
             return None
         near = cKDTree(self._origin[rows]).query(self._origin[rows], k=np.arange(1, _REGION + 1))[1]
-        fit = self._query_evidence[rows][near].mean(axis=1)
+        fit = self.query_evidence[rows][near].mean(axis=1)
         poor = rows[fit < _POOR * np.median(fit)]
         if not len(poor) or np.median(fit) <= 0:
             return None
