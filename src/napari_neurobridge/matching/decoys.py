@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.calibration import Calibration, claimable
-from napari_neurobridge.matching.posterior import CandidateField
+from napari_neurobridge.matching.candidate_field import CandidateField
 from napari_neurobridge.matching.propagation.propagate import run_propagation
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ def decoy_claims(
 
 def _judged(found: Propagation, decoy: PropagationProblem) -> Posterior:
     """Return the posterior of a decoy gallery under the alignment of a match."""
-    setup = replace(found.state.setup, problem=decoy, gallery=CandidateField(decoy.gallery_um))
-    return replace(found.state, setup=setup).query_posterior()[0]
+    gallery = CandidateField(decoy.gallery_um)
+    return found.state.among(decoy, gallery).query_posterior()[0]
 
 
 def _distance_um(problem: PropagationProblem, found: Propagation) -> float:

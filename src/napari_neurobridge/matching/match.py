@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.assignment import assign
+from napari_neurobridge.matching.candidate_field import CandidateField
 from napari_neurobridge.matching.decoys import DecoyCheck, decoy_claims
-from napari_neurobridge.matching.posterior import CandidateField, find_candidates, posterior
+from napari_neurobridge.matching.posterior import find_candidates, posterior
 from napari_neurobridge.matching.posterior_reader import (
     PartnerPosterior,
     PosteriorReader,

@@ -90,13 +90,13 @@ class LeaveOneOut:
         The somata, µm (z, y, x) of the source.
     displacement_um : ndarray, shape (N, 3)
         From where the similarity puts them.
-    variance_um2 : ndarray, shape (N,)
-        Of each component, with the noise of a soma's place.
+    covariance_um2 : ndarray, shape (N, 3, 3)
+        With the noise of a soma's place.
     """
 
     points_um: Float64Array
     displacement_um: Float64Array
-    variance_um2: Float64Array
+    covariance_um2: Float64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +220,7 @@ class Alignment:
         own = self.leave_one_out
         offset = self.similarity.offsets(self._placed(own.points_um[row]))[0]
         mean = self.similarity.target_center_um + offset + own.displacement_um[row]
-        return mean, own.variance_um2[row] * np.eye(3)
+        return mean, own.covariance_um2[row]
 
     def residuals(self) -> Float64Array:
         """Return each landmark's distance from where the others expect it, (N,) µm."""

@@ -129,6 +129,28 @@ def fit_alignment(
     )
 
 
+def with_prior(
+    alignment: Alignment, prior: DeformationPrior, *, orientation: FloatArray | None = None
+) -> Alignment:
+    """Return an alignment of the same landmarks, judged as before, with another prior.
+
+    Parameters
+    ----------
+    alignment : Alignment
+    prior : DeformationPrior
+    orientation : ndarray, shape (3, 3), optional
+        That the alignment was fitted with.
+    """
+    landmarks = alignment.landmarks.take(alignment.used)
+    if alignment.mean is not None:
+        source = alignment.mean.map_points(landmarks.source_um)
+        landmarks, orientation = replace(landmarks, source_um=source), np.eye(3)
+    kind, prior, _ = _kind(landmarks, prior, orientation)
+    mirrored = alignment.similarity.mirrored
+    similarity, regression = _regressed(landmarks, prior, mirrored, orientation)
+    return replace(alignment, prior=prior, kind=kind, similarity=similarity, regression=regression)
+
+
 def alignment_without_landmarks(
     mean: Transform, *, orientation: bool, prior: DeformationPrior | None = None
 ) -> Alignment:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.posterior import CandidateField, find_candidates, posterior
+from napari_neurobridge.matching.candidate_field import CandidateField
+from napari_neurobridge.matching.posterior import find_candidates, posterior
 
 seeds = st.integers(0, 10_000)
 

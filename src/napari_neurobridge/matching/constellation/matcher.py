@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.candidate_field import CandidateField
 from napari_neurobridge.matching.constellation.affine_search import best_per_row
 from napari_neurobridge.matching.constellation.model import (
     Constellation,
@@ -23,7 +24,7 @@ from napari_neurobridge.matching.constellation.window_search import (
     search_windows,
 )
 from napari_neurobridge.matching.constellation.windows import one_to_one
-from napari_neurobridge.matching.posterior import CandidateField, find_candidates
+from napari_neurobridge.matching.posterior import find_candidates
 from napari_neurobridge.matching.propagation.propagate import (
     PropagationParams,
     PropagationProblem,

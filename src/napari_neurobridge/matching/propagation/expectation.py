@@ -89,13 +89,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_neurobridge.matching.posterior import Candidates, find_candidates
-from napari_neurobridge.matching.propagation.place_noise import VARIANCES, PlaceNoise
+from napari_neurobridge.matching.posterior import Candidates, candidates_at
+from napari_neurobridge.matching.propagation.place_noise import (
+    VARIANCES,
+    NoiseStatistics,
+    PlaceNoise,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_neurobridge.matching.posterior import CandidateField
+    from napari_neurobridge.matching.candidate_field import CandidateField
 
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
@@ -168,67 +172,71 @@ def mixture_candidates(
     log_ratio : callable, optional
         Log likelihood ratio of appearance (N, K) of rows of the gallery (N, K).
     """
-    nearest = field.nearest(place_um, count)
-    appearance = None if log_ratio is None else log_ratio(nearest[1])
-    parts = [
-        find_candidates(
-            field,
-            place_um,
-            variance + factor * noise,
-            log_ratio=None if appearance is None else lambda *_: appearance,
-            nearest=nearest,
-        )
-        for factor in VARIANCES
-    ]
-    weighted = np.stack([share * part.ratio for share, part in zip(places.shares, parts)])
+    rows = field.nearest(place_um, count)[1]
+    square = places.squared_length(field.points_um[rows] - place_um[:, None])
+    appearance = None if log_ratio is None else log_ratio(rows)
+    weighted, beyond = np.empty((len(VARIANCES), *rows.shape)), np.zeros(len(rows))
+    for number, (share, factor) in enumerate(zip(places.shares, VARIANCES, strict=True)):
+        part = candidates_at(field, rows, square, variance + factor * noise, appearance)
+        weighted[number] = share * part.ratio
+        beyond += share * part.beyond
     ratio = weighted.sum(axis=0)
-    beyond = sum(share * part.beyond for share, part in zip(places.shares, parts))
-    return MixtureCandidates(
-        Candidates(parts[0].rows, ratio, beyond), weighted / np.maximum(ratio, 1e-300)
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class Tilted:
-    """Moments of the tilted distributions.
-
-    Attributes
-    ----------
-    precision, weighted_mean : ndarray, shape (N,) and (N, 3)
-        Sites.
-    mass, square : ndarray, shape (C,)
-        Probability; expected squared residual times probability, over the variance.
-    """
-
-    precision: Float64Array
-    weighted_mean: Float64Array
-    mass: Float64Array
-    square: Float64Array
+    return MixtureCandidates(Candidates(rows, ratio, beyond), weighted / np.maximum(ratio, 1e-300))
 
 
 def updated_sites(
     mean: Float64Array,
     variance: Float64Array,
     noise: Float64Array,
+    places: PlaceNoise,
     offset: Float64Array,
     probability: Float64Array,
     component: Float64Array,
-    p_no_candidate: Float64Array,
-    dimensions: int = 3,
-) -> Tilted:
+    dimensions: int,
+) -> tuple[Float64Array, Float64Array, NoiseStatistics]:
+    """Match the moments of the tilted distributions; return the sites that do.
+
+    Parameters
+    ----------
+    mean, variance : ndarray, shape (N, 3) and (N,)
+        Cavity distribution of each displacement, µm and µm².
+    noise : ndarray, shape (N,)
+        Variance of a soma's place about the deformation, first component, µm².
+    places : PlaceNoise
+    offset : ndarray, shape (N, K, 3)
+        Places of the candidates about where the cavity mean expects the partner, µm.
+    probability : ndarray, shape (N, K)
+        Of each candidate to be the partner; what is left, that none of them is and the cavity
+        distribution stands.
+    component : ndarray, shape (C, N, K)
+        Of each component of the noise to have placed it, if it is.
+    dimensions : int
+        Of the gallery: 2 if all its somata lie in one plane.
+
+    Returns
+    -------
+    precision : ndarray, shape (N,)
+        1/µm², at least 0.
+    weighted_mean : ndarray, shape (N, 3)
+        Precision times mean, 1/µm; 0 where the precision is.
+    seen : NoiseStatistics
+    """
     # First moment about the cavity mean, and mean second moment of a component.
-    first, second = np.zeros(mean.shape), p_no_candidate * variance
-    distance = (offset**2).sum(axis=2) / dimensions
-    mass, squares = np.zeros(len(VARIANCES)), np.zeros(len(VARIANCES))
-    for k, factor in enumerate(VARIANCES):
+    first, second = np.zeros(mean.shape), (1.0 - probability.sum(axis=1)) * variance
+    square = places.squared_length(offset) / dimensions
+    mass, scatter = np.zeros(len(VARIANCES)), np.zeros((3, 3))
+    for number, factor in enumerate(VARIANCES):
+        weight = probability * component[number]
+        share = weight.sum(axis=1)
         gain = variance / (variance + factor * noise)
-        weight = probability * component[k]
-        first += np.einsum("nk,nki->ni", weight, gain[:, None, None] * offset)
-        square = gain[:, None] ** 2 * distance
-        second += (weight * (square + (gain * factor * noise)[:, None])).sum(axis=1)
-        left = (1 - gain)[:, None] ** 2 * distance / (factor * noise)[:, None] + gain[:, None]
-        mass[k], squares[k] = weight.sum(), (weight * left).sum()
-    tilted = second - (first**2).sum(axis=1) / dimensions
+        first += gain[:, None] * np.einsum("nk,nki->ni", weight, offset)
+        second += gain**2 * (weight * square).sum(axis=1) + share * gain * factor * noise
+        mass[number] = share.sum()
+        left = weight * ((1.0 - gain) ** 2 / (factor * noise))[:, None]
+        scatter += np.einsum("nk,nki,nkj->ij", left, offset, offset, optimize=True)
+        scatter += float((share * gain).sum()) * places.shape
+    tilted = second - places.squared_length(first) / dimensions
     precision = np.maximum(1.0 / tilted - 1.0 / variance, 0.0)
     new = (first + mean) / tilted[:, None] - mean / variance[:, None]
-    return Tilted(precision, np.where(precision[:, None] > 0, new, 0.0), mass, squares)
+    weighted_mean = np.where(precision[:, None] > 0, new, 0.0)
+    return precision, weighted_mean, NoiseStatistics(mass, scatter)

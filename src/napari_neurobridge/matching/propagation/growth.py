@@ -1,10 +1,12 @@
 """Growths from the landmarks: which are tried, and which wins.
 
 A growth repeats rounds of expectation propagation (`expectation`) until nothing changes. Where
-it ends depends on what it assumes: how much and over what length tissue gives, how exactly
+it ends depends on what it assumes: how much tissue gives and over what length, how exactly
 somata are placed, how well a place must be known before a query takes part, and which landmarks
-are right. Landmarks alone say little of these, so several are tried; the growth whose
-somata predict each other best wins (the evidence of `expectation`).
+are right. Landmarks alone say little of these, so several growths are tried, some twenty
+at most; the one whose somata predict each other best wins (the evidence of `expectation`). A
+growth that contradicts half of the landmarks never wins over one that does not: it may explain
+the field by a map that nobody meant.
 """
 
 from __future__ import annotations
@@ -18,29 +20,31 @@ from scipy.spatial.distance import cdist
 
 from napari_neurobridge.matching.propagation.setup import PropagationSetup, shared_landmarks
 from napari_neurobridge.matching.propagation.state import PropagationState
+from napari_neurobridge.spaces.fit import with_prior
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from napari_neurobridge.matching.propagation.problem import PropagationProblem
+    from napari_neurobridge.matching.propagation.problem import PropagationParams
     from napari_neurobridge.spaces.gaussian_process import DeformationPrior
+    from napari_neurobridge.types import FloatArray
 
     Growth = Generator["PropagationProgress", None, PropagationState]
-    Prepare = Callable[[PropagationState], PropagationState]
     Start = Callable[[DeformationPrior], PropagationState]
 
 Float64Array = npt.NDArray[np.float64]
-RowArray = npt.NDArray[np.intp]
 
 _NEARLY_ALL = 0.9
-# Displacement and length of the kernels tried beside the one adapted to the landmarks, as
-# multiples of the prior's. The first is always tried, the others where less than this share of
-# the queries is explained.
+# Displacement and length of the kernels tried beside the one adapted to the landmarks, as multiples
+# of the prior's: as it is, and softer.
 _KERNELS = ((1.0, 1.0), (2.2, 0.6), (3.5, 0.8))
-_ENOUGH_EXPLAINED = 0.8
-# Factors of displacement and length from the best growth, and the log evidence that one must bring.
-_STEPS = ((1.6, 0.75), (1 / 1.5, 1.25), (1.0, 0.75))
-_MOST_STEPS = 4
+# Nothing else is tried where this share of the queries is explained, and no softer kernel where
+# that one is.
+_EXPLAINED, _MOSTLY_EXPLAINED = 0.92, 0.8
+# Factors of displacement and length for going on from the best growth: softer, stiffer, shorter.
+_RESIZED = ((1.6, 0.75), (1 / 1.5, 1.25), (1.0, 0.75))
+_MOST_CYCLES = 4
+# A change is kept if its gain of evidence is beyond so many standard errors.
 _STANDARD_ERRORS = 2.0
 # Landmarks less likely to be wrong than this are not left out on trial.
 _SUSPECT = 0.005
@@ -76,14 +80,17 @@ class GrowthSearch:
     ----------
     start : callable
         Returns the state before the first round, of a deformation prior.
+    orientation : ndarray, shape (3, 3), optional
+        That alignments are fitted with.
     """
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: Start, orientation: FloatArray | None = None) -> None:
         self._start = start
+        self._orientation = orientation
         self._attempt = 0
 
-    def from_landmarks(self, first: PropagationState, prior: DeformationPrior) -> Growth:
-        """Grow from the landmarks only; with very many queries, choose with some of them.
+    def best(self, first: PropagationState, prior: DeformationPrior) -> Growth:
+        """Grow from the landmarks; return the growth with the highest evidence.
 
         Parameters
         ----------
@@ -92,70 +99,82 @@ class GrowthSearch:
         prior : DeformationPrior
             Before that.
         """
-        rows = _query_subset(first.setup.problem, first.params.subset_size)
-        if rows is None:
-            return (yield from self._best(first, prior, lambda state: state))
-
-        def few(state: PropagationState) -> PropagationState:
-            setup = PropagationSetup.of(
-                state.setup.problem.only(rows),
-                state.setup.gallery,
-                state.setup.alignment,
-                state.params.n_inducing,
-            )
-            return PropagationState.initial(setup, state.params, state.wrong)
-
-        best = yield from self._best(few(first), prior, few)
-        whole = self._start(best.setup.alignment.prior)
-        return (yield from self._run(whole.with_sites_of(best, rows)))
-
-    def _best(self, first: PropagationState, prior: DeformationPrior, prepared: Prepare) -> Growth:
-        best = yield from self._run(first)
-        for number, (displacement, length) in enumerate(_KERNELS):
-            if number and _explained(best) > _ENOUGH_EXPLAINED:
-                break
-            kernel = _resized(prior, displacement, length)
-            best = _better(best, (yield from self._run(prepared(self._start(kernel)))))
-        best = yield from self._cautious(best)
+        best = yield from self.run(first)
+        if _explained(best) < _EXPLAINED:
+            best = yield from self._other_kernels(best, prior)
+            best = yield from self._cautious(best)
         best = yield from self._without_suspects(best)
         best = yield from self._with_regions_restarted(best)
-        best = yield from self._with_kernel_refined(best, prepared)
+        best = yield from self._with_kernel_resized(best)
         return (yield from self._widened(best))
 
-    def _cautious(self, best: PropagationState) -> Growth:
-        """Try a growth that waits until places are known better, with the nominal noise."""
-        params = best.params
-        cautious = replace(params, max_ambiguity=params.cautious_ambiguity, learn_noise=False)
-        doubt = best.setup.alignment.wrong_of(best.setup.problem.landmarks)
-        other = yield from self._run(PropagationState.initial(best.setup, cautious, doubt))
-        other = yield from self._run(replace(other, params=params, rounds_since_growth=0))
-        return _better(best, other)
-
-    def _with_kernel_refined(self, best: PropagationState, prepared: Prepare) -> Growth:
-        """Loosen and tighten the kernel by turns, and resize it, as long as more is explained.
-
-        A region that is matched wrongly by too stiff a kernel is often matched rightly by a
-        softer one, and stays so when it is stiff again.
-        """
-        for displacement, length in _STEPS:
-            for _ in range(_MOST_STEPS):
-                before, kernel = best, best.setup.alignment.prior
-                other = yield from self._resumed(
-                    best, _resized(kernel, displacement, length), prepared
-                )
-                back = yield from self._resumed(other, kernel, prepared)
-                better = _better(other, back)
-                if _clearly_better(best, better):
-                    best = better
-                if best is before:
-                    break
+    def _other_kernels(self, best: PropagationState, prior: DeformationPrior) -> Growth:
+        for number, factors in enumerate(_KERNELS):
+            if number and _explained(best) > _MOSTLY_EXPLAINED:
+                break
+            other = yield from self.run(self._start(_resized(prior, *factors)))
+            best = better(best, other)
         return best
 
-    def _resumed(
-        self, state: PropagationState, kernel: DeformationPrior, prepared: Prepare
-    ) -> Growth:
+    def _cautious(self, best: PropagationState) -> Growth:
+        """Grow while places are known better, and learn how exactly somata are placed later."""
+        params = best.params
+        cautious = replace(params, max_ambiguity=params.cautious_ambiguity, learn_noise=False)
+        other = yield from self.run(_initial(best.setup, cautious))
+        other = yield from self.run(replace(other, params=params, rounds_since_growth=0))
+        return better(best, other)
+
+    def _without_suspects(self, best: PropagationState) -> Growth:
+        """Run again without each of the most doubtful landmarks; keep what explains most."""
+        params = best.params
+        for suspect in np.argsort(-best.wrong)[: params.suspect_landmarks]:
+            few = len(best.wrong) - best.excluded.sum() <= 4
+            if few or best.excluded[suspect] or best.wrong[suspect] < _SUSPECT:
+                continue
+            excluded = best.excluded | (np.arange(len(best.wrong)) == suspect)
+            other = yield from self.run(_initial(best.setup, params, excluded))
+            best = better(best, other)
+        return best
+
+    def _with_regions_restarted(self, best: PropagationState) -> Growth:
+        """Match regions that fit badly anew, as long as clearly more is explained."""
+        for _ in range(best.params.region_restarts):
+            reset = best.with_poor_regions_reset()
+            if reset is None:
+                break
+            other = yield from self.run(reset)
+            if not clearly_better(best, other):
+                break
+            best = other
+        return best
+
+    def _with_kernel_resized(self, best: PropagationState) -> Growth:
+        """Go on with another kernel, and back again, as long as clearly more is explained.
+
+        A region that is matched wrongly under a stiff kernel is often matched rightly under a
+        softer one, and stays so when it is stiff again.
+        """
+        for factors in _RESIZED:
+            for _ in range(_MOST_CYCLES):
+                kernel = best.setup.alignment.prior
+                there = yield from self._resumed(best, _resized(kernel, *factors))
+                back = yield from self._resumed(there, kernel)
+                other = better(there, back)
+                if not clearly_better(best, other):
+                    break
+                best = other
+            if _explained(best) > _EXPLAINED:
+                break
+        return best
+
+    def _resumed(self, state: PropagationState, kernel: DeformationPrior) -> Growth:
         """Go on from a state with another kernel."""
-        return (yield from self._run(prepared(self._start(kernel)).continued_from(state)))
+        setup = state.setup
+        alignment = with_prior(setup.alignment, kernel, orientation=self._orientation)
+        changed = PropagationSetup.of(
+            setup.problem, setup.gallery, alignment, state.params.n_inducing
+        )
+        return (yield from self.run(_initial(changed, state.params).continued_from(state)))
 
     def _widened(self, best: PropagationState) -> Growth:
         """Go on with a wider reach where a run did not make nearly all queries active."""
@@ -163,38 +182,13 @@ class GrowthSearch:
         if best.active.mean() > _NEARLY_ALL:
             return best
         final = replace(params, max_ambiguity=params.final_ambiguity)
-        wider = yield from self._run(replace(best, params=final, rounds_since_growth=0))
+        wider = yield from self.run(replace(best, params=final, rounds_since_growth=0))
         wider = yield from self._with_regions_restarted(wider)
-        return _better(best, replace(wider, params=params))
-
-    def _without_suspects(self, best: PropagationState) -> Growth:
-        """Run again without each of the most doubtful landmarks; keep what explains most."""
-        params, doubt = best.params, best.setup.alignment.wrong_of(best.setup.problem.landmarks)
-        for suspect in np.argsort(-best.wrong)[: params.suspect_landmarks]:
-            if len(doubt) - best.excluded.sum() <= 4 or best.excluded[suspect]:
-                continue
-            if best.wrong[suspect] < _SUSPECT:
-                break
-            excluded = best.excluded | (np.arange(len(doubt)) == suspect)
-            start = PropagationState.initial(best.setup, params, doubt, excluded)
-            best = _better(best, (yield from self._run(start)))
-        return best
-
-    def _with_regions_restarted(self, best: PropagationState) -> Growth:
-        """Match regions that fit badly anew, as long as more is explained."""
-        for _ in range(best.params.region_restarts):
-            reset = best.with_poor_regions_reset()
-            if reset is None:
-                break
-            other = yield from self._run(reset)
-            if not _clearly_better(best, other):
-                break
-            best = other
-        return best
+        return better(best, replace(wider, params=params))
 
     def continued(self, initial: PropagationState, earlier: PropagationState) -> Growth:
         """Go on from an earlier state; about what a verdict contradicts, also anew."""
-        best = yield from self._run(initial.continued_from(earlier))
+        best = yield from self.run(initial.continued_from(earlier))
         before, now = earlier.setup.problem.landmarks, initial.setup.problem.landmarks
         kept, was_kept = shared_landmarks(initial.setup.problem, earlier.setup.problem)
         disputed = best.wrong > 0.5
@@ -209,10 +203,10 @@ class GrowthSearch:
         distance = cdist(queries, similarity.offsets(places)).min(axis=1)
         again = best.with_reset_sites(distance < initial.setup.alignment.prior.length_um)
         wrong = np.where(disputed, initial.wrong, best.wrong)
-        other = yield from self._run(replace(again, wrong=wrong))
-        return _better(best, other)
+        other = yield from self.run(replace(again, wrong=wrong))
+        return better(best, other)
 
-    def _run(self, state: PropagationState) -> Growth:
+    def run(self, state: PropagationState) -> Growth:
         """Repeat rounds until no site changes."""
         self._attempt += 1
         for number in range(state.params.rounds):
@@ -229,6 +223,24 @@ class GrowthSearch:
         return state
 
 
+def clearly_better(one: PropagationState, other: PropagationState) -> bool:
+    """Return whether the second of two states explains more, beyond what few queries decide."""
+    if one.heeds_landmarks != other.heeds_landmarks:
+        return other.heeds_landmarks
+    free = ~(one.setup.paired | other.setup.paired)
+    gain = (other.query_evidence - one.query_evidence)[free]
+    return bool(gain.sum() > _STANDARD_ERRORS * np.sqrt((gain**2).sum()))
+
+
+def _initial(
+    setup: PropagationSetup,
+    params: PropagationParams,
+    excluded: npt.NDArray[np.bool_] | None = None,
+) -> PropagationState:
+    doubt = setup.alignment.wrong_of(setup.problem.landmarks)
+    return PropagationState.initial(setup, params, doubt, excluded)
+
+
 def _resized(prior: DeformationPrior, displacement: float, length: float) -> DeformationPrior:
     return replace(
         prior,
@@ -237,27 +249,16 @@ def _resized(prior: DeformationPrior, displacement: float, length: float) -> Def
     )
 
 
-def _better(one: PropagationState, other: PropagationState) -> PropagationState:
-    return other if other.evidence > one.evidence else one
+def better(one: PropagationState, other: PropagationState) -> PropagationState:
+    """Return the state that explains more."""
 
+    def rank(state: PropagationState) -> tuple[bool, float]:
+        return state.heeds_landmarks, state.evidence
 
-def _clearly_better(one: PropagationState, other: PropagationState) -> bool:
-    """Return whether the difference is beyond what few queries decide."""
-    free = ~one.setup.paired
-    gain = (other.query_evidence - one.query_evidence)[free]
-    return bool(gain.sum() > _STANDARD_ERRORS * np.sqrt((gain**2).sum()))
+    return other if rank(other) > rank(one) else one
 
 
 def _explained(state: PropagationState) -> float:
     """Return the share of the queries whose somata are predicted better than by chance."""
-    return float((state.query_evidence[~state.setup.paired] > np.log(2)).mean())
-
-
-def _query_subset(problem: PropagationProblem, count: int) -> RowArray | None:
-    """Return rows of the queries to try runs with, if there are too many to try with all."""
-    total, paired = len(problem.queries_um), np.unique(problem.pairs[:, 0])
-    others = np.setdiff1d(np.arange(total), paired)
-    if len(others) <= count:
-        return None
-    drawn = np.random.default_rng(0).choice(others, count, replace=False)
-    return np.sort(np.concatenate([paired, drawn]))
+    free = ~state.setup.paired
+    return float((state.query_evidence[free] > np.log(2.0)).mean()) if free.any() else 1.0

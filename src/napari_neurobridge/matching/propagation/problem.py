@@ -54,6 +54,8 @@ class PropagationParams:
     subset_size : int
         Of more queries than this, a random subset of this size tries the runs; all others
         join the best.
+    learn_noise : bool
+        Learn how exactly somata are placed, once the field has grown.
     """
 
     max_ambiguity: float = 0.3

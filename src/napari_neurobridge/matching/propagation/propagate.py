@@ -1,7 +1,4 @@
-"""Matches grow from a few landmarks over the whole field: which runs are tried, and which wins.
-
-A run repeats rounds of expectation propagation (`expectation`) until nothing changes.
-"""
+"""Matches grow from a few landmarks over the whole field."""
 
 from __future__ import annotations
 
@@ -11,8 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_neurobridge.matching.posterior import CandidateField, Posterior
-from napari_neurobridge.matching.propagation.growth import GrowthSearch, PropagationProgress
+from napari_neurobridge.matching.candidate_field import CandidateField
+from napari_neurobridge.matching.propagation.growth import (
+    GrowthSearch,
+    PropagationProgress,
+    better,
+    clearly_better,
+)
 from napari_neurobridge.matching.propagation.problem import PropagationParams, PropagationProblem
 from napari_neurobridge.matching.propagation.setup import PropagationSetup
 from napari_neurobridge.matching.propagation.state import PropagationState
@@ -21,11 +23,13 @@ from napari_neurobridge.spaces.fit import fit_alignment
 from napari_neurobridge.spaces.gaussian_process import DeformationPrior
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
+    from napari_neurobridge.matching.posterior import Posterior
     from napari_neurobridge.types import FloatArray
 
-    _Run = Generator["PropagationProgress", None, PropagationState]
+    _Run = Generator[PropagationProgress, None, PropagationState]
+    _Fit = Callable[[DeformationPrior | None], Alignment]
 
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
@@ -48,7 +52,7 @@ _MIRROR_EVIDENCE = 10.0
 _CLEAR = 1.0
 # Log evidence of each query from which an earlier run is taken for right: wrong ones have about 0.
 _EXPLAINED = 0.25
-_NEARLY_ALL = 0.9
+_REGROWN = "The latest verdicts changed how the whole field is matched."
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +68,7 @@ class Propagation:
     predicted_um : ndarray, shape (N, 3)
         Where each query's partner is expected, in the gallery's space.
     sigma_um : ndarray, shape (N,)
-        Standard deviation of each component, with the noise of a soma's place.
+        Standard deviation, with the noise of a soma's place: geometric mean over the axes.
     active : ndarray of bool, shape (N,)
         Whether the query took part; of the others only the prediction is known.
     mean_p_partner : float
@@ -110,19 +114,26 @@ class Propagation:
         queries_um = self.state.setup.problem.queries_um
         similarity = self.alignment.similarity
         placed = similarity.target_center_um + similarity.offsets(queries_um)
+        prior = self.alignment.prior
         return replace(
             self.alignment,
             source=source,
             target=target,
             kind="elastic",
+            prior=replace(prior, sigma_um=prior.sigma_um * self.state.places.relative_sigma),
             regression=self.state.regression,
-            leave_one_out=LeaveOneOut(queries_um, self.predicted_um - placed, self.sigma_um**2),
+            leave_one_out=LeaveOneOut(queries_um, self.predicted_um - placed, self.covariance_um2),
             made_from=MadeFrom(
                 orientation=orientation,
                 n_pairs=n_pairs,
                 n_matches=int((self.state.precision > 0).sum()),
             ),
         )
+
+    @property
+    def covariance_um2(self) -> Float64Array:
+        """Covariance of the expected places, with the noise of a soma's place, (N, 3, 3)."""
+        return np.asarray(self.sigma_um[:, None, None] ** 2 * self.state.places.shape)
 
     def review(self) -> RowArray:
         """Return the landmarks' rows, the most doubtful first."""
@@ -142,8 +153,8 @@ def propagate(
     """Grow matches from the landmarks outward, until nothing changes.
 
     Each query's soft match, weighed by how sure it is, refines the deformation for all
-    the others and never for itself; all are examined again in each round. The kernel
-    comes from the landmarks alone.
+    the others and never for itself; all are examined again in each round. Of several growths
+    (`growth`) the one with the highest evidence wins.
 
     Parameters
     ----------
@@ -157,9 +168,9 @@ def propagate(
         Adapt the prior's sizes to the landmarks; say no where the program proposed some.
     start : Propagation, optional
         Of the same somata and orientation, before the latest verdicts: goes on from there,
-        and tries again only about a landmark that is gone or contradicts the rest. Not used
-        if it is of other somata, or of so little evidence that it may have grown wrongly:
-        from a wrong one nothing finds back.
+        and tries again about a landmark that is gone or contradicts the rest, and everywhere
+        where clearly less is explained than before. Not used if it is of other somata, or of so
+        little evidence that it may have grown wrongly: from a wrong one nothing finds back.
 
     Yields
     ------
@@ -173,8 +184,10 @@ def propagate(
     """
     params = params or PropagationParams()
 
+    gallery = CandidateField(problem.gallery_um) if start is None else start.state.setup.gallery
+
     def fitted(
-        hand: bool | None, known: Alignment | None = None, sizes: DeformationPrior | None = None
+        hand: bool | None, sizes: DeformationPrior | None = None, known: Alignment | None = None
     ) -> Alignment:
         return fit_alignment(
             problem.landmarks,
@@ -185,35 +198,71 @@ def propagate(
             known=known,
         )
 
-    def search(hand: bool) -> GrowthSearch:
-        return GrowthSearch(lambda sizes: _initial(problem, fitted(hand, None, sizes), params, gallery))
-
-    gallery = CandidateField(problem.gallery_um) if start is None else start.state.setup.gallery
+    def grown(hand: bool | None) -> _Run:
+        return _grown(
+            problem,
+            gallery,
+            params,
+            lambda sizes: fitted(hand, sizes),
+            prior or DeformationPrior(),
+            orientation,
+        )
 
     if start is not None and _same_somata(problem, start) and _explains(start.state, _EXPLAINED):
         before = start.alignment
-        alignment = fitted(mirrored, before, before.prior)
+        alignment = fitted(mirrored, before.prior, before)
         if not alignment.hand_known:
-            alignment = fitted(before.similarity.mirrored, None, before.prior)
-        if alignment.similarity.mirrored == before.similarity.mirrored:
+            alignment = fitted(before.similarity.mirrored, before.prior)
+        hand = alignment.similarity.mirrored
+        if hand == before.similarity.mirrored:
             initial = _initial(problem, alignment, params, gallery)
-            best = yield from search(alignment.similarity.mirrored).continued(initial, start.state)
-            return _result(best, [note for note in _MIRROR_NOTES if note in start.notes])
-    alignment = fitted(mirrored)
-    hand = alignment.similarity.mirrored
-    usual = prior or DeformationPrior()
-    best = yield from search(hand).from_landmarks(
-        _initial(problem, alignment, params, gallery), usual
-    )
+            search = GrowthSearch(lambda _: initial, orientation)
+            best = yield from search.continued(initial, start.state)
+            said = [note for note in _MIRROR_NOTES if note in start.notes]
+            if clearly_better(best, start.state):
+                # The verdicts since then fit badly to what has grown before them.
+                anew = yield from grown(hand)
+                if better(best, anew) is anew:
+                    best, said = anew, [*said, _REGROWN]
+            return _result(best, said)
+    best = yield from grown(mirrored)
+    alignment = best.setup.alignment
     if alignment.hand_known or _explains(best, _CLEAR):
         return _result(best)
-    other = fitted(not hand)
-    turned = yield from search(not hand).from_landmarks(
-        _initial(problem, other, params, gallery), usual
-    )
+    hand = not alignment.similarity.mirrored
+    turned = yield from grown(hand)
     if turned.evidence < best.evidence + _MIRROR_EVIDENCE:
         return _result(best)
-    return _result(turned, _MIRROR_NOTES[:1] if other.similarity.mirrored else ())
+    return _result(turned, _MIRROR_NOTES[:1] if hand else ())
+
+
+def _grown(
+    problem: PropagationProblem,
+    gallery: CandidateField,
+    params: PropagationParams,
+    fitted: _Fit,
+    prior: DeformationPrior,
+    orientation: FloatArray | None,
+) -> _Run:
+    """Grow from the landmarks; with very many queries, choose between growths with some of them."""
+    rows = _query_subset(problem, params.subset_size)
+    few = problem if rows is None else problem.only(rows)
+    search = GrowthSearch(lambda sizes: _initial(few, fitted(sizes), params, gallery), orientation)
+    best = yield from search.best(_initial(few, fitted(None), params, gallery), prior)
+    if rows is None:
+        return best
+    whole = _initial(problem, best.setup.alignment, params, gallery)
+    return (yield from search.run(whole.with_sites_of(best, rows)))
+
+
+def _query_subset(problem: PropagationProblem, count: int) -> RowArray | None:
+    """Return rows of the queries to try runs with, if there are too many to try with all."""
+    total, paired = len(problem.queries_um), np.unique(problem.pairs[:, 0])
+    others = np.setdiff1d(np.arange(total), paired)
+    if len(others) <= count:
+        return None
+    drawn = np.random.default_rng(0).choice(others, count, replace=False)
+    return np.sort(np.concatenate([paired, drawn]))
 
 
 def _explains(state: PropagationState, share: float) -> bool:

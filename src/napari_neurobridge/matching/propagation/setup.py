@@ -11,7 +11,7 @@ import numpy.typing as npt
 from napari_neurobridge.spaces.gaussian_process import farthest_points, features
 
 if TYPE_CHECKING:
-    from napari_neurobridge.matching.posterior import CandidateField
+    from napari_neurobridge.matching.candidate_field import CandidateField
     from napari_neurobridge.matching.propagation.problem import PropagationProblem
     from napari_neurobridge.spaces.alignment import Alignment
 
@@ -36,7 +36,9 @@ class PropagationSetup:
     basis : ndarray, shape (N + L, F)
         Features of the deformation.
     noise : ndarray, shape (N + L,)
-        Variance of a soma's or landmark's place about the deformation.
+        Nominal variance of a soma's or landmark's place about the deformation.
+    left_out : ndarray, shape (N + L,)
+        Variance of the deformation that its features do not carry.
     origin_um : ndarray, shape (N + L, 3)
         Where the alignment's similarity puts each.
     displacement_um : ndarray, shape (L, 3)

@@ -28,7 +28,11 @@ from napari_neurobridge.spaces.gaussian_process import (
 from napari_neurobridge.spaces.landmarks import log_normal, log_wrong, reach_um
 
 if TYPE_CHECKING:
-    from napari_neurobridge.matching.propagation.problem import PropagationParams
+    from napari_neurobridge.matching.candidate_field import CandidateField
+    from napari_neurobridge.matching.propagation.problem import (
+        PropagationParams,
+        PropagationProblem,
+    )
     from napari_neurobridge.matching.propagation.setup import PropagationSetup
 
 Float64Array = npt.NDArray[np.float64]
@@ -48,6 +52,8 @@ _POOR = 0.6
 # each round is damped more than the last.
 _STILL_GROWING = 1.02
 _PATIENCE, _COOLING = 15, 0.85
+# A chance of a partner that changes by less is settled.
+_SAME_CHANCE = 1e-3
 # Rounds without growth before the noise of places is learned.
 _SETTLED = 3
 
@@ -72,9 +78,13 @@ class PropagationState:
         Estimated chance that the gallery holds a partner, by place.
     active : ndarray of bool, shape (N,)
         Queries that take part.
+    places : PlaceNoise
+        How exactly somata are placed.
     change : float
         Largest change of a site's precision in the last round, as a share of that of a certain
         match.
+    noise_change : float
+        Change of the noise's scale in the last round, as a share.
     rounds_since_growth : int
         Rounds since many queries last became active.
     """
@@ -176,7 +186,8 @@ class PropagationState:
     @cached_property
     def _sites(self) -> tuple[Float64Array, Float64Array]:
         """Precision (N + L,) and precision-weighted mean (N + L, 3) of queries and landmarks."""
-        landmarks = (1.0 - self.wrong) * ~self.excluded / (self._all_noise[len(self.precision) :] * self.places.spread)
+        noise = self._all_noise[len(self.precision) :] * self.places.spread
+        landmarks = (1.0 - self.wrong) * ~self.excluded / noise
         precision = np.concatenate([self.precision, landmarks])
         own = landmarks[:, None] * self.setup.displacement_um
         return precision, np.vstack([self.weighted_mean, own])
@@ -207,20 +218,25 @@ class PropagationState:
         mean, variance, noise = cavity_mean[rows], cavity_variance[rows], self._noise[rows]
         mixture = self._candidates(rows, mean, variance, _CANDIDATES)
         candidates = mixture.candidates
-        _, probability, none, beyond = weigh(
+        _, probability, none, _ = weigh(
             candidates, self.p_partner[rows], len(self.setup.gallery), free=self._p_unclaimed()
         )
         offset = self.setup.gallery.points_um[candidates.rows]
         offset -= (self._origin[rows] + mean)[:, None]
         precision, weighted_mean = np.zeros(n_queries), np.zeros((n_queries, 3))
-        tilted = updated_sites(
-            mean, variance, noise, offset, probability, mixture.component, none + beyond,
+        precision[rows], weighted_mean[rows], seen = updated_sites(
+            mean,
+            variance,
+            noise,
+            self.places,
+            offset,
+            probability,
+            mixture.component,
             self.setup.gallery.dimensions,
         )
-        precision[rows], weighted_mean[rows] = tilted.precision, tilted.weighted_mean
         places = self.places
         if self.params.learn_noise and self.rounds_since_growth >= _SETTLED:
-            places = places.updated(tilted.mass, tilted.square)
+            places = places.updated(seen, self.setup.gallery.dimensions)
         damped = (1 - damping) * self.precision + damping * precision
         active = np.zeros(n_queries, dtype=np.bool_)
         active[rows] = True
@@ -237,6 +253,11 @@ class PropagationState:
             noise_change=abs(places.scale / self.places.scale - 1.0),
             rounds_since_growth=0 if grown else self.rounds_since_growth + 1,
         )
+
+    @property
+    def heeds_landmarks(self) -> bool:
+        """Whether the field agrees with more than half of the landmarks."""
+        return bool((self.wrong > 0.5).mean() < 0.5)
 
     @property
     def settled(self) -> bool:
@@ -281,6 +302,33 @@ class PropagationState:
         ):
             whole[paired] = part
         return found, place, variance
+
+    def among(self, problem: PropagationProblem, gallery: CandidateField) -> PropagationState:
+        """Return the same deformation among other somata, with the chance of a partner there.
+
+        Parameters
+        ----------
+        problem : PropagationProblem
+            Of the same queries and pairs.
+        gallery : CandidateField
+            Its gallery.
+        """
+        state = replace(
+            self,
+            setup=replace(self.setup, problem=problem, gallery=gallery),
+            presence=Presence.constant(self._origin, self.params.presence_prior),
+        )
+        active = self.active
+        for _ in range(self.params.rounds):
+            none = state.query_posterior()[0].none
+            presence = state.presence.updated(
+                self._origin[active], self.setup.p_detected[active], none[active]
+            )
+            change = abs(presence.flat - state.presence.flat)
+            state = replace(state, presence=presence)
+            if change < _SAME_CHANCE:
+                break
+        return state
 
     @cached_property
     def evidence(self) -> float:
@@ -344,7 +392,7 @@ class PropagationState:
 
     def _select_active(self, variance: Float64Array) -> RowArray:
         """Return the queries about whose places few enough wrong somata are expected."""
-        ambiguity = self.setup.gallery.typical_chance_density(variance) * (2 * np.pi * variance) ** 1.5
+        ambiguity = self.setup.gallery.expected_coincidences(variance)
         ambiguity[self.setup.paired] = np.inf
         rows = np.flatnonzero(ambiguity < self.params.max_ambiguity)
         n_free = int((~self.setup.paired).sum())

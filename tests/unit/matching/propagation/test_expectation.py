@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_neurobridge.matching.posterior import CandidateField, weigh
+from napari_neurobridge.matching.candidate_field import CandidateField
+from napari_neurobridge.matching.posterior import weigh
 from napari_neurobridge.matching.propagation.expectation import (
     cavity,
     mixture_candidates,
