@@ -19,7 +19,7 @@ _SMALLEST_REACH_UM = 1e-3
 # its neighbours of these ranks, at scales that are these shares of the reach.
 _PLACES, _RANKS = 6000, (4, 14)
 _SCALES = np.geomspace(0.012, 0.35, 12)
-_FEWEST_COINCIDENCES = 10.0
+_PRIOR_COINCIDENCES = 10.0
 # Somata of a plane are given to 0.001 µm.
 _FLAT_UM = 2e-3
 
@@ -114,11 +114,10 @@ class CandidateField:
 
     def _measured_excess(self, rng: np.random.Generator) -> Float64Array:
         """Count coincidences about displaced places; return the log excess at each scale."""
-        nothing = np.zeros(len(_SCALES))
         first, last = _RANKS
         last = min(last, len(self) - 1)
         if last - first < 2:
-            return nothing
+            return np.zeros(len(_SCALES))
         soma = rng.integers(len(self), size=_PLACES)
         near = np.asarray(self.tree.query(self.points_um[soma], k=np.arange(first, last) + 1)[1])
         # Two different ones of them.
@@ -129,12 +128,12 @@ class CandidateField:
         distance, _ = self.nearest(self.points_um[soma] + step, self._neighbours)
         reach = np.maximum(distance[:, -1], _SMALLEST_REACH_UM)
         ball = self._ball_density(reach)
-        for number, scale in enumerate(_SCALES * 1.0):
-            sigma = scale * reach
-            hits = np.exp(-0.5 * (distance / sigma[:, None]) ** 2).sum(axis=1)
-            volume = (2 * np.pi * sigma**2) ** 1.5
-            # What hardly ever coincides is taken for a volume.
-            expected = ball * volume
-            prior = _FEWEST_COINCIDENCES
-            nothing[number] = np.log((hits.sum() + prior) / (expected.sum() + prior))
-        return nothing
+        log_excess, larger = np.zeros(len(_SCALES)), 1.0
+        for number in range(len(_SCALES) - 1, -1, -1):
+            sigma = _SCALES[number] * reach
+            hits = np.exp(-0.5 * (distance / sigma[:, None]) ** 2).sum()
+            expected = (ball * (2 * np.pi * sigma**2) ** 1.5).sum()
+            # Where hardly anything coincides, what the next larger scale says counts as well.
+            larger = (hits + _PRIOR_COINCIDENCES) / (expected + _PRIOR_COINCIDENCES / larger)
+            log_excess[number] = np.log(larger)
+        return log_excess

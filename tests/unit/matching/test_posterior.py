@@ -27,22 +27,17 @@ def test_posterior_is_the_formula(seed, chance):
     mean = rng.uniform(50, 150, (4, 3))
     shape = rng.normal(0, 4, (4, 3, 3))
     covariance = shape @ shape.swapaxes(1, 2) + 9 * np.eye(3)
-    looks = rng.normal(0, 1, (4, len(field)))
     found = posterior(
-        find_candidates(
-            field,
-            mean,
-            covariance,
-            count=len(field),
-            log_ratio=lambda queries, rows: looks[queries[:, None], rows],
-        ),
+        find_candidates(field, mean, covariance, count=len(field)),
         chance,
         len(field),
         exclusive=False,
     )
+    variance = np.linalg.det(covariance) ** (1 / 3)
+    density = field.coincidence_density(np.tile(np.arange(len(field)), (4, 1)), variance)
     for query in range(4):
         near = multivariate_normal(mean[query], covariance[query]).pdf(field.points_um)
-        weight = chance * near * np.exp(looks[query]) / field.density
+        weight = chance * near / density[query]
         expected = weight / (weight.sum() + 1 - chance)
         np.testing.assert_allclose(
             found.probability[query], expected[found.rows[query]], rtol=1e-6, atol=1e-12

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
 from napari_neurobridge.matching.candidate_field import CandidateField
 from napari_neurobridge.matching.posterior import weigh
@@ -12,59 +13,73 @@ from napari_neurobridge.matching.propagation.expectation import (
     mixture_candidates,
     updated_sites,
 )
+from napari_neurobridge.matching.propagation.place_noise import NOMINAL, VARIANCES, PlaceNoise
 from napari_neurobridge.spaces.gaussian_process import marginals, weight_posterior
 
 P_PARTNER = 0.8
-NOISE = 6.0
+NOISE = 3.0
+LONG = np.diag([2.25, 1 / 1.5, 1 / 1.5])
 
 
-def factor(displacement: np.ndarray, field: CandidateField) -> np.ndarray:
+class PlainField(CandidateField):
+    """A gallery whose coincidences have the density of the somata, at every scale."""
+
+    def coincidence_density(self, rows, variance_um2):
+        return self.density[rows]
+
+
+def factor(displacement: np.ndarray, field: CandidateField, places: PlaceNoise) -> np.ndarray:
     """Likelihood of a gallery given displacements (P, 3) of a query at the origin, over chance."""
     total = np.zeros(len(displacement))
     for place, density in zip(field.points_um, field.density, strict=True):
-        square = ((displacement - place) ** 2).sum(axis=1)
-        for share, variance in ((0.85, NOISE * 0.4 / 0.85), (0.15, NOISE * 4.0)):
-            normal = np.exp(-square / (2 * variance)) / (2 * np.pi * variance) ** 1.5
-            total += share * normal / density
+        for share, variance in zip(places.shares, NOISE * VARIANCES, strict=True):
+            normal = multivariate_normal(place, variance * places.shape)
+            total += share * normal.pdf(displacement) / density
     return 1 - P_PARTNER + P_PARTNER * total
 
 
 def tilted_by_integration(
-    mean: np.ndarray, variance: float, field: CandidateField
+    mean: np.ndarray, variance: float, field: CandidateField, places: PlaceNoise = NOMINAL
 ) -> tuple[np.ndarray, float, float]:
-    """Mean, mean variance of a component, and integral of cavity times factor, on a lattice."""
+    """Mean, mean variance of a component, and integral of cavity times factor, on a lattice.
+
+    The cavity has the shape of the noise, and variances are relative to it.
+    """
     line = np.linspace(-6.5, 6.5, 79) * np.sqrt(variance)
-    points = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3) + mean
-    square = ((points - mean) ** 2).sum(axis=1)
+    unit = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
+    points = unit @ np.linalg.cholesky(places.shape).T + mean
+    square = (unit**2).sum(axis=1)
     weight = np.exp(-square / (2 * variance)) / (2 * np.pi * variance) ** 1.5
-    weight *= factor(points, field) * (line[1] - line[0]) ** 3
+    weight *= factor(points, field, places) * (line[1] - line[0]) ** 3
     whole = weight.sum()
     centre = weight @ points / whole
-    spread = weight @ ((points - centre) ** 2).sum(axis=1) / whole / 3
+    spread = weight @ places.squared_length(points - centre) / whole / 3
     return centre, float(spread), float(whole)
 
 
-def update(mean: np.ndarray, variance: float, field: CandidateField):
+def update(mean: np.ndarray, variance: float, field: CandidateField, places: PlaceNoise = NOMINAL):
     """The site of one query at the origin by the code, and the sum of its ratios."""
     means, variances, noises = mean[None], np.array([variance]), np.array([NOISE])
-    mixture = mixture_candidates(field, means, variances, noises, len(field))
+    mixture = mixture_candidates(field, means, variances, noises, places, len(field))
     candidates = mixture.candidates
-    _, probability, none, beyond = weigh(candidates, P_PARTNER, len(field), exclusive=False)
+    probability = weigh(candidates, P_PARTNER, len(field), exclusive=False)[1]
     offset = field.points_um[candidates.rows] - means[:, None]
-    precision, weighted_mean = updated_sites(
-        means, variances, noises, offset, probability, mixture.p_outlier, none + beyond
+    precision, weighted_mean, _ = updated_sites(
+        means, variances, noises, places, offset, probability, mixture.component, 3
     )
     return precision[0], weighted_mean[0], candidates.total[0]
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_cavity_and_site_have_the_moments_of_the_tilted_distribution(seed):
+@pytest.mark.parametrize("shape", [np.eye(3), LONG], ids=["round", "long"])
+@pytest.mark.parametrize("seed", range(3))
+def test_cavity_and_site_have_the_moments_of_the_tilted_distribution(seed, shape):
+    places = PlaceNoise(1.0, np.array([0.7, 0.2, 0.1]), shape)
     rng = np.random.default_rng(seed)
-    field = CandidateField(rng.normal(0, 1, (7, 3)) * 25)
+    field = PlainField(rng.normal(0, 1, (7, 3)) * 25)
     mean = field.points_um[0] + rng.normal(0, 2, 3)
     variance = 12.0
-    centre, spread, evidence = tilted_by_integration(mean, variance, field)
-    precision, weighted_mean, total = update(mean, variance, field)
+    centre, spread, evidence = tilted_by_integration(mean, variance, field, places)
+    precision, weighted_mean, total = update(mean, variance, field, places)
     assert precision > 0
     whole = 1 / variance + precision
     assert 1 / whole == pytest.approx(spread, rel=2e-3)
@@ -73,7 +88,7 @@ def test_cavity_and_site_have_the_moments_of_the_tilted_distribution(seed):
 
 
 def test_candidates_that_contradict_each_other_leave_no_site():
-    field = CandidateField(np.array([[0.0, 0, 14], [0, 0, -14], [300, 0, 0], [0, 300, 0]]))
+    field = PlainField(np.array([[0.0, 0, 14], [0, 0, -14], [300, 0, 0], [0, 300, 0]]))
     variance = 60.0
     assert tilted_by_integration(np.zeros(3), variance, field)[1] > variance
     precision, weighted_mean, _ = update(np.zeros(3), variance, field)
