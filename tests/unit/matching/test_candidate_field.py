@@ -9,7 +9,7 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.candidate_field import CandidateField
 
 SIZE = 800.0
-SIGMAS = np.array([2.0, 5.0, 10.0])
+SIGMAS = np.array([4.0, 8.0, 16.0])
 
 
 def volume(rng: np.random.Generator) -> np.ndarray:

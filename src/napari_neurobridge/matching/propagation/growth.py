@@ -5,8 +5,8 @@ it ends depends on what it assumes: how much tissue gives and over what length, 
 somata are placed, how well a place must be known before a query takes part, and which landmarks
 are right. Landmarks alone say little of these, so several growths are tried, some twenty
 at most; the one whose somata predict each other best wins (the evidence of `expectation`). A
-growth that contradicts half of the landmarks never wins over one that does not: it may explain
-the field by a map that nobody meant.
+growth that does not heed the landmarks never wins over one that does: it may explain the field by
+a map that nobody meant.
 """
 
 from __future__ import annotations
@@ -261,4 +261,4 @@ def better(one: PropagationState, other: PropagationState) -> PropagationState:
 def _explained(state: PropagationState) -> float:
     """Return the share of the queries whose somata are predicted better than by chance."""
     free = ~state.setup.paired
-    return float((state.query_evidence[free] > np.log(2.0)).mean()) if free.any() else 1.0
+    return float(state.explained[free].mean()) if free.any() else 1.0

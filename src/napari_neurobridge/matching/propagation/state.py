@@ -52,6 +52,8 @@ _POOR = 0.6
 # each round is damped more than the last.
 _STILL_GROWING = 1.02
 _PATIENCE, _COOLING = 15, 0.85
+# So many queries are beside a landmark, and explained at least this share as often as others.
+_BESIDE, _HEEDED = 6, 0.5
 # A chance of a partner that changes by less is settled.
 _SAME_CHANCE = 1e-3
 # Rounds without growth before the noise of places is learned.
@@ -254,10 +256,28 @@ class PropagationState:
             rounds_since_growth=0 if grown else self.rounds_since_growth + 1,
         )
 
-    @property
+    @cached_property
+    def explained(self) -> BoolArray:
+        """Queries whose surroundings are predicted clearly better than by chance, (N,)."""
+        return np.asarray(self.query_evidence > np.log(2.0))
+
+    @cached_property
     def heeds_landmarks(self) -> bool:
-        """Whether the field agrees with more than half of the landmarks."""
-        return bool((self.wrong > 0.5).mean() < 0.5)
+        """Whether the field agrees with most landmarks, and most of all about them.
+
+        A map that leaps away from the landmarks and fits elsewhere is not what a person meant by
+        them: then fewer cells are explained beside them than in the rest.
+        """
+        trusted = self.wrong < 0.5
+        free = np.flatnonzero(~self.setup.paired)
+        if trusted.mean() <= 0.5 or not len(free):
+            return bool(trusted.mean() > 0.5)
+        origin = self.setup.origin_um
+        places = origin[len(self.precision) :][trusted]
+        count = min(_BESIDE, len(free))
+        beside = cKDTree(origin[free]).query(places, k=np.arange(1, count + 1))[1]
+        explained = self.explained[free]
+        return bool(explained[beside].mean() >= _HEEDED * explained.mean())
 
     @property
     def settled(self) -> bool:
