@@ -19,6 +19,9 @@ class ErrorKind(StrEnum):
     NO_MODEL = "no such model"
     NO_VOXEL_SIZE = "no voxel size"
     UNKNOWN_AXES = "unknown axes"
+    NO_PIXEL_SIZE = "no pixel size of regions"
+    NO_DEPTH = "no depth of regions"
+    NOT_CLASSIFIED = "not known which regions are cells"
     UNKNOWN_UNIT = "unknown unit of a morphology"
 
 

@@ -9,14 +9,13 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.log.events import (
     SCHEMAS,
     Event,
-    EventKind,
-    Payload,
     PayloadSchema,
-    SomaAdded,
     Undone,
     VerdictGiven,
     default_annotator,
 )
+from napari_neurobridge.project.log.payload import EventKind, Payload
+from napari_neurobridge.project.log.soma_events import SomaAdded
 from napari_neurobridge.types import Role, SomaSource, Verdict
 
 

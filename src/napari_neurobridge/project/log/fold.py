@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project.log.events import Event, EventKind, Undone, UndoScope
+from napari_neurobridge.project.log.events import Event, Undone, UndoScope
 from napari_neurobridge.project.log.models_fold import Adoption, fold_adoptions
+from napari_neurobridge.project.log.payload import EventKind
 from napari_neurobridge.project.log.somata_fold import SOMA_KINDS, IncrementalSomataFold
 from napari_neurobridge.project.log.verdicts_fold import PairKey, StandingVerdict, fold_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from napari_neurobridge.project.log.soma_events import RoiOrigin
     from napari_neurobridge.types import NoneReason, Soma
 
 __all__ = ["History", "IncrementalFold", "StandingVerdict", "State", "fold"]
@@ -66,6 +68,8 @@ class State:
         Highest number ever used in a uid.
     owners : dict of dataset to str
         Annotator who first placed somata in a dataset.
+    origins : dict of dataset to tuple of RoiOrigin
+        Where imported regions come from, the oldest import first.
     histories : dict of annotator to History
         What can be undone and redone.
     adoptions : tuple of Adoption
@@ -85,6 +89,7 @@ class State:
     none: Mapping[str, NoneReason | None] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, tuple[RoiOrigin, ...]] = field(default_factory=dict)
     histories: Mapping[str, History] = field(default_factory=dict)
     adoptions: tuple[Adoption, ...] = ()
 
@@ -199,6 +204,7 @@ class IncrementalFold:
             none=verdicts.none,
             numbers=somata.numbers,
             owners=somata.owners,
+            origins=somata.origins,
             histories=replay.histories(),
             adoptions=fold_adoptions(
                 event

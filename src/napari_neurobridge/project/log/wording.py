@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_neurobridge.project.log.events import (
+from napari_neurobridge.project.log.events import ModelAdopted, VerdictGiven
+from napari_neurobridge.project.log.soma_events import (
     DetectionRun,
-    ModelAdopted,
     SomaAdded,
     SomaDeleted,
     SomaMoved,
-    VerdictGiven,
 )
 from napari_neurobridge.types import SomaSource, Verdict
 

@@ -7,19 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project.log.events import (
+from napari_neurobridge.project.log.events import Event, Undone, UndoScope, VerdictGiven
+from napari_neurobridge.project.log.fold import IncrementalFold, State, fold
+from napari_neurobridge.project.log.payload import Payload
+from napari_neurobridge.project.log.soma_events import (
     DetectionRun,
-    Event,
-    Payload,
     PlacedSomata,
     SomaAdded,
     SomaDeleted,
     SomaMoved,
-    Undone,
-    UndoScope,
-    VerdictGiven,
 )
-from napari_neurobridge.project.log.fold import IncrementalFold, State, fold
 from napari_neurobridge.types import NoneReason, Role, SomaSource, Verdict
 
 QUERIES = ("tp-00001", "tp-00002", "tp-00003")
