@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.rois.suite2p import Kept, plane_folder, read_suite2p
+from napari_neurobridge.io.rois.suite2p import STAT, Kept, plane_folder, read_suite2p
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,8 +47,10 @@ class RoiReading:
 def holds_rois(path: Path) -> bool:
     """Return whether a path is that of ROIs by its name, and not of an image or a table."""
     if path.is_dir():
-        return any(path.glob("stat.npy")) or any(path.glob("**/plane*/stat.npy"))
-    return path.name == "stat.npy" or path.suffix.lower() in ROI_SUFFIXES
+        # Not deeper: the folder may be an OME-Zarr of a million chunks.
+        places = (STAT, f"plane*/{STAT}", f"suite2p/plane*/{STAT}")
+        return any(any(path.glob(place)) for place in places)
+    return path.name == STAT or path.suffix.lower() in ROI_SUFFIXES
 
 
 def read_rois(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from skimage.measure import find_contours
 
 from napari_neurobridge.errors import InputError
 
@@ -197,6 +196,8 @@ def outline_of(pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     pixels : ndarray of int, shape (N, 3)
         (z, y, x).
     """
+    from skimage.measure import find_contours  # slow to import
+
     planes, counts = np.unique(pixels[:, 0], return_counts=True)
     plane = planes[counts.argmax()]
     inside = pixels[pixels[:, 0] == plane, 1:]
