@@ -22,6 +22,8 @@ class ErrorKind(StrEnum):
     NO_PIXEL_SIZE = "no pixel size of regions"
     NO_DEPTH = "no depth of regions"
     NOT_CLASSIFIED = "not known which regions are cells"
+    UNKNOWN_ROWS = "not known which regions are counted"
+    NO_ROIS = "no imported regions"
     UNKNOWN_UNIT = "unknown unit of a morphology"
 
 

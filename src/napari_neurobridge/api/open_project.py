@@ -148,6 +148,41 @@ class OpenProject:
         )
         return self.somata(dataset).loc[[soma.uid for soma in found.somata]]
 
+    def import_matches(self, path: str | Path, sessions: dict[str, int] | None = None) -> int:
+        """Import another program's pairs as claims to review, and return how many there are.
+
+        Nothing rests on a claim until somebody accepts the pair.
+
+        Parameters
+        ----------
+        path : str or Path
+            CellReg, ROICaT or Track2p, or a table of uids.
+        sessions : dict of str to int, optional
+            Which session of the file each of two datasets is, counted from 0.
+
+        Raises
+        ------
+        InputError
+            See `napari_neurobridge.workflows.claims.import_matches`.
+        """
+        from napari_neurobridge.workflows.claims import import_matches
+
+        return import_matches(self.folder, Path(path), sessions).n_claims
+
+    def claims(self) -> pd.DataFrame:
+        """Return other programs' claims, and what people have said about them.
+
+        Columns ``first_uid, second_uid, first_dataset, second_dataset, program, score, status``.
+        """
+        from napari_neurobridge.workflows.claims import review_claims
+
+        columns = ["first_uid", "second_uid", "first_dataset", "second_dataset"]
+        rows = [
+            (*one.claim.pair, *one.claim.datasets, one.claim.program, one.claim.score, one.status)
+            for one in review_claims(self.folder.state())
+        ]
+        return pd.DataFrame(rows, columns=[*columns, "program", "score", "status"])
+
     def somata(self, dataset: str) -> pd.DataFrame:
         """Return the somata of a dataset: ``uid, z_um, y_um, x_um, source, confidence``.
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Points
-from skimage.measure import approximate_polygon
 
 from napari_neurobridge.project.outlines import outlines_of
 from napari_neurobridge.viewer.layers import DATASET_KEY
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 OUTLINES_KEY = "neurobridge_outlines"
 """Metadata key by which `OutlineLayers` knows its own layers again."""
 
-_TOLERANCE_UM = 0.4
-"""An outline is drawn with as few corners as stay this close to it."""
+_SIDE_UM = 1.5
+"""Masks have a corner at each pixel; an outline is drawn with sides of up to this length."""
 
 
 def outline_segments(
@@ -46,8 +45,9 @@ def outline_segments(
     """
     sides = [np.zeros((0, 2, 3), dtype=np.float32)]
     for outline in outlines:
-        in_plane = approximate_polygon(outline[:, 1:], _TOLERANCE_UM)  # type: ignore[no-untyped-call]
-        corners = np.column_stack([np.full(len(in_plane), outline[0, 0]), in_plane])
+        length = np.linalg.norm(np.diff(outline, axis=0), axis=1).mean()
+        step = max(1, int(_SIDE_UM / max(length, 1e-9)))
+        corners = np.concatenate([outline[:-1:step], outline[:1]])
         sides.append(np.stack([corners[:-1], np.diff(corners, axis=0)], axis=1))
     return np.concatenate(sides).astype(np.float32)
 
@@ -55,7 +55,7 @@ def outline_segments(
 class OutlineLayers:
     """Draws the outlines of each canvas's dataset, under the circles.
 
-    As single lines of one layer: napari takes minutes for thousands of polygons.
+    As the single lines of one layer, since napari makes a mesh of each polygon of a Shapes layer.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.rois import disks, write_suite2p
+from fixtures.rois import disks, write_roicat, write_suite2p
 from napari_neurobridge.cli._run import run
 from napari_neurobridge.project.folder import Project
 
@@ -63,3 +63,42 @@ def test_bad_use_is_one_sentence(empty_project: Project, plane: Path, capsys, wr
     assert (code, out) == (2, "")
     assert says in error
     assert not empty_project.state().somata["two_photon"]
+
+
+def test_claims_are_imported_and_listed(
+    empty_project: Project, plane: Path, tmp_path: Path, capsys
+) -> None:
+    labels = write_roicat(tmp_path / "r.json", [[4, -1, 5], [5, -1, 4]])
+    request = ("import-matches", empty_project.path, labels)
+    sessions = ("--session", "two_photon=0", "--session", "fmost=1")
+    code, _, error = call(capsys, *request, *sessions)
+    assert code == 2
+    assert error.endswith("none of its somata; import them with 'neurobridge import-rois'.\n")
+    for dataset in ("two_photon", "fmost"):
+        imported = ("import-rois", empty_project.path, plane, "--dataset", dataset)
+        assert call(capsys, *imported, "--pixel-um", 1)[0] == 0
+    code, _, error = call(capsys, *request)
+    assert code == 2
+    assert "Which session" in error
+    assert call(capsys, *request, "--session", "two_photon=x", "--session", "fmost=1")[0] == 2
+    code, out, _ = call(capsys, *request, *sessions)
+    assert code == 0
+    assert out.startswith("2 pairs of 'two_photon' and 'fmost' are claims of ROICaT to review now")
+    code, out, _ = call(capsys, "claims", empty_project.path, "--waiting", "--json")
+    found = json.loads(out)
+    assert found["n_waiting"] == 2
+    assert found["claims"][0] == {
+        "first_uid": "s2p-p0-00000",
+        "second_uid": "fmost-s2p-p0-00002",
+        "first_dataset": "two_photon",
+        "second_dataset": "fmost",
+        "program": "ROICaT",
+        "score": None,
+        "status": "waiting",
+    }
+    pair = ("s2p-p0-00000", "fmost-s2p-p0-00002")
+    assert call(capsys, "annotate", empty_project.path, "--reject", *pair)[0] == 0
+    assert json.loads(call(capsys, "claims", empty_project.path, "--waiting", "--json")[1]) == {
+        "claims": found["claims"][1:],
+        "n_waiting": 1,
+    }

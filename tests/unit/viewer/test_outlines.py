@@ -16,7 +16,7 @@ def test_sides_close_each_outline_with_few_corners():
     assert np.allclose(sides[-4:, 0], square[:-1])
     assert np.allclose(ends[-4:], square[1:])
     n_circle = len(sides) - 4
-    assert n_circle < 30
+    assert n_circle < 50
     assert np.allclose(ends[: n_circle - 1], sides[1:n_circle, 0]), "each begins where one ends"
     assert np.allclose(ends[n_circle - 1], sides[0, 0], atol=1e-4)
     assert np.allclose(np.linalg.norm(sides[:n_circle, 0, 1:] - (0, 30), axis=1), 10, atol=1e-4)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.log.claims import ClaimsImported
 from napari_neurobridge.project.log.payload import EventKind, Payload
 from napari_neurobridge.project.log.soma_events import (
     DetectionRun,
@@ -217,6 +218,7 @@ SCHEMAS: Mapping[EventKind, PayloadSchema] = {
         DetectionRun,
         VerdictGiven,
         ModelAdopted,
+        ClaimsImported,
         Undone,
     )
 }

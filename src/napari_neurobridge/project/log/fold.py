@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.log.claims import ImportedClaim, fold_claims
 from napari_neurobridge.project.log.events import Event, Undone, UndoScope
 from napari_neurobridge.project.log.models_fold import Adoption, fold_adoptions
 from napari_neurobridge.project.log.payload import EventKind
@@ -72,6 +73,8 @@ class State:
         Where imported regions come from, the oldest import first.
     histories : dict of annotator to History
         What can be undone and redone.
+    claims : tuple of ImportedClaim
+        What other programs say about pairs; nobody's verdict.
     adoptions : tuple of Adoption
         Models that the project went over to, the oldest first; ask
         `napari_neurobridge.models.current` which of them it uses.
@@ -91,6 +94,7 @@ class State:
     owners: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, tuple[RoiOrigin, ...]] = field(default_factory=dict)
     histories: Mapping[str, History] = field(default_factory=dict)
+    claims: tuple[ImportedClaim, ...] = ()
     adoptions: tuple[Adoption, ...] = ()
 
     @property
@@ -206,6 +210,11 @@ class IncrementalFold:
             owners=somata.owners,
             origins=somata.origins,
             histories=replay.histories(),
+            claims=fold_claims(
+                event
+                for event in ordered
+                if event.kind is EventKind.CLAIMS_IMPORTED and event.id not in cancelled
+            ),
             adoptions=fold_adoptions(
                 event
                 for event in ordered

@@ -17,6 +17,7 @@ class EventKind(StrEnum):
     DETECTION_RUN = "detection_run"
     VERDICT = "verdict"
     MODEL_ADOPTED = "model_adopted"
+    CLAIMS_IMPORTED = "claims_imported"
     UNDO = "undo"
 
 
