@@ -23,6 +23,7 @@ class ErrorKind(StrEnum):
     NO_DEPTH = "no depth of regions"
     NOT_CLASSIFIED = "not known which regions are cells"
     UNKNOWN_ROWS = "not known which regions are counted"
+    NO_SESSION = "not known which session a dataset is"
     NO_ROIS = "no imported regions"
     UNKNOWN_UNIT = "unknown unit of a morphology"
 

@@ -13,6 +13,31 @@ from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.io.tracking import CountedRows
 from napari_neurobridge.types import MaskAxes, Vec3
 
+VoxelSizeOption = Annotated[
+    Vec3 | None,
+    typer.Option(
+        "--voxel-size", metavar="Z Y X", help="Of the image in which they were found, in µm."
+    ),
+]
+ProbabilityOption = Annotated[
+    float | None,
+    typer.Option(
+        "--min-probability", help="suite2p's cells above this probability, not its own choice."
+    ),
+]
+MaskAxesOption = Annotated[
+    MaskAxes | None,
+    typer.Option(
+        "--mask-axes",
+        help="What masks of an NWB file store first; x unless given, or as known of suite2p "
+        "and CaImAn.",
+    ),
+]
+AxesOption = Annotated[
+    str | None,
+    typer.Option("--axes", help="Order of a label image's axes, such as zyx, if it is unknown."),
+]
+
 
 class RoisImported(CommandResult):
     """What became of the regions."""
@@ -101,12 +126,7 @@ def import_rois(
     ],
     *,
     dataset: Annotated[str, typer.Option("--dataset", help="Where they lie.")],
-    voxel_size: Annotated[
-        Vec3 | None,
-        typer.Option(
-            "--voxel-size", metavar="Z Y X", help="Of the image in which they were found, in µm."
-        ),
-    ] = None,
+    voxel_size: VoxelSizeOption = None,
     pixel_um: Annotated[
         float | None, typer.Option("--pixel-um", help="The same along y and x, in µm.")
     ] = None,
@@ -116,29 +136,12 @@ def import_rois(
     take_all: Annotated[
         bool, typer.Option("--all", help="Also what the other program calls no cell.")
     ] = False,
-    min_probability: Annotated[
-        float | None,
-        typer.Option(
-            "--min-probability", help="suite2p's cells above this probability, not its own choice."
-        ),
-    ] = None,
-    axes: Annotated[
-        str | None,
-        typer.Option(
-            "--axes", help="Order of a label image's axes, such as zyx, if it is unknown."
-        ),
-    ] = None,
+    min_probability: ProbabilityOption = None,
+    axes: AxesOption = None,
     segmentation: Annotated[
         str | None, typer.Option("--segmentation", help="Which plane segmentation of an NWB file.")
     ] = None,
-    mask_axes: Annotated[
-        MaskAxes | None,
-        typer.Option(
-            "--mask-axes",
-            help="What masks of an NWB file store first; x unless given, or as known of suite2p "
-            "and CaImAn.",
-        ),
-    ] = None,
+    mask_axes: MaskAxesOption = None,
     annotator: AnnotatorOption = None,
 ) -> RoisImported:
     """Import regions that another program found, or a person drew, as somata."""

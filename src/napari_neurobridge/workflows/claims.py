@@ -151,7 +151,8 @@ def _from_tracking(
     tracked = read_tracking(path)
     if sessions is None or len(sessions) != 2:
         raise InputError(
-            f"Which session of {path} is which dataset has to be stated, for two datasets."
+            f"{path} is about sessions; which of them two of the datasets are is not known.",
+            kind=ErrorKind.NO_SESSION,
         )
     names = list(sessions)
     found, scores = tracked.pairs(*(sessions[name] for name in names))

@@ -79,7 +79,7 @@ def test_claims_are_imported_and_listed(
         assert call(capsys, *imported, "--pixel-um", 1)[0] == 0
     code, _, error = call(capsys, *request)
     assert code == 2
-    assert "Which session" in error
+    assert error.endswith("state it twice with --session DATASET=N, counted from 0.\n")
     assert call(capsys, *request, "--session", "two_photon=x", "--session", "fmost=1")[0] == 2
     code, out, _ = call(capsys, *request, *sessions)
     assert code == 0

@@ -98,7 +98,7 @@ def test_what_numbers_mean_has_to_be_known(
 ) -> None:
     path = write_roicat(tmp_path / "r.json", [[5], [5]])
     for sessions in (None, {"two_photon": 0}):
-        with pytest.raises(InputError, match="Which session"):
+        with pytest.raises(InputError, match="is about sessions"):
             import_matches(tracked, path, sessions)
     labels = write_roicat(tmp_path / "r.json", [[-1, 5], [-1, 5]])
     with pytest.raises(InputError, match="no cell of which both sides"):

@@ -11,6 +11,7 @@ import math
 import pickle
 import re
 import struct
+import tokenize
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -203,6 +204,8 @@ _DAMAGE = (
     OverflowError,
     MemoryError,
     RecursionError,
+    SyntaxError,  # of the header, which is a line of Python
+    tokenize.TokenError,
 )
 """What damaged files raise while they are read."""
 

@@ -6,6 +6,8 @@ import os
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fixtures.rois import disks, save_objects, write_suite2p
 from napari_neurobridge.errors import ErrorKind, InputError
@@ -130,3 +132,22 @@ def test_a_stat_of_other_objects_runs_nothing(tmp_path):
         if kept is not None:
             (tmp_path / name).write_bytes(kept)
     assert not (tmp_path / "made").exists()
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_a_damaged_folder_is_refused_or_read(tmp_path_factory, data):
+    folder = write_suite2p(
+        tmp_path_factory.mktemp("plane"), MASKS, iscell=[0.9, 0.1, 0.6], shape=SHAPE
+    )
+    path = folder / data.draw(st.sampled_from(["stat.npy", "iscell.npy", "ops.npy"]))
+    whole = path.read_bytes()
+    place = data.draw(st.integers(0, len(whole) - 1))
+    length = data.draw(st.integers(0, 4))
+    path.write_bytes(whole[:place] + data.draw(st.binary(max_size=4)) + whole[place + length :])
+    try:
+        found = read_rois(folder)
+    except InputError as error:
+        assert "\n" not in str(error)
+    else:
+        assert 1 <= len(found.rois) <= 3
