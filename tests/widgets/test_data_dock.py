@@ -10,10 +10,10 @@ import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QLineEdit, QPushButton
+from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QLineEdit, QPushButton, QSpinBox
 from roifile import ImagejRoi, roiwrite
 
-from fixtures.rois import disks, write_suite2p
+from fixtures.rois import disks, write_roicat, write_suite2p
 from fixtures.viewers import finish_jobs
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import Basis, Role
@@ -22,6 +22,7 @@ from napari_neurobridge.viewer.styles import FIELD_UM, SLAB_UM
 from napari_neurobridge.widgets.data import DataWidget
 from napari_neurobridge.workbench.checklist import Step
 from napari_neurobridge.workbench.jobs import JobState, JobStatus
+from napari_neurobridge.workflows.rois import RoiPlace, import_rois
 
 
 @pytest.fixture
@@ -401,3 +402,33 @@ def test_rois_without_a_project_say_what_is_missing(
     status = dock.findChild(QLabel, "status_text")
     assert "No project is open" in status.text()
     assert not binding.workbench.setup.draft.images
+
+
+def test_matches_of_other_programs_are_asked_about_and_not_believed(
+    opened: ViewerBinding, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    dock.rows[Step.SOMATA].title.setChecked(True)
+    project, status = opened.workbench.project, dock.findChild(QLabel, "status_text")
+    path = write_roicat(tmp_path / "r.json", [[7], [-1, 7], [7, -1]])
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+    press = dock.findChild(QPushButton, "import_matches_button")
+    QTest.mouseClick(press, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "import them with Import ROIs" in status.text())
+
+    for dataset, z_um in (("two_photon", 20.0), ("fmost", 30.0)):
+        plane = write_suite2p(
+            tmp_path / "plane0", disks([(20, 20), (30, 40)], 3, (60, 60)), iscell=[1, 1]
+        )
+        import_rois(project, dataset, plane, place=RoiPlace(z_um=z_um))
+    dock.findChild(QSpinBox, "second_session").setValue(2)
+    assert dock.findChild(QSpinBox, "second_session").prefix() == "fmost "
+    QTest.mouseClick(press, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "1 claims of ROICaT to review" in status.text())
+    (claim,) = project.state().claims
+    assert claim.pair == ("s2p-p0-00000", "fmost-s2p-p0-00000")
+    assert project.state().pairs == {}
+    opened.workbench.questions.next_query()
+    shown = opened.workbench.questions.snapshot
+    assert shown.query.uid == "s2p-p0-00000"
+    assert "ROICaT pairs it with fmost-s2p-p0-00000" in shown.reason

@@ -61,7 +61,7 @@ class RoiForm(QWidget):
         layout.addRow(self.every)
         self.file_button.clicked.connect(self._on_file_clicked)
         self.folder_button.clicked.connect(self._on_folder_clicked)
-        workbench.setup.rois_offered.connect(self._on_offered)
+        workbench.imports.rois_offered.connect(self._on_offered)
 
     def _on_file_clicked(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Choose the ROIs", "", _FILES)
@@ -79,7 +79,7 @@ class RoiForm(QWidget):
 
     def _import(self, path: str, dataset: str | None = None) -> None:
         if path:
-            self._workbench.setup.import_rois(
+            self._workbench.imports.import_rois(
                 dataset or self._dataset(),
                 Path(path),
                 pixel_um=self.pixel.text(),

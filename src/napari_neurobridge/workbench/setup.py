@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from psygnal import Signal
 
-from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.rois.read import RoiReading, holds_rois
-from napari_neurobridge.io.rois.suite2p import Kept
+from napari_neurobridge.io.rois.read import holds_rois
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.workbench.checklist import (
@@ -30,7 +28,6 @@ from napari_neurobridge.workbench.draft import (
 from napari_neurobridge.workbench.session import Notice, Remedy
 from napari_neurobridge.workflows.adopt import adopt_model, roll_back
 from napari_neurobridge.workflows.orient import state_orientation
-from napari_neurobridge.workflows.rois import ImportedRois, RoiPlace, import_rois
 from napari_neurobridge.workflows.setup import create_project, import_points
 
 if TYPE_CHECKING:
@@ -39,6 +36,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.models.current import UsableModel
     from napari_neurobridge.types import Projection, Role, Vec3
+    from napari_neurobridge.workbench.imports import Imports
     from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.session import Session
 
@@ -70,19 +68,21 @@ class Setup:
         Where the project lives.
     encoders : EncoderCache
         Loads the model whose index is counted.
+    imports : Imports
+        Takes dropped files of other programs.
     """
 
     draft_changed = Signal()
     checklist_changed = Signal()
     suggestion_changed = Signal()
-    rois_offered = Signal(object)
 
-    def __init__(self, session: Session, encoders: EncoderCache) -> None:
+    def __init__(self, session: Session, encoders: EncoderCache, imports: Imports) -> None:
         self.draft = ProjectDraft()
         self.index_state: IndexState | None = None
         self.suggestion: SuggestedAngle | None = None
         self._session = session
         self._encoders = encoders
+        self._imports = imports
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._on_somata_changed)
         session.orientation_changed.connect(self._on_orientation_changed)
@@ -141,7 +141,7 @@ class Setup:
                 self.open_project(path)
                 return
             if holds_rois(path):
-                self._session.attempt(partial(self._offer_rois, path))
+                self._session.attempt(partial(self._imports.offer_rois, path))
                 return
         draft = ProjectDraft() if self._session.project is not None else self.draft
         tables = [path for path in paths if path.suffix.lower() == POINTS_SUFFIX]
@@ -151,11 +151,6 @@ class Setup:
             self._choose(draft.assign_roles(images), draft.assign_points(tables))
 
         self._session.attempt(take)
-
-    def _offer_rois(self, path: Path) -> None:
-        """Ask what to do with ROIs: only a view knows which dataset is meant."""
-        self._session.require_project()
-        self.rois_offered.emit(path)
 
     def set_voxel_size(self, role: Role, voxel_size_um: Vec3) -> None:
         """Set a voxel size, µm (z, y, x), that the file does not state."""
@@ -236,46 +231,6 @@ class Setup:
             self._session.notify(f"imported {len(somata)} somata into {dataset}")
 
         self._session.attempt(add)
-
-    def import_rois(
-        self, dataset: str, path: Path, *, pixel_um: str = "", z_um: str = "", every: bool = False
-    ) -> None:
-        """Add cells that other programs found, in the background.
-
-        Parameters
-        ----------
-        dataset : str
-        path : Path
-            See `rois.import_rois`.
-        pixel_um, z_um : str
-            As typed; empty where file and image say it.
-        every : bool
-            Also what the other program calls no cell.
-        """
-
-        def start() -> None:
-            project, annotator = self._session.require_project(), self._session.annotator
-            place = RoiPlace(
-                pixel_um=_typed_number(pixel_um, "pixel of ROIs"),
-                z_um=_typed_number(z_um, "depth of ROIs"),
-            )
-            reading = RoiReading(Kept(every=every))
-
-            def add() -> ImportedRois:
-                return import_rois(
-                    project, dataset, path, place=place, reading=reading, annotator=annotator
-                )
-
-            def tell(found: ImportedRois) -> None:
-                self._session.somata_were_changed(dataset)
-                self._session.notify(
-                    f"imported {len(found.somata)} of {found.n_in_file} ROIs ({found.format}) "
-                    f"into {dataset}"
-                )
-
-            self._session.jobs.submit("import ROIs", add, tell, self._session.show_error)
-
-        self._session.attempt(start)
 
     def detect(self, dataset: str, *, soma_diameter_um: float) -> None:
         """Detect the somata of a dataset in a child process."""
@@ -379,13 +334,3 @@ class Setup:
             show,
             self._session.show_error,
         )
-
-
-def _typed_number(text: str, name: str) -> float | None:
-    """Return a number that a person typed, None where nothing is typed."""
-    if not text.strip():
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"'{text}' is no number of µm for the {name}.") from None
