@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 OUTLINES_KEY = "neurobridge_outlines"
 """Metadata key by which `OutlineLayers` knows its own layers again."""
 
-_SIDE_UM = 1.5
-"""Masks have a corner at each pixel; an outline is drawn with sides of up to this length."""
+_SIDE_UM = 2.0
+"""Masks have a corner at each pixel; an outline is drawn with sides of about this length."""
 
 
 def outline_segments(
@@ -46,7 +46,7 @@ def outline_segments(
     sides = [np.zeros((0, 2, 3), dtype=np.float32)]
     for outline in outlines:
         length = np.linalg.norm(np.diff(outline, axis=0), axis=1).mean()
-        step = max(1, int(_SIDE_UM / max(length, 1e-9)))
+        step = max(1, round(_SIDE_UM / max(length, 1e-9)))
         corners = np.concatenate([outline[:-1:step], outline[:1]])
         sides.append(np.stack([corners[:-1], np.diff(corners, axis=0)], axis=1))
     return np.concatenate(sides).astype(np.float32)

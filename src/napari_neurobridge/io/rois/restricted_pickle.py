@@ -240,8 +240,10 @@ def read_npy(path: Path, *, objects: bool = False, ignore_others: bool = False) 
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
-        _shape, _fortran, kind = read_header(stream)
+        shape, _fortran, kind = read_header(stream)
         if not kind.hasobject:
+            if math.prod(shape) * kind.itemsize > len(stream.getbuffer()):
+                raise ValueError("less than it promises")
             stream.seek(0)
             return np.asarray(np.load(stream, allow_pickle=False))
         if not objects:

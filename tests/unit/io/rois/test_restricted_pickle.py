@@ -156,3 +156,12 @@ def test_other_files_are_refused(tmp_path, content):
         read_npy(tmp_path / "a.npy")
     with pytest.raises(InputError, match="no file"):
         read_npy(tmp_path / "none.npy")
+
+
+def test_a_header_that_promises_too_much_makes_no_room_for_it(tmp_path):
+    path = tmp_path / "iscell.npy"
+    with path.open("wb") as handle:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (2**34, 2)}
+        np.lib.format.write_array_header_1_0(handle, header)
+    with pytest.raises(InputError, match="damaged"):
+        read_npy(path)
