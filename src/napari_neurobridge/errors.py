@@ -19,6 +19,12 @@ class ErrorKind(StrEnum):
     NO_MODEL = "no such model"
     NO_VOXEL_SIZE = "no voxel size"
     UNKNOWN_AXES = "unknown axes"
+    NO_PIXEL_SIZE = "no pixel size of regions"
+    NO_DEPTH = "no depth of regions"
+    NOT_CLASSIFIED = "not known which regions are cells"
+    UNKNOWN_ROWS = "not known which regions are counted"
+    NO_SESSION = "not known which session a dataset is"
+    NO_ROIS = "no imported regions"
     UNKNOWN_UNIT = "unknown unit of a morphology"
 
 

@@ -55,6 +55,13 @@ class SomaSource(StrEnum):
     MANUAL = "manual"
 
 
+class MaskAxes(StrEnum):
+    """What the masks of an NWB file store first: its schema says x, many files say y."""
+
+    XY = "xy"
+    YX = "yx"
+
+
 class Verdict(StrEnum):
     """What a person says about a query and a candidate; `NONE` names no candidate."""
 

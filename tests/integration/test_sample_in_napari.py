@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QListWidget, QPushButton
 
-from napari_neurobridge.project.log.events import EventKind
+from napari_neurobridge.project.log.payload import EventKind
 from napari_neurobridge.types import Verdict
 from napari_neurobridge.viewer.registry import binding_for
 

@@ -10,8 +10,10 @@ import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton
+from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QLineEdit, QPushButton, QSpinBox
+from roifile import ImagejRoi, roiwrite
 
+from fixtures.rois import disks, write_roicat, write_suite2p
 from fixtures.viewers import finish_jobs
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import Basis, Role
@@ -20,6 +22,7 @@ from napari_neurobridge.viewer.styles import FIELD_UM, SLAB_UM
 from napari_neurobridge.widgets.data import DataWidget
 from napari_neurobridge.workbench.checklist import Step
 from napari_neurobridge.workbench.jobs import JobState, JobStatus
+from napari_neurobridge.workflows.rois import RoiPlace, import_rois
 
 
 @pytest.fixture
@@ -317,3 +320,115 @@ def test_a_points_button_takes_a_table_beside_an_image(
     status = dock.findChild(QLabel, "status_text")
     qtbot.waitUntil(lambda: status.text().startswith("⚠"), timeout=10_000)
     assert not setup.draft.complete
+
+
+@pytest.fixture
+def suite2p_plane(tmp_path: Path) -> Path:
+    """ROIs in the pixels of the two-photon image of `opened`, the second of them no cell."""
+    masks = disks([(20, 30), (40, 50), (60, 20)], 4, (100, 100))
+    return write_suite2p(tmp_path / "plane0", masks, iscell=[1, 0, 1])
+
+
+def test_rois_are_imported_with_a_button_and_drawn(
+    opened: ViewerBinding, suite2p_plane: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    dock.rows[Step.SOMATA].title.setChecked(True)
+    project, status = opened.workbench.project, dock.findChild(QLabel, "status_text")
+    before = set(project.state().somata["two_photon"])
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(suite2p_plane))
+    press = dock.findChild(QPushButton, "import_roi_folder_button")
+    QTest.mouseClick(press, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "about one plane" in status.text())
+    assert "type it as 'depth of ROIs'" in status.text()
+    assert set(project.state().somata["two_photon"]) == before
+
+    depth = dock.findChild(QLineEdit, "roi_depth")
+    qtbot.keyClicks(depth, "deep")
+    QTest.mouseClick(press, Qt.MouseButton.LeftButton)
+    assert "'deep' is no number of µm" in status.text()
+    depth.clear()
+    qtbot.keyClicks(depth, "24")
+    QTest.mouseClick(press, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "two_photon outlines" in opened.viewer.layers, timeout=20_000)
+    new = set(project.state().somata["two_photon"]) - before
+    assert new == {"s2p-p0-00000", "s2p-p0-00002"}
+    layers = opened.viewer.layers
+    outlines, somata = layers["two_photon outlines"], layers["two_photon somata"]
+    assert layers.index(outlines) < layers.index(somata), "circles stay on top"
+    assert layers.selection.active is somata, "keys act on the somata"
+    for uid in new:
+        z, y, x = project.state().soma(uid).center_um
+        corners = outlines.data[:, 0]
+        distance = np.linalg.norm(corners - (z, y, x), axis=1)
+        assert z == 24
+        # Pixels are 2 µm wide, so a disk of 4 pixels reaches to about 8 µm.
+        assert 5 < distance.min() < 10
+
+    n_sides = len(outlines.data)
+    opened.workbench.verdicts.delete_somata("two_photon", ["s2p-p0-00000"])
+    qtbot.waitUntil(lambda: len(layers["two_photon outlines"].data) < n_sides)
+    opened.workbench.setup.open_project(project.path)
+    qtbot.waitUntil(
+        lambda: opened.workbench.project is not project and "two_photon outlines" in layers,
+        timeout=20_000,
+    )
+
+
+def test_dropped_rois_are_imported_when_asked(
+    opened: ViewerBinding, tmp_path: Path, qtbot: Any
+) -> None:
+    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    dock.findChild(QComboBox, "detect_dataset").setCurrentText("fmost")
+    drawn = ImagejRoi.frompoints([(5, 5), (15, 5), (15, 15), (5, 15)])
+    drawn.position = 3
+    roiwrite(tmp_path / "RoiSet.zip", [drawn], name=["my cell"])
+    project = opened.workbench.project
+    _drop(dock, [tmp_path / "RoiSet.zip"])
+    remedy = dock.findChild(QPushButton, "remedy_button")
+    qtbot.waitUntil(remedy.isVisible)
+    assert remedy.text() == "Import into fmost"
+    assert "my cell" not in project.state().somata["fmost"]
+    QTest.mouseClick(remedy, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "my cell" in project.state().somata["fmost"])
+    status = dock.findChild(QLabel, "status_text")
+    qtbot.waitUntil(lambda: "imported 1 of 1 ROIs (ImageJ) into fmost" in status.text())
+
+
+def test_rois_without_a_project_say_what_is_missing(
+    dock: DataWidget, binding: ViewerBinding, suite2p_plane: Path
+) -> None:
+    _drop(dock, [suite2p_plane])
+    status = dock.findChild(QLabel, "status_text")
+    assert "No project is open" in status.text()
+    assert not binding.workbench.setup.draft.images
+
+
+def test_matches_of_other_programs_are_asked_about_and_not_believed(
+    opened: ViewerBinding, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    dock.rows[Step.SOMATA].title.setChecked(True)
+    project, status = opened.workbench.project, dock.findChild(QLabel, "status_text")
+    path = write_roicat(tmp_path / "r.json", [[7], [-1, 7], [7, -1]])
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+    press = dock.findChild(QPushButton, "import_matches_button")
+    QTest.mouseClick(press, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "import them with Import ROIs" in status.text())
+
+    for dataset, z_um in (("two_photon", 20.0), ("fmost", 30.0)):
+        plane = write_suite2p(
+            tmp_path / "plane0", disks([(20, 20), (30, 40)], 3, (60, 60)), iscell=[1, 1]
+        )
+        import_rois(project, dataset, plane, place=RoiPlace(z_um=z_um))
+    dock.findChild(QSpinBox, "second_session").setValue(2)
+    assert dock.findChild(QSpinBox, "second_session").prefix() == "fmost "
+    QTest.mouseClick(press, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "1 claims of ROICaT to review" in status.text())
+    (claim,) = project.state().claims
+    assert claim.pair == ("s2p-p0-00000", "fmost-s2p-p0-00000")
+    assert project.state().pairs == {}
+    opened.workbench.questions.next_query()
+    shown = opened.workbench.questions.snapshot
+    assert shown.query.uid == "s2p-p0-00000"
+    assert "ROICaT pairs it with fmost-s2p-p0-00000" in shown.reason

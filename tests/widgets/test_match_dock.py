@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QLineEdit, QListWidget, QPushButton
 from fixtures.projects import true_partner
 from fixtures.viewers import finish_jobs
 from napari_neurobridge.project.log import annotate
-from napari_neurobridge.project.log.events import EventKind
+from napari_neurobridge.project.log.payload import EventKind
 from napari_neurobridge.types import NoneReason, Verdict
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.widgets.crop_view import CropView

@@ -15,9 +15,10 @@ from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS
 from napari_neurobridge.types import SomaSource, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_neurobridge.matching.match import Match
+    from napari_neurobridge.project.log.claims import ImportedClaim
     from napari_neurobridge.project.log.fold import State
     from napari_neurobridge.types import Soma
 
@@ -115,6 +116,30 @@ def _spread(
     return [replace(clear[row], reason=reason) for row in order] + list(dim)
 
 
+def claimed_first(
+    items: Sequence[QueueItem], claims: Mapping[str, Sequence[ImportedClaim]]
+) -> list[QueueItem]:
+    """Return the questions with those first that another program has an answer to.
+
+    Parameters
+    ----------
+    items : sequence of QueueItem
+    claims : mapping of str to sequence of ImportedClaim
+        That nobody has reviewed, by the uid that is asked.
+    """
+    claimed = [
+        replace(item, reason=_CLAIMED.format(_who(item.uid, claims[item.uid])))
+        for item in items
+        if item.uid in claims
+    ]
+    return claimed + [item for item in items if item.uid not in claims]
+
+
+def _who(uid: str, claims: Sequence[ImportedClaim]) -> str:
+    said = [f"{claim.program} pairs it with {claim.pair[claim.pair[0] == uid]}" for claim in claims]
+    return " and ".join(said)
+
+
 def with_audits(items: Sequence[QueueItem], n_asked: int) -> list[QueueItem]:
     """Return the questions with every fifth place taken by one drawn at random.
 
@@ -209,6 +234,7 @@ def _reason(first: float, second: float, none: float, beyond: float) -> str:
     return f"asked because no candidate is probable (the first has {percent(first)})"
 
 
+_CLAIMED = "{}; look whether that is right"
 _AUDIT = "a random check: decide from what you see, the scores are hidden"
 _REJECTED = "one candidate was rejected, and no partner is found yet"
 _REASONS = {

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import BaseModel, Field
 from scipy.spatial import cKDTree
 
 from napari_neurobridge.benchmarks.contract import BenchmarkParameters, BenchmarkResult
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.tables import read_points, read_table
 from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.matching.calibration import claimable, reliability
 from napari_neurobridge.matching.propagation.propagate import (
@@ -22,7 +22,6 @@ from napari_neurobridge.matching.propagation.propagate import (
     PropagationProblem,
     run_propagation,
 )
-from napari_neurobridge.spaces.affine import as_points
 
 if TYPE_CHECKING:
     from napari_neurobridge.types import Report
@@ -69,24 +68,24 @@ def read_point_pairs(queries: Path, gallery: Path, pairs: Path) -> PointPairs:
     InputError
         If a file cannot be read, or a pair names an unknown uid.
     """
-    try:
-        here, there, both = (
-            pd.read_csv(path, dtype={0: str}) for path in (queries, gallery, pairs)
-        )
-        columns = ["z_um", "y_um", "x_um"]
-        rows = [pd.Index(table["uid"].astype(str)) for table in (here, there)]
-        first, second = (
-            index.get_indexer(pd.Index(both.iloc[:, column].astype(str)))
-            for column, index in enumerate(rows)
-        )
-        points = [as_points(table[columns].to_numpy()) for table in (here, there)]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"These are no tables of points and pairs: {error}.") from error
-    if (first < 0).any() or (second < 0).any():
-        raise InputError(f"{pairs} names a uid that is in neither table.")
-    partner = np.full(len(here), -1, dtype=np.intp)
-    partner[first] = second
-    return PointPairs(points[0], points[1], partner)
+    (here, here_um), (there, there_um) = (_named_points(path) for path in (queries, gallery))
+    both = read_table(pairs, what="table of pairs")
+    if len(both.columns) < 2:
+        raise InputError(f"{pairs} needs two columns, the uids of either side.")
+    partner = np.full(len(here_um), -1, dtype=np.intp)
+    for number, (first, second, *_) in enumerate(both.rows):
+        if first not in here or second not in there:
+            raise both.refusal(number, "names a uid that is in neither table")
+        partner[here[first]] = there[second]
+    return PointPairs(here_um, there_um, partner)
+
+
+def _named_points(path: Path) -> tuple[dict[str, int], npt.NDArray[np.float64]]:
+    """Return the row of each uid, and the points (N, 3), µm."""
+    uids, points_um = read_points(path)
+    if uids is None:
+        raise InputError(f"{path} lacks the column uid, by which pairs are named.")
+    return {uid: row for row, uid in enumerate(uids)}, points_um
 
 
 class PointsParameters(BenchmarkParameters):

@@ -7,14 +7,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from napari_neurobridge.benchmarks.contract import BenchmarkResult, ModelParameters
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.tables import read_table
 from napari_neurobridge.matching.appearance.gallery import index_project
 from napari_neurobridge.matching.ranking import rank_position
-from napari_neurobridge.spaces.affine import as_points
 from napari_neurobridge.types import Role
 from napari_neurobridge.workflows.detect import detect_dataset
 from napari_neurobridge.workflows.setup import DatasetSource, create_project
@@ -158,13 +157,10 @@ def read_silver_pairs(
     InputError
         If the file cannot be read, or has other columns.
     """
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no table of pairs: {error}.") from error
-    columns = [name for name in table if str(name).endswith(("z_um", "y_um", "x_um"))]
+    table = read_table(path, what="table of pairs")
+    columns = [name for name in table.columns if name.endswith(("z_um", "y_um", "x_um"))]
     if len(columns) != 6:
         raise InputError(
             f"{path} needs six columns, z_um, y_um, x_um of the first and of the second volume."
         )
-    return as_points(table[columns[:3]].to_numpy()), as_points(table[columns[3:]].to_numpy())
+    return table.numbers(columns[:3]), table.numbers(columns[3:])

@@ -14,6 +14,12 @@ REMEDIES = {
     ErrorKind.UNKNOWN_AXES: (
         "give their order with --axes, such as zyx for a stack or tyx for a recording"
     ),
+    ErrorKind.NO_PIXEL_SIZE: "give it with --pixel-um, or in µm (z y x) with --voxel-size",
+    ErrorKind.NO_DEPTH: "give the depth of their plane in µm with --z",
+    ErrorKind.NOT_CLASSIFIED: "take all of them with --all",
+    ErrorKind.UNKNOWN_ROWS: "say which with --counted file or --counted kept",
+    ErrorKind.NO_SESSION: "state it twice with --session DATASET=N, counted from 0",
+    ErrorKind.NO_ROIS: "import them with 'neurobridge import-rois'",
     ErrorKind.UNKNOWN_UNIT: "give its size with --um-per-unit (1 for µm, 25 for a 25 µm atlas)",
 }
 

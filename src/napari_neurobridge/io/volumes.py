@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.io.source import ArrayLike, ImageSource
 
-_READ_ERRORS = (
+READ_ERRORS = (
     OSError,
     RuntimeError,
     ValueError,
@@ -168,7 +168,7 @@ class Volume:
         box: Box = (z, y, x)
         try:
             voxels = np.asarray(self.levels[level][box], dtype=np.float32)
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             raise InputError(
                 f"{self.name} cannot be read at voxels {start} to {stop} ({error}); "
                 f"the file is damaged or was moved, so copy it again."
@@ -301,7 +301,7 @@ def _chunk_at(source: ImageSource, array: ArrayLike, part: float) -> npt.NDArray
         key.append(slice(start, min(start + chunk, length)))
     try:
         return np.ascontiguousarray(array[tuple(key)])
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise InputError(
             f"{source.path} is damaged ({error}); copy it again from where it was recorded."
         ) from error

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.project.log.events import Event, EventKind, VerdictEvidence
+    from napari_neurobridge.project.log.events import Event, VerdictEvidence
     from napari_neurobridge.project.log.fold import StandingVerdict, State, fold
     from napari_neurobridge.project.log.merging import merge
+    from napari_neurobridge.project.log.payload import EventKind
     from napari_neurobridge.project.manifest import DatasetSpec
     from napari_neurobridge.project.store import EventLog
 
 _HOMES = {
     "DatasetSpec": "manifest",
     "Event": "log.events",
-    "EventKind": "log.events",
+    "EventKind": "log.payload",
     "EventLog": "store",
     "Project": "folder",
     "StandingVerdict": "log.fold",

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.io.crops import CropSpec
     from napari_neurobridge.io.volumes import Volume
-    from napari_neurobridge.project.log.events import Event, Payload
+    from napari_neurobridge.project.log.events import Event
+    from napari_neurobridge.project.log.payload import Payload
     from napari_neurobridge.spaces import Orientation
     from napari_neurobridge.spaces.alignment import Alignment, InverseAlignment
     from napari_neurobridge.spaces.crop_frame import CropFrame
@@ -46,7 +47,7 @@ __all__ = ["DatasetSpec", "Project", "dataset_spec"]
 
 _LOG_NAME = "annotations.db"
 _LOCK_NAME = "job.lock"
-_SUBFOLDERS = ("embeddings", "transforms", "models", "runs")
+_SUBFOLDERS = ("embeddings", "transforms", "models", "runs", "rois")
 
 
 class Project:
@@ -156,6 +157,11 @@ class Project:
     def models_dir(self) -> Path:
         """Folder of models trained in this project."""
         return self.path / "models"
+
+    @property
+    def rois_dir(self) -> Path:
+        """Folder of the sizes and outlines of imported regions."""
+        return self.path / "rois"
 
     @property
     def runs_dir(self) -> Path:

@@ -16,7 +16,8 @@ from sqlalchemy import exc
 
 from napari_neurobridge.errors import InputError, NeuroBridgeError
 from napari_neurobridge.project.drive import is_network_drive
-from napari_neurobridge.project.log.events import Event, EventKind, Payload
+from napari_neurobridge.project.log.events import Event
+from napari_neurobridge.project.log.payload import EventKind, Payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -29,6 +29,7 @@ from napari_neurobridge.viewer.layers import (
     somata_view,
 )
 from napari_neurobridge.viewer.link import CanvasLink
+from napari_neurobridge.viewer.outlines import OutlineLayers
 from napari_neurobridge.workbench.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class ViewerBinding:
         self._watcher = CloseWatcher(viewer.window._qt_window)
         self._watcher.closing.connect(self.shut)
         self._attention_layers = AttentionLayers(self.workbench, self._sides)
+        self._outline_layers = OutlineLayers(self.workbench, self._sides)
         self._hints = Hints(self.workbench, self._sides)
         self._hints.watch(viewer)
         self._link = CanvasLink(self.workbench, self._sides)
@@ -97,6 +99,7 @@ class ViewerBinding:
         second = self._open_second_canvas()
         for model, dataset in self._sides():
             self._draw_somata(dataset)
+            self._outline_layers.draw(dataset)
             show_slab(model, self._orientation(dataset))
             if project.dataset(dataset).uri is not None:
                 self._load_image(project, dataset)

@@ -177,6 +177,26 @@ class NeighbourStyle:
 
 
 @dataclass(frozen=True)
+class OutlineStyle:
+    """Look of the outlines of imported regions: thin, and lighter than any mark."""
+
+    color: str = "#DDDDDD"
+    width_um: float = 0.6
+    opacity: float = 0.7
+
+    def as_kwargs(self) -> dict[str, Any]:
+        """Return keyword arguments of `napari.layers.Vectors`."""
+        return {
+            "edge_color": self.color,
+            "edge_width": self.width_um,
+            "opacity": self.opacity,
+            "vector_style": "line",
+            "projection_mode": "all",
+            "units": UNITS,
+        }
+
+
+@dataclass(frozen=True)
 class ExpectedStyle:
     """Look of the ellipse around an expected place: a bright line with a dark seam."""
 

@@ -23,6 +23,8 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import DEFAULT_NAMES, USUAL_SOMA_DIAMETER_UM, Projection, Role, Vec3
 from napari_neurobridge.widgets._form import ModelForm, VectorEdit
+from napari_neurobridge.widgets.claims_form import ClaimsForm
+from napari_neurobridge.widgets.roi_form import RoiForm
 from napari_neurobridge.workbench.checklist import lacks_images
 from napari_neurobridge.workbench.workbench import Workbench
 
@@ -239,7 +241,7 @@ class OrientationForm(QWidget):
 
 
 class SomataForm(QWidget):
-    """Detects somata; more are added, moved and deleted in the layers themselves."""
+    """Detects or imports somata; more are added, moved and deleted in the layers themselves."""
 
     def __init__(self, workbench: Workbench) -> None:
         super().__init__()
@@ -261,6 +263,9 @@ class SomataForm(QWidget):
         layout.addRow("soma diameter", self.diameter)
         layout.addRow(self.detect_button)
         layout.addRow(self.import_button)
+        self.rois = RoiForm(workbench, self.dataset.currentText)
+        layout.addRow(self.rois)
+        layout.addRow(ClaimsForm(workbench))
         self.dataset.currentTextChanged.connect(self._on_dataset_changed)
         self.detect_button.clicked.connect(self._on_detect_clicked)
         self.import_button.clicked.connect(self._on_import_clicked)

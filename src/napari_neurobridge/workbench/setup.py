@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from psygnal import Signal
 
+from napari_neurobridge.io.rois.read import holds_rois
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.workbench.checklist import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.models.current import UsableModel
     from napari_neurobridge.types import Projection, Role, Vec3
+    from napari_neurobridge.workbench.imports import Imports
     from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.session import Session
 
@@ -66,18 +68,21 @@ class Setup:
         Where the project lives.
     encoders : EncoderCache
         Loads the model whose index is counted.
+    imports : Imports
+        Takes dropped files of other programs.
     """
 
     draft_changed = Signal()
     checklist_changed = Signal()
     suggestion_changed = Signal()
 
-    def __init__(self, session: Session, encoders: EncoderCache) -> None:
+    def __init__(self, session: Session, encoders: EncoderCache, imports: Imports) -> None:
         self.draft = ProjectDraft()
         self.index_state: IndexState | None = None
         self.suggestion: SuggestedAngle | None = None
         self._session = session
         self._encoders = encoders
+        self._imports = imports
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._on_somata_changed)
         session.orientation_changed.connect(self._on_orientation_changed)
@@ -130,10 +135,13 @@ class Setup:
         self._set_draft(self.draft.with_points(role, choice))
 
     def take_files(self, paths: Sequence[Path]) -> None:
-        """Do the obvious with dropped files: open a project, or fill the checklist."""
+        """Do the obvious with dropped files: open a project, offer ROIs, or fill the checklist."""
         for path in paths:
             if path.suffix == PROJECT_SUFFIX:
                 self.open_project(path)
+                return
+            if holds_rois(path):
+                self._session.attempt(partial(self._imports.offer_rois, path))
                 return
         draft = ProjectDraft() if self._session.project is not None else self.draft
         tables = [path for path in paths if path.suffix.lower() == POINTS_SUFFIX]

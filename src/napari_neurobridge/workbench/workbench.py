@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.workbench.answers import N_SHOWN
+from napari_neurobridge.workbench.imports import Imports
 from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
 from napari_neurobridge.workbench.matches import Matches
@@ -39,6 +40,8 @@ class Workbench:
         The open project, the jobs, and what changed.
     setup : Setup
         From two files to an indexed project.
+    imports : Imports
+        What other programs found and say.
     matches : Matches
         All cells matched at once, kept up to date.
     questions : Questions
@@ -52,7 +55,8 @@ class Workbench:
     def __init__(self, dispatch: Dispatch = call_directly, annotator: str | None = None) -> None:
         encoders = EncoderCache()
         self.session = Session(dispatch, annotator)
-        self.setup = Setup(self.session, encoders)
+        self.imports = Imports(self.session)
+        self.setup = Setup(self.session, encoders, self.imports)
         self.matches = Matches(self.session, encoders)
         self.questions = Questions(self.session, encoders, self.matches)
         self.verdicts = Verdicts(self.session, self.questions)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.tables import read_table
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.types import NoneReason, Verdict
 from napari_neurobridge.workflows.setup import named_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from napari_neurobridge.io.tables import Table
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.events import Event
     from napari_neurobridge.project.log.fold import State
+
+
+_PAIR_COLUMNS = ("two_photon_uid", "fmost_uid")
 
 
 @dataclass(frozen=True)
@@ -51,23 +55,24 @@ def read_judgements(path: Path) -> list[Judgement]:
     InputError
         If the file cannot be read, lacks a column, or a row is not valid.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            rows = list(csv.DictReader(handle))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"Cannot read the pairs in {path}: {error}.") from error
-    if not rows:
-        raise InputError(f"{path} holds no pairs; it needs two_photon_uid,fmost_uid and rows.")
-    return [_judgement(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
+    table = read_table(path, what="table of pairs")
+    for column in _PAIR_COLUMNS:
+        if column not in table:
+            raise InputError(
+                f"{path} lacks the column {column}; a table of pairs has the columns "
+                "two_photon_uid,fmost_uid."
+            )
+    verdicts = table.text("verdict") if "verdict" in table else [""] * len(table.rows)
+    rows = zip(*map(table.text, _PAIR_COLUMNS), verdicts, strict=True)
+    return [_judgement(table, number, *row) for number, row in enumerate(rows)]
 
 
-def _judgement(row: Mapping[str, str | None], where: str) -> Judgement:
-    first, second = row.get("two_photon_uid"), row.get("fmost_uid")
-    verdict = row.get("verdict") or Verdict.ACCEPT
+def _judgement(table: Table, number: int, first: str, second: str, verdict: str) -> Judgement:
     if not first or not second:
-        raise InputError(f"{where} lacks a two_photon_uid or fmost_uid; name both somata.")
+        raise table.refusal(number, "lacks a two_photon_uid or fmost_uid; name both somata")
+    verdict = verdict or Verdict.ACCEPT
     if verdict not in (Verdict.ACCEPT, Verdict.REJECT, Verdict.UNSURE):
-        raise InputError(f"{where} says '{verdict}'; a verdict is accept, reject or unsure.")
+        raise table.refusal(number, f"says '{verdict}'; a verdict is accept, reject or unsure")
     return Judgement(Verdict(verdict), first, second)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_neurobridge.active.queue import (
     QueueStrategy,
+    claimed_first,
     default_strategy,
     n_asked,
     waiting_questions,
@@ -22,6 +23,7 @@ from napari_neurobridge.io.tables import write_rows
 from napari_neurobridge.matching.calibration import claimable, expected_false
 from napari_neurobridge.project.project_spaces import LandmarkPairs
 from napari_neurobridge.types import Role
+from napari_neurobridge.workflows.claims import waiting_claims
 from napari_neurobridge.workflows.index import load_encoder, ranking_model
 
 if TYPE_CHECKING:
@@ -215,6 +217,8 @@ def questions_of(
     """
     state, dataset = project.state(), project.in_vivo()
     items = waiting_questions(state, dataset, match, strategy)
+    if state.claims:
+        items = claimed_first(items, waiting_claims(state, dataset, project.ex_vivo()))
     fresh = [item for item in items if item.uid not in postponed]
     later = [item for item in items if item.uid in postponed]
     asked = n_asked(state, dataset)

@@ -140,11 +140,8 @@ def import_points(
     """
     project.dataset(dataset)
     uids, centers_um = read_points(path)
-    others = {
-        u for name, somata in project.state().somata.items() if name != dataset for u in somata
-    }
-    if others.intersection(uids or ()):
-        uids = [f"{dataset}-{uid}" for uid in uids or ()]
+    if uids is not None:
+        uids = free_uids(project, dataset, uids)
     return annotate.add_somata(
         project,
         dataset,
@@ -153,6 +150,14 @@ def import_points(
         uids=uids,
         annotator=annotator,
     )
+
+
+def free_uids(project: Project, dataset: str, uids: list[str]) -> list[str]:
+    """Return uids with the dataset's name in front, where another dataset uses one of them."""
+    others = {
+        u for name, somata in project.state().somata.items() if name != dataset for u in somata
+    }
+    return [f"{dataset}-{uid}" for uid in uids] if others.intersection(uids) else uids
 
 
 def named_uid(state: State, dataset: str, uid: str) -> str:

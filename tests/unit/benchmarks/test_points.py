@@ -58,5 +58,8 @@ def test_tables_are_read_and_bad_ones_refused(tmp_path):
     (tmp_path / "p.csv").write_text("query,gallery\nb,7\n")
     with pytest.raises(InputError, match="neither"):
         read_point_pairs(*(tmp_path / f"{name}.csv" for name in "qgp"))
-    with pytest.raises(InputError, match="no tables"):
+    (tmp_path / "p.csv").write_text("query,gallery\nb,1,2\n")
+    with pytest.raises(InputError, match=r"p\.csv, line 2, has 3 fields"):
+        read_point_pairs(*(tmp_path / f"{name}.csv" for name in "qgp"))
+    with pytest.raises(InputError, match="no file"):
         read_point_pairs(tmp_path / "none.csv", tmp_path / "g.csv", tmp_path / "p.csv")

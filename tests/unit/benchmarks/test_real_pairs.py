@@ -34,7 +34,7 @@ def test_the_cells_of_both_planes_are_cropped_where_the_tables_say(tmp_path):
 
 def test_without_pairs_it_says_so(tmp_path):
     write_folder(tmp_path, pairs=[])
-    with pytest.raises(InputError, match="names no pair"):
+    with pytest.raises(InputError, match="no rows"):
         read_real_pairs(tmp_path, pixel_um=(1.0, 2.0))
 
 

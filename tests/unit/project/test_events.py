@@ -9,14 +9,13 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.log.events import (
     SCHEMAS,
     Event,
-    EventKind,
-    Payload,
     PayloadSchema,
-    SomaAdded,
     Undone,
     VerdictGiven,
     default_annotator,
 )
+from napari_neurobridge.project.log.payload import EventKind, Payload
+from napari_neurobridge.project.log.soma_events import SomaAdded
 from napari_neurobridge.types import Role, SomaSource, Verdict
 
 
@@ -36,6 +35,14 @@ def rename(payload: dict[str, object]) -> dict[str, object]:
 
 def to_micrometres(payload: dict[str, object]) -> dict[str, object]:
     return {"uid": payload["uid"], "z_um": float(str(payload["z_nm"])) / 1000}
+
+
+def test_somata_of_the_first_version_are_read() -> None:
+    payload = {"dataset": "fmost", "uids": ["a"], "centers_um": [[1, 2, 3]], "source": "imported"}
+    added = SCHEMAS[EventKind.SOMA_ADDED].parse(1, payload, what="Event")
+    assert isinstance(added, SomaAdded)
+    assert added.origin is None
+    assert added.centers_um == [(1, 2, 3)]
 
 
 SCHEMA = PayloadSchema(RenamedMove, (rename, to_micrometres))

@@ -60,6 +60,7 @@ def test_what_was_set_is_there_after_reopening(tmp_path: Path, image: Path) -> N
         "transforms",
         "models",
         "runs",
+        "rois",
     }
     project.close()
 

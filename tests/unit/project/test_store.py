@@ -8,7 +8,8 @@ import pytest
 
 from napari_neurobridge.errors import InputError, NeuroBridgeError
 from napari_neurobridge.project import store
-from napari_neurobridge.project.log.events import Event, EventKind, Undone
+from napari_neurobridge.project.log.events import Event, Undone
+from napari_neurobridge.project.log.payload import EventKind
 from napari_neurobridge.project.store import EventLog
 
 if TYPE_CHECKING:

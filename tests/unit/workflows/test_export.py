@@ -112,10 +112,11 @@ def test_judgements_are_read_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "no pairs"),
-        ("two_photon_uid,fmost_uid\n", "no pairs"),
-        ("a,b\n1,2\n", "row 1 lacks"),
-        ("two_photon_uid,fmost_uid\ntp-1\n", "row 1 lacks"),
+        ("", "no table of pairs: it is empty"),
+        ("two_photon_uid,fmost_uid\n", "no rows"),
+        ("a,b\n1,2\n", "lacks the column two_photon_uid"),
+        ("two_photon_uid,fmost_uid\ntp-1\n", "line 2, has 1 field where the header has 2"),
+        ("two_photon_uid,fmost_uid\ntp-1,fm-1\ntp-2,\n", "line 3, lacks a two_photon_uid"),
         ("two_photon_uid,fmost_uid,verdict\ntp-1,fm-1,maybe\n", "'maybe'"),
         ("two_photon_uid,fmost_uid,verdict\ntp-1,fm-1,none\n", "'none'"),
     ],
@@ -126,5 +127,5 @@ def test_a_table_that_names_no_pairs_is_refused(tmp_path: Path, text: str, says:
     with pytest.raises(InputError, match=says):
         read_judgements(path)
     path.write_bytes(b"\xff\xfe\x00bad")
-    with pytest.raises(InputError, match="Cannot read"):
+    with pytest.raises(InputError, match="no table of pairs"):
         read_judgements(path)

@@ -16,20 +16,16 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.log.claims import ClaimsImported
+from napari_neurobridge.project.log.payload import EventKind, Payload
+from napari_neurobridge.project.log.soma_events import (
+    DetectionRun,
+    SomaAdded,
+    SomaDeleted,
+    SomaMoved,
+)
 from napari_neurobridge.project.parsing import parse_model
-from napari_neurobridge.types import NoneReason, Role, Soma, SomaSource, Vec3, Verdict
-
-
-class EventKind(StrEnum):
-    """What an event records."""
-
-    SOMA_ADDED = "soma_added"
-    SOMA_MOVED = "soma_moved"
-    SOMA_DELETED = "soma_deleted"
-    DETECTION_RUN = "detection_run"
-    VERDICT = "verdict"
-    MODEL_ADOPTED = "model_adopted"
-    UNDO = "undo"
+from napari_neurobridge.types import NoneReason, Role, Verdict
 
 
 class UndoScope(StrEnum):
@@ -45,123 +41,6 @@ class UndoScope(StrEnum):
     def includes(self, payload: Payload) -> bool:
         """Return whether an event of this content is meant."""
         return self is UndoScope.ALL or payload.by_hand
-
-
-class Payload(BaseModel):
-    """What one kind of event says; subclasses name their kind and current version."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    kind: ClassVar[EventKind]
-    version: ClassVar[int] = 1
-
-    @property
-    def by_hand(self) -> bool:
-        """Whether a person decided this, rather than a detector or a file."""
-        return True
-
-
-class PlacedSomata(Payload):
-    """Somata of one dataset, one list for each property so that 10⁵ of them stay small.
-
-    Attributes
-    ----------
-    dataset : str
-        Where they lie.
-    uids : list of str, length N
-        Unique within the project.
-    centers_um : list of Vec3, length N
-        µm (z, y, x) in the dataset's own space.
-    radius_um, confidence, source_index : list, length N, or None
-        See `Soma`; ``None`` when unknown for all.
-    index_base : int or None
-        Whether ``source_index`` counts from 0 or from 1.
-    """
-
-    dataset: str
-    uids: list[str]
-    centers_um: list[Vec3]
-    radius_um: list[float | None] | None = None
-    confidence: list[float | None] | None = None
-    source_index: list[int | None] | None = None
-    index_base: int | None = None
-
-    @model_validator(mode="after")
-    def _same_lengths(self) -> PlacedSomata:
-        columns = (self.centers_um, self.radius_um, self.confidence, self.source_index)
-        if any(column is not None and len(column) != len(self.uids) for column in columns):
-            raise ValueError("the lists of a group of somata differ in length")
-        if len(set(self.uids)) != len(self.uids):
-            raise ValueError("a uid occurs twice in one group of somata")
-        return self
-
-    def to_somata(self, source: SomaSource) -> list[Soma]:
-        """Return the somata one by one, as placed by ``source``."""
-        nothing = [None] * len(self.uids)
-        rows = zip(
-            self.uids,
-            self.centers_um,
-            self.radius_um or nothing,
-            self.confidence or nothing,
-            self.source_index or nothing,
-            strict=True,
-        )
-        return [
-            Soma(uid, self.dataset, center, source, radius, confidence, index, self.index_base)
-            for uid, center, radius, confidence, index in rows
-        ]
-
-
-class SomaAdded(PlacedSomata):
-    """A person or a file placed somata."""
-
-    kind: ClassVar[EventKind] = EventKind.SOMA_ADDED
-
-    source: SomaSource
-
-    @property
-    def by_hand(self) -> bool:
-        """Whether a person placed the somata."""
-        return self.source is SomaSource.MANUAL
-
-
-class DetectionRun(PlacedSomata):
-    """A detector looked at a dataset; its somata replace those it found before."""
-
-    kind: ClassVar[EventKind] = EventKind.DETECTION_RUN
-
-    method: str
-    params: dict[str, Any] = Field(default_factory=dict)
-
-    @property
-    def by_hand(self) -> bool:
-        """Never: a detector decided."""
-        return False
-
-
-class SomaMoved(Payload):
-    """A person put somata of one dataset elsewhere, µm (z, y, x); their uids stay."""
-
-    kind: ClassVar[EventKind] = EventKind.SOMA_MOVED
-
-    dataset: str
-    uids: list[str]
-    centers_um: list[Vec3]
-
-    @model_validator(mode="after")
-    def _same_lengths(self) -> SomaMoved:
-        if len(self.centers_um) != len(self.uids):
-            raise ValueError("a move needs one centre for each uid")
-        return self
-
-
-class SomaDeleted(Payload):
-    """A person removed somata of one dataset."""
-
-    kind: ClassVar[EventKind] = EventKind.SOMA_DELETED
-
-    dataset: str
-    uids: list[str]
 
 
 class VerdictEvidence(BaseModel):
@@ -326,7 +205,9 @@ class PayloadSchema:
 
 
 _UPCASTS: Mapping[EventKind, tuple[Upcast, ...]] = {
-    EventKind.VERDICT: (dict,),  # what version 2 added may be absent
+    # What version 2 added may be absent.
+    EventKind.SOMA_ADDED: (dict,),
+    EventKind.VERDICT: (dict,),
 }
 SCHEMAS: Mapping[EventKind, PayloadSchema] = {
     model.kind: PayloadSchema(model, _UPCASTS.get(model.kind, ()))
@@ -337,6 +218,7 @@ SCHEMAS: Mapping[EventKind, PayloadSchema] = {
         DetectionRun,
         VerdictGiven,
         ModelAdopted,
+        ClaimsImported,
         Undone,
     )
 }

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project.log.events import Event, EventKind, Undone, UndoScope
+from napari_neurobridge.project.log.claims import ImportedClaim, fold_claims
+from napari_neurobridge.project.log.events import Event, Undone, UndoScope
 from napari_neurobridge.project.log.models_fold import Adoption, fold_adoptions
+from napari_neurobridge.project.log.payload import EventKind
 from napari_neurobridge.project.log.somata_fold import SOMA_KINDS, IncrementalSomataFold
 from napari_neurobridge.project.log.verdicts_fold import PairKey, StandingVerdict, fold_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from napari_neurobridge.project.log.soma_events import RoiOrigin
     from napari_neurobridge.types import NoneReason, Soma
 
 __all__ = ["History", "IncrementalFold", "StandingVerdict", "State", "fold"]
@@ -66,8 +69,12 @@ class State:
         Highest number ever used in a uid.
     owners : dict of dataset to str
         Annotator who first placed somata in a dataset.
+    origins : dict of dataset to tuple of RoiOrigin
+        Where imported regions come from, the oldest import first.
     histories : dict of annotator to History
         What can be undone and redone.
+    claims : tuple of ImportedClaim
+        What other programs say about pairs; nobody's verdict.
     adoptions : tuple of Adoption
         Models that the project went over to, the oldest first; ask
         `napari_neurobridge.models.current` which of them it uses.
@@ -85,7 +92,9 @@ class State:
     none: Mapping[str, NoneReason | None] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, tuple[RoiOrigin, ...]] = field(default_factory=dict)
     histories: Mapping[str, History] = field(default_factory=dict)
+    claims: tuple[ImportedClaim, ...] = ()
     adoptions: tuple[Adoption, ...] = ()
 
     @property
@@ -199,7 +208,13 @@ class IncrementalFold:
             none=verdicts.none,
             numbers=somata.numbers,
             owners=somata.owners,
+            origins=somata.origins,
             histories=replay.histories(),
+            claims=fold_claims(
+                event
+                for event in ordered
+                if event.kind is EventKind.CLAIMS_IMPORTED and event.id not in cancelled
+            ),
             adoptions=fold_adoptions(
                 event
                 for event in ordered

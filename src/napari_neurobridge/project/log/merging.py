@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import ErrorKind, InputError
+from napari_neurobridge.io.rois.outline_file import copy_outlines
 from napari_neurobridge.project.folder import Project
-from napari_neurobridge.project.log.events import PlacedSomata
+from napari_neurobridge.project.log.soma_events import PlacedSomata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +46,8 @@ def merge(project: Project, other: Project | str | Path) -> int:
         finally:
             opened.close()
     _check_datasets(project, other)
+    # Before the events that name them.
+    copy_outlines(other.rois_dir, project.rois_dir)
     theirs = other.log.events()
     with project.log.writing() as writer:
         ours, _ = writer.read()

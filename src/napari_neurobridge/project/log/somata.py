@@ -9,12 +9,12 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project.log.events import (
+from napari_neurobridge.project.log.events import default_annotator
+from napari_neurobridge.project.log.soma_events import (
     DetectionRun,
     SomaAdded,
     SomaDeleted,
     SomaMoved,
-    default_annotator,
 )
 from napari_neurobridge.spaces.affine import as_points
 from napari_neurobridge.types import DEFAULT_NAMES, Role, Soma, SomaSource, Vec3
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.events import Event
     from napari_neurobridge.project.log.fold import State
+    from napari_neurobridge.project.log.soma_events import RoiOrigin
 
 SAME_SOMA_UM = 3.0
 """A re-detected soma at most this far from a known one is the same soma."""
@@ -45,6 +46,7 @@ def add_somata(
     confidence: Sequence[float | None] | None = None,
     source_index: Sequence[int | None] | None = None,
     index_base: int | None = None,
+    origin: RoiOrigin | None = None,
     annotator: str | None = None,
 ) -> list[Soma]:
     """Place somata in a dataset.
@@ -65,6 +67,8 @@ def add_somata(
         See `Soma`.
     index_base : int, optional
         Whether ``source_index`` counts from 0 or from 1.
+    origin : RoiOrigin, optional
+        Which regions of another program they were.
     annotator : str, optional
         Who adds them.
 
@@ -100,6 +104,7 @@ def add_somata(
             source_index=_as_list(source_index),
             index_base=index_base,
             source=source,
+            origin=origin,
         )
         placed.extend(added.to_somata(source))
         return [added]

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from napari_neurobridge.project.log.events import (
+from napari_neurobridge.project.log.payload import EventKind
+from napari_neurobridge.project.log.soma_events import (
     DetectionRun,
-    Event,
-    EventKind,
     PlacedSomata,
+    RoiOrigin,
     SomaAdded,
     SomaDeleted,
     SomaMoved,
@@ -19,6 +19,8 @@ from napari_neurobridge.types import Soma, SomaSource
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
+
+    from napari_neurobridge.project.log.events import Event
 
 SOMA_KINDS = frozenset(
     {
@@ -53,6 +55,8 @@ class SomataFold:
         Highest number ever used.
     owners : dict of dataset to str
         Annotator whose event first placed somata there.
+    origins : dict of dataset to tuple of RoiOrigin
+        Where its imported regions come from, the oldest import first.
     """
 
     living: Mapping[str, Mapping[str, Soma]] = field(default_factory=dict)
@@ -61,6 +65,7 @@ class SomataFold:
     deleted: Mapping[str, Soma] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, tuple[RoiOrigin, ...]] = field(default_factory=dict)
 
 
 class IncrementalSomataFold:
@@ -119,6 +124,7 @@ class _SomaLedger:
         self._deleted: dict[str, Soma] = {}
         self._numbers: dict[str, int] = {}
         self._owners: dict[str, str] = {}
+        self._origins: dict[str, tuple[RoiOrigin, ...]] = {}
 
     def copy(self) -> _SomaLedger:
         copied = _SomaLedger()
@@ -126,6 +132,7 @@ class _SomaLedger:
         copied._vanished, copied._withheld = dict(self._vanished), dict(self._withheld)
         copied._deleted = dict(self._deleted)
         copied._numbers, copied._owners = dict(self._numbers), dict(self._owners)
+        copied._origins = dict(self._origins)
         return copied
 
     def enter(self, event: Event, *, cancelled: bool) -> None:
@@ -140,7 +147,13 @@ class _SomaLedger:
     def result(self) -> SomataFold:
         living = {dataset: somata for dataset, somata in self._living.items() if somata}
         return SomataFold(
-            living, self._vanished, self._withheld, self._deleted, self._numbers, self._owners
+            living,
+            self._vanished,
+            self._withheld,
+            self._deleted,
+            self._numbers,
+            self._owners,
+            self._origins,
         )
 
     def _note(self, content: PlacedSomata, annotator: str) -> None:
@@ -164,6 +177,9 @@ class _SomaLedger:
             case SomaAdded():
                 for soma in content.to_somata(content.source):
                     self._place(soma)
+                if content.origin is not None:
+                    known = self._origins.get(content.dataset, ())
+                    self._origins[content.dataset] = (*known, content.origin)
             case DetectionRun():
                 self._apply_run(content)
             case SomaMoved():

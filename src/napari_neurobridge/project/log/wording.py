@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_neurobridge.project.log.events import (
+from napari_neurobridge.project.log.claims import ClaimsImported
+from napari_neurobridge.project.log.events import ModelAdopted, VerdictGiven
+from napari_neurobridge.project.log.soma_events import (
     DetectionRun,
-    ModelAdopted,
     SomaAdded,
     SomaDeleted,
     SomaMoved,
-    VerdictGiven,
 )
 from napari_neurobridge.types import SomaSource, Verdict
 
@@ -42,6 +42,8 @@ def describe(event: Event) -> str:
             return f"deleted {_somata(deleted.uids)} from {deleted.dataset}"
         case DetectionRun() as run:
             return f"detection in {run.dataset} ({_somata(run.uids)})"
+        case ClaimsImported() as claims:
+            return f"imported {len(claims.uids)} claims of {claims.program}"
         case ModelAdopted() as adopted:
             return f"adopted the model {adopted.model}"
         case _:

@@ -7,19 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.project.log.events import (
+from napari_neurobridge.project.log.claims import ClaimsImported
+from napari_neurobridge.project.log.events import Event, Undone, UndoScope, VerdictGiven
+from napari_neurobridge.project.log.fold import IncrementalFold, State, fold
+from napari_neurobridge.project.log.payload import EventKind, Payload
+from napari_neurobridge.project.log.soma_events import (
     DetectionRun,
-    Event,
-    Payload,
     PlacedSomata,
+    RoiOrigin,
     SomaAdded,
     SomaDeleted,
     SomaMoved,
-    Undone,
-    UndoScope,
-    VerdictGiven,
 )
-from napari_neurobridge.project.log.fold import IncrementalFold, State, fold
 from napari_neurobridge.types import NoneReason, Role, SomaSource, Verdict
 
 QUERIES = ("tp-00001", "tp-00002", "tp-00003")
@@ -70,6 +69,30 @@ def added(*uids: str, source: SomaSource = SomaSource.MANUAL) -> SomaAdded:
     return SomaAdded(dataset=dataset, uids=list(uids), centers_um=centers, source=source)
 
 
+def imported(uids: list[str], file: str) -> SomaAdded:
+    origin = RoiOrigin(
+        format="suite2p",
+        file=file,
+        sha256=file * 64,
+        n_in_file=3,
+        kept_by="iscell",
+        voxel_size_um=(1.0, 1.0, 1.0),
+        outlines=file * 16,
+    )
+    return added(*uids, source=SomaSource.IMPORTED).model_copy(update={"origin": origin})
+
+
+def claims(program: str, queries: list[str], candidates: list[str]) -> ClaimsImported:
+    return ClaimsImported(
+        program=program,
+        file="a",
+        sha256="a" * 64,
+        datasets=("two_photon", "fmost"),
+        roles=(Role.IN_VIVO, Role.EX_VIVO),
+        uids=list(zip(queries, candidates, strict=False)),
+    )
+
+
 def run(*uids: str, shift: float = 0.0) -> DetectionRun:
     centers = [(shift, 0.0, float(uid[-1])) for uid in uids]
     return DetectionRun(dataset="fmost", uids=list(uids), centers_um=centers, method="dog")
@@ -85,6 +108,8 @@ def logs(draw: st.DrawFn) -> list[Event]:
     judged = st.sampled_from([Verdict.ACCEPT, Verdict.ACCEPT, Verdict.REJECT, Verdict.UNSURE])
     payloads = st.one_of(
         st.builds(lambda uids: added(*uids), either),
+        st.builds(imported, either, st.sampled_from("ab")),
+        st.builds(claims, st.sampled_from(("CellReg", "ROICaT")), some_queries, some_candidates),
         st.builds(lambda uids, shift: run(*uids, shift=shift), some_candidates, st.just(1.0)),
         st.builds(
             lambda uid, x: SomaMoved(dataset="fmost", uids=[uid], centers_um=[(0, 0, x)]),
@@ -373,3 +398,13 @@ def test_unknown_and_removed_somata_get_a_sentence() -> None:
     log.append(event(1, SomaDeleted(dataset="fmost", uids=["fm-00001"])))
     with pytest.raises(InputError, match="was removed"):
         fold(log).soma("fm-00001")
+
+
+@given(log=logs())
+def test_claims_change_nothing_but_themselves(log: list[Event]) -> None:
+    without = [e for e in log if e.kind is not EventKind.CLAIMS_IMPORTED]
+    # An undo of an import must not be taken for one of something else, so ids stay as they are.
+    with_claims, plain = fold(log), fold(without)
+    assert plain.claims == ()
+    kept = {"claims": (), "histories": plain.histories}
+    assert replace(with_claims, **kept) == plain

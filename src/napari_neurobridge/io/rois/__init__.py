@@ -1,0 +1,1 @@
+"""Cells that other programs found, as centres, sizes and outlines."""

@@ -1,0 +1,80 @@
+"""The part of the Data dock that imports other programs' pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QPushButton,
+    QSpinBox,
+    QWidget,
+)
+
+from napari_neurobridge.io.tracking import CountedRows
+from napari_neurobridge.project.folder import Project
+from napari_neurobridge.workbench.workbench import Workbench
+
+_FILES = "Matches (*.mat *.json *.npy *.csv);;All (*)"
+_COUNTED = {
+    "as the file says": None,
+    "all ROIs of a session's file": CountedRows.FILE,
+    "the ROIs that were kept": CountedRows.KEPT,
+}
+
+
+class ClaimsForm(QWidget):
+    """Chooses a file of pairs, and says which of its sessions the two sides are.
+
+    Parameters
+    ----------
+    workbench : Workbench
+    """
+
+    def __init__(self, workbench: Workbench) -> None:
+        super().__init__()
+        self._workbench = workbench
+        self.button = QPushButton("Import matches…")
+        self.button.setObjectName("import_matches_button")
+        self.button.setToolTip(
+            "CellReg, ROICaT, Track2p, or a table of uids: to be reviewed, never taken for verdicts"
+        )
+        self.sessions = (QSpinBox(), QSpinBox())
+        self.sessions[1].setValue(1)
+        row = QHBoxLayout()
+        for box, name in zip(self.sessions, ("first", "second"), strict=True):
+            box.setObjectName(f"{name}_session")
+            row.addWidget(box)
+        self.counted = QComboBox()
+        self.counted.setObjectName("counted_rows")
+        self.counted.addItems(list(_COUNTED))
+        layout = QFormLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addRow(self.button)
+        layout.addRow("sessions, from 0", row)
+        layout.addRow("numbers count", self.counted)
+        self.button.clicked.connect(self._on_clicked)
+        workbench.session.project_changed.connect(self._on_project_changed)
+        self._on_project_changed(workbench.project)
+
+    def _on_clicked(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Choose the matches", "", _FILES)
+        project = self._workbench.project
+        if path and project is not None:
+            sides = (project.in_vivo(), project.ex_vivo())
+            numbers = (box.value() for box in self.sessions)
+            self._workbench.imports.import_matches(
+                Path(path),
+                dict(zip(sides, numbers, strict=True)),
+                _COUNTED[self.counted.currentText()],
+            )
+
+    def _on_project_changed(self, project: Project | None) -> None:
+        if project is not None:
+            for box, name in zip(
+                self.sessions, (project.in_vivo(), project.ex_vivo()), strict=True
+            ):
+                box.setPrefix(f"{name} ")
