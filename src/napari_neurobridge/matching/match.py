@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.propagation.propagate import Propagation, PropagationProblem
     from napari_neurobridge.matching.sides import Side
     from napari_neurobridge.spaces.alignment import Alignment, InverseAlignment
-    from napari_neurobridge.types import FloatArray, Vec3
+    from napari_neurobridge.types import FloatArray, Report, Vec3
 
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
@@ -317,15 +317,20 @@ class Match:
     def _query_field(self) -> CandidateField:
         return CandidateField(self.queries.centers_um)
 
-    def decoys(self, fdr: float) -> DecoyCheck:
-        """Return what would be claimed at a rate of false claims if no partner were there."""
+    def decoys(self, fdr: float, *, report: Report | None = None) -> DecoyCheck:
+        """Return what would be claimed at a rate of false claims if no partner were there.
+
+        Takes as long as a match for each of some six decoys; ``report(done, total, message)``
+        tells how far it is.
+        """
         return decoy_claims(
             self.problem,
             fdr,
             found=self.propagation,
             calibration=self.calibration,
-            rematch=True,
             orientation=self.orientation,
+            adapt=len(self.accepted) == len(self.problem.pairs),
+            report=report,
         )
 
     def matched(self) -> tuple[MatchedPair, ...]:

@@ -151,7 +151,7 @@ class Matches:
         self.claims_changed.emit()
 
     def check_decoys(self) -> None:
-        """Count the matches in a gallery that holds no partner; takes some seconds."""
+        """Count the matches in galleries that hold no partner; takes some six matches."""
         match, fdr = self.match, self.fdr
         if match is None:
             return
