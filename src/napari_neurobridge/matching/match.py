@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.assignment import assign
-from napari_neurobridge.matching.decoys import DecoyCheck, decoy_claims
+from napari_neurobridge.matching.decoys import JUDGINGS, DecoyCheck, decoy_claims
 from napari_neurobridge.matching.posterior import CandidateField, find_candidates, posterior
 from napari_neurobridge.matching.posterior_reader import (
     PartnerPosterior,
@@ -21,9 +21,12 @@ from napari_neurobridge.matching.posterior_reader import (
 from napari_neurobridge.types import Expected
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_neurobridge.matching.appearance.likelihood import Appearance
     from napari_neurobridge.matching.calibration import Calibration
     from napari_neurobridge.matching.conformal import ConformalSets
+    from napari_neurobridge.matching.decoys import Judging
     from napari_neurobridge.matching.posterior import Posterior
     from napari_neurobridge.matching.propagation.propagate import Propagation, PropagationProblem
     from napari_neurobridge.matching.sides import Side
@@ -317,11 +320,17 @@ class Match:
     def _query_field(self) -> CandidateField:
         return CandidateField(self.queries.centers_um)
 
-    def decoys(self, fdr: float, *, report: Report | None = None) -> DecoyCheck:
+    def decoys(
+        self,
+        fdr: float,
+        *,
+        judgings: Sequence[Judging] = JUDGINGS,
+        report: Report | None = None,
+    ) -> DecoyCheck:
         """Return what would be claimed at a rate of false claims if no partner were there.
 
-        Takes as long as a match for each of some six decoys; ``report(done, total, message)``
-        tells how far it is.
+        Takes as long as a match for each of six decoys; ``report(done, total, message)``
+        tells how far it is. For ``judgings`` see `decoy_claims`.
         """
         return decoy_claims(
             self.problem,
@@ -330,6 +339,7 @@ class Match:
             calibration=self.calibration,
             orientation=self.orientation,
             adapt=len(self.accepted) == len(self.problem.pairs),
+            judgings=judgings,
             report=report,
         )
 
