@@ -43,7 +43,7 @@ _NEIGHBOURS = 8
 # A decoy that asks less than this share of what another asks is not the worst: 1 of 5 says little.
 _ENOUGH_ASKED = 0.5
 # The chance of a partner in a decoy is estimated anew in so many rounds, or until it rests.
-_CHANCE_ROUNDS, _CHANCE_TOLERANCE = 60, 1e-3
+_CHANCE_ROUNDS, _CHANCE_TOLERANCE = 20, 1e-3
 
 
 @dataclass(frozen=True)
