@@ -46,7 +46,10 @@ def _draw_agreement(ax: Axes, rows: list[RealPairsRow]) -> None:
     """Draw what is claimed of the known pairs, and how many claims agree."""
     matched = [row for row in rows if row.unknown < row.draws]
     for offset, (name, label, color) in enumerate(
-        (("coverage", "known pairs claimed", "#1f77b4"), ("agreement", "claims that agree", "#ff7f0e"))
+        (
+            ("coverage", "known pairs claimed", "#1f77b4"),
+            ("agreement", "claims that agree", "#ff7f0e"),
+        )
     ):
         places = [place + 0.2 * (offset - 0.5) for place in range(len(matched))]
         means = [getattr(row, name) for row in matched]

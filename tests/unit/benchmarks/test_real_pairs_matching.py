@@ -105,14 +105,12 @@ def test_the_pictures_side_with_a_claim_against_a_wrong_known_pair(asked):
     assert row.n_sided == row.n_contradicted
 
 
-def test_decoys_are_added_up_over_draws(asked):
-    (row,) = run(
-        asked.model_copy(update={"decoys": True, "images": False, "folder": asked.folder / "seen"})
-    ).results
+def test_each_decoy_is_judged_in_three_ways(asked):
+    change = {"decoys": True, "images": False, "draws": 1, "folder": asked.folder / "seen"}
+    (row,) = run(asked.model_copy(update=change)).results
     assert len(row.decoys) == 18
     assert {figure.judging for figure in row.decoys} == {"again", "grown", "grown_same_chance"}
-    again = max(f.share for f in row.decoys if f.judging == "again")
-    assert row.decoy_again == again
+    assert row.decoy_again == max(f.share for f in row.decoys if f.judging == "again")
     assert row.wrong_if_absent is not None
 
 
