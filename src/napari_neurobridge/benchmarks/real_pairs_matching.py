@@ -148,15 +148,16 @@ class RealPairsBenchmark(BenchmarkResult):
         """Return tables."""
         header = (
             "set", "given", "by", "right/unknown/draws", "first (worst)", "claimed",
-            "coverage (worst)", "agreement (worst)", "sided", "pictures 40 µm", "decoys again",
-            "grown", "same chance", "s",
+            "coverage (worst)", "agreement (worst)", "sided", "pictures 40 µm",
+            "inside", "relative", "decoys again", "grown", "same chance", "s",
         )  # fmt: skip
         lines = [text_table(header, [_cells(row) for row in self.results])]
         for row in self.images_alone:
             said = row.known_pairs
             lines.append(
                 f"{row.set}, images alone, {said.n} known pairs: first within 40 µm "
-                f"{said.within_40um:.3f} (by chance {said.chance_40um:.3f}), of 53 "
+                f"{said.within_40um:.3f} (by chance {said.chance_40um:.3f}; relative to "
+                f"neighbours {said.within_40um_relative:.3f}), of 53 "
                 f"{said.among_53:.3f}, of all {said.among_all:.3f}"
             )
         return "\n".join([*lines, *([self.figure] if self.figure else [])])
@@ -177,6 +178,8 @@ def run(parameters: RealPairsParameters, *, report: Report | None = None) -> Rea
         rows = [row for field in fields for row in field.rows()]
         alone = [row for field in fields for row in field.images_alone()]
         drawn = [field.draw() for field in fields if field.encoder is not None]
+        for field in fields:
+            field.known.project.close()
     return RealPairsBenchmark(
         model="" if encoder is None else f"{encoder.name}@{encoder.hash}",
         fdr=parameters.fdr,
@@ -249,26 +252,30 @@ class _RealField:
         rng = np.random.default_rng([self.asked.seed, draw])
         with TemporaryDirectory(dir=self.folder) as place:
             known = self._begin(Path(place), count, rng, encoder)
-            given = _given(known, count, rng)
-            started = time.perf_counter()
             try:
-                match = match_datasets(known.project, encoder, constellation=not count)
-            except InputError:
-                if count:
-                    raise
-                return RealTrial(known=False)
-            seconds = time.perf_counter() - started
-            trial = score_match(match, known.partner, given, self.asked.fdr)
-            found: dict[str, object] = {"seconds": seconds}
-            if encoder is None and self._witness is not None:
-                pairs = [pair[:2] for pair in claimed_pairs(match, self.asked.fdr)]
-                found |= self._witness.ask(pairs, known.partner)
-                self._shown = self._shown or (self.known, match)
-            if self.asked.decoys:
-                check = match.decoys(self.asked.fdr, judgings=_JUDGINGS)
-                found["decoys"] = decoy_figures(check)
-            known.project.close()
-            return trial.model_copy(update=found)
+                return self._matched(known, _given(known, count, rng), encoder)
+            finally:
+                known.project.close()
+
+    def _matched(self, known: KnownProject, given: set[str], encoder: Encoder | None) -> RealTrial:
+        """Match a project, and compare."""
+        started = time.perf_counter()
+        try:
+            match = match_datasets(known.project, encoder, constellation=not given)
+        except InputError:
+            if given:
+                raise
+            return RealTrial(known=False)
+        found: dict[str, object] = {"seconds": time.perf_counter() - started}
+        if encoder is None and self._witness is not None:
+            pairs = [pair[:2] for pair in claimed_pairs(match, self.asked.fdr)]
+            found |= self._witness.ask(pairs, known.partner)
+            self._shown = self._shown or (self.known, match)
+        if self.asked.decoys:
+            check = match.decoys(self.asked.fdr, judgings=_JUDGINGS)
+            found["decoys"] = decoy_figures(check)
+        trial = score_match(match, known.partner, given, self.asked.fdr)
+        return trial.model_copy(update=found)
 
     def _begin(
         self, place: Path, count: int, rng: np.random.Generator, encoder: Encoder | None
@@ -346,12 +353,15 @@ def _summarized(trials: Sequence[RealTrial], **what: object) -> RealPairsRow:
 def _mean_pictures(said: Sequence[Pictures]) -> Pictures | None:
     if not said:
         return None
-    means = {
-        name: float(np.mean([getattr(one, name) for one in said]))
-        for name in Pictures.model_fields
-        if name != "n"
-    }
-    return Pictures(n=sum(one.n for one in said), **means)
+
+    def mean(name: str) -> float | None:
+        values = [getattr(one, name) for one in said]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known else None
+
+    counts = {name: sum(getattr(one, name) for one in said) for name in ("n", "n_inside")}
+    shares = {name: mean(name) for name in Pictures.model_fields if name not in counts}
+    return Pictures.model_validate({**counts, **shares})
 
 
 def _cells(row: RealPairsRow) -> tuple[object, ...]:
@@ -369,6 +379,8 @@ def _cells(row: RealPairsRow) -> tuple[object, ...]:
         f"{row.agreement:.3f} ({row.agreement_worst:.3f})",
         row.pictures and f"{row.n_sided}/{row.n_contradicted}",
         share(row.pictures and row.pictures.within_40um),
+        share(row.pictures and row.pictures.within_40um_inside),
+        share(row.pictures and row.pictures.within_40um_relative),
         share(row.decoy_again),
         share(row.decoy_grown),
         share(row.decoy_same_chance),

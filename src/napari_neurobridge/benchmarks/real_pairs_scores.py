@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, Field
+from scipy.spatial import cKDTree
 
 from napari_neurobridge.benchmarks.effort_projects import EX_VIVO, IN_VIVO
 from napari_neurobridge.benchmarks.real_pairs import rank_partners
+from napari_neurobridge.io.crops import CropSpec
 from napari_neurobridge.matching.appearance.gallery import load_gallery
+from napari_neurobridge.matching.appearance.likelihood import Margins
+from napari_neurobridge.training.evaluation_report import GATE_UM
 from napari_neurobridge.workflows.match import Claims
 
 if TYPE_CHECKING:
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.match import Match
     from napari_neurobridge.project.folder import Project
 
+RowArray = npt.NDArray[np.intp]
+
 STARTED_RIGHT = 0.6
 """A field starts right if for this share of the known pairs the first candidate is right."""
 
@@ -29,6 +36,14 @@ class Pictures(BaseModel, frozen=True):
 
     n: int = Field(description="Pairs asked.")
     within_40um: float = Field(description="First among the cells within 40 µm of it.")
+    n_inside: int = Field(
+        description="Of these, those whose crop reaches less than half its radius out of the image."
+    )
+    within_40um_inside: float | None = Field(description="As `within_40um`, of those.")
+    within_40um_relative: float = Field(
+        description="As `within_40um`, by what the program uses: how much more alike the two are "
+        "than either with the other's neighbours."
+    )
     among_53: float = Field(description="First in a random gallery of 53.")
     among_all: float = Field(description="First of all cells of the other side.")
     chance_40um: float = Field(description="The first of these figures, were the order random.")
@@ -124,24 +139,49 @@ class Witness:
         sides = [load_gallery(project, encoder, name) for name in (IN_VIVO, EX_VIVO)]
         self._rows = [{uid: row for row, uid in enumerate(side.uids)} for side in sides]
         self._vectors = [side.embeddings for side in sides]
-        somata = project.state().somata[EX_VIVO]
-        self._places = np.array([somata[uid].center_um for uid in sides[1].uids])
+        state = project.state()
+        here, self._places = (
+            np.array([state.somata[name][uid].center_um for uid in side.uids])
+            for name, side in zip((IN_VIVO, EX_VIVO), sides, strict=True)
+        )
+        self._margins = Margins(*self._vectors, here, self._places)
+        self._near = cKDTree(self._places)
+        volume = project.volume(IN_VIVO)
+        far = np.array(volume.shape[1:]) * volume.voxel_size_um[1:]
+        border = np.minimum(here[:, 1:], far - here[:, 1:]).min(axis=1)
+        self._inside = border >= CropSpec().size_um / 4
 
     def rank(self, pairs: Sequence[tuple[str, str]]) -> Pictures | None:
         """Rank the ex-vivo cells of some pairs for their in-vivo ones; None without any."""
         if not pairs:
             return None
-        queries = self._vectors[0][[self._rows[0][uid] for uid, _ in pairs]]
-        partner = np.array([self._rows[1][uid] for _, uid in pairs])
-        ranks = rank_partners(queries, self._vectors[1], partner, self._places)
-        figures = {name: float(values.mean()) for name, values in ranks.figures().items()}
+        queries, partner = (
+            np.array([self._rows[side][pair[side]] for pair in pairs]) for side in (0, 1)
+        )
+        vectors = self._vectors[0][queries], self._vectors[1]
+        ranks = rank_partners(*vectors, partner, self._places)
+        figures = ranks.figures()
+        inside = self._inside[queries]
+        near = figures["top1_40um"]
         return Pictures(
             n=len(pairs),
-            within_40um=figures["top1_40um"],
-            among_53=figures["top1_53"],
-            among_all=figures["top1"],
+            within_40um=float(near.mean()),
+            n_inside=int(inside.sum()),
+            within_40um_inside=float(near[inside].mean()) if inside.any() else None,
+            within_40um_relative=float(np.mean(self._first_by_margin(queries, partner))),
+            among_53=float(figures["top1_53"].mean()),
+            among_all=float(figures["top1"].mean()),
             chance_40um=float((1.0 / ranks.n_near).mean()),
         )
+
+    def _first_by_margin(self, queries: RowArray, partner: RowArray) -> list[bool]:
+        first = []
+        for query, soma in zip(queries, partner, strict=True):
+            rows = np.array(self._near.query_ball_point(self._places[soma], GATE_UM))
+            margin = self._margins.between(np.full(len(rows), query), rows)
+            others = margin[rows != soma]
+            first.append(bool(margin[rows == soma][0] > others.max(initial=-np.inf)))
+        return first
 
     def prefers(self, uid: str, one: str, other: str) -> bool:
         """Return whether an in-vivo cell looks more like one ex-vivo cell than another."""

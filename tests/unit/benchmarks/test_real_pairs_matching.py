@@ -165,6 +165,8 @@ def test_a_turned_plane_shows_the_same_cells(folder, tmp_path):
     middles = [side[:, 68:82, 68:82].mean(axis=(1, 2)) for side in crops]
     assert np.corrcoef(*middles)[0, 1] > 0.95
     assert len(straight.project.state().somata[IN_VIVO]) == 60
+    for known in (straight, turned):
+        known.project.close()
 
 
 @pytest.mark.parametrize(
