@@ -53,9 +53,12 @@ def draw_contact_sheet(
     state, spec = known.project.state(), CropSpec()
     crops = [
         extract_crops(
-            known.project.volume(name), [state.somata[name][pair[side]].center_um for pair in shown]
+            known.project.volume(name), [state.somata[name][uid].center_um for uid in uids]
         )
-        for side, name in enumerate((IN_VIVO, EX_VIVO))
+        for name, uids in (
+            (IN_VIVO, [here for here, _, _ in shown]),
+            (EX_VIVO, [there for _, there, _ in shown]),
+        )
     ]
     figure = Figure(figsize=(1.3 * _COLUMNS, 2.9 * _ROWS), layout="constrained")
     figure.suptitle(f"{title}: {len(shown)} of {len(pairs)} claimed pairs")

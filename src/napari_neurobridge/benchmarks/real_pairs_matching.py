@@ -16,10 +16,9 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from napari_neurobridge.benchmarks.contract import BenchmarkResult, ModelParameters
-from napari_neurobridge.benchmarks.effort_projects import IN_VIVO, ProjectField
+from napari_neurobridge.benchmarks.effort_projects import IN_VIVO, KnownProject, ProjectField
 from napari_neurobridge.benchmarks.real_pairs_figure import draw_contact_sheet
 from napari_neurobridge.benchmarks.real_pairs_projects import (
-    KnownProject,
     RealSet,
     find_real_sets,
     real_project,
@@ -45,11 +44,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.matching.decoys import Judging
     from napari_neurobridge.matching.match import Match
     from napari_neurobridge.types import Report
 
 _ANNOTATOR = "benchmark"
-_JUDGINGS = ("again", "grown", "grown_same_chance")
+_JUDGINGS: tuple[Judging, ...] = ("again", "grown", "grown_same_chance")
 
 
 class RealPairsParameters(ModelParameters):
@@ -368,6 +368,7 @@ def _cells(row: RealPairsRow) -> tuple[object, ...]:
     def share(value: float | None) -> str | None:
         return None if value is None else f"{value:.3f}"
 
+    said = row.pictures
     return (
         row.set,
         row.n_landmarks,
@@ -377,10 +378,10 @@ def _cells(row: RealPairsRow) -> tuple[object, ...]:
         share(row.claimed),
         f"{row.coverage:.3f} ({row.coverage_worst:.3f})",
         f"{row.agreement:.3f} ({row.agreement_worst:.3f})",
-        row.pictures and f"{row.n_sided}/{row.n_contradicted}",
-        share(row.pictures and row.pictures.within_40um),
-        share(row.pictures and row.pictures.within_40um_inside),
-        share(row.pictures and row.pictures.within_40um_relative),
+        None if said is None else f"{row.n_sided}/{row.n_contradicted}",
+        None if said is None else share(said.within_40um),
+        None if said is None else share(said.within_40um_inside),
+        None if said is None else share(said.within_40um_relative),
         share(row.decoy_again),
         share(row.decoy_grown),
         share(row.decoy_same_chance),

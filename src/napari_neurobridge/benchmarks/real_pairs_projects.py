@@ -105,7 +105,8 @@ def real_project(
     InputError
         If a file cannot be read, or a pair names an unknown uid.
     """
-    tables, pictures = [real.folder / QUERIES, real.folder / GALLERY], [None, None]
+    tables = [real.folder / QUERIES, real.folder / GALLERY]
+    pictures: list[Path | None] = [None, None]
     pixel_um = real.pixel_um if images else None
     if pixel_um is not None:
         pictures = [(real.folder / name).resolve() for name in IMAGES]

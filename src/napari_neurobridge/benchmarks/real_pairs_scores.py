@@ -144,7 +144,7 @@ class Witness:
             np.array([state.somata[name][uid].center_um for uid in side.uids])
             for name, side in zip((IN_VIVO, EX_VIVO), sides, strict=True)
         )
-        self._margins = Margins(*self._vectors, here, self._places)
+        self._margins = Margins(self._vectors[0], self._vectors[1], here, self._places)
         self._near = cKDTree(self._places)
         volume = project.volume(IN_VIVO)
         far = np.array(volume.shape[1:]) * volume.voxel_size_um[1:]
