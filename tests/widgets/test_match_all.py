@@ -322,16 +322,16 @@ def test_the_check_counts_claims_where_nothing_is_right(
     _accept(opened_points, qtbot)
     button = dock.findChild(QPushButton, "decoys_button")
     text = dock.findChild(QLabel, "match_all_text")
-    assert "after shifting" not in text.text()
+    assert "Decoy check" not in text.text()
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
     matches = opened_points.workbench.matches
     qtbot.waitUntil(lambda: matches.decoys is not None, timeout=30_000)
     check = matches.decoys
-    assert (
-        f"Decoy check: {check.n_claimed} of {check.n_asked} cells matched after shifting"
-        in text.text()
+    assert f"Decoy check: {check.in_words()}" in text.text()
+    # The field is small: some 30 cells are asked in each decoy.
+    assert sum(row.n_claimed for row in check.claims) < 0.05 * sum(
+        row.n_asked for row in check.claims
     )
-    assert check.share < 0.1
     matches.set_fdr(0.1)
-    assert "after shifting" not in text.text()
+    assert "Decoy check" not in text.text()
     assert button.isEnabled()

@@ -182,7 +182,12 @@ class MatchResult:
         return self.match.map_points(points_um, source, target)
 
     def decoys(self, fdr: float = 0.05) -> DecoyCheck:
-        """Shift the other side so that no partner is there, and count what would be claimed."""
+        """Move the other side so that no partner is there, and count what would be claimed.
+
+        Several ways to move it within its plane, sheet or volume are tried, each matched again
+        and judged under the same alignment; ``n_claimed``, ``n_asked`` and ``in_words()`` are
+        of the worst, and ``claims`` lists all.
+        """
         return self.match.decoys(fdr)
 
 

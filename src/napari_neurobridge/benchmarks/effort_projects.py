@@ -109,8 +109,9 @@ class ProjectField:
 
     def begin(self, folder: Path, rng: np.random.Generator) -> KnownProject:
         """Copy the project; its images stay where they are."""
-        images = {name: self.known.project.image_path(name) for name in (IN_VIVO, EX_VIVO)}
-        shutil.copytree(self.known.project.path, folder / _PROJECT)
+        project = self.known.project
+        images = {name: project.image_path(name) for name in project.datasets_with_images}
+        shutil.copytree(project.path, folder / _PROJECT)
         copy = Project.open(folder / _PROJECT)
         for name, image in images.items():
             copy.update_dataset(name, uri=str(image.resolve()))

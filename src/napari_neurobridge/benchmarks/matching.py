@@ -90,7 +90,9 @@ class MatchingRow(BaseModel, frozen=True):
     recall: float = Field(description="Matchable cells that are claimed, and rightly.")
     reliability: Reliability
     conformal: CoverageFigures
-    decoy: float | None = Field(description="Share claimed in shifted galleries.")
+    decoy: float | None = Field(
+        description="Share claimed in the worst decoy under the same alignment, mean of the runs."
+    )
 
 
 class MatchingFit(BaseModel, frozen=True):
@@ -171,7 +173,7 @@ def benchmark_matching(
     calibration : Calibration, optional
         Applied to all answers; the known ones unless given.
     decoys : bool
-        Also count what would be claimed in shifted galleries.
+        Also count what would be claimed in decoys, under the same alignment.
     seed : int
     report : callable, optional
         Called as ``report(done, total, message)``.
@@ -274,7 +276,14 @@ def _run(
     own = _part(posterior, asked)
     claims = None
     if decoys:
-        claims = decoy_claims(problem, fdr, found=found, calibration=calibration).share
+        claims = decoy_claims(
+            problem,
+            fdr,
+            found=found,
+            calibration=calibration,
+            orientation=field.orientation,
+            judgings=("grown",),
+        ).share
     return _Answers(own, points.partner[asked], claimable(own.confidence, fdr)), claims
 
 

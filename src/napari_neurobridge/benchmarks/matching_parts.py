@@ -55,7 +55,7 @@ class MatchingParameters(ModelParameters):
     seeds: SomeSeeds = None
     draws: int = Field(2, ge=1, description="Of landmarks, per field.")
     fdr: float = Field(0.05, description="Expected share of false claims.")
-    decoys: bool = Field(False, description="Also claim in shifted galleries.")
+    decoys: bool = Field(False, description="Also claim in decoys.")
     cache: Path | None = Field(
         None,
         description="Keep simulated scenes for the next run.",

@@ -98,12 +98,15 @@ class PartnerRanks:
         Among all cells of the gallery.
     among_near : ndarray of int, shape (Q,)
         Among those within 40 µm of the partner.
+    n_near : ndarray of int, shape (Q,)
+        Number of cells within 40 µm of the partner, itself among them.
     n_gallery : int
         Number of cells in the gallery.
     """
 
     among_all: IntArray
     among_near: IntArray
+    n_near: IntArray
     n_gallery: int
 
     def figures(self) -> dict[str, npt.NDArray[np.float64]]:
@@ -122,27 +125,29 @@ class PartnerRanks:
         }
 
 
-def rank_partners(two_photon: Float32Array, fmost: Float32Array, pairs: RealPairs) -> PartnerRanks:
+def rank_partners(
+    two_photon: Float32Array, fmost: Float32Array, partner: IntArray, gallery_um: FloatArray
+) -> PartnerRanks:
     """Rank each query's partner by the cosine of embeddings.
 
     Parameters
     ----------
     two_photon, fmost : ndarray of float32, shape (Q, D) and (G, D)
         Unit vectors of the crops.
-    pairs : RealPairs
-        Which of them belong together, and where they lie.
+    partner : ndarray of int, shape (Q,)
+        Row of the gallery that each query is said to be.
+    gallery_um : ndarray, shape (G, 3)
+        Where the cells of the gallery lie, µm (z, y, x).
     """
     similarity = two_photon @ fmost.T
-    partner = np.take_along_axis(similarity, pairs.partner[:, None], axis=1)
-    as_good = similarity >= partner
+    as_good = similarity >= np.take_along_axis(similarity, partner[:, None], axis=1)
     near = np.zeros(similarity.shape, dtype=np.bool_)
-    neighbours = cKDTree(pairs.gallery_um).query_ball_point(
-        pairs.gallery_um[pairs.partner], GATE_UM
-    )
+    neighbours = cKDTree(gallery_um).query_ball_point(gallery_um[partner], GATE_UM)
     for query, rows in enumerate(neighbours):
         near[query, rows] = True
     return PartnerRanks(
         as_good.sum(axis=1, dtype=np.int64),
         (as_good & near).sum(axis=1, dtype=np.int64),
+        near.sum(axis=1, dtype=np.int64),
         len(fmost),
     )

@@ -376,7 +376,9 @@ class _Test:
         }
         if self.real is not None:
             vectors = self._embed(encoder, self.real.two_photon, self.real.fmost)
-            ranked = rank_partners(vectors[0], vectors[1], self.real).figures()
+            ranked = rank_partners(
+                vectors[0], vectors[1], self.real.partner, self.real.gallery_um
+            ).figures()
             scores |= {f"real_{name}": values for name, values in ranked.items()}
         return scores
 

@@ -164,6 +164,12 @@ BENCHMARKS = (
         "Do the whole job on two real volumes, and rank at known positions.",
     ),
     Benchmark(
+        "real-pairs",
+        "real_pairs_matching",
+        "Match real in-vivo and ex-vivo planes by coordinates and by images, and let each check "
+        "the other.",
+    ),
+    Benchmark(
         "domains",
         "domains",
         "Compare the simulated imaging domains with the scatter within each.",

@@ -1,7 +1,8 @@
 """``match`` and ``queue``: all cells at once, and whom to ask next."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import BaseModel, ConfigDict
@@ -11,6 +12,9 @@ from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.types import Report
+
+if TYPE_CHECKING:
+    from napari_neurobridge.matching.decoys import DecoyCheck
 
 ImagesOption = Annotated[
     bool,
@@ -30,12 +34,30 @@ class ReviewRow(BaseModel):
 
 
 class DecoyRow(BaseModel):
-    """How many cells match in a shifted gallery, which holds no partner."""
+    """How many cells match where no partner is, in the worst of several decoys."""
 
     model_config = ConfigDict(frozen=True)
 
     n_claimed: int
     n_asked: int
+    decoy: str
+    judging: str
+    n_decoys: int
+    text: str
+    all: list[dict[str, str | int]]
+
+    @classmethod
+    def of(cls, check: "DecoyCheck") -> "DecoyRow":
+        """Take a check."""
+        return cls(
+            n_claimed=check.n_claimed,
+            n_asked=check.n_asked,
+            decoy=check.worst.decoy,
+            judging=check.worst.judging,
+            n_decoys=check.n_decoys,
+            text=check.in_words(),
+            all=[asdict(row) for row in check.claims],
+        )
 
 
 class Matched(CommandResult):
@@ -58,10 +80,7 @@ class Matched(CommandResult):
         proposed = self.n_matched - self.n_accepted
         decoys = ""
         if self.decoys is not None and self.decoys.n_asked:
-            decoys = (
-                f"\nDecoy check: {self.decoys.n_claimed} of {self.decoys.n_asked} cells matched "
-                "after shifting."
-            )
+            decoys = f"\nDecoy check: {self.decoys.text}."
         return "\n".join(
             [
                 f"{self.n_matched} pairs: {self.n_accepted} accepted and {proposed} matched, "
@@ -114,7 +133,8 @@ def match(
         bool,
         typer.Option(
             "--decoys/--no-decoys",
-            help="Shift the somata of one side, and count the cells that still match.",
+            help="Shift, mirror and turn the somata of one side, each time count the cells that "
+            "still match, and report the worst; takes about six times as long as the match.",
         ),
     ] = True,
     images: ImagesOption = True,
@@ -130,7 +150,7 @@ def match(
     found = matching.match_all(opened, model, images=images, report=report)
     claims = matching.Claims.of(found, fdr)
     model_note = ranking_model(opened).note if images and model is None else ""
-    check = found.decoys(fdr) if decoys else None
+    check = found.decoys(fdr, report=report) if decoys else None
     return Matched(
         n_matched=len(claims.pairs),
         n_accepted=claims.n_accepted,
@@ -139,7 +159,7 @@ def match(
         p_partner=found.propagation.mean_p_partner,
         used_images=found.appearance is not None,
         calibrated_on=found.calibration.source,
-        decoys=check and DecoyRow(n_claimed=check.n_claimed, n_asked=check.n_asked),
+        decoys=check and DecoyRow.of(check),
         review=[
             ReviewRow(
                 two_photon_uid=pair.in_vivo_uid,

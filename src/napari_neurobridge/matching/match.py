@@ -12,7 +12,7 @@ import numpy.typing as npt
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.assignment import assign
 from napari_neurobridge.matching.candidate_field import CandidateField
-from napari_neurobridge.matching.decoys import DecoyCheck, decoy_claims
+from napari_neurobridge.matching.decoys import JUDGINGS, DecoyCheck, decoy_claims
 from napari_neurobridge.matching.posterior import find_candidates, posterior
 from napari_neurobridge.matching.posterior_reader import (
     PartnerPosterior,
@@ -22,14 +22,17 @@ from napari_neurobridge.matching.posterior_reader import (
 from napari_neurobridge.types import Expected
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_neurobridge.matching.appearance.likelihood import Appearance
     from napari_neurobridge.matching.calibration import Calibration
     from napari_neurobridge.matching.conformal import ConformalSets
+    from napari_neurobridge.matching.decoys import Judging
     from napari_neurobridge.matching.posterior import Posterior
     from napari_neurobridge.matching.propagation.propagate import Propagation, PropagationProblem
     from napari_neurobridge.matching.sides import Side
     from napari_neurobridge.spaces.alignment import Alignment, InverseAlignment
-    from napari_neurobridge.types import FloatArray, Vec3
+    from napari_neurobridge.types import FloatArray, Report, Vec3
 
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
@@ -318,15 +321,27 @@ class Match:
     def _query_field(self) -> CandidateField:
         return CandidateField(self.queries.centers_um)
 
-    def decoys(self, fdr: float) -> DecoyCheck:
-        """Return what would be claimed at a rate of false claims if no partner were there."""
+    def decoys(
+        self,
+        fdr: float,
+        *,
+        judgings: Sequence[Judging] = JUDGINGS,
+        report: Report | None = None,
+    ) -> DecoyCheck:
+        """Return what would be claimed at a rate of false claims if no partner were there.
+
+        Takes as long as a match for each of six decoys; ``report(done, total, message)``
+        tells how far it is. For ``judgings`` see `decoy_claims`.
+        """
         return decoy_claims(
             self.problem,
             fdr,
             found=self.propagation,
             calibration=self.calibration,
-            rematch=True,
             orientation=self.orientation,
+            adapt=len(self.accepted) == len(self.problem.pairs),
+            judgings=judgings,
+            report=report,
         )
 
     def matched(self) -> tuple[MatchedPair, ...]:

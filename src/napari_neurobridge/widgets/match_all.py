@@ -85,8 +85,9 @@ class MatchAllBox(QGroupBox):
         self.decoys_button = QPushButton("Decoy check")
         self.decoys_button.setObjectName("decoys_button")
         self.decoys_button.setToolTip(
-            "Shift the somata of one side so that no match can be correct, match again, and "
-            "count the matches: there should be almost none. Takes some seconds."
+            "Shift, mirror and turn the somata of one side so that no match can be correct, "
+            "match again each time, and report the worst: there should be almost none. Takes "
+            "about six times as long as a match."
         )
         self.decoys_button.clicked.connect(self._on_decoys_clicked)
         self.save_button = QPushButton("Save pairs…")
@@ -171,6 +172,5 @@ class MatchAllBox(QGroupBox):
             f"{len(claims.pairs)} pairs: {claims.n_accepted} accepted, {n_claimed} matched{wrong}"
         )
         if (check := matches.decoys) is not None:
-            found = f"{check.n_claimed} of {check.n_asked} cells matched after shifting"
-            told += f"\n{f'Decoy check: {found}' if check.n_asked else _UNCHECKED}"
+            told += f"\n{f'Decoy check: {check.in_words()}' if check.n_asked else _UNCHECKED}"
         return told

@@ -151,7 +151,7 @@ class Matches:
         self.claims_changed.emit()
 
     def check_decoys(self) -> None:
-        """Count the matches in a gallery that holds no partner; takes some seconds."""
+        """Count the matches in galleries that hold no partner; takes some six matches."""
         match, fdr = self.match, self.fdr
         if match is None:
             return
@@ -161,8 +161,20 @@ class Matches:
                 self.decoys = check
                 self.claims_changed.emit()
 
+        def stop_if_stale(done: int, total: int, message: str) -> None:
+            if self.match is not match or self.fdr != fdr:
+                raise Cancelled("the match or the cut has changed")
+
+        def refuse(error: NeuroBridgeError) -> None:
+            if not isinstance(error, Cancelled):
+                self._session.show_error(error)
+
         self._session.jobs.submit(
-            "decoys", lambda: match.decoys(fdr), show, self._session.show_error, beside=True
+            "decoys",
+            lambda: match.decoys(fdr, report=stop_if_stale),
+            show,
+            refuse,
+            beside=True,
         )
 
     def partners(self) -> dict[str, tuple[str, float]]:

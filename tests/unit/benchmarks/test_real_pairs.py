@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_neurobridge.benchmarks.real_pairs import RealPairs, rank_partners, read_real_pairs
+from napari_neurobridge.benchmarks.real_pairs import rank_partners, read_real_pairs
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.tables import write_points, write_rows
 
@@ -50,8 +50,8 @@ def test_ranks_are_among_all_and_among_those_near_the_partner():
     # The first query likes row 3 best, which is far from its partner 0; the second its own.
     queries = np.array([[0.6, 0.0, 0.0, 0.8], [0.0, 1.0, 0.0, 0.0]], np.float32)
     places = np.array([[0, 0, 0], [0, 0, 10], [0, 0, 20], [0, 0, 90]], float)
-    none = np.zeros((0, 2, 2), np.float32)
-    ranks = rank_partners(queries, gallery, RealPairs(none, none, np.array([0, 1]), places))
+    ranks = rank_partners(queries, gallery, np.array([0, 1]), places)
+    assert ranks.n_near.tolist() == [3, 3]
     assert ranks.among_all.tolist() == [2, 1]
     assert ranks.among_near.tolist() == [1, 1]
     figures = {name: values.tolist() for name, values in ranks.figures().items()}
@@ -65,6 +65,5 @@ def test_ranks_are_among_all_and_among_those_near_the_partner():
 
 def test_a_tie_counts_against_the_partner():
     same = np.ones((3, 1), np.float32)
-    none = np.zeros((0, 2, 2), np.float32)
-    pairs = RealPairs(none, none, np.array([1]), np.zeros((3, 3)))
-    assert rank_partners(same[:1], same, pairs).among_all.tolist() == [3]
+    ranks = rank_partners(same[:1], same, np.array([1]), np.zeros((3, 3)))
+    assert ranks.among_all.tolist() == [3]

@@ -62,6 +62,17 @@ def test_claims_are_as_often_wrong_as_they_say(project, points_world, capsys) ->
     assert result["expected_false"] <= 0.05 * len(claimed)
 
 
+def test_the_worst_decoy_is_named_in_a_sentence_and_all_are_listed(project, capsys) -> None:
+    decoys = answer(capsys, "match", project)["decoys"]
+    assert decoys["n_decoys"] == 6
+    assert len(decoys["all"]) == 12
+    worst = {key: decoys[key] for key in ("decoy", "judging", "n_claimed", "n_asked")}
+    assert any(worst.items() <= row.items() for row in decoys["all"])
+    assert run(["match", str(project)]) == 0
+    assert f"Decoy check: {decoys['text']}." in capsys.readouterr().out
+    assert answer(capsys, "match", project, "--no-decoys")["decoys"] is None
+
+
 def test_a_stricter_cut_claims_fewer_and_writes_where_it_is_told(project, capsys, tmp_path) -> None:
     out = tmp_path / "mine" / "pairs.csv"
     strict = answer(capsys, "match", project, "--fdr", "0.001", "--out", out)

@@ -190,7 +190,7 @@ def test_what_cannot_be_matched_says_why(points_world, tmp_path) -> None:
 
 def test_nothing_is_claimed_among_decoys(match) -> None:
     check = match.decoys(0.05)
-    assert check.n_asked > 100
+    assert sum(row.n_asked for row in check.claims) > 400
     assert check.share < 0.02
 
 

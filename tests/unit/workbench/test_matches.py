@@ -10,10 +10,12 @@ import pytest
 
 from fixtures.loops import Loop
 from fixtures.points import PointsWorld
+from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.matching.calibration import audits_of
 from napari_neurobridge.matching.constellation.matcher import ConstellationMatch
+from napari_neurobridge.matching.match import Match
 from napari_neurobridge.project.log import annotate
-from napari_neurobridge.types import Basis
+from napari_neurobridge.types import Basis, Report
 from napari_neurobridge.workbench.reasons import why
 from napari_neurobridge.workbench.workbench import Workbench
 
@@ -335,3 +337,27 @@ def test_one_soma_is_never_claimed_twice(workbench, loop, points_world) -> None:
     pairs = workbench.matches.match.matched()
     assert len({pair.ex_vivo_uid for pair in pairs}) == len(pairs)
     assert (other, taken) not in {(pair.in_vivo_uid, pair.ex_vivo_uid) for pair in pairs}
+
+
+def test_a_decoy_check_stops_without_a_word_when_the_cut_moves(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matches, notices = workbench.matches, []
+    workbench.session.notified.connect(notices.append)
+
+    def run_now(key, work, on_done, on_error, *, beside=False) -> None:
+        try:
+            on_done(work())
+        except NeuroBridgeError as error:
+            on_error(error)
+
+    def decoys(match: Match, fdr: float, *, report: Report) -> None:
+        matches.set_fdr(0.1)
+        report(0, 6, "decoy 1 of 6")
+        pytest.fail("it went on")
+
+    monkeypatch.setattr(workbench.session.jobs, "submit", run_now)
+    monkeypatch.setattr(Match, "decoys", decoys)
+    matches.check_decoys()
+    assert matches.decoys is None
+    assert notices == []

@@ -28,11 +28,7 @@ from napari_neurobridge.spaces.gaussian_process import (
 from napari_neurobridge.spaces.landmarks import log_normal, log_wrong, reach_um
 
 if TYPE_CHECKING:
-    from napari_neurobridge.matching.candidate_field import CandidateField
-    from napari_neurobridge.matching.propagation.problem import (
-        PropagationParams,
-        PropagationProblem,
-    )
+    from napari_neurobridge.matching.propagation.problem import PropagationParams
     from napari_neurobridge.matching.propagation.setup import PropagationSetup
 
 Float64Array = npt.NDArray[np.float64]
@@ -54,8 +50,6 @@ _STILL_GROWING = 1.02
 _PATIENCE, _COOLING = 15, 0.85
 # So many queries are beside a landmark, and explained at least this share as often as others.
 _BESIDE, _HEEDED = 6, 0.5
-# A chance of a partner that changes by less is settled.
-_SAME_CHANCE = 1e-3
 # Rounds without growth before the noise of places is learned.
 _SETTLED = 3
 
@@ -322,33 +316,6 @@ class PropagationState:
         ):
             whole[paired] = part
         return found, place, variance
-
-    def among(self, problem: PropagationProblem, gallery: CandidateField) -> PropagationState:
-        """Return the same deformation among other somata, with the chance of a partner there.
-
-        Parameters
-        ----------
-        problem : PropagationProblem
-            Of the same queries and pairs.
-        gallery : CandidateField
-            Its gallery.
-        """
-        state = replace(
-            self,
-            setup=replace(self.setup, problem=problem, gallery=gallery),
-            presence=Presence.constant(self._origin, self.params.presence_prior),
-        )
-        active = self.active
-        for _ in range(self.params.rounds):
-            none = state.query_posterior()[0].none
-            presence = state.presence.updated(
-                self._origin[active], self.setup.p_detected[active], none[active]
-            )
-            change = abs(presence.flat - state.presence.flat)
-            state = replace(state, presence=presence)
-            if change < _SAME_CHANCE:
-                break
-        return state
 
     @cached_property
     def evidence(self) -> float:
