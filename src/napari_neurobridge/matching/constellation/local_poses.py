@@ -18,7 +18,7 @@ from napari_neurobridge.matching.constellation.affine_search import evaluate_map
 from napari_neurobridge.matching.constellation.ratio_map import RatioMap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari_neurobridge.matching.constellation.affine_search import ScaledGallery
 
@@ -26,18 +26,23 @@ Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
 
 # Neighbours that give a pose with a soma, on either side.
-_PARTNERS_HERE, _PARTNERS_THERE = 6, 10
+_PARTNERS_HERE, _PARTNERS_THERE = 6, {2: 10, 3: 16}
 # Neighbours that judge a pose, at first and then.
 _FIRST_JUDGES, _JUDGES = 6, 24
 _KEPT_SHARE, _FEWEST_KEPT = 0.02, 50
 # Of two neighbours here and there, in units of the spacing.
-_DEPTH_TOLERANCE = 0.5
+_DEPTH_TOLERANCE = 0.3
+# A neighbourhood in a volume is flat, as what a plane shows of it.
+_FLAT = (1.0, 1.0, 4.0)
 # Standard deviation of a match about a refined map, at its centre and with the distance from it.
 _NOISE = (0.12, 0.03)
 # Of each entry of the linear part about a turn and one scale.
 _LINEAR_SD = 0.2
-_REFINING_ROUNDS, _SMALLEST_REGION, _GROWTH, _REGION = 8, 20, 10, 60
+_REFINING_ROUNDS, _SMALLEST_REGION, _GROWTH, _REGION = 5, 20, 5, 30
 _MIN_AGREEMENT = 0.7
+# Two maps are one where they put a place as near to each other as this, and turn and stretch it
+# alike but for this share.
+_SAME_PLACE, _SAME_LINEAR = 1.0, 0.25
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,16 @@ class PoseParams:
         Somata of the queries whose neighbourhoods are looked for.
     kept : int
         Poses that are refined.
+    grown : int
+        Of the refined maps, those that are continued over the field.
     scale : tuple of float
         Smallest and largest length in the gallery for each of the oriented queries.
     seed : int
     """
 
-    anchors: int = 150
-    kept: int = 400
+    anchors: int = 120
+    kept: int = 800
+    grown: int = 60
     scale: tuple[float, float] = (0.7, 2.5)
     seed: int = 0
 
@@ -111,7 +119,7 @@ def find_local_maps(
     report : callable, optional
         Called as ``report(done, total)``, with neighbourhoods as steps.
     """
-    near = _neighbours(queries, _JUDGES)
+    near = _flat_neighbours(queries, _JUDGES)
     poses = _Poses.propose(queries, near, gallery, ratios or RatioMap.of(gallery), params, report)
     return _refined(queries, gallery, poses, params)
 
@@ -134,7 +142,7 @@ class _Poses:
         params: PoseParams,
         report: Callable[[int, int], None] | None,
     ) -> _Poses:
-        there = _neighbours(gallery.points, _PARTNERS_THERE)
+        there = _flat_neighbours(gallery.points, _PARTNERS_THERE[queries.shape[1]])
         across = _complex(gallery.points)[there] - _complex(gallery.points)[:, None]
         deeper = _depth(gallery.points)[there] - _depth(gallery.points)[:, None]
         anchors = np.random.default_rng(params.seed).permutation(len(queries))[: params.anchors]
@@ -163,6 +171,10 @@ def _neighbours(points: Float64Array, count: int) -> RowArray:
     """Return the rows of each point's nearest others, (N, count or fewer)."""
     count = min(count, len(points) - 1)
     return np.asarray(cKDTree(points).query(points, k=np.arange(2, count + 2))[1], dtype=np.intp)
+
+
+def _flat_neighbours(points: Float64Array, count: int) -> RowArray:
+    return _neighbours(points * _FLAT[: points.shape[1]], count)
 
 
 def _complex(points: Float64Array) -> npt.NDArray[np.complex64]:
@@ -257,6 +269,29 @@ def _refined(
             )
         )
     return maps
+
+
+def distinct_maps(maps: Sequence[LocalMap], count: int) -> list[LocalMap]:
+    """Return the first maps, at most ``count``, that are not like one before them."""
+    if not maps:
+        return []
+    linear = np.array([one.linear for one in maps])
+    centre, image = (
+        np.array([one.centre for one in maps]),
+        np.array([one.image for one in maps]),
+    )
+    left = np.ones(len(maps), dtype=np.bool_)
+    kept: list[LocalMap] = []
+    while left.any() and len(kept) < count:
+        first = int(np.argmax(left))
+        kept.append(maps[first])
+        moved = np.einsum("sij,sj->si", linear, centre[first] - centre) + image
+        same = np.linalg.norm(moved - image[first], axis=1) < _SAME_PLACE
+        apart = np.linalg.norm(linear - linear[first], axis=(1, 2))
+        same &= apart < _SAME_LINEAR * np.linalg.norm(linear[first])
+        left &= ~same
+        left[first] = False
+    return kept
 
 
 def _similarities(factor: npt.NDArray[np.complex64], dimensions: int) -> Float64Array:
