@@ -1,7 +1,7 @@
 """``match`` and ``queue``: all cells at once, and whom to ask next."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import BaseModel, ConfigDict
@@ -11,6 +11,9 @@ from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.types import Report
+
+if TYPE_CHECKING:
+    from napari_neurobridge.matching.match import Match
 
 ImagesOption = Annotated[
     bool,
@@ -38,6 +41,17 @@ class DecoyRow(BaseModel):
     n_asked: int
 
 
+class AgreementRow(BaseModel):
+    """In how many cells pictures and places, each by itself, name the same partner."""
+
+    model_config = ConfigDict(frozen=True)
+
+    n_agree: int
+    n_both: int
+    by_chance: float
+    text: str
+
+
 class Matched(CommandResult):
     """What may be claimed."""
 
@@ -49,6 +63,7 @@ class Matched(CommandResult):
     used_images: bool
     calibrated_on: str
     decoys: DecoyRow | None
+    agreement: AgreementRow | None
     review: list[ReviewRow]
     model: str
     notes: list[str]
@@ -66,6 +81,7 @@ class Matched(CommandResult):
             [
                 f"{self.n_matched} pairs: {self.n_accepted} accepted and {proposed} matched, "
                 f"about {self.expected_false:.1f} of which are expected to be wrong.{decoys}",
+                *([] if self.agreement is None else [self.agreement.text]),
                 f"Written to {self.pairs}.",
                 *self.notes,
             ]
@@ -140,6 +156,7 @@ def match(
         used_images=found.appearance is not None,
         calibrated_on=found.calibration.source,
         decoys=check and DecoyRow(n_claimed=check.n_claimed, n_asked=check.n_asked),
+        agreement=_agreement(found),
         review=[
             ReviewRow(
                 two_photon_uid=pair.in_vivo_uid,
@@ -151,6 +168,18 @@ def match(
         ],
         model=found.model,
         notes=[*found.notes, *filter(None, [model_note])],
+    )
+
+
+def _agreement(found: "Match") -> AgreementRow | None:
+    witnesses = found.agreement
+    if witnesses is None:
+        return None
+    return AgreementRow(
+        n_agree=witnesses.n_agree,
+        n_both=witnesses.n_both,
+        by_chance=witnesses.by_chance,
+        text=str(witnesses),
     )
 
 

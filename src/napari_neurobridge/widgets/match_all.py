@@ -170,6 +170,8 @@ class MatchAllBox(QGroupBox):
         told = (
             f"{len(claims.pairs)} pairs: {claims.n_accepted} accepted, {n_claimed} matched{wrong}"
         )
+        if (agreement := matches.agreement) is not None:
+            told += f"\n{agreement}"
         if (check := matches.decoys) is not None:
             found = f"{check.n_claimed} of {check.n_asked} cells matched after shifting"
             told += f"\n{f'Decoy check: {found}' if check.n_asked else _UNCHECKED}"
