@@ -106,8 +106,8 @@ def draw_start_field(kind: FieldKind, params: StartFieldParams, seed: int) -> St
     seen = [
         side.all(axis=1) & (rng.random(len(tissue)) >= params.missing) for side in (here, there)
     ]
-    stretch, turn = _pose(params, rng)
-    own = np.linalg.inv(turn @ stretch)
+    linear = draw_pose(params, rng)
+    own = np.linalg.inv(linear)
     queries, gallery = tilted[seen[0]], moved[seen[1]]
     if kind == "plane in plane":
         queries, gallery = queries * [0, 1, 1], gallery * [0, 1, 1]
@@ -120,7 +120,7 @@ def draw_start_field(kind: FieldKind, params: StartFieldParams, seed: int) -> St
     order = rng.permutation(len(gallery))
     row = np.full(len(tissue), -1, dtype=np.intp)
     row[np.flatnonzero(seen[1])[order]] = np.arange(len(order))
-    return StartField(queries @ own.T, gallery[order], row[seen[0]], turn @ stretch)
+    return StartField(queries @ own.T, gallery[order], row[seen[0]], linear)
 
 
 def _somata(extent: Float64Array, per_mm3: float, rng: np.random.Generator) -> Float64Array:
@@ -157,8 +157,8 @@ def _tilt(angle_deg: float, rng: np.random.Generator) -> Float64Array:
     return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
 
 
-def _pose(params: StartFieldParams, rng: np.random.Generator) -> tuple[Float64Array, Float64Array]:
-    """Return stretch and turn (3, 3) of the queries' own space."""
+def draw_pose(params: StartFieldParams, rng: np.random.Generator) -> Float64Array:
+    """Return the linear part (3, 3) of the map from queries to gallery: a turn of a stretch."""
     angle = rng.uniform(0, 2 * np.pi) if params.turn else 0.0
     low, high = params.scale
     scale = np.full(3, np.exp(rng.uniform(np.log(low), np.log(high))))
@@ -166,4 +166,4 @@ def _pose(params: StartFieldParams, rng: np.random.Generator) -> tuple[Float64Ar
         scale = np.exp(rng.uniform(np.log(low), np.log(high), 3))
         scale[0] = np.sqrt(scale[1] * scale[2])
     cos, sin = np.cos(angle), np.sin(angle)
-    return np.diag(scale), np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+    return np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ np.diag(scale)

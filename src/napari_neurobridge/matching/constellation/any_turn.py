@@ -48,6 +48,8 @@ class TurnParams:
     poses : PoseParams
     min_evidence_ratio, evidence_margin : float
         The evidence must be so many times that of the best other map, and so much more.
+    unlike_axes : bool
+        Try scales of the plane's two axes that differ by more than 40 %, if nothing is found.
     angle_deg : float
         By how much a stated orientation may be wrong.
     """
@@ -55,6 +57,7 @@ class TurnParams:
     poses: PoseParams = field(default_factory=PoseParams)
     min_evidence_ratio: float = 1.5
     evidence_margin: float = 6.0
+    unlike_axes: bool = True
     angle_deg: float = 45.0
 
 
@@ -121,7 +124,8 @@ def search_turns(
         linear = np.asarray(np.linalg.inv(found.linear), dtype=np.float64)
         return replace(found, seeds=found.seeds[:, ::-1], linear=linear)
     whole = np.eye(3) if orientation is None else np.asarray(orientation, dtype=np.float64)
-    stretches = _STRETCHES if is_sheet(gallery_um) else _STRETCHES[:1]
+    wide = params.unlike_axes and is_sheet(gallery_um)
+    stretches = _STRETCHES if wide else _STRETCHES[:1]
     best: TurnSearch | None = None
     for number, (here, there) in enumerate(stretches):
         space = FlatSpace.of(queries_um, gallery_um * there, whole @ np.diag(here))
@@ -173,7 +177,7 @@ def _both_hands(
         )
         maps += [
             replace(one, linear=one.linear * mirror, centre=one.centre * mirror)
-            for one in distinct_maps(found, poses.grown)
+            for one in distinct_maps(found, poses.grown * (1 if space.dimensions == 2 else 3))
         ]
     return grow_maps(space.queries, space.gallery, maps)
 

@@ -56,7 +56,8 @@ class PoseParams:
     kept : int
         Poses that are refined.
     grown : int
-        Of the refined maps, those that are continued over the field.
+        Of the refined maps, those that are continued over the field; three times as many in a
+        volume, where more of them are as good by chance.
     scale : tuple of float
         Smallest and largest length in the gallery for each of the oriented queries.
     seed : int

@@ -14,7 +14,7 @@ from napari_neurobridge.matching.constellation.local_poses import PoseParams
 from napari_neurobridge.matching.constellation.matcher import match_constellation
 
 EASY = StartFieldParams(missing=0.15, noise_um=1.0, bend_um=5.0, scale=(1.0, 1.0), turn=False)
-QUICK = TurnParams(poses=PoseParams(anchors=40))
+QUICK = TurnParams(poses=PoseParams(anchors=40), unlike_axes=False)
 
 
 def turned(points: np.ndarray, deg: float, *, scale: float = 1.0, mirror: bool = False):
@@ -96,6 +96,19 @@ def test_somata_at_random_are_not_known(plane: StartField):
     low, high = gallery.min(axis=0), gallery.max(axis=0)
     drawn = np.random.default_rng(0).uniform(low, high, gallery.shape)
     assert not search_turns(plane.queries_um, drawn, orientation=None, params=QUICK).known
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_the_axes_of_a_plane_may_differ_in_scale(plane: StartField, side: int):
+    stretched = [plane.queries_um, plane.gallery_um]
+    stretched[side] = stretched[side] * (1, 0.7, 1.5)
+    stretched[0] = turned(stretched[0], 25)
+    params = TurnParams(poses=PoseParams(anchors=40))
+    found = search_turns(*stretched, orientation=None, params=params)
+    assert found.known
+    assert share_right(found, plane) > 0.8
+    sizes = np.linalg.svd(found.linear[1:, 1:], compute_uv=False)
+    assert sizes[0] / sizes[1] == pytest.approx(1.5 / 0.7, rel=0.15)
 
 
 def test_a_plane_is_found_in_a_volume():
