@@ -134,6 +134,11 @@ BENCHMARKS = (
         "Match held-out scenes from a rough orientation alone, without any landmark.",
     ),
     Benchmark(
+        "starts",
+        "starts",
+        "Start planes, a plane in a volume, stacks or tables without any landmark, at any angle.",
+    ),
+    Benchmark(
         "points",
         "points",
         "Match two fields from a few landmarks, many times, and compare with the truth.",

@@ -15,6 +15,7 @@ from napari_neurobridge.types import Report
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.decoys import DecoyCheck
+    from napari_neurobridge.matching.match import Match
 
 ImagesOption = Annotated[
     bool,
@@ -60,6 +61,17 @@ class DecoyRow(BaseModel):
         )
 
 
+class AgreementRow(BaseModel):
+    """In how many cells pictures and places, each by itself, name the same partner."""
+
+    model_config = ConfigDict(frozen=True)
+
+    n_agree: int
+    n_both: int
+    by_chance: float
+    text: str
+
+
 class Matched(CommandResult):
     """What may be claimed."""
 
@@ -71,6 +83,7 @@ class Matched(CommandResult):
     used_images: bool
     calibrated_on: str
     decoys: DecoyRow | None
+    agreement: AgreementRow | None
     review: list[ReviewRow]
     model: str
     notes: list[str]
@@ -85,6 +98,7 @@ class Matched(CommandResult):
             [
                 f"{self.n_matched} pairs: {self.n_accepted} accepted and {proposed} matched, "
                 f"about {self.expected_false:.1f} of which are expected to be wrong.{decoys}",
+                *([] if self.agreement is None else [self.agreement.text]),
                 f"Written to {self.pairs}.",
                 *self.notes,
             ]
@@ -160,6 +174,7 @@ def match(
         used_images=found.appearance is not None,
         calibrated_on=found.calibration.source,
         decoys=check and DecoyRow.of(check),
+        agreement=_agreement(found),
         review=[
             ReviewRow(
                 two_photon_uid=pair.in_vivo_uid,
@@ -171,6 +186,18 @@ def match(
         ],
         model=found.model,
         notes=[*found.notes, *filter(None, [model_note])],
+    )
+
+
+def _agreement(found: "Match") -> AgreementRow | None:
+    witnesses = found.agreement
+    if witnesses is None:
+        return None
+    return AgreementRow(
+        n_agree=witnesses.n_agree,
+        n_both=witnesses.n_both,
+        by_chance=witnesses.by_chance,
+        text=str(witnesses),
     )
 
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from napari_neurobridge.matching.calibration import Calibration, claimable
-from napari_neurobridge.matching.decoy_galleries import SPACINGS, SomataLayout, decoy_galleries
 from napari_neurobridge.matching.candidate_field import CandidateField
+from napari_neurobridge.matching.decoy_galleries import SPACINGS, SomataLayout, decoy_galleries
 from napari_neurobridge.matching.propagation.propagate import run_propagation
 
 if TYPE_CHECKING:

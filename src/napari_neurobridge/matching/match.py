@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.appearance.agreement import Agreement, agreement_of
 from napari_neurobridge.matching.assignment import assign
 from napari_neurobridge.matching.candidate_field import CandidateField
 from napari_neurobridge.matching.decoys import JUDGINGS, DecoyCheck, decoy_claims
@@ -320,6 +321,14 @@ class Match:
     @cached_property
     def _query_field(self) -> CandidateField:
         return CandidateField(self.queries.centers_um)
+
+    @cached_property
+    def agreement(self) -> Agreement | None:
+        """How often pictures and places name the same cell; None where pictures have no say."""
+        if self.appearance is None:
+            return None
+        paired = [query for query, _ in self.accepted]
+        return agreement_of(self.propagation, self.appearance.margins, without=paired)
 
     def decoys(
         self,

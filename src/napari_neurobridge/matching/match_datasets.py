@@ -279,7 +279,7 @@ def _constellation(
     found = match_constellation(
         queries.centers_um,
         gallery.centers_um,
-        orientation=project.linear(queries.dataset, gallery.dataset),
+        orientation=project.stated_linear(queries.dataset, gallery.dataset),
         report=report,
     )
     if not found.known and not optional:

@@ -107,7 +107,7 @@ class MatchAllBox(QGroupBox):
         self.start_button = QPushButton("Find first matches without any pair")
         self.start_button.setObjectName("find_start_button")
         self.start_button.setToolTip(
-            "Compares how the somata lie to each other; the orientation must be right to about 30°"
+            "Compares how the somata lie to each other, at all angles where no orientation is stated"
         )
         self.start_button.clicked.connect(self._on_start_clicked)
         return self.start_button
@@ -171,6 +171,8 @@ class MatchAllBox(QGroupBox):
         told = (
             f"{len(claims.pairs)} pairs: {claims.n_accepted} accepted, {n_claimed} matched{wrong}"
         )
+        if (agreement := matches.agreement) is not None:
+            told += f"\n{agreement}"
         if (check := matches.decoys) is not None:
             told += f"\n{f'Decoy check: {check.in_words()}' if check.n_asked else _UNCHECKED}"
         return told

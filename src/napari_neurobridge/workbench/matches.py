@@ -17,6 +17,7 @@ from napari_neurobridge.workflows.match import Claims
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_neurobridge.matching.appearance.agreement import Agreement
     from napari_neurobridge.matching.decoys import DecoyCheck
     from napari_neurobridge.matching.match import Match
     from napari_neurobridge.project.folder import Project
@@ -110,6 +111,11 @@ class Matches:
     def notes(self) -> tuple[str, ...]:
         """What a person should know about the match, a sentence each."""
         return () if self.match is None else self.match.notes
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """How often pictures and places name the same cell; None where pictures have no say."""
+        return None if self.match is None else self.match.agreement
 
     def n_changed(self, besides: str | None = None) -> int:
         """Return for how many cells the latest verdict changed the most probable partner.
@@ -287,7 +293,8 @@ class Matches:
                     constellation=constellation,
                     report=stop_if_stale,
                 )
-                found.matched()  # what every view asks for first
+                # What every view asks for first.
+                _ = found.matched(), found.agreement
             except NeuroBridgeError:
                 raise
             except Exception as error:

@@ -6,10 +6,13 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fixtures.points import PointsWorld
+from napari_neurobridge.benchmarks.start_fields import StartFieldParams, draw_start_field
 from napari_neurobridge.cli._run import run
+from napari_neurobridge.io.tables import write_points
 from napari_neurobridge.project.folder import Project
 
 
@@ -71,6 +74,26 @@ def test_the_worst_decoy_is_named_in_a_sentence_and_all_are_listed(project, caps
     assert run(["match", str(project)]) == 0
     assert f"Decoy check: {decoys['text']}." in capsys.readouterr().out
     assert answer(capsys, "match", project, "--no-decoys")["decoys"] is None
+
+
+def test_planes_are_matched_without_any_pair_turned_and_scaled(tmp_path, capsys) -> None:
+    field = draw_start_field("plane in plane", StartFieldParams(missing=0.1), 3)
+    tables = tmp_path / "here.csv", tmp_path / "there.csv"
+    for path, points in zip(tables, (field.queries_um, field.gallery_um), strict=True):
+        write_points(path, [f"{path.stem}-{row:04d}" for row in range(len(points))], points)
+    folder = tmp_path / "p.neurobridge"
+    answer(capsys, "init", folder, "--two-photon-points", tables[0], "--fmost-points", tables[1])
+    result = answer(capsys, "match", folder, "--no-decoys")
+    assert result["n_accepted"] == 0
+    assert result["agreement"] is None
+    with Path(result["pairs"]).open(newline="") as handle:
+        pairs = [
+            (int(row["two_photon_uid"][-4:]), int(row["fmost_uid"][-4:]))
+            for row in csv.DictReader(handle)
+        ]
+    right = [field.partner[query] == soma for query, soma in pairs]
+    assert np.mean(right) > 0.9
+    assert len(pairs) > 0.7 * (field.partner >= 0).sum()
 
 
 def test_a_stricter_cut_claims_fewer_and_writes_where_it_is_told(project, capsys, tmp_path) -> None:

@@ -220,6 +220,9 @@ def test_crops_count_where_both_sides_are_indexed(project_folder, thumbnail_enco
     blind = match_datasets(project)
     assert blind.appearance is None
     assert blind.model == ""
+    assert blind.agreement is None
+    assert match.agreement is not None
+    assert match.agreement.n_agree <= match.agreement.n_both <= len(uids) - 4
     right = [pair for pair in match.matched() if pair.ex_vivo_uid == true_partner(pair.in_vivo_uid)]
     assert len(right) >= len(uids) - 1
     annotate.add_somata(project, "fmost", [(1.0, 2.0, 3.0)], source="manual", annotator="me")

@@ -34,19 +34,22 @@ _REFINED, _REFINING_ROUNDS = 12, 6
 
 @dataclass(frozen=True, eq=False)
 class ScaledGallery:
-    """The gallery's somata in units of the typical spacing.
+    """The gallery's somata in units of the typical spacing, in D = 2 or 3 dimensions.
 
     Attributes
     ----------
-    points : ndarray, shape (M, 3)
+    points : ndarray, shape (M, D)
     tree : cKDTree
-    density : float
-        Points in a cube of one unit.
+    density : float or ndarray, shape (M,)
+        Points in a cube, or square, of one unit: everywhere, or about each point.
+    edge : float
+        What is farther than this from all points lies outside the field, which says nothing.
     """
 
     points: Float64Array
     tree: cKDTree
-    density: float
+    density: float | Float64Array
+    edge: float = np.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,7 @@ class LocalAffine:
     def matches(self, queries: Float64Array, gallery: ScaledGallery) -> RowArray:
         """Return rows (L, 2) of the region's queries and somata that this map brings together."""
         region = _region(queries, self.centre[None], _REGION)[0]
-        _, found, nearest = _evaluate(
+        _, found, nearest = evaluate_maps(
             queries[region][None], gallery, self.linear[None], self.centre[None], self.image[None]
         )
         order = np.argsort(-found[0], kind="stable")
@@ -127,7 +130,7 @@ def find_local_affine(
         return None
     source, target = queries[rows], gallery.points[columns]
     centre, image = source.mean(axis=1), target.mean(axis=1)
-    linear = _linear(source - centre[:, None], target - image[:, None], np.ones(rows.shape))
+    linear = linear_parts(source - centre[:, None], target - image[:, None], np.ones(rows.shape))
     sizes = np.linalg.svd(linear, compute_uv=False)
     plausible = (sizes[:, 0] <= _STRETCH[1]) & (sizes[:, 2] >= _STRETCH[0])
     plausible &= np.linalg.det(linear) > 0
@@ -135,7 +138,7 @@ def find_local_affine(
     if not len(linear):
         return None
     region = _region(queries, centre, _REGION)
-    evidence, _, _ = _evaluate(queries[region], gallery, linear, centre, image)
+    evidence, _, _ = evaluate_maps(queries[region], gallery, linear, centre, image)
     best = np.argsort(-evidence, kind="stable")[:_REFINED]
     return _refine(queries, gallery, linear[best], centre[best], image[best])
 
@@ -167,13 +170,19 @@ def _samples(
     return rows[plausible], columns[plausible]
 
 
-def _linear(source: Float64Array, target: Float64Array, weight: Float64Array) -> Float64Array:
-    """Return linear parts (S, 3, 3), drawn to the identity, from offsets (S, N, 3)."""
-    ridge = (_NOISE / _LINEAR_SD) ** 2
+def linear_parts(
+    source: Float64Array,
+    target: Float64Array,
+    weight: Float64Array,
+    *,
+    ridge: float = (_NOISE / _LINEAR_SD) ** 2,
+) -> Float64Array:
+    """Return linear parts (S, D, D), drawn to the identity, from offsets (S, N, D)."""
+    identity = np.eye(source.shape[-1])
     weighed = weight[..., None] * source
-    square = np.einsum("sni,snj->sij", weighed, source) + ridge * np.eye(3)
+    square = np.einsum("sni,snj->sij", weighed, source) + ridge * identity
     cross = np.einsum("sni,snj->sij", target - source, weighed)
-    return np.asarray(np.eye(3) + cross @ np.linalg.inv(square))
+    return np.asarray(identity + cross @ np.linalg.inv(square))
 
 
 def _region(queries: Float64Array, centre: Float64Array, count: int) -> RowArray:
@@ -183,14 +192,24 @@ def _region(queries: Float64Array, centre: Float64Array, count: int) -> RowArray
     return np.argpartition(away, count - 1, axis=1)[:, :count]
 
 
-def _evaluate(
+def evaluate_maps(
     points: Float64Array,
     gallery: ScaledGallery,
     linear: Float64Array,
     centre: Float64Array,
     image: Float64Array,
+    *,
+    noise: tuple[float, float] = (_NOISE, _NOISE_PER_DISTANCE),
 ) -> tuple[Float64Array, Float64Array, RowArray]:
-    """Evaluate S maps at points (S, N, 3).
+    """Evaluate S maps, x to ``linear @ (x - centre) + image``, at points (S, N, D).
+
+    Parameters
+    ----------
+    points, linear, centre, image : ndarray
+        Shapes (S, N, D), (S, D, D), (S, D) and (S, D).
+    gallery : ScaledGallery
+    noise : tuple of float
+        Standard deviation of a match at the centre, and for each unit of distance from it.
 
     Returns
     -------
@@ -202,13 +221,17 @@ def _evaluate(
     offset = points - centre[:, None]
     moved = np.einsum("sij,snj->sni", linear, offset) + image[:, None]
     away, nearest = gallery.tree.query(moved)
-    sigma = _NOISE + _NOISE_PER_DISTANCE * np.linalg.norm(offset, axis=2)
+    sigma = noise[0] + noise[1] * np.linalg.norm(offset, axis=2)
     nearest = np.asarray(nearest)
-    ratio = np.exp(-0.5 * (away / sigma) ** 2) / (2 * np.pi * sigma**2) ** 1.5 / gallery.density
+    density = np.broadcast_to(gallery.density, len(gallery.points))[nearest]
+    dimensions = points.shape[-1]
+    ratio = np.exp(-0.5 * (away / sigma) ** 2) / (2 * np.pi * sigma**2) ** (dimensions / 2)
+    ratio = ratio / density
     # A soma is one query's at most, or a map that shrinks everything would explain the most.
     ratio = np.where(best_per_row(nearest, ratio), ratio, 0.0)
     whole = 1 - _P_PARTNER + _P_PARTNER * ratio
-    return np.log(whole).sum(axis=1), _P_PARTNER * ratio / whole, nearest
+    evidence = np.where(away <= gallery.edge, np.log(whole), 0.0)
+    return evidence.sum(axis=1), _P_PARTNER * ratio / whole, nearest
 
 
 def best_per_row(rows: RowArray, value: Float64Array) -> npt.NDArray[np.bool_]:
@@ -244,13 +267,13 @@ def _refine(
     evidence = np.zeros(len(linear))
     for _ in range(_REFINING_ROUNDS):
         points = queries[_region(queries, centre, _REGION)]
-        evidence, found, nearest = _evaluate(points, gallery, linear, centre, image)
+        evidence, found, nearest = evaluate_maps(points, gallery, linear, centre, image)
         weight = found / np.maximum(found.sum(axis=1, keepdims=True), 1e-9)
         target = gallery.points[nearest]
         centre = np.einsum("sn,sni->si", weight, points)
         image = np.einsum("sn,sni->si", weight, target)
-        linear = _linear(points - centre[:, None], target - image[:, None], found)
+        linear = linear_parts(points - centre[:, None], target - image[:, None], found)
     points = queries[_region(queries, centre, _REGION)]
-    evidence, _, _ = _evaluate(points, gallery, linear, centre, image)
+    evidence, _, _ = evaluate_maps(points, gallery, linear, centre, image)
     best = int(np.argmax(evidence))
     return LocalAffine(linear[best], centre[best], image[best], float(evidence[best]))

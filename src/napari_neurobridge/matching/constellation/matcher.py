@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.matching.candidate_field import CandidateField
-from napari_neurobridge.matching.constellation.affine_search import best_per_row
+from napari_neurobridge.matching.constellation.any_turn import TurnParams, TurnSearch, search_turns
+from napari_neurobridge.matching.constellation.flat_space import is_sheet
 from napari_neurobridge.matching.constellation.model import (
     Constellation,
     embedding_codes,
     load_constellation,
 )
+from napari_neurobridge.matching.constellation.seeded import FEWEST, NOTHING, SeededMatch, grow
 from napari_neurobridge.matching.constellation.window_search import (
     SearchParams,
     SearchSpace,
@@ -24,36 +25,24 @@ from napari_neurobridge.matching.constellation.window_search import (
     search_windows,
 )
 from napari_neurobridge.matching.constellation.windows import one_to_one
-from napari_neurobridge.matching.posterior import find_candidates
-from napari_neurobridge.matching.propagation.propagate import (
-    PropagationParams,
-    PropagationProblem,
-    run_propagation,
-)
 from napari_neurobridge.models.current import bundled_model
 from napari_neurobridge.models.model_folder import CONSTELLATION
 from napari_neurobridge.models.zoo import find_model
 from napari_neurobridge.spaces.affine import as_points
-from napari_neurobridge.spaces.gaussian_process import DeformationPrior
-from napari_neurobridge.spaces.landmarks import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_neurobridge.matching.propagation.propagate import Propagation
     from napari_neurobridge.types import FloatArray, Report
 
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
 
-_FEWEST = 8
 # Half of the somata that agree on a map are not seeds: they test what the seeds lead to.
-_FEWEST_SEEDS, _MOST_SEEDS = 4, 24
+_MOST_SEEDS = 24
 # Evidence of so many margins ends a search.
 _STOP_AT_MARGINS = 2.0
-# Seeds that agree on one map need not be left out in turn, nor regions restarted often.
-_PROPAGATION = PropagationParams(suspect_landmarks=0, region_restarts=1)
 
 
 @dataclass(frozen=True)
@@ -63,6 +52,9 @@ class ConstellationParams:
     Attributes
     ----------
     search : SearchParams
+        By the network, in volumes.
+    turns : TurnParams
+        At all angles about the optical axis.
     propagations_per_window : int
         So many of the best maps of each window start a propagation.
     min_confidence : float
@@ -74,6 +66,7 @@ class ConstellationParams:
     """
 
     search: SearchParams = field(default_factory=SearchParams)
+    turns: TurnParams = field(default_factory=TurnParams)
     propagations_per_window: int = 2
     min_confidence: float = 0.5
     min_evidence_ratio: float = 2.0
@@ -97,9 +90,9 @@ class ConstellationMatch:
     reason : str
         Why, in a sentence.
     evidence, decoy_evidence : float
-        Log probability of the gallery about the mapped queries, over chance; the same for
-        a mirrored gallery, in which nothing can be right; that is not asked, and 0, if the
-        evidence alone is too little.
+        Log probability of the gallery about the mapped queries, over chance. The same for
+        a mirrored gallery, in which nothing can be right, which is not asked, and 0, if the
+        evidence alone is too little; at all angles, for the best map that contradicts.
     network_rows : ndarray of int, shape (W,)
         Queries in the windows that were searched.
     network_pairs, network_confidence : ndarray, shape (K, 2) and (K,)
@@ -121,7 +114,7 @@ def match_constellation(
     queries_um: npt.ArrayLike,
     gallery_um: npt.ArrayLike,
     *,
-    orientation: FloatArray,
+    orientation: FloatArray | None,
     query_embeddings: npt.ArrayLike | None = None,
     gallery_embeddings: npt.ArrayLike | None = None,
     model: Constellation | Path | str | None = None,
@@ -130,17 +123,19 @@ def match_constellation(
 ) -> ConstellationMatch:
     """Match two fields of somata without any landmark, or say that it cannot be known.
 
-    The network matches windows of both sides; the affine map on which most of its matches
-    agree starts a propagation over the field; what the field then explains must be far
-    more than what the same search finds in the mirrored gallery.
+    Where a side is a plane or sheet, or no orientation is stated, neighbourhoods are looked for
+    at all angles about the optical axis; see `search_turns`. Otherwise the network matches
+    windows of both sides; the affine map on which most of its matches agree starts a propagation
+    over the field; what the field then explains must be far more than what the same search finds
+    in the mirrored gallery.
 
     Parameters
     ----------
     queries_um, gallery_um : array_like, shape (N, 3) and (M, 3)
         Somata of either side, µm (z, y, x), each in its own space.
-    orientation : ndarray, shape (3, 3)
-        Rough linear part of the map from queries to gallery: rotation right to about 30°,
-        each axis' scale to about 30 %, handedness exact.
+    orientation : ndarray, shape (3, 3), or None
+        Rough linear part of the map from queries to gallery: rotation right to about 30°, in a
+        plane to 45°, each axis' scale to about 30 %, handedness exact. None where nobody knows.
     query_embeddings, gallery_embeddings : array_like, shape (N, D) and (M, D), optional
         What the somata look like.
     model : Constellation, Path or str, optional
@@ -156,10 +151,18 @@ def match_constellation(
         only one side has embeddings.
     """
     queries, gallery = as_points(queries_um), as_points(gallery_um)
-    linear = _orientation(orientation)
-    if min(len(queries), len(gallery)) < _FEWEST:
-        return _unknown(f"A constellation needs at least {_FEWEST} somata on either side.")
+    linear = None if orientation is None else _orientation(orientation)
+    if min(len(queries), len(gallery)) < FEWEST:
+        return _unknown(f"A constellation needs at least {FEWEST} somata on either side.")
     params = params or ConstellationParams()
+    flat = is_sheet(queries) or is_sheet(gallery)
+    if flat or linear is None:
+        turned = search_turns(
+            queries, gallery, orientation=linear, params=params.turns, report=report
+        )
+        if flat or turned.known:
+            return _of_turns(queries, gallery, turned, params)
+        linear = np.eye(3)
     network = model if isinstance(model, Constellation) else _load(model)
     codes = _codes(query_embeddings, gallery_embeddings, (len(queries), len(gallery)), network)
     search = _FieldSearch(queries, linear, codes, network, params)
@@ -214,26 +217,18 @@ def _codes(
     return codes
 
 
-def _unknown(reason: str) -> ConstellationMatch:
-    pairs, confidence = np.empty((0, 2), dtype=np.intp), np.empty(0)
-    rows = np.empty(0, dtype=np.intp)
-    return ConstellationMatch(pairs, confidence, False, reason, 0.0, 0.0, rows, pairs, confidence)
-
-
-@dataclass(frozen=True, eq=False)
-class _SeededMatch:
-    """A propagation from the seeds of one map, and its evidence."""
-
-    pairs: RowArray
-    confidence: Float64Array
-    evidence: float
+def _unknown(reason: str, evidence: float = 0.0, chance: float = 0.0) -> ConstellationMatch:
+    pairs, confidence, rows = NOTHING.pairs, NOTHING.confidence, np.empty(0, dtype=np.intp)
+    return ConstellationMatch(
+        pairs, confidence, False, reason, evidence, chance, rows, pairs, confidence
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _SearchResult:
     """The best of a search of one gallery."""
 
-    best: _SeededMatch
+    best: SeededMatch
     windows: tuple[WindowResult, ...]
 
 
@@ -256,7 +251,7 @@ class _FieldSearch:
     def run(self, gallery_um: Float64Array, report: Callable[[int, int], None]) -> _SearchResult:
         """Search windows and propagate from the best maps, until one is beyond doubt."""
         space = SearchSpace.of(self.queries_um @ self.orientation.T, gallery_um, self.codes)
-        best = _SeededMatch(np.empty((0, 2), dtype=np.intp), np.empty(0), 0.0)
+        best = NOTHING
         windows: list[WindowResult] = []
         total = self.params.search.query_windows
         report(0, total)
@@ -264,42 +259,43 @@ class _FieldSearch:
             windows.append(one)
             for affine in one.maps[: self.params.propagations_per_window]:
                 seeds = affine.matches(space.queries, space.gallery)[::2][:_MOST_SEEDS]
-                problem = PropagationProblem(self.queries_um, gallery_um, seeds)
-                match = self._propagate(problem, affine.linear @ self.orientation)
+                match = grow(
+                    self.queries_um,
+                    gallery_um,
+                    seeds,
+                    affine.linear @ self.orientation,
+                    min_confidence=self.params.min_confidence,
+                )
                 best = max(best, match, key=lambda one: one.evidence)
                 if best.evidence > _STOP_AT_MARGINS * self.margin:
                     return _SearchResult(best, tuple(windows))
             report(len(windows), total)
         return _SearchResult(best, tuple(windows))
 
-    def _propagate(self, problem: PropagationProblem, linear: Float64Array) -> _SeededMatch:
-        mirrored = bool(np.linalg.det(linear) < 0)
-        wrong = judge(problem.landmarks, DeformationPrior(), mirrored=mirrored, orientation=linear)
-        if (wrong < 0.5).sum() < _FEWEST_SEEDS:
-            return _SeededMatch(problem.pairs, np.zeros(len(problem.pairs)), 0.0)
-        found = run_propagation(problem, params=_PROPAGATION, orientation=linear)
-        confidence = found.posterior.confidence
-        claimed = np.flatnonzero(confidence >= self.params.min_confidence)
-        if len(claimed) < _FEWEST:
-            return _SeededMatch(problem.pairs, np.zeros(len(problem.pairs)), 0.0)
-        pairs, confidence = one_to_one(
-            np.column_stack([claimed, found.posterior.best[claimed]]), confidence[claimed]
-        )
-        return _SeededMatch(pairs, confidence, _evidence(problem, found))
 
-
-def _evidence(problem: PropagationProblem, found: Propagation) -> float:
-    """Return the log probability about all places that no seed decides, over chance."""
-    free = np.setdiff1d(np.arange(len(problem.queries_um)), problem.pairs[:, 0])
-    candidates = find_candidates(
-        CandidateField(problem.gallery_um),
-        found.predicted_um[free],
-        found.sigma_um[free] ** 2,
+def _of_turns(
+    queries: Float64Array, gallery: Float64Array, turned: TurnSearch, params: ConstellationParams
+) -> ConstellationMatch:
+    """Return what grows from a search of all turns."""
+    if not turned.known:
+        return _unknown(turned.reason, turned.evidence, turned.other_evidence)
+    match = grow(
+        queries, gallery, turned.seeds, turned.linear, min_confidence=params.min_confidence
     )
-    evidence = np.log1p(found.mean_p_partner * (candidates.total - 1.0))
-    # A soma speaks for one query only: else all queries in one place would explain much.
-    counts = best_per_row(candidates.rows[None, :, 0], evidence[None])[0]
-    return float(np.where(counts, evidence, np.minimum(evidence, 0.0)).sum())
+    if not len(match.pairs):
+        return _unknown("The neighbourhoods of the somata agree on no common map.")
+    rows = np.empty(0, dtype=np.intp)
+    return ConstellationMatch(
+        match.pairs,
+        match.confidence,
+        True,
+        turned.reason,
+        turned.evidence,
+        turned.other_evidence,
+        rows,
+        NOTHING.pairs,
+        NOTHING.confidence,
+    )
 
 
 def _result(
