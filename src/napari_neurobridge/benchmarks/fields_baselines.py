@@ -206,8 +206,9 @@ def drift(
     gallery = problem.gallery_um[near]
     if not len(gallery):
         return placed
-    # Most frequent distance to the nearest in a Poisson process, 0.55 of the spacing in a volume.
-    spacing = float(np.median(cKDTree(gallery).query(gallery, k=2)[0][:, 1])) / 0.55
+    # In a Poisson process, the median distance to the nearest is 0.55 of the mean spacing.
+    to_next = np.asarray(cKDTree(gallery).query(gallery, k=2)[0])[:, 1]
+    spacing = float(np.median(to_next)) / 0.55
     off = np.median(np.linalg.norm(affine(problem.source_um) - problem.target_um, axis=1))
     start = np.clip(1.5 * off, *_DRIFT_START_UM) / spacing
     found = DeformableRegistration(
