@@ -226,7 +226,7 @@ def drift(
 
 # Of the plain growth: what is tried, and how far the second nearest must be beyond the nearest.
 _AMPLITUDES_UM, _LENGTHS_UM, _NOISES_UM = (5.0, 15.0, 40.0), (80.0, 150.0, 300.0), (2.0, 5.0)
-_CLEARLY, _ROUNDS = 0.5, 40
+_CLEARLY, _ROUNDS = 0.7, 40
 
 
 def grow(problem: BaselineProblem) -> Float64Array:
@@ -234,7 +234,7 @@ def grow(problem: BaselineProblem) -> Float64Array:
 
     Each round fits a process with an affine trend to the landmarks and to all matches so far, its
     sizes by marginal likelihood, and takes for matches those somata that are each other's nearest,
-    lie within two standard deviations, and of which the second nearest is twice as far.
+    lie within two standard deviations, and are clearly nearer than the second nearest.
 
     Parameters
     ----------

@@ -145,7 +145,12 @@ class FieldsBenchmark(BenchmarkResult):
         said = f"{self.draws} draws from seed {self.seed} on; claims at FDR {self.fdr:g}"
         if self.control is not None:
             said += f"; control: {self.control}, so that every claim is false"
-        return "\n".join([table, said, *(f"Not run, not installed: {n}." for n in self.skipped)])
+        left_out = [
+            f"The baseline '{name}' was left out: it needs pycpd; install it with "
+            "`pip install napari-neurobridge[benchmark]`."
+            for name in self.skipped
+        ]
+        return "\n".join([table, said, *left_out])
 
 
 def benchmark_fields(
