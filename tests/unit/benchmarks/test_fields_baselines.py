@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from napari_neurobridge.benchmarks import fields_baselines
 from napari_neurobridge.benchmarks.fields_baselines import (
     AFFINE,
     BASELINES,
@@ -107,3 +108,15 @@ def test_a_gross_error_among_landmarks_is_left_out(rng):
     for name in (AFFINE, THIN_PLATE):
         off = np.linalg.norm(place_queries(name, wrong) - gallery, axis=1)
         assert np.median(off) < 5.0
+
+
+def test_the_fast_expectation_step_is_that_of_pycpd(rng):
+    pycpd = pytest.importorskip("pycpd")
+    points = rng.normal(size=(40, 3)), rng.normal(size=(15, 3))
+    slow, fast = (
+        pycpd.DeformableRegistration(X=points[0], Y=points[1], w=0.6, sigma2=0.3) for _ in range(2)
+    )
+    slow.expectation()
+    fields_baselines._expect(fast)
+    for name in ("P", "Pt1", "P1", "Np"):
+        np.testing.assert_allclose(getattr(fast, name), getattr(slow, name), rtol=1e-9)
