@@ -290,7 +290,9 @@ def share_in_ellipsoids(found: Propagation, field: GeneratedField, asked: RowArr
     if not len(known):
         return None
     off = field.pairs.gallery_um[field.pairs.partner[known]] - found.predicted_um[known]
-    square = (off**2).sum(axis=1) / found.sigma_um[known] ** 2
+    # Mahalanobis distances.
+    white = np.linalg.solve(np.linalg.cholesky(found.covariance_um2[known]), off[:, :, None])
+    square = (white**2).sum(axis=(1, 2))
     return float((square <= chi2.ppf(ELLIPSOID, 3)).mean())
 
 

@@ -59,14 +59,19 @@ def test_ellipsoids_hold_the_share_that_they_state():
     rng = np.random.default_rng(0)
     asked = np.flatnonzero(field.pairs.partner >= 0)
     true = field.pairs.gallery_um[field.pairs.partner]
-    found = SimpleNamespace(
-        predicted_um=true + rng.normal(0, 4.0, true.shape), sigma_um=np.full(len(true), 4.0)
-    )
+    covariance = np.array([[25.0, 6.0, 0.0], [6.0, 9.0, 0.0], [0.0, 0.0, 4.0]])
+    wide = np.broadcast_to(covariance, (len(true), 3, 3))
+    off = rng.multivariate_normal(np.zeros(3), covariance, len(true))
+    found = SimpleNamespace(predicted_um=true + off, covariance_um2=wide)
     assert share_in_ellipsoids(found, field, asked) == pytest.approx(0.9, abs=0.05)
-    narrow = SimpleNamespace(predicted_um=found.predicted_um, sigma_um=np.full(len(true), 1.0))
-    assert share_in_ellipsoids(narrow, field, asked) < 0.1
+    # A sphere of the same volume is another shape, and holds fewer.
+    sphere = np.eye(3) * np.linalg.det(covariance) ** (1 / 3)
+    ball = SimpleNamespace(
+        predicted_um=found.predicted_um, covariance_um2=np.broadcast_to(sphere, wide.shape)
+    )
+    assert share_in_ellipsoids(ball, field, asked) < share_in_ellipsoids(found, field, asked) - 0.02
     nothing = replace(field.pairs, partner=np.full(len(true), -1))
-    assert share_in_ellipsoids(found, replace(field, pairs=nothing), asked[:0]) is None
+    assert share_in_ellipsoids(found, replace(field, pairs=nothing), asked) is None
 
 
 def test_either_detection_of_a_soma_may_find_it():
