@@ -143,7 +143,8 @@ def test_default_model_is_small():
 def test_every_import_is_a_declared_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     # What an extra brings is imported late, and says so where it is missing.
-    lines = project["dependencies"] + project["optional-dependencies"]["lora"]
+    extras = project["optional-dependencies"]
+    lines = project["dependencies"] + extras["lora"] + extras["benchmark"]
     declared = {normalized(re.split(r"[^\w.-]", line)[0]) for line in lines}
     distributions_of = metadata.packages_distributions()
     undeclared = {

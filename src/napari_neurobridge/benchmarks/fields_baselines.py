@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -170,9 +172,10 @@ def fit_thin_plate(source_um: Float64Array, target_um: Float64Array) -> Mapping:
     return lambda points: affine(points) + best(points)
 
 
-# Coherent point drift: chosen on seeds 0 to 4 of ten kinds.
+# Coherent point drift: chosen on seeds 0 and 1 of nine kinds, among widths of 60 to 200 µm and
+# stiffnesses of 0.3 to 8.
 _DRIFT_CROP_UM, _DRIFT_WIDTH_UM, _DRIFT_STIFFNESS = 150.0, 120.0, 2.0
-_DRIFT_START_UM = (8.0, 40.0)
+_DRIFT_START_UM = (15.0, 60.0)
 
 
 def drift(
@@ -206,8 +209,9 @@ def drift(
     gallery = problem.gallery_um[near]
     if not len(gallery):
         return placed
-    # Most frequent distance to the nearest in a Poisson process, 0.55 of the spacing in a volume.
-    spacing = float(np.median(cKDTree(gallery).query(gallery, k=2)[0][:, 1])) / 0.55
+    # In a Poisson process, the median distance to the nearest is 0.55 of the mean spacing.
+    to_next = np.asarray(cKDTree(gallery).query(gallery, k=2)[0])[:, 1]
+    spacing = float(np.median(to_next)) / 0.55
     off = np.median(np.linalg.norm(affine(problem.source_um) - problem.target_um, axis=1))
     start = np.clip(1.5 * off, *_DRIFT_START_UM) / spacing
     found = DeformableRegistration(
@@ -220,12 +224,28 @@ def drift(
         max_iterations=100,
         tolerance=1e-4,
     )
+    found.expectation = partial(_expect, found)
     return np.asarray(found.register()[0] * spacing)
+
+
+def _expect(state: Any) -> None:
+    """Do the expectation step of pycpd in place, several times as fast as its own."""
+    p = cdist(state.TY, state.X, "sqeuclidean")
+    p *= -0.5 / state.sigma2
+    np.exp(p, out=p)
+    total = p.sum(axis=0)
+    total[total == 0] = np.finfo(np.float64).eps
+    total += (
+        (2 * np.pi * state.sigma2) ** (state.D / 2) * state.w / (1 - state.w) * (state.M / state.N)
+    )
+    p /= total
+    state.P, state.Pt1, state.P1 = p, p.sum(axis=0), p.sum(axis=1)
+    state.Np = state.P1.sum()
 
 
 # Of the plain growth: what is tried, and how far the second nearest must be beyond the nearest.
 _AMPLITUDES_UM, _LENGTHS_UM, _NOISES_UM = (5.0, 15.0, 40.0), (80.0, 150.0, 300.0), (2.0, 5.0)
-_CLEARLY, _ROUNDS = 0.5, 40
+_CLEARLY, _ROUNDS = 0.7, 40
 
 
 def grow(problem: BaselineProblem) -> Float64Array:
@@ -233,7 +253,7 @@ def grow(problem: BaselineProblem) -> Float64Array:
 
     Each round fits a process with an affine trend to the landmarks and to all matches so far, its
     sizes by marginal likelihood, and takes for matches those somata that are each other's nearest,
-    lie within two standard deviations, and of which the second nearest is twice as far.
+    lie within two standard deviations, and are clearly nearer than the second nearest.
 
     Parameters
     ----------

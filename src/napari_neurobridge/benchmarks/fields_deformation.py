@@ -191,7 +191,7 @@ class Tear:
 
         def displacement(points: Float64Array) -> Float64Array:
             surface = middle + bulge * ((points @ tangent.T) ** 2).sum(axis=1)
-            return np.where((points @ normal > surface)[:, None], jump / 2, -jump / 2)
+            return np.asarray(np.where((points @ normal > surface)[:, None], jump / 2, -jump / 2))
 
         return displacement
 

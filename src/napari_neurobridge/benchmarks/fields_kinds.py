@@ -137,7 +137,7 @@ def _plane(_: np.random.Generator) -> Geometry:
 
 
 def _plane_in_volume(_: np.random.Generator) -> Geometry:
-    return Geometry(SomaLayout((520.0, 800.0, 800.0), 20_000), (10.0, 650.0, 650.0), 250, flat=True)
+    return Geometry(SomaLayout((520.0, 800.0, 800.0), 20_000), (10.0, 700.0, 700.0), 250, flat=True)
 
 
 def _stack(_: np.random.Generator) -> Geometry:
@@ -158,7 +158,7 @@ def _sheet(_: np.random.Generator) -> Geometry:
 
 def _sheet_in_volume(_: np.random.Generator) -> Geometry:
     """One plane on the one side, a volume of 140 µm on the other."""
-    return Geometry(SomaLayout((140.0, 850.0, 850.0), 6000), (10.0, 600.0, 600.0), 250, flat=True)
+    return Geometry(SomaLayout((140.0, 850.0, 850.0), 6000), (10.0, 650.0, 650.0), 200, flat=True)
 
 
 _FLAT_WAVES = Waves(12.0, 300.0, flat=True)

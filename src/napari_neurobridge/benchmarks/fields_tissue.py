@@ -33,7 +33,7 @@ class SomaLayout:
     layers_um : tuple of float
         z of the middle of each layer.
     clustered : bool
-        Somata gather in clusters of some 6, 14 µm wide (a Thomas process).
+        Somata gather in clusters of some 10, of a standard deviation of 12 µm (a Thomas process).
     """
 
     box_um: tuple[float, float, float]
@@ -70,8 +70,8 @@ def _thomas(
     count: int,
     rng: np.random.Generator,
     *,
-    size: float = 6.0,
-    sd_um: float = 14.0,
+    size: float = 10.0,
+    sd_um: float = 12.0,
 ) -> Float64Array:
     """Return clusters of normally distributed points, in random order (Thomas 1949)."""
     edges = np.asarray(box_um)
