@@ -24,16 +24,16 @@ from napari_neurobridge.matching.calibration import (
 )
 from napari_neurobridge.matching.conformal import sets_from_audits
 from napari_neurobridge.matching.match import Match
-from napari_neurobridge.matching.propagation.propagate import PropagationProblem, propagate
+from napari_neurobridge.matching.propagation.propagate import PropagationProblem, run_propagation
 from napari_neurobridge.matching.sides import Side
 from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS, LandmarkPairs
 from napari_neurobridge.types import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable
 
     from napari_neurobridge.encoder.embed import Encoder
-    from napari_neurobridge.matching.propagation.propagate import Propagation, PropagationProgress
+    from napari_neurobridge.matching.propagation.propagate import PropagationProgress
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.fold import State
     from napari_neurobridge.types import Report
@@ -175,13 +175,13 @@ def match_datasets(
         log_ratio=_LogRatio(appearance, excluded) if appearance or excluded else None,
     )
     orientation = project.rough_linear(queries.dataset, gallery.dataset, len(pairs))
-    running = propagate(
+    found = run_propagation(
         problem,
+        on_progress=_told(report),
         orientation=orientation,
         adapt=len(pairs) == len(accepted),
         start=None if start is None else start.propagation,
     )
-    found = _followed(running, report)
     seen = encoder is not None and appearance is not None
     known = calibration_of(encoder.calibration) if seen and encoder else COORDINATES
     calibration = fit_calibration(audits_of(state, first, second), known)
@@ -222,19 +222,13 @@ def _sides(project: Project, state: State, first: str, second: str) -> tuple[Sid
     return (ex_vivo, in_vivo) if len(ex_vivo) < len(in_vivo) else (in_vivo, ex_vivo)
 
 
-def _followed(
-    running: Generator[PropagationProgress, None, Propagation], report: Report | None
-) -> Propagation:
-    """Run a propagation to its end, telling how far it is."""
-    while True:
-        try:
-            progress = next(running)
-        except StopIteration as finished:
-            found: Propagation = finished.value
-            return found
-        if report is not None:
-            message = f"matching, run {progress.attempt}"
-            report(progress.n_active, progress.n_queries, message)
+def _told(report: Report | None) -> Callable[[PropagationProgress], None] | None:
+    """Return what tells how far a propagation is."""
+    if report is None:
+        return None
+    return lambda progress: report(
+        progress.n_active, progress.n_queries, f"matching, run {progress.attempt}"
+    )
 
 
 def _rows(landmarks: LandmarkPairs, queries: Side, gallery: Side) -> RowArray:

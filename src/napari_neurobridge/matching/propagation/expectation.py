@@ -5,10 +5,12 @@ inference", UAI 2001. This is what it becomes here; `state` holds the sites and 
 
 **Model.** Query *i* lies at x_i; the alignment's similarity puts it at o_i in the gallery's space.
 Its displacement d_i = d(x_i) there is unknown. Its three components have the same Gaussian-process
-prior, so every variance below is a number for each component. With probability p_i the gallery
-holds the partner, and then at y = o_i + d_i + ε, where ε comes from a mixture of two Gaussians, of
-shares π_k and variances v_k s_i: an inlier and an outlier component. All other somata are
-a Poisson process of local density λ. The likelihood of the gallery, over that of a gallery
+prior, so every variance below is a number, of a common shape of determinant 1 (`place_noise`) by
+which also lengths are measured. With probability p_i the gallery
+holds the partner, and then at y = o_i + d_i + ε, where ε comes from a mixture of three Gaussians, of
+shares π_k and variances v_k s_i. All other somata are
+a Poisson process of density λ, counted at the scale of the Gaussian it is compared with
+(`candidate_field`). The likelihood of the gallery, over that of a gallery
 without the partner, is the *factor* of query i::
 
     f_i(d_i) = 1 - p_i + p_i Σ_c LR_ic / λ(y_c) Σ_k π_k N(y_c - o_i; d_i, v_k s_i I)
@@ -40,7 +42,8 @@ g_k = V₋ / (V₋ + v_k s_i), a Gaussian of mean m₋ + g_k r_c and variance g_
 
     m̂ = m₋ + a     V̂ = ρ_0 V₋ + Σ ρ_ck (g_k² |r_c|² / 3 + g_k v_k s_i) - |a|² / 3
 
-(a third of each square, since the site has one variance for three components). The new site is
+(a third of each square, since the site has one variance for three components; a half, if all
+somata of the gallery lie in one plane). The new site is
 what gives the product of cavity distribution and site these moments::
 
     τ_i' = 1 / V̂ - 1 / V₋           ν_i' = m̂ / V̂ - m₋ / V₋

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from napari_neurobridge.matching.candidate_field import CandidateField
 from napari_neurobridge.matching.propagation.growth import (
@@ -280,15 +281,35 @@ def _initial(
     return PropagationState.initial(setup, params, alignment.wrong_of(problem.landmarks))
 
 
-def run_propagation(problem: PropagationProblem, **options: object) -> Propagation:
-    """Run `propagate` to its end, without reports on the way."""
+def run_propagation(
+    problem: PropagationProblem,
+    *,
+    on_progress: Callable[[PropagationProgress], None] | None = None,
+    **options: object,
+) -> Propagation:
+    """Run `propagate` to its end.
+
+    Its matrices are small: several threads of linear algebra gain little on an idle machine,
+    and make a match ten times slower on a busy one. So it takes one.
+
+    Parameters
+    ----------
+    problem : PropagationProblem
+    on_progress : callable, optional
+        Called after each round.
+    **options
+        Of `propagate`.
+    """
     running = propagate(problem, **options)  # type: ignore[arg-type]
-    while True:
-        try:
-            next(running)
-        except StopIteration as finished:
-            found: Propagation = finished.value
-            return found
+    with threadpool_limits(1, user_api="blas"):
+        while True:
+            try:
+                progress = next(running)
+            except StopIteration as finished:
+                found: Propagation = finished.value
+                return found
+            if on_progress is not None:
+                on_progress(progress)
 
 
 def _same_somata(problem: PropagationProblem, start: Propagation) -> bool:
