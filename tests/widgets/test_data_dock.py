@@ -365,15 +365,6 @@ def test_rois_are_imported_with_a_button_and_drawn(
         # Pixels are 2 µm wide, so a disk of 4 pixels reaches to about 8 µm.
         assert 5 < distance.min() < 10
 
-    n_sides = len(outlines.data)
-    opened.workbench.verdicts.delete_somata("two_photon", ["s2p-p0-00000"])
-    qtbot.waitUntil(lambda: len(layers["two_photon outlines"].data) < n_sides)
-    opened.workbench.setup.open_project(project.path)
-    qtbot.waitUntil(
-        lambda: opened.workbench.project is not project and "two_photon outlines" in layers,
-        timeout=20_000,
-    )
-
 
 def test_dropped_rois_are_imported_when_asked(
     opened: ViewerBinding, tmp_path: Path, qtbot: Any

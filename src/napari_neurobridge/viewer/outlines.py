@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Points
+from napari.layers import Points, Vectors
 
 from napari_neurobridge.project.outlines import outlines_of
 from napari_neurobridge.viewer.layers import DATASET_KEY
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     from napari.components import ViewerModel
-    from napari.layers import Vectors
 
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.workbench.workbench import Workbench
@@ -107,7 +106,7 @@ class OutlineLayers:
             if not len(segments):
                 continue
             active = model.layers.selection.active
-            model.add_vectors(
+            layer = Vectors(
                 segments,
                 name=f"{dataset} outlines",
                 metadata={DATASET_KEY: dataset, OUTLINES_KEY: True},
@@ -115,7 +114,7 @@ class OutlineLayers:
             )
             # Under the circles, which are to be seen and clicked.
             circles = [i for i, other in enumerate(model.layers) if isinstance(other, Points)]
-            model.layers.move(len(model.layers) - 1, min(circles, default=len(model.layers)))
+            model.layers.insert(min(circles, default=len(model.layers)), layer)
             # The keys act on the somata layer, so the outlines must not take its place.
             if active in model.layers:
                 model.layers.selection.active = active
