@@ -17,7 +17,12 @@ from napari_neurobridge.benchmarks.matching import (
     benchmark_matching,
     fit_shipped,
 )
-from napari_neurobridge.benchmarks.matching_scenes import SceneField, image_fields, point_field
+from napari_neurobridge.benchmarks.matching_scenes import (
+    SceneField,
+    image_fields,
+    plane_field,
+    point_field,
+)
 from napari_neurobridge.benchmarks.points import read_point_pairs
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.insight.figures.reliability import reliability_figure
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 _SOURCES = {
     "simulated": "simulated",
     "points": "tables",
+    "plane": "paper, one plane",
     "images": "paper, placed",
     "detected": "paper, detected",
 }
@@ -39,9 +45,10 @@ _SOURCES = {
 class MatchingParameters(ModelParameters):
     """Which part, on which fields."""
 
-    part: Literal["simulated", "points", "images", "detected", "fit"] = Field(
+    part: Literal["simulated", "plane", "points", "images", "detected", "fit"] = Field(
         "simulated",
-        description="simulated: calibration on simulated points; points: the same on tables; "
+        description="simulated: calibration on simulated points; plane: on single planes of the "
+        "level paper with 30 % missing on either side; points: the same on tables; "
         "images: scenes of the level paper with 30 % missing on either side, by coordinates "
         "and with images; detected: the same where the detector finds the somata; fit: "
         "what is shipped, on other scenes.",
@@ -101,7 +108,7 @@ def run(parameters: MatchingParameters, *, report: Report | None = None) -> Matc
         fields,
         source=_SOURCES[part],
         n_landmarks=(4, 6) if seen else (4, 6, 10),
-        missing=(0.0,) if seen else (0.0, 0.3),
+        missing=(0.0,) if seen or part == "plane" else (0.0, 0.3),
         images=(False, True) if seen else (False,),
         draws=parameters.draws,
         fdr=parameters.fdr,
@@ -126,8 +133,9 @@ def _fields(parameters: MatchingParameters, report: Report | None) -> list[Scene
         return [SceneField(read_point_pairs(*parameters.tables))]
     usual = FIT_SEEDS if part == "fit" else TEST_SEEDS
     seeds = (parameters.seeds or usual)[: parameters.scenes]
-    if part == "simulated":
-        return [point_field(seed) for seed in seeds]
+    if part in ("simulated", "plane"):
+        make = point_field if part == "simulated" else plane_field
+        return [make(seed) for seed in seeds]
     with TemporaryDirectory(prefix="neurobridge-benchmark-") as folder:
         return image_fields(
             parameters.encoder(),

@@ -37,6 +37,8 @@ PLACES: tuple[Places, ...] = ("known", "detected")
 SIDES = ("two_photon", "fmost")
 
 FIELD_UM: Vec3 = (150.0, 300.0, 300.0)
+PLANE_FIELD_UM: Vec3 = (40.0, 700.0, 700.0)
+_FOCAL_UM = 12.0
 _SAME_SOMA_UM = 10.0
 _AXES = "zyx"
 
@@ -103,6 +105,37 @@ def point_field(seed: int, *, size_um: Vec3 = FIELD_UM, level_name: str = "paper
     return SceneField(
         _with_error(points, difficulty.crops.centring_um, seed), scene.orientation.linear()
     )
+
+
+def plane_field(seed: int) -> SceneField:
+    """Simulate one plane on either side, 30 % of whose cells are missing on either.
+
+    The somata of one focal plane, in the plane of each microscope: without depth, as tables of
+    a single plane hold them, and without an orientation.
+    """
+    difficulty = paper_level()
+    scene = Scene(difficulty, PLANE_FIELD_UM, seed, neuron_factory(difficulty.morphology, ()))
+    truth = scene.truth()
+    depth = truth.two_photon_um[:, 0]
+    focal = np.abs(depth - np.median(depth[truth.in_two_photon])) <= _FOCAL_UM / 2
+    queries, gallery = (
+        np.flatnonzero(focal & seen) for seen in (truth.in_two_photon, truth.in_fmost)
+    )
+    row = np.full(len(truth.in_fmost), -1, dtype=np.intp)
+    row[gallery] = np.arange(len(gallery))
+    points = PointPairs(
+        _flattened(truth.two_photon_um[queries]), _flattened(truth.fmost_um[gallery]), row[queries]
+    )
+    return SceneField(_with_error(points, difficulty.crops.centring_um, seed, axes=slice(1, None)))
+
+
+def _flattened(points_um: FloatArray) -> FloatArray:
+    """Return places within the plane nearest to points (N, 3), as (0, y, x)."""
+    offset = points_um - points_um.mean(axis=0)
+    axes = np.linalg.svd(offset, full_matrices=False)[2]
+    # Keep the handedness.
+    axes[1] *= np.sign(np.linalg.det(axes[[2, 0, 1]]))
+    return np.column_stack([np.zeros(len(offset)), offset @ axes[0], offset @ axes[1]])
 
 
 def image_fields(
@@ -228,13 +261,14 @@ def _looked_at(encoder: Encoder, scene: SceneFiles, points: PointPairs) -> Scene
     return SceneField(points, linear, (encoder.embed(first), encoder.embed(second)))
 
 
-def _with_error(points: PointPairs, error_um: float, seed: int) -> PointPairs:
+def _with_error(
+    points: PointPairs, error_um: float, seed: int, axes: slice = slice(None)
+) -> PointPairs:
     rng = np.random.default_rng([seed, 1])
-    queries, gallery = (
-        side + rng.uniform(-error_um, error_um, side.shape)
-        for side in (points.queries_um, points.gallery_um)
-    )
-    return PointPairs(queries, gallery, points.partner)
+    moved = [points.queries_um.copy(), points.gallery_um.copy()]
+    for side in moved:
+        side[:, axes] += rng.uniform(-error_um, error_um, side[:, axes].shape)
+    return PointPairs(*moved, points.partner)
 
 
 def _positions(table: pd.DataFrame, side: str) -> FloatArray:

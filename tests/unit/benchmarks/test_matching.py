@@ -11,11 +11,14 @@ from napari_neurobridge.benchmarks.matching_scenes import (
     SceneField,
     image_fields,
     paper_level,
+    plane_field,
     point_field,
 )
 from napari_neurobridge.benchmarks.points import PointPairs
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.model_folder import Likelihood, ModelCalibration, Probability
+from napari_neurobridge.spaces.fit import fit_alignment
+from napari_neurobridge.spaces.landmarks import Landmarks
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -155,3 +158,15 @@ def test_detections_are_named_after_cells_one_to_one():
     found = np.array([[0.0, 0, 1], [0, 0, 3], [0, 0, 58], [0, 0, 200]])
     named = matching_scenes._cells(found, cells, np.array([7, 8, 9]))
     assert named.tolist() == [7, -1, 9, -1]
+
+
+def test_a_plane_lacks_cells_on_either_side_and_depth_on_both():
+    points = plane_field(1).points
+    assert np.ptp(points.queries_um[:, 0]) == np.ptp(points.gallery_um[:, 0]) == 0
+    matchable = points.partner >= 0
+    lacking = 1 - matchable.mean(), 1 - matchable.sum() / len(points.gallery_um)
+    assert min(lacking) > 0.15
+    assert max(lacking) < 0.55
+    chosen = np.flatnonzero(matchable)
+    landmarks = Landmarks(points.queries_um[chosen], points.gallery_um[points.partner[chosen]])
+    assert np.median(fit_alignment(landmarks, mirrored=False).residuals()) < 6

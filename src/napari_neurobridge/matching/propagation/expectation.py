@@ -6,11 +6,10 @@ inference", UAI 2001. This is what it becomes here; `state` holds the sites and 
 **Model.** Query *i* lies at x_i; the alignment's similarity puts it at o_i in the gallery's space.
 Its displacement d_i = d(x_i) there is unknown. Its three components have the same Gaussian-process
 prior, so every variance below is a number, of a common shape of determinant 1 (`place_noise`) by
-which also lengths are measured. With probability p_i the gallery
-holds the partner, and then at y = o_i + d_i + ε, where ε comes from a mixture of three Gaussians, of
-shares π_k and variances v_k s_i. All other somata are
-a Poisson process of density λ, counted at the scale of the Gaussian it is compared with
-(`candidate_field`). The likelihood of the gallery, over that of a gallery
+which also lengths are measured. With probability p_i the gallery holds the partner, and then at
+y = o_i + d_i + ε, where ε comes from a mixture of three Gaussians, of shares π_k and variances
+v_k s_i. All other somata are a Poisson process of density λ, counted at the scale of the Gaussian
+that it is compared with (`candidate_field`). The likelihood of the gallery, over that of a gallery
 without the partner, is the *factor* of query i::
 
     f_i(d_i) = 1 - p_i + p_i Σ_c LR_ic / λ(y_c) Σ_k π_k N(y_c - o_i; d_i, v_k s_i I)
