@@ -15,10 +15,12 @@ from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
 
 from fixtures.projects import N_POINTS, accept_true_pairs, true_partner
 from fixtures.viewers import handle_events
+from napari_neurobridge.matching.appearance.agreement import Agreement
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.layers import HINT_KEY
 from napari_neurobridge.viewer.styles import MARK_RGBA, Mark
 from napari_neurobridge.widgets.match import MatchWidget
+from napari_neurobridge.workbench.matches import Matches
 from napari_neurobridge.workbench.surroundings import N_DEVIATIONS
 
 LANDMARKS = (0, 9, 18, 27, 36, 45)
@@ -335,3 +337,14 @@ def test_the_check_counts_claims_where_nothing_is_right(
     matches.set_fdr(0.1)
     assert "Decoy check" not in text.text()
     assert button.isEnabled()
+
+
+def test_the_agreement_of_pictures_and_places_is_told(
+    dock: MatchWidget, opened_points: ViewerBinding, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _accept(opened_points, qtbot)
+    text = dock.findChild(QLabel, "match_all_text")
+    assert "Pictures" not in text.text(), "there are none"
+    monkeypatch.setattr(Matches, "agreement", Agreement(100, 94, 12.0))
+    opened_points.workbench.matches.match_changed.emit()
+    assert "Pictures agree with places in 94 of 100 cells" in text.text()

@@ -82,7 +82,7 @@ class FlatSpace:
         Raises
         ------
         InputError
-            If most somata of the gallery coincide.
+            If most somata of a side coincide.
         """
         turned = queries_um @ np.asarray(orientation).T
         flat = is_sheet(queries_um), is_sheet(gallery_um)
@@ -93,7 +93,7 @@ class FlatSpace:
             (points @ axes.T)[:, :dimensions] * depth
             for points, axes in ((turned, query_axes), (gallery_um, gallery_axes))
         ]
-        density = local_density(sides[1])
+        _, density = (local_density(points) for points in sides)
         unit = float(np.median(density) ** (-1 / dimensions))
         points = sides[1] / unit
         gallery = ScaledGallery(points, cKDTree(points), density * unit**dimensions, _EDGE)
