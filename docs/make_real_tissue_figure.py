@@ -75,9 +75,9 @@ def _draw_pictures(ax: Axes, rows: list[RealPairsRow], found: RealPairsBenchmark
     chance = sum(one.chance_40um for _, one in said) / max(len(said), 1)
     ax.axhline(chance, color="#999999", lw=1, label="chance within 40 µm")
     ax.set_xticks(range(len(said)), [name for name, _ in said], fontsize=6)
-    ax.set_ylim(0, 1.02)
+    ax.set_ylim(0, 1.3)
     ax.set_title("pictures alone name the claimed cell")
-    show_legend(ax, LIGHT, "lower right")
+    ax.legend(loc="upper center", ncols=4, frameon=False, fontsize=7)
 
 
 def _draw_decoys(ax: Axes, rows: list[RealPairsRow]) -> None:
