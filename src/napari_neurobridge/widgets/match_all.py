@@ -107,11 +107,7 @@ class MatchAllBox(QGroupBox):
         self.start_button = QPushButton("Find first matches without any pair")
         self.start_button.setObjectName("find_start_button")
         self.start_button.setToolTip(
-<<<<<<< HEAD
-            "Compares how the somata lie to each other, at all angles if no orientation is stated"
-=======
             "Compares how the somata lie to each other, at all angles unless one was stated"
->>>>>>> wt-start
         )
         self.start_button.clicked.connect(self._on_start_clicked)
         return self.start_button
