@@ -44,14 +44,14 @@ def share_right(field: GeneratedField, state: PropagationState) -> float:
     return float(field.right(state.query_posterior()[0].best)[able].mean())
 
 
-def test_short_bends_are_followed_though_the_landmarks_suggest_long_ones():
-    field = make_field("short-bends", 1)
+def test_regions_that_the_first_growth_gets_wrong_are_found():
+    field = make_field("missing-60", 1)
     problem = problem_of(field)
     first = beginning(problem)
     alone = ended(GrowthSearch(lambda _: first).run(first))
     found = run_propagation(problem)
-    assert share_right(field, alone) < 0.9
-    assert share_right(field, found.state) > 0.96
+    assert share_right(field, alone) < 0.85
+    assert share_right(field, found.state) > 0.93
     assert found.evidence > alone.evidence
 
 
@@ -65,8 +65,12 @@ def test_cells_moved_away_from_the_landmarks_are_not_followed():
         moved[kept] = problem.gallery_um[kept]
         found = run_propagation(replace(problem, gallery_um=moved))
         free = ~found.state.setup.paired
-        claimed = claimable(found.posterior.confidence[free], 0.05)
-        assert claimed.mean() < 0.02
+        claimed = free.copy()
+        claimed[free] = claimable(found.posterior.confidence[free], 0.05)
+        assert claimed.mean() < 0.15
+        # Who finds a soma where it was moved to does not err.
+        wrong = claimed & ~field.right(found.posterior.best)
+        assert wrong.mean() < 0.02
 
 
 def test_a_state_that_contradicts_the_landmarks_loses_whatever_it_explains():
