@@ -28,7 +28,7 @@ OPEN = {
     # Counts over all cells, which say nothing about the one that is asked about.
     "matches": frozenset(
         {"match_changed", "claims_changed", "has_match", "updating", "problem", "notes"}
-        | {"n_changed", "claims", "fdr", "set_fdr", "decoys", "check_decoys"}
+        | {"n_changed", "claims", "fdr", "set_fdr", "decoys", "check_decoys", "agreement"}
         | {"find_start", "save_pairs"}
     ),
 }
