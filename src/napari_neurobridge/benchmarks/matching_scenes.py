@@ -265,10 +265,10 @@ def _with_error(
     points: PointPairs, error_um: float, seed: int, axes: slice = slice(None)
 ) -> PointPairs:
     rng = np.random.default_rng([seed, 1])
-    moved = [points.queries_um.copy(), points.gallery_um.copy()]
-    for side in moved:
+    queries, gallery = points.queries_um.copy(), points.gallery_um.copy()
+    for side in (queries, gallery):
         side[:, axes] += rng.uniform(-error_um, error_um, side[:, axes].shape)
-    return PointPairs(*moved, points.partner)
+    return PointPairs(queries, gallery, points.partner)
 
 
 def _positions(table: pd.DataFrame, side: str) -> FloatArray:
