@@ -14,6 +14,7 @@ from napari_neurobridge.matching.appearance.agreement import Agreement, agreemen
 from napari_neurobridge.matching.assignment import assign
 from napari_neurobridge.matching.candidate_field import CandidateField
 from napari_neurobridge.matching.decoys import JUDGINGS, DecoyCheck, decoy_claims
+from napari_neurobridge.matching.matched_pairs import MatchedPair, ReviewedPair
 from napari_neurobridge.matching.posterior import find_candidates, posterior
 from napari_neurobridge.matching.posterior_reader import (
     PartnerPosterior,
@@ -40,51 +41,6 @@ RowArray = npt.NDArray[np.intp]
 
 # So many doubtful pairs are named in a sentence.
 _NAMED = 3
-
-
-@dataclass(frozen=True)
-class MatchedPair:
-    """The most probable partner of one soma, no partner being given twice.
-
-    Attributes
-    ----------
-    in_vivo_uid, ex_vivo_uid : str
-    probability : float
-        For an accepted pair, that the person was right.
-    residual_um : float
-        Distance of the partner from where it was expected without this pair.
-    score_um : float
-        Distance of the nearest other soma from there, less the residual (MICrONS Consortium,
-        Nature 2025): small or negative where another soma fits as well.
-    accepted : bool
-        Whether a person accepted it.
-    """
-
-    in_vivo_uid: str
-    ex_vivo_uid: str
-    probability: float
-    residual_um: float
-    score_um: float
-    accepted: bool
-
-
-@dataclass(frozen=True)
-class ReviewedPair:
-    """An accepted pair, judged by all other cells.
-
-    Attributes
-    ----------
-    in_vivo_uid, ex_vivo_uid : str
-    p_wrong : float
-        Probability that it is wrong.
-    residual_um : float
-        Distance from where the others expect the partner.
-    """
-
-    in_vivo_uid: str
-    ex_vivo_uid: str
-    p_wrong: float
-    residual_um: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.active.queue import QueueItem
     from napari_neurobridge.encoder.embed import Encoder
-    from napari_neurobridge.matching.match import Match, MatchedPair
+    from napari_neurobridge.matching.match import Match
+    from napari_neurobridge.matching.matched_pairs import MatchedPair
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Report
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from napari_neurobridge.matching.propagation.setup import PropagationSetup, shared_landmarks
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     Growth = Generator["PropagationProgress", None, PropagationState]
     Start = Callable[[DeformationPrior], PropagationState]
 
-Float64Array = npt.NDArray[np.float64]
+RowArray = npt.NDArray[np.intp]
 
 _NEARLY_ALL = 0.9
 # Displacement and length of the kernels tried beside the one adapted to the landmarks, as multiples
@@ -46,6 +47,9 @@ _RESIZED = ((1.6, 0.75), (1 / 1.5, 1.25), (1.0, 0.75))
 _MOST_CYCLES = 4
 # A change is kept if its gain of evidence is beyond so many standard errors.
 _STANDARD_ERRORS = 2.0
+# A region is a query's nearest so many active ones; poor, if it explains less than this share of
+# the median.
+_REGION, _POOR = 12, 0.6
 # Landmarks less likely to be wrong than this are not left out on trial.
 _SUSPECT = 0.005
 
@@ -139,10 +143,10 @@ class GrowthSearch:
     def _with_regions_restarted(self, best: PropagationState) -> Growth:
         """Match regions that fit badly anew, as long as clearly more is explained."""
         for _ in range(best.params.region_restarts):
-            reset = best.with_poor_regions_reset()
-            if reset is None:
+            poor = _poor_regions(best)
+            if not len(poor):
                 break
-            other = yield from self.run(reset)
+            other = yield from self.run(best.with_reset_sites(poor))
             if not clearly_better(best, other):
                 break
             best = other
@@ -230,6 +234,22 @@ def clearly_better(one: PropagationState, other: PropagationState) -> bool:
     free = ~(one.setup.paired | other.setup.paired)
     gain = (other.query_evidence - one.query_evidence)[free]
     return bool(gain.sum() > _STANDARD_ERRORS * np.sqrt((gain**2).sum()))
+
+
+def _poor_regions(state: PropagationState) -> RowArray:
+    """Return the queries in regions that fit far worse than the rest of the field.
+
+    A region can lock onto the wrong somata, all shifted alike. What is known around it predicts it
+    anew once its sites are reset.
+    """
+    rows = np.flatnonzero(state.active)
+    if len(rows) < 3 * _REGION:
+        return rows[:0]
+    places = state.setup.origin_um[rows]
+    near = cKDTree(places).query(places, k=np.arange(1, _REGION + 1))[1]
+    fit = state.query_evidence[rows][near].mean(axis=1)
+    typical = np.median(fit)
+    return rows[fit < _POOR * typical] if typical > 0 else rows[:0]
 
 
 def _initial(

@@ -40,10 +40,6 @@ _CANDIDATES, _LISTED = 24, 64
 # If the prior predicts no place well enough, the best predicted begin: this share, or so many.
 _FIRST_SHARE, _FEWEST_FIRST = 0.02, 5
 _NEGLIGIBLE_PRECISION = 1e-12
-# A region is a query's nearest so many active ones; poor, if it explains less than this share of
-# the median.
-_REGION = 12
-_POOR = 0.6
 # The active set still grows while a round adds 2 % to it. After so many rounds in which it did not,
 # each round is damped more than the last.
 _STILL_GROWING = 1.02
@@ -329,27 +325,6 @@ class PropagationState:
         """Log probability of the somata about each query's place, over chance, (N,)."""
         candidates, _, _ = self._all_candidates
         return np.log1p(self.p_partner * (candidates.total - 1.0))
-
-    def with_poor_regions_reset(self) -> PropagationState | None:
-        """Reset the sites of regions that fit far worse than the rest of the field.
-
-        A region can lock onto the wrong somata, all shifted alike. What is known around
-        it then predicts it anew.
-
-        Returns
-        -------
-        PropagationState or None
-            None if there is no such region.
-        """
-        rows = np.flatnonzero(self.active)
-        if len(rows) < 3 * _REGION:
-            return None
-        near = cKDTree(self._origin[rows]).query(self._origin[rows], k=np.arange(1, _REGION + 1))[1]
-        fit = self.query_evidence[rows][near].mean(axis=1)
-        poor = rows[fit < _POOR * np.median(fit)]
-        if not len(poor) or np.median(fit) <= 0:
-            return None
-        return self.with_reset_sites(poor)
 
     @cached_property
     def _all_candidates(self) -> tuple[Candidates, Float64Array, Float64Array]:
