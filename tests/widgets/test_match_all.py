@@ -152,8 +152,8 @@ def test_an_accepted_pair_changes_others_and_says_so(
     _ask(opened_points, qtbot, "tp-00003")
     questions, matches = opened_points.workbench.questions, opened_points.workbench.matches
     # Somebody else's cell, so that the cell it belongs to must look elsewhere.
-    questions.choose_soma("fm-00004")
-    qtbot.waitUntil(lambda: questions.choice is not None and questions.choice.uid == "fm-00004")
+    questions.choose_soma("fm-00005")
+    qtbot.waitUntil(lambda: questions.choice is not None and questions.choice.uid == "fm-00005")
     before = {p.in_vivo_uid: p.ex_vivo_uid for p in matches.match.matched()}
     QTest.mouseClick(dock.findChild(QPushButton, "accept_button"), Qt.MouseButton.LeftButton)
     assert not dock.updating_text.isHidden(), "said at once"
@@ -161,10 +161,10 @@ def test_an_accepted_pair_changes_others_and_says_so(
     assert dock.updating_text.isHidden()
     after = {p.in_vivo_uid: p.ex_vivo_uid for p in matches.match.matched()}
     changed = {uid for uid in before | after if before.get(uid) != after.get(uid)}
-    assert {"tp-00003", "tp-00004"} <= changed
+    assert {"tp-00003", "tp-00005"} <= changed
     n_others = len(changed - {"tp-00003"})
     status = dock.findChild(QLabel, "status_text").text()
-    assert status.startswith("accepted tp-00003 ↔ fm-00004 · ")
+    assert status.startswith("accepted tp-00003 ↔ fm-00005 · ")
     assert f"{n_others} other cell" in status
 
     def marked() -> set[str]:
@@ -173,7 +173,7 @@ def test_an_accepted_pair_changes_others_and_says_so(
 
     qtbot.waitUntil(lambda: marked() == changed)
     layer = _somata(opened_points, "two_photon")
-    row = list(layer.features["uid"]).index("tp-00004")
+    row = list(layer.features["uid"]).index("tp-00005")
     assert layer.face_color[row][3] > 0.3
     assert layer.face_color[list(layer.features["uid"]).index("tp-00009")][3] == 0
     opened_points.workbench.verdicts.undo()

@@ -44,8 +44,9 @@ _NEGLIGIBLE_PRECISION = 1e-12
 # each round is damped more than the last.
 _STILL_GROWING = 1.02
 _PATIENCE, _COOLING = 15, 0.85
-# So many queries are beside a landmark, and explained at least this share as often as others.
-_BESIDE, _HEEDED = 6, 0.5
+# So many queries are beside a landmark, and explained at least this share as often as others, if
+# a map fits so many of all.
+_BESIDE, _HEEDED, _FITS = 6, 0.5, 0.15
 # Rounds without growth before the noise of places is learned.
 _SETTLED = 3
 
@@ -267,7 +268,8 @@ class PropagationState:
         count = min(_BESIDE, len(free))
         beside = cKDTree(origin[free]).query(places, k=np.arange(1, count + 1))[1]
         explained = self.explained[free]
-        return bool(explained[beside].mean() >= _HEEDED * explained.mean())
+        share = explained.mean()
+        return bool(share < _FITS or explained[beside].mean() >= _HEEDED * share)
 
     @property
     def settled(self) -> bool:
