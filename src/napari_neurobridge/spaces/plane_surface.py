@@ -47,6 +47,39 @@ class PlaneSurface:
     sigma_um: Float64Array
     lines: IndexArray
 
+    def crossing(self, axis: int, depth_um: float) -> tuple[Float64Array, Float64Array]:
+        """Return where the surface crosses a slice.
+
+        Parameters
+        ----------
+        axis : int
+            Of (z, y, x), which the slice is at right angles to.
+        depth_um : float
+            Where the slice lies along it.
+
+        Returns
+        -------
+        lines : ndarray, shape (S, 2, 3)
+            µm (z, y, x): where each line begins, and its way to where it ends.
+        sigma_um : ndarray, shape (S,)
+            Standard deviation of the surface there.
+        """
+        above = self.vertices_um[self.faces, axis] > depth_um
+        crossed = np.flatnonzero(above.any(axis=1) & ~above.all(axis=1))
+        above, faces = above[crossed], self.faces[crossed]
+        # One corner of each triangle lies on the one side, and two on the other.
+        alone = np.where(above.sum(axis=1) == 1, above.argmax(axis=1), above.argmin(axis=1))
+        each = np.arange(len(faces))
+        tip = faces[each, alone]
+        ends = []
+        for step in (1, 2):
+            base = faces[each, (alone + step) % 3]
+            high, low = self.vertices_um[tip, axis], self.vertices_um[base, axis]
+            share = ((depth_um - high) / (low - high))[:, None]
+            ends.append((1 - share) * self.vertices_um[tip] + share * self.vertices_um[base])
+        lines = np.stack([ends[0], ends[1] - ends[0]], axis=1)
+        return lines, self.sigma_um[faces].mean(axis=1)
+
 
 def lies_in_plane(points_um: npt.ArrayLike) -> bool:
     """Return whether somata (N, 3) lie in one plane, but not on a line."""

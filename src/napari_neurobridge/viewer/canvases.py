@@ -74,6 +74,12 @@ def look_at(model: ViewerModel, position_um: Vec3) -> None:
     model.scene.camera.center = (0.0, position_um[rows], position_um[columns])
 
 
+def put_under_circles(model: ViewerModel) -> None:
+    """Move the topmost layer under the circles, which are to be seen and clicked."""
+    circles = [index for index, other in enumerate(model.layers) if isinstance(other, Points)]
+    model.layers.move(len(model.layers) - 1, min(circles, default=len(model.layers)))
+
+
 class SecondCanvas(QWidget):
     """A napari canvas of its own, with its own z slider and contrast."""
 

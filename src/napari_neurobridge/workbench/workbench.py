@@ -11,6 +11,7 @@ from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
 from napari_neurobridge.workbench.matches import Matches
 from napari_neurobridge.workbench.models import EncoderCache
+from napari_neurobridge.workbench.plane import PlaneView
 from napari_neurobridge.workbench.questions import Questions
 from napari_neurobridge.workbench.session import Session
 from napari_neurobridge.workbench.setup import Setup
@@ -44,6 +45,8 @@ class Workbench:
         What other programs found and say.
     matches : Matches
         All cells matched at once, kept up to date.
+    plane : PlaneView
+        The plane of one side as a surface in the other's space.
     questions : Questions
         The queried cell, its candidates, and the one that is picked.
     verdicts : Verdicts
@@ -58,6 +61,7 @@ class Workbench:
         self.imports = Imports(self.session)
         self.setup = Setup(self.session, encoders, self.imports)
         self.matches = Matches(self.session, encoders)
+        self.plane = PlaneView(self.session, self.matches)
         self.questions = Questions(self.session, encoders, self.matches)
         self.verdicts = Verdicts(self.session, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)

@@ -1,0 +1,150 @@
+"""The plane of one side in the other's canvas: a net, and the line where it crosses the slice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_neurobridge.viewer.canvases import SPACE_AXES, put_under_circles, shows_plane
+from napari_neurobridge.viewer.dispatch import after_events
+from napari_neurobridge.viewer.layers import DATASET_KEY
+from napari_neurobridge.viewer.styles import PlaneStyle, sigma_rgba
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import numpy.typing as npt
+    from napari.components import ViewerModel
+    from napari.layers import Vectors
+
+    from napari_neurobridge.spaces.plane_surface import PlaneSurface
+    from napari_neurobridge.workbench.workbench import Workbench
+    from napari_neurobridge.workflows.surface import MappedPlane
+
+PLANE_KEY = "neurobridge_plane"
+"""Metadata key by which `PlaneLayers` knows its own layers again."""
+
+NET, CROSSING = "net", "crossing"
+
+# napari slices a line by where it begins, so that pieces are to be short against a slab.
+_PIECE_UM = 5.0
+
+
+def net_lines(
+    surface: PlaneSurface,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the sides of all meshes in short pieces, as `napari.layers.Vectors` takes them.
+
+    Returns
+    -------
+    lines : ndarray, shape (N, 2, 3)
+        µm (z, y, x): where each piece begins, and its way to where it ends.
+    sigma_um : ndarray, shape (N,)
+        Standard deviation of the surface there.
+    """
+    ends = surface.vertices_um[surface.lines]
+    length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
+    n_pieces = max(1, int(np.ceil(length.max() / _PIECE_UM)))
+    share = (np.arange(n_pieces) / n_pieces)[None, :, None]
+    way = np.repeat((ends[:, 1] - ends[:, 0])[:, None] / n_pieces, n_pieces, axis=1)
+    begins = ends[:, :1] + share * (ends[:, 1:] - ends[:, :1])
+    lines = np.stack([begins, way], axis=2).reshape(-1, 2, 3)
+    return lines, np.repeat(surface.sigma_um[surface.lines].mean(axis=1), n_pieces)
+
+
+class PlaneLayers:
+    """Draws the plane of one side in the other's canvas, while it is wanted.
+
+    In an audit both layers are empty: where the net lies tells what the program expects.
+
+    Parameters
+    ----------
+    workbench : Workbench
+        Shared state, which is only read.
+    sides : callable
+        Returns each canvas with the dataset that it shows.
+    """
+
+    def __init__(
+        self, workbench: Workbench, sides: Callable[[], Iterable[tuple[ViewerModel, str]]]
+    ) -> None:
+        self._workbench = workbench
+        self._sides = sides
+        self._waiting = False
+        workbench.plane.changed.connect(self._draw_soon)
+        workbench.questions.snapshot_changed.connect(self._draw_soon)
+
+    def watch(self, model: ViewerModel) -> None:
+        """Follow a canvas when it shows another slice."""
+        model.dims.events.point.connect(self._draw_soon)
+        model.dims.events.order.connect(self._draw_soon)
+        model.dims.events.ndisplay.connect(self._draw_soon)
+
+    def _draw_soon(self, _: object = None) -> None:
+        """Draw once, however much of the state is changing just now."""
+        if not self._waiting:
+            self._waiting = True
+            after_events(self._draw)
+
+    def _draw(self) -> None:
+        self._waiting = False
+        view, blind = self._workbench.plane, self._workbench.questions.snapshot.blind
+        for model, dataset in self._sides():
+            mapped = view.mapped
+            if not view.wanted or mapped is None or mapped.space != dataset:
+                for layer in [x for x in model.layers if PLANE_KEY in x.metadata]:
+                    model.layers.remove(layer)
+            elif model.dims.ndim == SPACE_AXES:
+                self._draw_net(model, mapped, blind=blind)
+                self._draw_crossing(model, mapped, blind=blind)
+
+    def _draw_net(self, model: ViewerModel, mapped: MappedPlane, *, blind: bool) -> None:
+        layer = _layer(model, mapped, NET)
+        if not _is_new(layer, None if blind else mapped):
+            return
+        lines, sigma = net_lines(mapped.surface)
+        _put(layer, lines[:0] if blind else lines, sigma)
+
+    def _draw_crossing(self, model: ViewerModel, mapped: MappedPlane, *, blind: bool) -> None:
+        layer = _layer(model, mapped, CROSSING)
+        depth = model.dims.order[0]
+        where = float(model.dims.point[depth])
+        seen = shows_plane(model) and not blind
+        if not _is_new(layer, (mapped, depth, where) if seen else None):
+            return
+        lines, sigma = mapped.surface.crossing(depth, where)
+        _put(layer, lines if seen else lines[:0], sigma)
+
+
+def _is_new(layer: Vectors, content: object) -> bool:
+    """Return whether a layer shows other content yet; it is taken to show this from now on."""
+    old, layer.metadata["drawn"] = layer.metadata.get("drawn", ""), content
+    return bool(old != content)
+
+
+def _put(layer: Vectors, lines: npt.NDArray[np.float64], sigma_um: npt.NDArray[np.float64]) -> None:
+    layer.data = lines
+    if len(lines):
+        layer.edge_color = sigma_rgba(sigma_um)
+
+
+def _layer(model: Any, mapped: MappedPlane, kind: str) -> Vectors:
+    """Return a canvas's layer of a kind, a new one where there is none or somebody deleted it."""
+    for layer in model.layers:
+        if layer.metadata.get(PLANE_KEY) == kind:
+            return layer
+    active = model.layers.selection.active
+    words = "" if kind == NET else ", where it crosses the slice"
+    layer = model.add_vectors(
+        np.zeros((0, 2, 3)),
+        ndim=3,
+        name=f"plane of {mapped.plane}{words}",
+        metadata={DATASET_KEY: mapped.space, PLANE_KEY: kind},
+        **PlaneStyle().as_kwargs(bold=kind == CROSSING),
+    )
+    put_under_circles(model)
+    # The keys act on the somata layer, so this one must not take its place.
+    if active in model.layers:
+        model.layers.selection.active = active
+    return layer
