@@ -22,7 +22,7 @@ IndexArray = npt.NDArray[np.intp]
 SPACING_UM = 20.0
 _PLANE = 2
 # A wider field gets wider meshes, lest one soma far off asks for millions of them.
-_MOST_ALONG = 200
+_MOST_ALONG = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def plane_surface(
     points_um : array_like, shape (N, 3)
         The plane's somata, µm (z, y, x) of its own space.
     spacing_um : float
-        Side of a mesh, in the plane's own space; more in fields wider than 200 meshes.
+        Side of a mesh, in the plane's own space; more in fields wider than 100 meshes.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def plane_surface(
     if not (np.isfinite(spacing_um) and spacing_um > 0):
         raise InputError(f"A surface needs meshes of a positive size in µm, not {spacing_um:g}.")
     center = points.mean(axis=0)
-    axes = np.linalg.svd(points - center, full_matrices=False)[2][:_PLANE]
+    axes = _axes_within(np.linalg.svd(points - center, full_matrices=False)[2][-1])
     flat, cells = _grid((points - center) @ axes.T, spacing_um)
     vertices, covariance = alignment.predict(center + flat @ axes)
     faces = np.vstack([cells[:, [0, 1, 2]], cells[:, [1, 3, 2]]])
@@ -125,6 +125,14 @@ def plane_surface(
     normal = _normals(vertices, faces)
     variance = np.einsum("vi,vij,vj->v", normal, covariance, normal)
     return PlaneSurface(vertices, faces, np.sqrt(variance), np.unique(sides, axis=0))
+
+
+def _axes_within(normal: Float64Array) -> Float64Array:
+    """Return two unit vectors (2, 3) within a plane, the first along one of (z, y, x) at best."""
+    nearest = int(np.abs(normal).argmin())
+    first = np.eye(3)[nearest] - normal[nearest] * normal
+    first /= np.linalg.norm(first)
+    return np.stack([first, np.cross(normal, first)])
 
 
 def _grid(flat_um: Float64Array, spacing_um: float) -> tuple[Float64Array, IndexArray]:

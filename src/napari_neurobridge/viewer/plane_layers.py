@@ -27,8 +27,8 @@ PLANE_KEY = "neurobridge_plane"
 
 NET, CROSSING = "net", "crossing"
 
-# napari slices a line by where it begins, so that pieces are to be short against a slab.
-_PIECE_UM = 5.0
+# napari slices a line by where it begins: the pieces of a mesh's side are short against a slab.
+_PIECES = 5
 
 
 def net_lines(
@@ -44,13 +44,10 @@ def net_lines(
         Standard deviation of the surface there.
     """
     ends = surface.vertices_um[surface.lines]
-    length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
-    n_pieces = max(1, int(np.ceil(length.max() / _PIECE_UM)))
-    share = (np.arange(n_pieces) / n_pieces)[None, :, None]
-    way = np.repeat((ends[:, 1] - ends[:, 0])[:, None] / n_pieces, n_pieces, axis=1)
-    begins = ends[:, :1] + share * (ends[:, 1:] - ends[:, :1])
+    way = np.repeat(np.diff(ends, axis=1) / _PIECES, _PIECES, axis=1)
+    begins = ends[:, :1] + np.arange(_PIECES)[:, None] * way
     lines = np.stack([begins, way], axis=2).reshape(-1, 2, 3)
-    return lines, np.repeat(surface.sigma_um[surface.lines].mean(axis=1), n_pieces)
+    return lines, np.repeat(surface.sigma_um[surface.lines].mean(axis=1), _PIECES)
 
 
 class PlaneLayers:

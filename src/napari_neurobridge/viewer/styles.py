@@ -227,8 +227,8 @@ class OutlineStyle:
 class PlaneStyle:
     """Look of the net of a mapped plane, and bolder of the line where it crosses the slice."""
 
-    net_width_um: float = 0.5
-    crossing_width_um: float = 2.0
+    net_width_um: float = 0.9
+    crossing_width_um: float = 3.0
 
     def as_kwargs(self, *, bold: bool) -> dict[str, Any]:
         """Return keyword arguments of `napari.layers.Vectors`."""

@@ -101,6 +101,39 @@ def test_either_side_may_be_the_plane(cells: np.ndarray) -> None:
     np.testing.assert_allclose(noise, np.tile(there * np.eye(3), (5, 1, 1)), atol=1e-9)
 
 
+def test_the_net_runs_along_the_rows_of_a_recording(cells: np.ndarray) -> None:
+    class Same:
+        def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return points, np.tile(np.eye(3), (len(points), 1, 1))
+
+    surface = plane_surface(Same(), cells)
+    way = np.diff(surface.vertices_um[surface.lines], axis=1)[:, 0]
+    np.testing.assert_allclose(
+        np.sort(np.abs(way), axis=1), np.tile([0.0, 0.0, 20.0], (len(way), 1)), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_line_where_it_crosses_a_slice(
+    alignment: Alignment, cells: np.ndarray, axis: int
+) -> None:
+    surface = plane_surface(alignment, cells)
+    depth = float(surface.vertices_um[:, axis].mean())
+    lines, sigma = surface.crossing(axis, depth)
+    ends = np.vstack([lines[:, 0], lines.sum(axis=1)])
+    np.testing.assert_allclose(ends[:, axis], depth)
+    # It runs from border to border: all ends but those there are shared by two pieces.
+    _, count = np.unique(ends.round(6), axis=0, return_counts=True)
+    assert (count == 1).sum() == 2
+    assert (count == 2).sum() == len(count) - 2
+    assert np.quantile(np.abs(_off_sheet(ends)), 0.9) < 4.0
+    low, high = surface.sigma_um.min(), surface.sigma_um.max()
+    assert len(sigma) == len(lines)
+    assert ((sigma >= low) & (sigma <= high)).all()
+    beyond = surface.vertices_um[:, axis].max() + 1.0
+    assert surface.crossing(axis, beyond)[0].shape == (0, 2, 3)
+
+
 @pytest.mark.parametrize(
     ("points", "plane"),
     [
