@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Points
 
-from napari_neurobridge.viewer.canvases import axis_order, put_under_circles
+from napari_neurobridge.viewer.canvases import axis_order
 from napari_neurobridge.viewer.layers import DATASET_KEY
 from napari_neurobridge.viewer.styles import SLAB_UM, AttentionStyle
 from napari_neurobridge.workbench.insight_steps import Channel
@@ -146,7 +147,9 @@ class AttentionLayers:
         )
         # Not before: a layer of no canvas yet is sliced along z, and warns of the angle.
         layer.affine = affine
-        put_under_circles(model)
+        # Under the circles, which are to be seen and clicked.
+        circles = [index for index, other in enumerate(model.layers) if isinstance(other, Points)]
+        model.layers.move(len(model.layers) - 1, min(circles, default=len(model.layers)))
 
     def _on_shown_channels_changed(self, channels: frozenset[Channel]) -> None:
         for model, _ in self._sides():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Vectors
 
 from napari_neurobridge.viewer.canvases import SPACE_AXES, put_under_circles, shows_plane
 from napari_neurobridge.viewer.dispatch import after_events
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     from napari.components import ViewerModel
-    from napari.layers import Vectors
 
     from napari_neurobridge.spaces.plane_surface import PlaneSurface
     from napari_neurobridge.workbench.workbench import Workbench
@@ -133,14 +133,14 @@ def _layer(model: Any, mapped: MappedPlane, kind: str) -> Vectors:
             return layer
     active = model.layers.selection.active
     words = "" if kind == NET else ", where it crosses the slice"
-    layer = model.add_vectors(
+    layer = Vectors(
         np.zeros((0, 2, 3)),
         ndim=3,
         name=f"plane of {mapped.plane}{words}",
         metadata={DATASET_KEY: mapped.space, PLANE_KEY: kind},
         **PlaneStyle().as_kwargs(bold=kind == CROSSING),
     )
-    put_under_circles(model)
+    put_under_circles(model, layer)
     # The keys act on the somata layer, so this one must not take its place.
     if active in model.layers:
         model.layers.selection.active = active
