@@ -53,8 +53,6 @@ def net_lines(
 class PlaneLayers:
     """Draws the plane of one side in the other's canvas, while it is wanted.
 
-    In an audit both layers are empty: where the net lies tells what the program expects.
-
     Parameters
     ----------
     workbench : Workbench
@@ -70,7 +68,6 @@ class PlaneLayers:
         self._sides = sides
         self._waiting = False
         workbench.plane.changed.connect(self._draw_soon)
-        workbench.questions.snapshot_changed.connect(self._draw_soon)
 
     def watch(self, model: ViewerModel) -> None:
         """Follow a canvas when it shows another slice."""
@@ -86,32 +83,32 @@ class PlaneLayers:
 
     def _draw(self) -> None:
         self._waiting = False
-        view, blind = self._workbench.plane, self._workbench.questions.snapshot.blind
+        plane = self._workbench.plane
         for model, dataset in self._sides():
-            mapped = view.mapped
-            if not view.wanted or mapped is None or mapped.space != dataset:
-                for layer in [x for x in model.layers if PLANE_KEY in x.metadata]:
+            mapped = plane.mapped
+            if not plane.wanted or plane.dataset in (None, dataset):
+                for layer in _own_layers(model):
                     model.layers.remove(layer)
+            elif mapped is None:
+                # Emptied, not hidden: whether a layer is visible is the user's business.
+                for layer in _own_layers(model):
+                    if _is_new(layer, None):
+                        layer.data = np.zeros((0, 2, 3))
             elif model.dims.ndim == SPACE_AXES:
-                self._draw_net(model, mapped, blind=blind)
-                self._draw_crossing(model, mapped, blind=blind)
+                self._draw_net(model, mapped)
+                self._draw_crossing(model, mapped)
 
-    def _draw_net(self, model: ViewerModel, mapped: MappedPlane, *, blind: bool) -> None:
+    def _draw_net(self, model: ViewerModel, mapped: MappedPlane) -> None:
         layer = _layer(model, mapped, NET)
-        if not _is_new(layer, None if blind else mapped):
-            return
-        lines, sigma = net_lines(mapped.surface)
-        _put(layer, lines[:0] if blind else lines, sigma)
+        if _is_new(layer, mapped):
+            _put(layer, *net_lines(mapped.surface))
 
-    def _draw_crossing(self, model: ViewerModel, mapped: MappedPlane, *, blind: bool) -> None:
+    def _draw_crossing(self, model: ViewerModel, mapped: MappedPlane) -> None:
         layer = _layer(model, mapped, CROSSING)
         depth = model.dims.order[0]
-        where = float(model.dims.point[depth])
-        seen = shows_plane(model) and not blind
-        if not _is_new(layer, (mapped, depth, where) if seen else None):
-            return
-        lines, sigma = mapped.surface.crossing(depth, where)
-        _put(layer, lines if seen else lines[:0], sigma)
+        where = float(model.dims.point[depth]) if shows_plane(model) else np.inf
+        if _is_new(layer, (mapped, depth, where)):
+            _put(layer, *mapped.surface.crossing(depth, where))
 
 
 def _is_new(layer: Vectors, content: object) -> bool:
@@ -128,8 +125,8 @@ def _put(layer: Vectors, lines: npt.NDArray[np.float64], sigma_um: npt.NDArray[n
 
 def _layer(model: Any, mapped: MappedPlane, kind: str) -> Vectors:
     """Return a canvas's layer of a kind, a new one where there is none or somebody deleted it."""
-    for layer in model.layers:
-        if layer.metadata.get(PLANE_KEY) == kind:
+    for layer in _own_layers(model):
+        if layer.metadata[PLANE_KEY] == kind:
             return layer
     active = model.layers.selection.active
     words = "" if kind == NET else ", where it crosses the slice"
@@ -145,3 +142,7 @@ def _layer(model: Any, mapped: MappedPlane, kind: str) -> Vectors:
     if active in model.layers:
         model.layers.selection.active = active
     return layer
+
+
+def _own_layers(model: Any) -> list[Vectors]:
+    return [layer for layer in model.layers if PLANE_KEY in layer.metadata]

@@ -45,10 +45,10 @@ class Workbench:
         What other programs found and say.
     matches : Matches
         All cells matched at once, kept up to date.
-    plane : PlaneView
-        The plane of one side as a surface in the other's space.
     questions : Questions
         The queried cell, its candidates, and the one that is picked.
+    plane : PlaneView
+        The plane of one side as a surface in the other's space.
     verdicts : Verdicts
         What a person decides.
     insights : Insights
@@ -61,8 +61,8 @@ class Workbench:
         self.imports = Imports(self.session)
         self.setup = Setup(self.session, encoders, self.imports)
         self.matches = Matches(self.session, encoders)
-        self.plane = PlaneView(self.session, self.matches)
         self.questions = Questions(self.session, encoders, self.matches)
+        self.plane = PlaneView(self.session, self.matches, self.questions)
         self.verdicts = Verdicts(self.session, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)
 
