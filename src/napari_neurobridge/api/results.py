@@ -9,7 +9,9 @@ import pandas as pd
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.match_points import GALLERY, QUERIES, row_of
+from napari_neurobridge.spaces.plane_surface import SPACING_UM
 from napari_neurobridge.workflows.match import Claims
+from napari_neurobridge.workflows.surface import surface_of_match
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.match import Match
     from napari_neurobridge.training.evaluation_report import EvaluationReport
     from napari_neurobridge.workflows.rank import RankedCell
+    from napari_neurobridge.workflows.surface import MappedPlane
 
 _RANKED = (
     "uid", "z_um", "y_um", "x_um", "similarity", "residual_um", "probability", "in_set",
@@ -180,6 +183,27 @@ class MatchResult:
             If a space is not one of the two, or the map cannot be inverted there.
         """
         return self.match.map_points(points_um, source, target)
+
+    def plane_surface(self, spacing_um: float = SPACING_UM) -> MappedPlane:
+        """Return the surface on which one side's cells lie in the other's space.
+
+        Parameters
+        ----------
+        spacing_um : float
+            Side of a mesh, in the plane's own space.
+
+        Returns
+        -------
+        MappedPlane
+            ``surface`` holds ``vertices_um`` (V, 3), ``faces`` (F, 3) and ``sigma_um`` (V,), the
+            standard deviation along the normal; ``space`` is the side that it lies in.
+
+        Raises
+        ------
+        InputError
+            If neither side's somata lie in one plane.
+        """
+        return surface_of_match(self.match, spacing_um)
 
     def decoys(self, fdr: float = 0.05) -> DecoyCheck:
         """Move the other side so that no partner is there, and count what would be claimed.

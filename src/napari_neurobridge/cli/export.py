@@ -1,4 +1,4 @@
-"""``export`` and ``transform``: what leaves a project."""
+"""``export``, ``transform`` and ``surface``: what leaves a project."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,10 +42,30 @@ class Transformed(CommandResult):
         return f"mapped {self.n} points from {self.source} to {self.target}{made}: {self.file}"
 
 
+class SurfaceWritten(CommandResult):
+    """Whose plane was mapped, and how well it is known."""
+
+    n: int
+    plane: str
+    space: str
+    median_sigma_um: float
+    file: str
+    alignment: str
+    made_from: str
+
+    def summary(self) -> str:
+        """Return what was written, and what the map was made from."""
+        return (
+            f"mapped the plane of {self.plane} to {self.space}, half of it known within "
+            f"±{self.median_sigma_um:.1f} µm, by {self.made_from}: {self.file}"
+        )
+
+
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     command(app, "export")(export)
     command(app, "transform")(transform)
+    command(app, "surface")(surface)
 
 
 def export(
@@ -140,4 +160,31 @@ def transform(
         file=str(out),
         alignment=alignment and alignment.id,
         made_from=alignment and str(alignment.made_from),
+    )
+
+
+def surface(
+    project: ProjectArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT.csv", help="File to write.")],
+    *,
+    spacing_um: Annotated[
+        float, typer.Option("--spacing-um", help="Side of a mesh, in the plane's own space.")
+    ] = 20.0,
+) -> SurfaceWritten:
+    """Write the surface on which the cells of one plane lie in the other dataset's space."""
+    import numpy as np
+
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.workflows.surface import surface_of_project, write_surface
+
+    mapped = surface_of_project(Project.open(project), spacing_um)
+    write_surface(out, mapped.surface)
+    return SurfaceWritten(
+        n=len(mapped.surface.vertices_um),
+        plane=mapped.plane,
+        space=mapped.space,
+        median_sigma_um=round(float(np.median(mapped.surface.sigma_um)), 3),
+        file=str(out),
+        alignment=mapped.alignment.id,
+        made_from=str(mapped.alignment.made_from),
     )

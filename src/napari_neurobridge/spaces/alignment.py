@@ -322,8 +322,8 @@ class InverseAlignment:
         """
         return self.forward._follow_back(points)
 
-    def expect(self, points: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
-        """Return where somata (N, 3) of the source are expected, and their covariance.
+    def predict(self, points: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
+        """Return where points (N, 3) of the source are expected, and the map's own covariance.
 
         Raises
         ------
@@ -331,9 +331,17 @@ class InverseAlignment:
             If the map folds there.
         """
         found = self.map_points(points)
-        covariance = self.forward.expect(found)[1]
+        return found, self._back(self.forward.predict(found)[1])
+
+    def expect(self, points: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
+        """As `predict`, for somata: with the noise of a soma's place in the covariance."""
+        found = self.map_points(points)
+        return found, self._back(self.forward.expect(found)[1])
+
+    def _back(self, covariance: Float64Array) -> Float64Array:
+        """Return what a covariance (N, 3, 3) of the source is in the target."""
         back = np.linalg.inv(self.forward.similarity.linear)
-        return found, back @ covariance @ back.T
+        return np.asarray(back @ covariance @ back.T)
 
     def inverse(self) -> Alignment:
         """Return the map back."""

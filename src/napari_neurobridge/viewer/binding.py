@@ -30,6 +30,7 @@ from napari_neurobridge.viewer.layers import (
 )
 from napari_neurobridge.viewer.link import CanvasLink
 from napari_neurobridge.viewer.outlines import OutlineLayers
+from napari_neurobridge.viewer.plane_layers import PlaneLayers
 from napari_neurobridge.workbench.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class ViewerBinding:
         self._watcher.closing.connect(self.shut)
         self._attention_layers = AttentionLayers(self.workbench, self._sides)
         self._outline_layers = OutlineLayers(self.workbench, self._sides)
+        self._plane_layers = PlaneLayers(self.workbench, self._sides)
+        self._plane_layers.watch(viewer)
         self._hints = Hints(self.workbench, self._sides)
         self._hints.watch(viewer)
         self._link = CanvasLink(self.workbench, self._sides)
@@ -307,6 +310,7 @@ class ViewerBinding:
         if self.second is None:
             self.second = SecondCanvas(CANVAS_NAME)
             self.second.model.mouse_drag_callbacks.append(self._on_clicked)
+            self._plane_layers.watch(self.second.model)
             self._hints.watch(self.second.model)
             self._link.watch(self.second.model, 1)
             self.second.lock.toggled.connect(self._link.set_locked)

@@ -24,6 +24,8 @@ from napari_neurobridge.viewer.layers import HINT_KEY
 from napari_neurobridge.viewer.styles import FIELD_UM, SLAB_UM
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
+
     from napari_neurobridge.spaces import Orientation
     from napari_neurobridge.types import Vec3
 
@@ -72,6 +74,12 @@ def look_at(model: ViewerModel, position_um: Vec3) -> None:
     model.dims.set_point(range(3), position_um)
     _, rows, columns = model.dims.order
     model.scene.camera.center = (0.0, position_um[rows], position_um[columns])
+
+
+def put_under_circles(model: ViewerModel, layer: Layer) -> None:
+    """Add a layer under the circles, which are to be seen and clicked."""
+    circles = [index for index, other in enumerate(model.layers) if isinstance(other, Points)]
+    model.layers.insert(min(circles, default=len(model.layers)), layer)
 
 
 class SecondCanvas(QWidget):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Points, Vectors
+from napari.layers import Vectors
 
 from napari_neurobridge.project.outlines import outlines_of
+from napari_neurobridge.viewer.canvases import put_under_circles
 from napari_neurobridge.viewer.layers import DATASET_KEY
 from napari_neurobridge.viewer.styles import OutlineStyle
 
@@ -112,9 +113,7 @@ class OutlineLayers:
                 metadata={DATASET_KEY: dataset, OUTLINES_KEY: True},
                 **OutlineStyle().as_kwargs(),
             )
-            # Under the circles, which are to be seen and clicked.
-            circles = [i for i, other in enumerate(model.layers) if isinstance(other, Points)]
-            model.layers.insert(min(circles, default=len(model.layers)), layer)
+            put_under_circles(model, layer)
             # The keys act on the somata layer, so the outlines must not take its place.
             if active in model.layers:
                 model.layers.selection.active = active

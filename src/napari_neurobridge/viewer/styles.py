@@ -53,6 +53,9 @@ MARK_COLORS = {
 _UNSURE_COLOR = "#3A5FC8"
 _UNSURE, _SURE = 0.5, 1.0
 
+_EXACT_COLOR, _VAGUE_COLOR = "#E2CCFF", "#5A30B5"
+_VAGUE_UM = 20.0
+
 
 def rgba(color: str, alpha: float = 1.0) -> tuple[float, float, float, float]:
     """Return ``#RRGGBB`` as four numbers in [0, 1]."""
@@ -80,8 +83,32 @@ def confidence_rgba(probability: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """
     share = (np.asarray(probability, dtype=np.float64) - _UNSURE) / (_SURE - _UNSURE)
     share = np.clip(share, 0.0, 1.0)[:, None]
-    unsure, sure = np.array(rgba(_UNSURE_COLOR)), np.array(rgba(MARK_COLORS[Mark.CLAIMED]))
-    return np.asarray(unsure + share * (sure - unsure))
+    return _between(_UNSURE_COLOR, MARK_COLORS[Mark.CLAIMED], share)
+
+
+def sigma_rgba(sigma_um: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the colours of a mapped plane, from light (known exactly) to dark violet.
+
+    They differ in lightness, which every eye sees; no mark is violet.
+
+    Parameters
+    ----------
+    sigma_um : array_like, shape (N,)
+        Standard deviation; what is beyond 20 µm looks alike.
+
+    Returns
+    -------
+    ndarray, shape (N, 4)
+        RGBA.
+    """
+    share = np.clip(np.asarray(sigma_um, dtype=np.float64) / _VAGUE_UM, 0.0, 1.0)[:, None]
+    return _between(_EXACT_COLOR, _VAGUE_COLOR, share)
+
+
+def _between(one: str, other: str, share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return colours between two, (N, 4), by shares (N, 1) of the other."""
+    first, second = np.array(rgba(one)), np.array(rgba(other))
+    return np.asarray(first + share * (second - first))
 
 
 @dataclass(frozen=True)
@@ -190,6 +217,23 @@ class OutlineStyle:
             "edge_color": self.color,
             "edge_width": self.width_um,
             "opacity": self.opacity,
+            "vector_style": "line",
+            "projection_mode": "all",
+            "units": UNITS,
+        }
+
+
+@dataclass(frozen=True)
+class PlaneStyle:
+    """Look of the net of a mapped plane, and bolder of the line where it crosses the slice."""
+
+    net_width_um: float = 0.9
+    crossing_width_um: float = 3.0
+
+    def as_kwargs(self, *, bold: bool) -> dict[str, Any]:
+        """Return keyword arguments of `napari.layers.Vectors`."""
+        return {
+            "edge_width": self.crossing_width_um if bold else self.net_width_um,
             "vector_style": "line",
             "projection_mode": "all",
             "units": UNITS,

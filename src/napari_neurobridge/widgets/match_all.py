@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QCheckBox,
     QFileDialog,
     QGroupBox,
     QHBoxLayout,
@@ -61,16 +63,19 @@ class MatchAllBox(QGroupBox):
         layout.addWidget(self.notes)
         layout.addWidget(self._create_cut())
         layout.addWidget(self.legend)
+        layout.addWidget(self._create_plane())
         layout.addWidget(self._create_start())
 
         matches, session = workbench.matches, workbench.session
         matches.match_changed.connect(self._refresh)
         matches.claims_changed.connect(self._refresh)
         workbench.questions.snapshot_changed.connect(self._show_legend)
+        workbench.plane.changed.connect(self._show_plane)
         session.project_changed.connect(self._refresh)
         session.verdicts_changed.connect(self._refresh)
         self._refresh()
         self._show_legend(workbench.questions.snapshot)
+        self._show_plane()
 
     # --- controls --------------------------------------------------------------------
 
@@ -102,6 +107,17 @@ class MatchAllBox(QGroupBox):
         row.addWidget(self.decoys_button)
         row.addWidget(self.save_button)
         return self.cut
+
+    def _create_plane(self) -> QCheckBox:
+        self.plane_check = QCheckBox()
+        self.plane_check.setObjectName("plane_check")
+        self.plane_check.setToolTip(
+            "Draws the surface on which the cells of this plane lie in the other brain: a net, "
+            "and a bold line where it crosses the slice that is shown; the darker, the less "
+            "certain. Hidden in a random check."
+        )
+        self.plane_check.toggled.connect(self._workbench.plane.show)
+        return self.plane_check
 
     def _create_start(self) -> QPushButton:
         self.start_button = QPushButton("Find first matches without any pair")
@@ -158,6 +174,20 @@ class MatchAllBox(QGroupBox):
         words = [f"<span style='color:{MARK_COLORS[mark]}'>◯</span> {word}" for mark, word in seen]
         hidden = ["matches are hidden in a random check"] if shown.blind else []
         self.legend.setText("&nbsp; ".join(words + hidden))
+
+    def _show_plane(self) -> None:
+        plane, project = self._workbench.plane, self._workbench.project
+        self.plane_check.setVisible(plane.dataset is not None)
+        with signals_blocked(self.plane_check):
+            self.plane_check.setChecked(plane.wanted)
+        if project is None or plane.dataset is None:
+            return
+        side = "in-vivo" if plane.dataset == project.in_vivo() else "ex-vivo"
+        text = f"Show the {side} plane"
+        if plane.mapped is not None:
+            sigma = np.median(plane.mapped.surface.sigma_um)
+            text += f" (half of it known within ±{sigma:.1f} µm)"
+        self.plane_check.setText(text)
 
     def _state_in_words(self) -> str:
         matches = self._workbench.matches

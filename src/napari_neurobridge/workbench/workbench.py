@@ -11,6 +11,7 @@ from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
 from napari_neurobridge.workbench.matches import Matches
 from napari_neurobridge.workbench.models import EncoderCache
+from napari_neurobridge.workbench.plane import PlaneView
 from napari_neurobridge.workbench.questions import Questions
 from napari_neurobridge.workbench.session import Session
 from napari_neurobridge.workbench.setup import Setup
@@ -46,6 +47,8 @@ class Workbench:
         All cells matched at once, kept up to date.
     questions : Questions
         The queried cell, its candidates, and the one that is picked.
+    plane : PlaneView
+        The plane of one side as a surface in the other's space.
     verdicts : Verdicts
         What a person decides.
     insights : Insights
@@ -59,6 +62,7 @@ class Workbench:
         self.setup = Setup(self.session, encoders, self.imports)
         self.matches = Matches(self.session, encoders)
         self.questions = Questions(self.session, encoders, self.matches)
+        self.plane = PlaneView(self.session, self.matches, self.questions)
         self.verdicts = Verdicts(self.session, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)
 
