@@ -47,9 +47,9 @@ _RESIZED = ((1.6, 0.75), (1 / 1.5, 1.25), (1.0, 0.75))
 _MOST_CYCLES = 4
 # A change is kept if its gain of evidence is beyond so many standard errors.
 _STANDARD_ERRORS = 2.0
-# A region is a query's nearest so many active ones; poor, if it explains less than this share of
-# the median.
-_REGION, _POOR = 12, 0.6
+# A region is a query's nearest so many active ones; poor, if less than this share is explained of
+# what is in the whole field.
+_REGION, _POOR = 25, 0.75
 # Landmarks less likely to be wrong than this are not left out on trial.
 _SUSPECT = 0.005
 
@@ -156,12 +156,13 @@ class GrowthSearch:
         """Go on with another kernel, and back again, as long as clearly more is explained.
 
         A region that is matched wrongly under a stiff kernel is often matched rightly under a
-        softer one, and stays so when it is stiff again.
+        softer one once its sites are reset, and stays so when it is stiff again.
         """
         for factors in _RESIZED:
             for _ in range(_MOST_CYCLES):
                 kernel = best.setup.alignment.prior
-                there = yield from self._resumed(best, _resized(kernel, *factors))
+                loose = best.with_reset_sites(_poor_regions(best))
+                there = yield from self._resumed(loose, _resized(kernel, *factors))
                 back = yield from self._resumed(there, kernel)
                 other = better(there, back)
                 if not clearly_better(best, other):
@@ -237,19 +238,18 @@ def clearly_better(one: PropagationState, other: PropagationState) -> bool:
 
 
 def _poor_regions(state: PropagationState) -> RowArray:
-    """Return the queries in regions that fit far worse than the rest of the field.
+    """Return the queries in regions of which far less is explained than of the field.
 
     A region can lock onto the wrong somata, all shifted alike. What is known around it predicts it
     anew once its sites are reset.
     """
     rows = np.flatnonzero(state.active)
-    if len(rows) < 3 * _REGION:
+    if len(rows) < 2 * _REGION:
         return rows[:0]
-    places = state.setup.origin_um[rows]
+    places, explained = state.setup.origin_um[rows], state.explained[rows]
     near = cKDTree(places).query(places, k=np.arange(1, _REGION + 1))[1]
-    fit = state.query_evidence[rows][near].mean(axis=1)
-    typical = np.median(fit)
-    return rows[fit < _POOR * typical] if typical > 0 else rows[:0]
+    poor = explained[near].mean(axis=1) < _POOR * explained.mean()
+    return np.unique(rows[near[poor]])
 
 
 def _initial(
