@@ -35,11 +35,12 @@ def points_project_folder(tmp_path: Path, request: Any) -> Path:
     there = cells + rng.normal(0, 0.5, cells.shape)
     there[:, 0] += _sheet(cells)
     others = rng.uniform(0, [2 * DEPTH_UM, WIDTH_UM, WIDTH_UM], (N_CELLS, 3))
-    if getattr(request, "param", "plane") == "volume":
+    kind = getattr(request, "param", "in-vivo")
+    if kind == "none":
         cells[:, 0] = rng.uniform(0, 100, N_CELLS)
-    write_points(tmp_path / "tp.csv", [f"tp-{i:03d}" for i in range(N_CELLS)], cells)
-    uids = [f"fm-{i:03d}" for i in range(2 * N_CELLS)]
-    write_points(tmp_path / "fm.csv", uids, np.vstack([there, others]))
+    sides = [cells, np.vstack([there, others])]
+    for name, side in zip(("tp", "fm"), sides[::-1] if kind == "ex-vivo" else sides, strict=True):
+        write_points(tmp_path / f"{name}.csv", [f"{name}-{i:03d}" for i in range(len(side))], side)
     folder = tmp_path / "plane.neurobridge"
     create_project(
         folder,
@@ -146,7 +147,20 @@ def test_a_random_check_hides_the_plane(
     qtbot.waitUntil(lambda: len(layers["net"].data) > 0, timeout=20_000)
 
 
-@pytest.mark.parametrize("points_project_folder", ["volume"], indirect=True)
+@pytest.mark.parametrize("points_project_folder", ["ex-vivo"], indirect=True)
+def test_a_plane_of_the_other_side_is_drawn_in_the_first_canvas(
+    check: QCheckBox, opened_points: ViewerBinding, qtbot: Any
+) -> None:
+    _accept(opened_points, qtbot, range(12))
+    assert check.text() == "Show the ex-vivo plane"
+    check.click()
+    qtbot.waitUntil(lambda: len(_layers(opened_points.viewer)) == 2, timeout=20_000)
+    net = _layers(opened_points.viewer)["net"].data
+    assert np.quantile(np.abs(net[:, 0, 0] - _sheet(net[:, 0])), 0.9) < 8.0
+    assert not _layers(opened_points.second.model)
+
+
+@pytest.mark.parametrize("points_project_folder", ["none"], indirect=True)
 def test_a_volume_is_offered_no_plane(
     check: QCheckBox, opened_points: ViewerBinding, qtbot: Any
 ) -> None:

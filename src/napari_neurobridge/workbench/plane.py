@@ -70,6 +70,8 @@ class PlaneView:
         if match is not None and self._matches.updating:
             return
         self.dataset = None if match is None else planar_dataset(match)
+        if self._mapped is not None and self._mapped.plane != self.dataset:
+            self._mapped = None
         self._map()
 
     def _on_snapshot_changed(self, shown: QuestionSnapshot) -> None:
