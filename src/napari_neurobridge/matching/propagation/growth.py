@@ -247,7 +247,7 @@ def _poor_regions(state: PropagationState) -> RowArray:
     if len(rows) < 2 * _REGION:
         return rows[:0]
     places, explained = state.setup.origin_um[rows], state.explained[rows]
-    near = cKDTree(places).query(places, k=np.arange(1, _REGION + 1))[1]
+    near = np.asarray(cKDTree(places).query(places, k=np.arange(1, _REGION + 1))[1])
     poor = explained[near].mean(axis=1) < _POOR * explained.mean()
     return np.unique(rows[near[poor]])
 
