@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Float64Array = npt.NDArray[np.float64]
+# What each query (Q,) contributes to each figure of one trained encoder.
 Scores: TypeAlias = dict[str, Float64Array]
-"""What each query (Q,) contributes to each figure of one trained encoder."""
 
 _RESAMPLES = 2000
 _LEVEL = 0.95
