@@ -185,7 +185,8 @@ def propagate(
     """
     params = params or PropagationParams()
 
-    gallery = CandidateField(problem.gallery_um) if start is None else start.state.setup.gallery
+    same = start if start is not None and _same_somata(problem, start) else None
+    gallery = CandidateField(problem.gallery_um) if same is None else same.state.setup.gallery
 
     def fitted(
         hand: bool | None, sizes: DeformationPrior | None = None, known: Alignment | None = None
@@ -209,8 +210,8 @@ def propagate(
             orientation,
         )
 
-    if start is not None and _same_somata(problem, start) and _explains(start.state, _EXPLAINED):
-        before = start.alignment
+    if same is not None and _explains(same.state, _EXPLAINED):
+        before = same.alignment
         alignment = fitted(mirrored, before.prior, before)
         if not alignment.hand_known:
             alignment = fitted(before.similarity.mirrored, before.prior)
@@ -218,9 +219,9 @@ def propagate(
         if hand == before.similarity.mirrored:
             initial = _initial(problem, alignment, params, gallery)
             search = GrowthSearch(lambda _: initial, orientation)
-            best = yield from search.continued(initial, start.state)
-            said = [note for note in _MIRROR_NOTES if note in start.notes]
-            if clearly_better(best, start.state):
+            best = yield from search.continued(initial, same.state)
+            said = [note for note in _MIRROR_NOTES if note in same.notes]
+            if clearly_better(best, same.state):
                 # The verdicts since then fit badly to what has grown before them.
                 anew = yield from grown(hand)
                 if better(best, anew) is anew:

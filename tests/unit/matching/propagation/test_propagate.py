@@ -80,6 +80,20 @@ def test_going_on_after_a_verdict_gives_what_a_fresh_start_gives(world):
     assert (resumed.posterior.best == fresh.posterior.best).mean() > 0.97
 
 
+def test_a_start_with_another_gallery_lends_nothing(world):
+    rows = landmarks(10)
+    before = run_propagation(world.problem(rows), params=PARAMS)
+    turned = world.problem(rows)
+    order = np.argsort(world.gallery[:, 2])
+    place = np.argsort(order)
+    pairs = np.column_stack([turned.pairs[:, 0], place[turned.pairs[:, 1]]])
+    other = PropagationProblem(world.queries, world.gallery[order], pairs)
+    found = run_propagation(other, params=PARAMS, start=before)
+    fresh = run_propagation(other, params=PARAMS)
+    np.testing.assert_array_equal(found.posterior.best, fresh.posterior.best)
+    np.testing.assert_array_equal(found.posterior.confidence, fresh.posterior.confidence)
+
+
 def test_points_that_are_no_somata_are_landmarks_too(world):
     rows = landmarks(8)
     points = Landmarks(world.queries[rows], world.gallery[world.partner[rows]], 4.0)
