@@ -21,6 +21,7 @@ from napari_neurobridge.matching.posterior_reader import (
     PosteriorReader,
     PosteriorSummary,
 )
+from napari_neurobridge.matching.wording import not_indexed
 from napari_neurobridge.types import Expected
 
 if TYPE_CHECKING:
@@ -69,11 +70,14 @@ class Match:
     sets : ConformalSets
         What belongs to a set of answers with a stated coverage.
     appearance : Appearance or None
-        What the crops say; ``None`` without a complete index.
+        What the crops say; ``None`` without an index.
     model : str
         Name and hash of the encoder whose index told candidates apart; empty if none did.
     model_note : str
         What that model leaves open, in a sentence; empty if nothing.
+    not_indexed : frozenset of str
+        Somata of either side whose crops have no say, since the index lacks them; empty where
+        it has none at all.
     """
 
     queries: Side
@@ -90,6 +94,7 @@ class Match:
     appearance: Appearance | None = None
     model: str = ""
     model_note: str = ""
+    not_indexed: frozenset[str] = frozenset()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -99,7 +104,8 @@ class Match:
         note = (f"Look again at {named}: the other cells contradict.",) if doubtful else ()
         # What contradicts a proposal is no news: it is dropped.
         said = self.propagation.notes if self.accepted else ()
-        return (*said, *note, *filter(None, [self.model_note]))
+        unseen = (f"{not_indexed(len(self.not_indexed))}.",) if self.not_indexed else ()
+        return (*said, *note, *unseen, *filter(None, [self.model_note]))
 
     def review(self) -> tuple[ReviewedPair, ...]:
         """Return the accepted pairs, the most doubtful first."""
