@@ -103,13 +103,13 @@ def _remove_if_stale(path: Path) -> None:
     if holder is None:
         if age < _WRITING_SECONDS:
             raise InputError(
-                "A long job is just starting in this project; try again soon.",
+                f"A long job is just starting in this project (lock file {path}).",
                 kind=ErrorKind.LOCKED,
             )
     elif holder.host != socket.gethostname() or is_alive(holder.pid):
         raise InputError(
             f"A long job already runs in this project (process {holder.pid} on {holder.host} since "
-            f"{holder.since}); wait for it, or delete {path} if it is gone.",
+            f"{holder.since}, lock file {path}).",
             kind=ErrorKind.LOCKED,
         )
     # Moved aside first: of two processes that find it stale, one takes it over. If what was
