@@ -19,9 +19,10 @@ from napari_neurobridge.workbench.jobs import (
 from napari_neurobridge.workbench.remedies import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.types import Soma
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,14 @@ class Session:
         """Tell everybody that a dataset's somata are no longer what they were."""
         self.somata_changed.emit(dataset)
         self.verdicts_changed.emit()
+
+    def tell_changed_somata(self, before: Mapping[str, Mapping[str, Soma]]) -> None:
+        """Tell of each dataset whose somata, by dataset and uid, are others than before."""
+        project = self.require_project()
+        after = project.state().somata
+        for dataset in project.datasets:
+            if after.get(dataset) != before.get(dataset):
+                self.somata_changed.emit(dataset)
 
     def notify(self, text: str) -> None:
         """Tell the user what happened."""

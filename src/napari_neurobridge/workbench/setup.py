@@ -231,17 +231,6 @@ class Setup:
 
         self._session.attempt(add)
 
-    def detect(self, dataset: str, *, soma_diameter_um: float) -> None:
-        """Detect the somata of a dataset in a child process."""
-
-        def start() -> None:
-            folder = str(self._session.require_project().path)
-            arguments = ["detect", folder, "--dataset", dataset]
-            arguments += ["--soma-diameter", str(soma_diameter_um)]
-            self._session.jobs.start("detect", arguments, lambda _: self.refresh())
-
-        self._session.attempt(start)
-
     def index(self) -> None:
         """Embed all somata that the current model has not embedded yet, in a child process."""
 

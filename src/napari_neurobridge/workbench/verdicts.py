@@ -159,10 +159,7 @@ class Verdicts:
             project = self._session.require_project()
             before = project.state().somata
             events = step(project, annotator=self._session.annotator, scope=UndoScope.HAND)
-            after = project.state().somata
-            for dataset in project.datasets:
-                if after.get(dataset) != before.get(dataset):
-                    self._session.somata_changed.emit(dataset)
+            self._session.tell_changed_somata(before)
             self._decided(f"{done}: {annotate.describe_target(project, events)}")
 
         self._session.attempt(record)

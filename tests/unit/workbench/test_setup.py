@@ -263,24 +263,15 @@ def test_imported_points_are_told_and_a_bad_table_is_explained(opened, notices, 
 # --- long jobs ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("act", "options", "command"),
-    [
-        ("detect", {"dataset": "fmost", "soma_diameter_um": 14.0}, "detect"),
-        ("index", {}, "index"),
-    ],
-)
 def test_a_long_job_runs_on_the_open_project_and_shows_what_it_added(
-    opened, loop, monkeypatch, act: str, options: dict[str, Any], command: str
+    opened, loop, monkeypatch
 ) -> None:
     started: list[tuple[str, list[str], Callable[[dict[str, Any]], None]]] = []
-    monkeypatch.setattr(opened.session.jobs, "start", lambda *call: started.append(call))
-    getattr(opened.setup, act)(**options)
+    monkeypatch.setattr(opened.session.jobs, "start", lambda *call, **_: started.append(call))
+    opened.setup.index()
     ((name, arguments, on_finished),) = started
-    assert name == command
-    assert arguments[:2] == [command, str(opened.project.path)]
-    if act == "detect":
-        assert arguments[2:] == ["--dataset", "fmost", "--soma-diameter", "14.0"]
+    assert name == "index"
+    assert arguments[:2] == ["index", str(opened.project.path)]
 
     told: list[str] = []
     opened.session.somata_changed.connect(told.append)
@@ -325,7 +316,7 @@ def test_the_same_job_twice_is_refused_and_cancel_ends_it(opened, loop, notices,
 
 def test_long_jobs_need_a_project(workbench, notices) -> None:
     workbench.setup.index()
-    workbench.setup.detect("fmost", soma_diameter_um=10.0)
+    workbench.detection.detect("fmost")
     workbench.setup.import_points("fmost", Path("points.csv"))
     workbench.setup.refresh()
     workbench.setup.cancel()
