@@ -19,6 +19,9 @@ Float32Array: TypeAlias = npt.NDArray[np.float32]
 Report: TypeAlias = Callable[[int, int, str], None]
 """Called as ``report(done, total, message)`` by long work; raises `errors.Cancelled` to stop it."""
 
+DEFAULT_FDR = 0.05
+"""Share of the claimed pairs that may be wrong, unless somebody says otherwise."""
+
 USUAL_SOMA_DIAMETER_UM = 14.0
 """What detection looks for unless told otherwise."""
 

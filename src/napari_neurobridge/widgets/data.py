@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
-    QProgressBar,
     QPushButton,
     QToolButton,
     QVBoxLayout,
@@ -22,11 +21,12 @@ from qtpy.QtWidgets import (
 from napari_neurobridge.types import Role
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets.data_forms import ImageForm, OrientationForm, VoxelSizeForm
+from napari_neurobridge.widgets.job_list import JobList
 from napari_neurobridge.widgets.soma_forms import IndexForm, SomataForm
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.checklist import ChecklistItem, Step
 from napari_neurobridge.workbench.draft import PROJECT_SUFFIX
-from napari_neurobridge.workbench.jobs import JobState, JobStatus
+from napari_neurobridge.workbench.matches import DECOYS_JOB, MATCH_JOB
 from napari_neurobridge.workbench.workbench import Workbench
 
 
@@ -107,11 +107,11 @@ class DataPanel(QWidget):
         for row in self.rows.values():
             layout.addWidget(row)
         layout.addStretch(1)
-        layout.addLayout(self._create_progress_row())
+        self.jobs = JobList(workbench, without=(MATCH_JOB, DECOYS_JOB))
+        layout.addWidget(self.jobs)
         layout.addWidget(StatusLine(workbench))
 
         workbench.setup.checklist_changed.connect(self._on_checklist_changed)
-        workbench.session.job_changed.connect(self._on_job_changed)
         self._on_checklist_changed()
 
     # --- controls --------------------------------------------------------------------
@@ -134,19 +134,6 @@ class DataPanel(QWidget):
         column.addLayout(buttons)
         return column
 
-    def _create_progress_row(self) -> QHBoxLayout:
-        self.progress = QProgressBar()
-        self.progress.setObjectName("progress")
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setObjectName("cancel_button")
-        self.cancel_button.clicked.connect(self._on_cancel_clicked)
-        row = QHBoxLayout()
-        row.addWidget(self.progress, stretch=1)
-        row.addWidget(self.cancel_button)
-        self.progress.hide()
-        self.cancel_button.hide()
-        return row
-
     # --- from the view to the state ------------------------------------------------------
 
     def _on_open_clicked(self) -> None:
@@ -163,9 +150,6 @@ class DataPanel(QWidget):
         )
         if folder:
             self._workbench.setup.create_project(Path(folder))
-
-    def _on_cancel_clicked(self) -> None:
-        self._workbench.setup.cancel()
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
         """Take files."""
@@ -201,14 +185,6 @@ class DataPanel(QWidget):
             self._upcoming = upcoming
             for step, row in self.rows.items():
                 row.title.setChecked(step is upcoming)
-
-    def _on_job_changed(self, status: JobStatus) -> None:
-        running = status.state is JobState.RUNNING
-        self.progress.setVisible(running)
-        self.cancel_button.setVisible(running)
-        self.progress.setRange(0, status.total)
-        self.progress.setValue(status.done)
-        self.progress.setFormat(f"{status.name}: {status.message}  %p%")
 
 
 def _dropped_files(event: QDropEvent) -> list[Path]:

@@ -86,7 +86,11 @@ class Detection:
             arguments += ["--soma-diameter", str(self.diameter_um(dataset))]
             arguments += ["--annotator", self._session.annotator]
             self._session.jobs.start(
-                f"detect {dataset}", arguments, partial(self._take, project, dataset)
+                f"detect {dataset}",
+                arguments,
+                partial(self._take, project, dataset),
+                title=f"Detection in {dataset}",
+                in_turn=True,
             )
 
     def _take(self, project: Project, dataset: str, result: dict[str, Any]) -> None:

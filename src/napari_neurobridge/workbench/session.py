@@ -9,13 +9,8 @@ from psygnal import EmitLoopError, Signal
 
 from napari_neurobridge.errors import ErrorKind, InputError, InvalidActionError, NeuroBridgeError
 from napari_neurobridge.project.log.events import default_annotator
-from napari_neurobridge.workbench.jobs import (
-    Dispatch,
-    JobRunner,
-    JobState,
-    JobStatus,
-    call_directly,
-)
+from napari_neurobridge.workbench.job_status import JobState, JobStatus
+from napari_neurobridge.workbench.jobs import Dispatch, JobRunner, call_directly
 from napari_neurobridge.workbench.remedies import explain
 
 if TYPE_CHECKING:
@@ -137,5 +132,6 @@ class Session:
 
     def _on_job_status(self, status: JobStatus) -> None:
         self.job_changed.emit(status)
-        if status.state is JobState.FAILED:
+        # Whoever follows a thread tells himself what went wrong.
+        if status.state is JobState.FAILED and status.message:
             self.notified.emit(Notice(status.message, is_error=True))

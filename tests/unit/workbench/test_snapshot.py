@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from napari_neurobridge.types import Basis, Candidate, Expected, Ranking
 from napari_neurobridge.workbench.answers import N_SHOWN, Answer, Query
-from napari_neurobridge.workbench.matches import Neighbour
+from napari_neurobridge.workbench.neighbours import Neighbour
 from napari_neurobridge.workbench.snapshot import AUDIT_REASON, QuestionSnapshot, take_snapshot
 
 UIDS = [f"fm-{number}" for number in range(N_SHOWN)]
