@@ -143,7 +143,7 @@ def test_a_suggested_angle_is_used_only_when_asked(
         },
     ]
 
-    def start(name: str, arguments: list[str], on_finished: Any) -> None:
+    def start(name: str, arguments: list[str], on_finished: Any, **_: Any) -> None:
         started.append(arguments)
         on_finished(answers[len(started) - 1])
 

@@ -182,9 +182,11 @@ class DataPanel(QWidget):
         for item in items:
             self.rows[item.step].show_item(item)
         if upcoming is not self._upcoming:
+            # A form that the user has opened stays as it is.
+            for step, opened in ((self._upcoming, False), (upcoming, True)):
+                if step is not None:
+                    self.rows[step].title.setChecked(opened)
             self._upcoming = upcoming
-            for step, row in self.rows.items():
-                row.title.setChecked(step is upcoming)
 
 
 def _dropped_files(event: QDropEvent) -> list[Path]:

@@ -84,4 +84,5 @@ class JobList(QWidget):
         if status.name not in self._rows:
             self._rows[status.name] = JobRow(self._workbench, status.name)
             self._layout.addWidget(self._rows[status.name])
+            self._rows[status.name].show()
         self._rows[status.name].show_status(status)
