@@ -214,9 +214,10 @@ def questions_of(
         Cells that were looked at and left undecided; they come last.
     """
     state, dataset = project.state(), project.in_vivo()
-    items = waiting_questions(state, dataset, match, strategy)
+    other = project.ex_vivo()
+    items = waiting_questions(state, dataset, other, match, strategy)
     if state.claims:
-        items = claimed_first(items, waiting_claims(state, dataset, project.ex_vivo()))
+        items = claimed_first(items, waiting_claims(state, dataset, other))
     fresh = [item for item in items if item.uid not in postponed]
     later = [item for item in items if item.uid in postponed]
     asked = n_asked(state, dataset)
