@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-import os
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -133,7 +133,7 @@ def nearest_uids(state: State, name: str) -> list[str]:
         kind, other = _split(lower)
         if kind == prefix and number is not None and other is not None:
             return False, abs(other - number), uid
-        return True, -len(os.path.commonprefix([lower, wanted])), uid
+        return True, -_n_alike(lower, wanted), uid
 
     uids = (uid for somata in state.somata.values() for uid in somata)
     return heapq.nsmallest(N_NEAREST, uids, key=unlike)
@@ -143,3 +143,9 @@ def _split(name: str) -> tuple[str, int | None]:
     """Return what stands before the number at the end of a name, and the number."""
     found = _NUMBERED.match(name)
     return (found[1], int(found[2])) if found else (name, None)
+
+
+def _n_alike(one: str, other: str) -> int:
+    """Return how many letters two names begin with alike."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -1,4 +1,4 @@
-"""The table of decisions and claims: narrowed, sorted, asked about, judged; and what an audit hides."""
+"""The table of decisions and claims: narrowed, sorted, judged; and what an audit hides."""
 
 from __future__ import annotations
 
