@@ -127,6 +127,16 @@ def test_the_wrong_pair_that_the_match_names_is_found_by_one_chip(workbench, use
     assert len(_rows(user)) == len(workbench.pairs.rows)
 
 
+def test_the_match_dock_leads_to_the_doubtful_pairs(workbench, user) -> None:
+    user.menu("Plugins", "NeuroBridge", "Match")
+    button = user.find(QPushButton, "review_button")
+    assert button.text() == "Look at 1 doubtful pair"
+    user.do(button.click)
+    assert [row.key for row in _rows(user)] == [WRONG]
+    (dock,) = user.docks("Pairs")
+    user.wait(lambda: user.shows(dock))
+
+
 def test_a_click_on_a_heading_sorts_and_the_filter_narrows(workbench, user) -> None:
     header = _table(user).horizontalHeader()
     place = COLUMNS.index(Column.RESIDUAL)
@@ -217,7 +227,7 @@ def test_a_cell_is_found_and_one_goes_back_and_forth(workbench, user) -> None:
 
 def test_history_reverts_what_is_clicked_and_goes_there(workbench, user) -> None:
     annotate.note(workbench.project, *WRONG, "?", annotator=workbench.session.annotator)
-    history = user.find(QToolButton, "history_button")
+    history = user.find(QPushButton, "history_button")
     menu = history.menu()
     menu.aboutToShow.emit()
     texts = [action.text() for action in menu.actions()]

@@ -7,7 +7,7 @@ from functools import partial
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QToolButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QPushButton, QToolButton, QWidget
 
 from napari_neurobridge.workbench.workbench import Workbench
 
@@ -76,12 +76,10 @@ class FindBar(QWidget):
         button.clicked.connect(lambda _checked=False: action())
         return button
 
-    def _create_history(self) -> QToolButton:
-        button = QToolButton()
+    def _create_history(self) -> QPushButton:
+        button = QPushButton("History")
         button.setObjectName("history_button")
-        button.setText("History")
         button.setToolTip("Your latest decisions; choose one to take it back")
-        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.menu = QMenu(button)
         self.menu.setObjectName("history_menu")
         self.menu.setToolTipsVisible(True)

@@ -156,7 +156,7 @@ class PairsPanel(QWidget):
         """Judge what is selected; a single row is the current question, with all that it tells."""
         rows, verdicts = self.table.selected(), self._workbench.verdicts
         if len(rows) > 1:
-            self._workbench.pairs.judge(rows, verdict)
+            self._workbench.pairs.decide(rows, verdict)
             return
         judge = {
             Verdict.ACCEPT: verdicts.accept,

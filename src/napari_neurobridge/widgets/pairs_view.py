@@ -11,11 +11,11 @@ from napari_neurobridge.widgets.pairs_model import COLUMNS, PairsModel
 from napari_neurobridge.workbench.pair_rows import Column, PairRow, RowKey
 
 _WIDTHS_PX = {
-    Column.IN_VIVO: 82,
-    Column.EX_VIVO: 82,
-    Column.STATUS: 84,
+    Column.IN_VIVO: 94,
+    Column.EX_VIVO: 78,
+    Column.STATUS: 80,
     Column.PROBABILITY: 56,
-    Column.RESIDUAL: 70,
+    Column.RESIDUAL: 74,
     Column.CONTRADICTS: 190,
     Column.NOTE: 150,
     Column.ANNOTATOR: 90,
@@ -64,6 +64,7 @@ class PairsView(QTableView):
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setWordWrap(False)
         self.setTabKeyNavigation(False)
+        self.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft)
         rows = self.verticalHeader()
         rows.hide()
         # Sizes that are the same for all need not be asked for row by row.

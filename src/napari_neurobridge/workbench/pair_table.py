@@ -155,7 +155,7 @@ class PairTable:
             return
         self._questions.select(row.datasets[0], row.key[0], pick=partner)
 
-    def judge(
+    def decide(
         self, rows: Sequence[PairRow], verdict: Verdict, reason: NoneReason | None = None
     ) -> None:
         """Give all rows one verdict, as one step of undo."""

@@ -180,7 +180,7 @@ def test_what_is_on_its_way_does_not_uncover_an_audit(workbench, loop, monkeypat
 
 def test_several_rows_are_judged_in_one_step(workbench: Workbench, notices: list[Notice]) -> None:
     rows = _claimed(workbench)[:3]
-    workbench.pairs.judge(rows, Verdict.ACCEPT)
+    workbench.pairs.decide(rows, Verdict.ACCEPT)
     state = workbench.project.state()
     assert {row.key for row in rows} <= set(state.pairs.items())
     evidence = {v.pair: v.evidence for v in state.verdicts}[rows[0].key]
@@ -193,7 +193,7 @@ def test_several_rows_are_judged_in_one_step(workbench: Workbench, notices: list
 
 def test_several_cells_are_found_without_partner(workbench: Workbench) -> None:
     cells = [row.key[0] for row in _claimed(workbench)[:2]]
-    workbench.pairs.judge(_claimed(workbench)[:2], Verdict.NONE)
+    workbench.pairs.decide(_claimed(workbench)[:2], Verdict.NONE)
     assert set(workbench.project.state().none) == set(cells)
 
 
@@ -201,7 +201,7 @@ def test_a_pair_that_contradicts_is_refused_and_may_replace(workbench, notices) 
     annotate.unsure(workbench.project, "tp-00001", "fm-00000", annotator="me")
     workbench.session.verdicts_changed.emit()
     rows = [_row(workbench, "tp-00001", "fm-00000"), _claimed(workbench)[0]]
-    workbench.pairs.judge(rows, Verdict.ACCEPT)
+    workbench.pairs.decide(rows, Verdict.ACCEPT)
     assert len(workbench.project.state().pairs) == len(ACCEPTED)
     assert notices[-1].is_error
     notices[-1].remedy.apply()
@@ -213,9 +213,9 @@ def test_cells_without_partner_cannot_be_accepted(workbench, notices) -> None:
     annotate.none(workbench.project, "tp-00001", annotator="me")
     workbench.session.verdicts_changed.emit()
     none = _row(workbench, "tp-00001")
-    workbench.pairs.judge([none], Verdict.ACCEPT)
+    workbench.pairs.decide([none], Verdict.ACCEPT)
     assert notices[-1].is_error
-    workbench.pairs.judge([none, _claimed(workbench)[0]], Verdict.REJECT)
+    workbench.pairs.decide([none, _claimed(workbench)[0]], Verdict.REJECT)
     assert "rejected 1 pair;" in notices[-1].text
     assert "1 without a partner" in notices[-1].text
 
