@@ -113,6 +113,11 @@ class Matches:
         return () if self.match is None else self.match.notes
 
     @property
+    def n_doubtful(self) -> int:
+        """How many accepted pairs all other cells contradict."""
+        return 0 if self.match is None else len(self.match.doubtful())
+
+    @property
     def agreement(self) -> Agreement | None:
         """How often pictures and places name the same cell; None where pictures have no say."""
         return None if self.match is None else self.match.agreement
@@ -294,7 +299,7 @@ class Matches:
                     report=stop_if_stale,
                 )
                 # What every view asks for first.
-                _ = found.matched(), found.agreement
+                _ = found.matched(), found.agreement, found.review()
             except NeuroBridgeError:
                 raise
             except Exception as error:
