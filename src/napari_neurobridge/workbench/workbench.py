@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.workbench.answers import N_SHOWN
+from napari_neurobridge.workbench.contact_sheet import ContactSheet
 from napari_neurobridge.workbench.imports import Imports
 from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
@@ -51,6 +52,8 @@ class Workbench:
         The plane of one side as a surface in the other's space.
     verdicts : Verdicts
         What a person decides.
+    contact_sheet : ContactSheet
+        Claimed pairs, a page at a time, and random checks of them.
     insights : Insights
         How well the model does, and where it looks.
     """
@@ -64,6 +67,7 @@ class Workbench:
         self.questions = Questions(self.session, encoders, self.matches)
         self.plane = PlaneView(self.session, self.matches, self.questions)
         self.verdicts = Verdicts(self.session, self.questions)
+        self.contact_sheet = ContactSheet(self.session, self.matches, self.questions, self.verdicts)
         self.insights = Insights(self.session, self.questions, encoders)
 
     @property

@@ -5,6 +5,7 @@ figures may go into a file or onto a Qt canvas.
 """
 
 from napari_neurobridge.insight.figures.attention import attention_figure
+from napari_neurobridge.insight.figures.certificate import certificate_figure
 from napari_neurobridge.insight.figures.embedding import embedding_figure
 from napari_neurobridge.insight.figures.reliability import reliability_figure
 from napari_neurobridge.insight.figures.retrieval import (
@@ -25,6 +26,7 @@ __all__ = [
     "LIGHT",
     "Theme",
     "attention_figure",
+    "certificate_figure",
     "confusion_figure",
     "embedding_figure",
     "reliability_figure",

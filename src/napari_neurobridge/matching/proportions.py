@@ -1,0 +1,162 @@
+"""What a count out of a few says about a share: the intervals and bounds that are shown."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import stats
+
+from napari_neurobridge.errors import InputError
+
+CONFIDENCE = 0.95
+"""Of every interval and bound, unless somebody asks for another."""
+
+
+def wilson_interval(share: float, n: float) -> tuple[float, float]:
+    """Return the 95 % interval of a share of ``n`` (Wilson, JASA 1927).
+
+    It has a width also where all or none of a few were right: 5 of 5 is 0.57 to 1.
+
+    Parameters
+    ----------
+    share : float
+        From 0 to 1.
+    n : float
+        Number of independent cases, above 0.
+
+    Raises
+    ------
+    InputError
+        If that is no share of anything.
+    """
+    if not (n > 0 and 0 <= share <= 1):
+        raise InputError(f"There is no interval for a share of {share:g} of {n:g} cases.")
+    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)
+
+
+def area_interval(area: float, n_same: float, n_different: float) -> tuple[float, float]:
+    """Return the 95 % interval of an area under the ROC curve, which has a width also at 1.
+
+    Newcombe, Statistics in Medicine 2006 (part 2), method 5: the areas whose own standard
+    error, by Hanley and McNeil's formula, explains the difference to the one found.
+
+    Parameters
+    ----------
+    area : float
+        From 0 to 1.
+    n_same, n_different : float
+        Numbers of independent cases of either kind, above 0.
+
+    Raises
+    ------
+    InputError
+        If that is no area of anything.
+    """
+    if not (min(n_same, n_different) > 0 and 0 <= area <= 1):
+        raise InputError(
+            f"There is no interval for an area of {area:g} of {n_same:g} and {n_different:g} cases."
+        )
+    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    both = (n_same + n_different) / 2 - 1
+    trial = np.linspace(0.0, 1.0, 20_001)
+    spread = 1 + both * ((1 - trial) / (2 - trial) + trial / (1 + trial))
+    variance = trial * (1 - trial) * spread / (n_same * n_different)
+    possible = trial[(trial - area) ** 2 <= z**2 * variance + 1e-12]
+    return float(min(possible.min(), area)), float(max(possible.max(), area))
+
+
+def highest_share(n_wrong: int, n: int, confidence: float = CONFIDENCE) -> float:
+    """Return the exact one-sided upper bound of a share (Clopper and Pearson, Biometrika 1934).
+
+    Parameters
+    ----------
+    n_wrong, n : int
+        How many of how many independent cases.
+    confidence : float
+
+    Raises
+    ------
+    InputError
+        If ``n_wrong`` is not between 0 and ``n``, ``n`` is 0, or the confidence not between 0
+        and 1.
+    """
+    _check(n_wrong, n, n, confidence)
+    if n_wrong == n:
+        return 1.0
+    return float(stats.beta.ppf(confidence, n_wrong + 1, n - n_wrong))
+
+
+def most_wrong(n_wrong: int, n: int, population: int, confidence: float = CONFIDENCE) -> int:
+    """Return how many of a population may be wrong when ``n`` of them, drawn at random, were seen.
+
+    The exact one-sided bound of drawing without replacement: the largest number K of wrong ones
+    with which so few as ``n_wrong`` would be found with a chance above ``1 - confidence``. That
+    chance falls as K rises (hypergeometric law), and is never above the binomial one where
+    nothing was wrong, so that the bound is at most Clopper and Pearson's there.
+
+    Parameters
+    ----------
+    n_wrong, n : int
+        How many of the drawn ones were wrong.
+    population : int
+        Among how many they were drawn, themselves included.
+    confidence : float
+
+    Raises
+    ------
+    InputError
+        As `highest_share`, and if more were drawn than there are.
+    """
+    _check(n_wrong, n, population, confidence)
+    low, high = n_wrong, population - (n - n_wrong)
+    # So many are possible with `low`; halve to the last number with which they are.
+    while low < high:
+        middle = (low + high + 1) // 2
+        if stats.hypergeom.cdf(n_wrong, population, middle, n) > 1 - confidence:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def draws_needed(population: int, share: float, confidence: float = CONFIDENCE) -> int:
+    """Return how many to look at so that a share is certified if none of them is wrong.
+
+    Of 2 % at 95 % that is 149 in any large population, and fewer in a small one.
+
+    Parameters
+    ----------
+    population : int
+        At least 1.
+    share : float
+        Between 0 and 1.
+    confidence : float
+
+    Raises
+    ------
+    InputError
+        If a number is out of its range.
+    """
+    if not 0 < share < 1:
+        raise InputError(f"A share to certify lies between 0 and 1, not at {share:g}.")
+    _check(0, population, population, confidence)
+    allowed = math.floor(share * population + 1e-9)
+    low, high = 1, population
+    while low < high:
+        middle = (low + high) // 2
+        if most_wrong(0, middle, population, confidence) <= allowed:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _check(n_wrong: int, n: int, population: int, confidence: float) -> None:
+    if not 0 <= n_wrong <= n <= population or n < 1:
+        raise InputError(f"{n_wrong} wrong of {n} drawn from {population} is not possible.")
+    if not 0 < confidence < 1:
+        raise InputError(f"A confidence lies between 0 and 1, not at {confidence:g}.")
