@@ -15,7 +15,14 @@ from napari_neurobridge.project.log.judging import Judgement
 from napari_neurobridge.types import Verdict
 from napari_neurobridge.workbench import sheet_page
 from napari_neurobridge.workbench.sheet_crops import PairPictures, SheetCrops
-from napari_neurobridge.workbench.sheet_page import SheetPage, check_page, review_page
+from napari_neurobridge.workbench.sheet_page import (
+    MOST_TILES,
+    SheetPage,
+    action_in_words,
+    check_page,
+    page_in_words,
+    review_page,
+)
 from napari_neurobridge.workflows.random_check import (
     Outcome,
     blocked_pairs,
@@ -27,7 +34,6 @@ from napari_neurobridge.workflows.random_check import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_neurobridge.matching.matched_pairs import MatchedPair
@@ -40,9 +46,6 @@ if TYPE_CHECKING:
     from napari_neurobridge.workbench.snapshot import QuestionSnapshot
     from napari_neurobridge.workbench.verdicts import Verdicts
     from napari_neurobridge.workflows.random_check import Certificate
-
-MOST_TILES = 48
-"""Pairs on one page."""
 
 DEFAULT_SHARE = 0.02
 """Largest share of wrong pairs that a random check is to certify."""
@@ -147,9 +150,9 @@ class ContactSheet:
         return len(self._queue.review)
 
     @property
-    def n_marked(self) -> int:
-        """How many pairs of the page are not to be accepted."""
-        return sum(tile.pair in self.marks for tile in self.page.tiles)
+    def action(self) -> str:
+        """What closing the page would do, in words."""
+        return action_in_words([self.marks.get(tile.pair) for tile in self.page.tiles])
 
     @property
     def certificate(self) -> Certificate | None:
@@ -390,12 +393,3 @@ class ContactSheet:
     def _on_snapshot_changed(self, snapshot: QuestionSnapshot) -> None:
         if self.is_open and snapshot.blind != self._blind:
             self._publish()
-
-
-def page_in_words(said: Sequence[Verdict | None]) -> str:
-    """Return what became of a page, such as "accepted 45, rejected 3"."""
-    words = {Verdict.ACCEPT: "accepted", Verdict.REJECT: "rejected", Verdict.UNSURE: "unsure about"}
-    parts = [f"{word} {said.count(verdict)}" for verdict, word in words.items() if verdict in said]
-    if None in said:
-        parts.append(f"left out {said.count(None)} whose cells are matched otherwise by now")
-    return ", ".join(parts)

@@ -11,10 +11,10 @@ import pytest
 
 from fixtures.loops import Loop
 from fixtures.pictured import PicturedWorld
+from napari_neurobridge.matching.wording import percent
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.types import Verdict
-from napari_neurobridge.workbench.contact_sheet import MOST_TILES
-from napari_neurobridge.workbench.sheet_page import HIDDEN, PageKind
+from napari_neurobridge.workbench.sheet_page import HIDDEN, MOST_TILES, PageKind
 from napari_neurobridge.workbench.workbench import Workbench
 
 
@@ -55,8 +55,8 @@ def test_the_least_certain_claims_come_first_with_their_probability(workbench, s
     shown = [known[pair] for pair in pairs_of(sheet)]
     assert shown == sorted(known.values())[: len(shown)]
     assert len(shown) == min(MOST_TILES, len(known)) == MOST_TILES
-    assert sheet.page.tiles[0].caption.startswith(" – ".join(pairs_of(sheet)[0]) + "  ")
-    assert sheet.page.tiles[0].caption.endswith(" %")
+    assert sheet.page.tiles[0].caption == " – ".join(pairs_of(sheet)[0])
+    assert sheet.page.tiles[0].chance == percent(shown[0])
     assert sheet.n_left == len(known)
 
 
@@ -91,7 +91,7 @@ def test_closing_a_page_accepts_the_rest_in_one_step_and_matches_once(
     sheet.mark(7)
     sheet.mark(7)  # once more takes the mark away
     sheet.mark(11, Verdict.UNSURE)
-    assert sheet.n_marked == 2
+    assert sheet.action == "Accept the rest, reject the 1 marked, leave 1 unsure"
     sheet.finish_page()
     bad, doubted = first[3], first[11]
     assert accepted(workbench) == before | (set(first) - {bad, doubted})
@@ -119,7 +119,7 @@ def test_a_page_does_not_change_while_it_is_looked_at(workbench, sheet, loop) ->
     workbench.session.verdicts_changed.emit()
     loop.run_until(lambda: settled(workbench) and workbench.matches.match is not match)
     assert pairs_of(sheet) == shown
-    assert sheet.n_marked == 1
+    assert sheet.marks.keys() == {shown[0]}
 
 
 def test_what_was_decided_elsewhere_meanwhile_is_not_decided_again(workbench, sheet) -> None:
@@ -202,7 +202,7 @@ def test_a_random_check_is_blind_and_ends_with_a_certificate(workbench, sheet, t
     assert sheet.draws_for(0.1) < left
     sheet.start_check(0.1)
     assert sheet.page.kind is PageKind.CHECK
-    assert not any("%" in tile.caption for tile in sheet.page.tiles)
+    assert not any(tile.chance for tile in sheet.page.tiles)
     drawn = workbench.project.state().checks[-1].drawn
     assert pairs_of(sheet) == list(drawn[:MOST_TILES])
     assert pairs_of(sheet) != [pair for pair in waiting(workbench) if pair in drawn]
