@@ -116,7 +116,7 @@ def most_wrong(n_wrong: int, n: int, population: int, confidence: float = CONFID
     # So many are possible with `low`; halve to the last number with which they are.
     while low < high:
         middle = (low + high + 1) // 2
-        if stats.hypergeom.cdf(n_wrong, population, middle, n) > 1 - confidence:
+        if _chance_of_few(n_wrong, n, middle, population) > 1 - confidence:
             low = middle
         else:
             high = middle - 1
@@ -144,15 +144,32 @@ def draws_needed(population: int, share: float, confidence: float = CONFIDENCE) 
     if not 0 < share < 1:
         raise InputError(f"A share to certify lies between 0 and 1, not at {share:g}.")
     _check(0, population, population, confidence)
-    allowed = math.floor(share * population + 1e-9)
+    too_many = math.floor(share * population + 1e-9) + 1
     low, high = 1, population
     while low < high:
         middle = (low + high) // 2
-        if most_wrong(0, middle, population, confidence) <= allowed:
+        if _chance_of_few(0, middle, too_many, population) <= 1 - confidence:
             high = middle
         else:
             low = middle + 1
     return low
+
+
+def _chance_of_few(most: int, n: int, wrong: int, population: int) -> float:
+    """Return the chance of ``most`` wrong ones or fewer among ``n`` drawn of a population.
+
+    The hypergeometric law's sum; scipy's own is too slow to be asked at each redraw.
+    """
+    fewest = max(0, n - (population - wrong))
+    every = _log_choices(population, n)
+    return math.fsum(
+        math.exp(_log_choices(wrong, k) + _log_choices(population - wrong, n - k) - every)
+        for k in range(fewest, min(most, n, wrong) + 1)
+    )
+
+
+def _log_choices(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
 def _check(n_wrong: int, n: int, population: int, confidence: float) -> None:

@@ -294,7 +294,7 @@ class Matches:
                     report=stop_if_stale,
                 )
                 # What every view asks for first.
-                _ = found.matched(), found.agreement
+                _ = found.matched(), found.agreement, found.notes
             except NeuroBridgeError:
                 raise
             except Exception as error:

@@ -82,6 +82,20 @@ def test_a_small_population_never_needs_more_draws_than_a_large_one(population):
     assert n == 1 or most_wrong(0, n - 1, population) > allowed
 
 
+@given(
+    st.integers(1, 30_000).flatmap(
+        lambda m: st.tuples(st.just(m), st.integers(1, min(m, 400)), st.integers(0, 12))
+    )
+)
+def test_the_bound_agrees_with_scipys_law(case):
+    population, n, found = case
+    found = min(found, n)
+    bound = most_wrong(found, n, population)
+    assert stats.hypergeom.cdf(found, population, bound, n) > 0.05 - 1e-9
+    if bound < population - (n - found):
+        assert stats.hypergeom.cdf(found, population, bound + 1, n) <= 0.05 + 1e-9
+
+
 def test_all_seen_is_certain():
     assert most_wrong(3, 40, 40) == 3
 
