@@ -142,8 +142,7 @@ class TilesView(QWidget):
         if pictures is None:
             painter.drawText(place, Qt.AlignmentFlag.AlignCenter, "…")
         else:
-            shown = pictures.two_photon if self.front else pictures.fmost
-            painter.drawImage(QRectF(place), _image(shown))
+            _paint_crop(painter, place, pictures.two_photon if self.front else pictures.fmost)
         below = place.adjusted(0, place.height() + 2, 0, _CAPTION_PX)
         top, middle = Qt.AlignmentFlag.AlignTop, Qt.AlignmentFlag.AlignHCenter
         painter.drawText(
@@ -190,7 +189,9 @@ def _paint_mark(painter: QPainter, place: QRect, mark: Verdict) -> None:
         painter.restore()
 
 
-def _image(picture: GreyPicture) -> QImage:
-    rows, columns = picture.shape
-    # Borrows the pixels, which the sheet keeps.
-    return QImage(picture.data, columns, rows, columns, QImage.Format.Format_Grayscale8)
+def _paint_crop(painter: QPainter, place: QRect, crop: GreyPicture) -> None:
+    rows, columns = crop.shape
+    # Named, because the image only borrows them.
+    pixels = crop.tobytes()
+    image = QImage(pixels, columns, rows, columns, QImage.Format.Format_Grayscale8)
+    painter.drawImage(QRectF(place), image)

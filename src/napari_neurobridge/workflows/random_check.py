@@ -280,11 +280,17 @@ def latest_certificate(project: Project) -> Certificate:
     found = next((one for one in certificates if one.complete), None)
     if found is None:
         begun = len(state.checks)
+        unfinished = f"; {begun} not finished" if begun else ""
         raise InputError(
-            "The project has no finished random check"
-            + (f"; {begun} begun." if begun else " of its claimed pairs.")
+            f"The project has no finished random check of its claimed pairs{unfinished}."
         )
     return found
+
+
+def checks_in_words(project: Project) -> list[tuple[str, str]]:
+    """Return what each random check of a project says, as names and values for a report."""
+    state = project.state()
+    return [("random check", certify(check, state).in_words()) for check in state.checks]
 
 
 def write_certificate(certificate: Certificate, path: Path) -> Path:
