@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
 
 from napari_neurobridge.errors import InputError
 
 CONFIDENCE = 0.95
 """Of every interval and bound, unless somebody asks for another."""
+
+_Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 def wilson_interval(share: float, n: float) -> tuple[float, float]:
@@ -32,10 +34,27 @@ def wilson_interval(share: float, n: float) -> tuple[float, float]:
     """
     if not (n > 0 and 0 <= share <= 1):
         raise InputError(f"There is no interval for a share of {share:g} of {n:g} cases.")
-    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    reach = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
     return max(middle - reach, 0.0), min(middle + reach, 1.0)
+
+
+def interval_in_words(interval: tuple[float, float], *, digits: int = 2) -> str:
+    """Return an interval as "0.56 to 1.00", rounded outwards: it must not look narrower."""
+    low, high = _outwards(interval, digits)
+    return f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def interval_in_percent(interval: tuple[float, float], *, digits: int = 0) -> str:
+    """Return the interval of a share as "56 to 100 %", rounded outwards."""
+    low, high = _outwards((100 * interval[0], 100 * interval[1]), digits)
+    return f"{low:.{digits}f} to {high:.{digits}f} %"
+
+
+def _outwards(interval: tuple[float, float], digits: int) -> tuple[float, float]:
+    scale, slack = 10**digits, 1e-9
+    low, high = (bound * scale for bound in interval)
+    return math.floor(low + slack) / scale, math.ceil(high - slack) / scale
 
 
 def area_interval(area: float, n_same: float, n_different: float) -> tuple[float, float]:
@@ -60,34 +79,12 @@ def area_interval(area: float, n_same: float, n_different: float) -> tuple[float
         raise InputError(
             f"There is no interval for an area of {area:g} of {n_same:g} and {n_different:g} cases."
         )
-    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
     both = (n_same + n_different) / 2 - 1
     trial = np.linspace(0.0, 1.0, 20_001)
     spread = 1 + both * ((1 - trial) / (2 - trial) + trial / (1 + trial))
     variance = trial * (1 - trial) * spread / (n_same * n_different)
-    possible = trial[(trial - area) ** 2 <= z**2 * variance + 1e-12]
+    possible = trial[(trial - area) ** 2 <= _Z**2 * variance + 1e-12]
     return float(min(possible.min(), area)), float(max(possible.max(), area))
-
-
-def highest_share(n_wrong: int, n: int, confidence: float = CONFIDENCE) -> float:
-    """Return the exact one-sided upper bound of a share (Clopper and Pearson, Biometrika 1934).
-
-    Parameters
-    ----------
-    n_wrong, n : int
-        How many of how many independent cases.
-    confidence : float
-
-    Raises
-    ------
-    InputError
-        If ``n_wrong`` is not between 0 and ``n``, ``n`` is 0, or the confidence not between 0
-        and 1.
-    """
-    _check(n_wrong, n, n, confidence)
-    if n_wrong == n:
-        return 1.0
-    return float(stats.beta.ppf(confidence, n_wrong + 1, n - n_wrong))
 
 
 def most_wrong(n_wrong: int, n: int, population: int, confidence: float = CONFIDENCE) -> int:
@@ -95,8 +92,8 @@ def most_wrong(n_wrong: int, n: int, population: int, confidence: float = CONFID
 
     The exact one-sided bound of drawing without replacement: the largest number K of wrong ones
     with which so few as ``n_wrong`` would be found with a chance above ``1 - confidence``. That
-    chance falls as K rises (hypergeometric law), and is never above the binomial one where
-    nothing was wrong, so that the bound is at most Clopper and Pearson's there.
+    chance falls as K rises (hypergeometric law). It is Clopper and Pearson's bound (Biometrika
+    1934) for a population that is not endless, and tends to theirs as the population grows.
 
     Parameters
     ----------
@@ -109,7 +106,8 @@ def most_wrong(n_wrong: int, n: int, population: int, confidence: float = CONFID
     Raises
     ------
     InputError
-        As `highest_share`, and if more were drawn than there are.
+        If ``n_wrong`` is not between 0 and ``n``, ``n`` not between 1 and the population, or the
+        confidence not between 0 and 1.
     """
     _check(n_wrong, n, population, confidence)
     low, high = n_wrong, population - (n - n_wrong)

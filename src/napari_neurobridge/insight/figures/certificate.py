@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-_LINE_CHARACTERS = 62
-_SMALL_CHARACTERS = 92
+_LARGE_CHARACTERS, _LINE_CHARACTERS, _SMALL_CHARACTERS = 56, 72, 80
 _LINE_IN = 0.21
 _MARGIN_IN = 0.35
 
@@ -37,8 +36,8 @@ def certificate_figure(
     from matplotlib.figure import Figure
 
     blocks = [
-        (textwrap.fill(sentence, _LINE_CHARACTERS), FONT + 3, theme.ink),
-        ("\n".join(f"{name}:  {value}" for name, value in facts), FONT, theme.ink),
+        (textwrap.fill(sentence, _LARGE_CHARACTERS), FONT + 3, theme.ink),
+        ("\n".join(_line(name, value) for name, value in facts), FONT, theme.ink),
         (textwrap.fill(limits, _SMALL_CHARACTERS), SMALL_FONT, theme.ink),
     ]
     lines = sum(text.count("\n") + 2 for text, _, _ in blocks)
@@ -49,3 +48,7 @@ def certificate_figure(
         figure.text(_MARGIN_IN / WIDTH_IN, top / height, text, va="top", fontsize=size, color=color)
         top -= (text.count("\n") + 2) * _LINE_IN
     return figure
+
+
+def _line(name: str, value: str) -> str:
+    return textwrap.fill(f"{name}: {value}", _LINE_CHARACTERS, subsequent_indent="    ")
