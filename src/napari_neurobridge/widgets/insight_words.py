@@ -68,6 +68,8 @@ def nothing_to_show(page: Page, insights: Insights, has_project: bool) -> str:
         )
     if insights.evaluation is None:
         return _PRESS_EVALUATE
+    if page is Page.BEST_MATCHES:
+        return "Hidden: a random check asks about the only pair that there is to show."
     return (
         f"One half of the pairs sets the threshold and the other half is counted, so at least "
         f"{FEWEST_TO_CLASSIFY} pairs are needed; {len(insights.evaluation)} were evaluated."
