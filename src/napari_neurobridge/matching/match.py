@@ -103,10 +103,10 @@ class Match:
 
     def review(self) -> tuple[ReviewedPair, ...]:
         """Return the accepted pairs, the most doubtful first."""
-        return self._review
+        return self._reviewed
 
     @cached_property
-    def _review(self) -> tuple[ReviewedPair, ...]:
+    def _reviewed(self) -> tuple[ReviewedPair, ...]:
         return tuple(
             ReviewedPair(
                 *self._in_vivo_first(query, soma),

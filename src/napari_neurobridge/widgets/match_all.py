@@ -21,6 +21,7 @@ from superqt.utils import signals_blocked
 
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
 from napari_neurobridge.workbench.pair_table import Chip
+from napari_neurobridge.widgets.contact_sheet import ContactSheetWindow
 from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
 from napari_neurobridge.workflows.match import has_landmarks
@@ -71,6 +72,7 @@ class MatchAllBox(QGroupBox):
         layout.addWidget(self.legend)
         layout.addWidget(self._create_plane())
         layout.addWidget(self._create_start())
+        layout.addWidget(self._create_sheet())
 
         matches, session = workbench.matches, workbench.session
         matches.match_changed.connect(self._refresh)
@@ -134,6 +136,16 @@ class MatchAllBox(QGroupBox):
         self.start_button.clicked.connect(self._on_start_clicked)
         return self.start_button
 
+    def _create_sheet(self) -> QPushButton:
+        self._sheet: ContactSheetWindow | None = None
+        self.sheet_button = QPushButton("Contact sheet…")
+        self.sheet_button.setObjectName("contact_sheet_button")
+        self.sheet_button.setToolTip(
+            "Look through the matched pairs, 48 at a time, and certify the rest by a random check"
+        )
+        self.sheet_button.clicked.connect(self._on_sheet_clicked)
+        return self.sheet_button
+
     # --- from the view to the state ------------------------------------------------------
 
     def _on_slider_moved(self, percent: int) -> None:
@@ -148,6 +160,13 @@ class MatchAllBox(QGroupBox):
 
     def _on_review_clicked(self) -> None:
         self._workbench.pairs.show(Chip.REVIEW)
+
+    def _on_sheet_clicked(self) -> None:
+        if self._sheet is None:
+            self._sheet = ContactSheetWindow(self._workbench, self.window())
+        self._sheet.show()
+        self._sheet.raise_()
+        self._sheet.activateWindow()
 
     def _on_save_clicked(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
@@ -164,7 +183,7 @@ class MatchAllBox(QGroupBox):
         if project is None:
             return
         claims = matches.claims()
-        for widget in (self.cut, self.legend):
+        for widget in (self.cut, self.legend, self.sheet_button):
             widget.setVisible(claims is not None)
         self.notes.setText("\n".join(matches.notes))
         self.notes.setVisible(bool(matches.notes))

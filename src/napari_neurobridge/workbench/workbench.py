@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_neurobridge.workbench.answers import N_SHOWN
 from napari_neurobridge.workbench.decisions import Decisions
 from napari_neurobridge.workbench.finder import Finder
+from napari_neurobridge.workbench.contact_sheet import ContactSheet
 from napari_neurobridge.workbench.imports import Imports
 from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
@@ -63,6 +64,8 @@ class Workbench:
         Cells by name or place.
     visits : Visits
         The asked cells, to go back and forth.
+    contact_sheet : ContactSheet
+        Claimed pairs, a page at a time, and random checks of them.
     insights : Insights
         How well the model does, and where it looks.
     """
@@ -80,6 +83,7 @@ class Workbench:
         self.pairs = PairTable(self.session, self.matches, self.questions)
         self.finder = Finder(self.session, self.questions)
         self.visits = Visits(self.session, self.questions)
+        self.contact_sheet = ContactSheet(self.session, self.matches, self.questions, self.verdicts)
         self.insights = Insights(self.session, self.questions, encoders)
 
     @property

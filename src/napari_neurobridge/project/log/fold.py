@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.log.checks_fold import RandomCheck, fold_checks
 from napari_neurobridge.project.log.claims import ImportedClaim, fold_claims
 from napari_neurobridge.project.log.events import Event, Undone, UndoScope
 from napari_neurobridge.project.log.models_fold import Adoption, fold_adoptions
@@ -78,6 +79,8 @@ class State:
         What other programs say about pairs; nobody's verdict.
     notes : dict of NotedKey to tuple of Note
         What people wrote on pairs and cells.
+    checks : tuple of RandomCheck
+        Random samples of claimed pairs, oldest first, with what was answered.
     adoptions : tuple of Adoption
         Models that the project went over to, the oldest first; ask
         `napari_neurobridge.models.current` which of them it uses.
@@ -99,6 +102,7 @@ class State:
     histories: Mapping[str, History] = field(default_factory=dict)
     claims: tuple[ImportedClaim, ...] = ()
     notes: Mapping[NotedKey, tuple[Note, ...]] = field(default_factory=dict)
+    checks: tuple[RandomCheck, ...] = ()
     adoptions: tuple[Adoption, ...] = ()
 
     @property
@@ -225,6 +229,7 @@ class IncrementalFold:
             histories=replay.histories(),
             claims=fold_claims(standing(EventKind.CLAIMS_IMPORTED)),
             notes=fold_notes(standing(EventKind.NOTE)),
+            checks=fold_checks(standing(EventKind.CHECK_DRAWN), standing(EventKind.VERDICT)),
             adoptions=fold_adoptions(standing(EventKind.MODEL_ADOPTED)),
         )
 
