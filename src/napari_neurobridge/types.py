@@ -191,6 +191,8 @@ class Ranking:
         What the order rests on.
     expected : Expected or None
         Where the alignment expects the partner.
+    outside : bool
+        Whether that place lies clearly outside of what the gallery's side shows.
     note : str
         Why there are no probabilities, in a sentence; empty when there are.
     """
@@ -205,4 +207,5 @@ class Ranking:
     model: str = ""
     basis: Basis = Basis.APPEARANCE
     expected: Expected | None = None
+    outside: bool = False
     note: str = ""

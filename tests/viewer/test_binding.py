@@ -135,7 +135,7 @@ def test_closing_the_docks_and_opening_them_again(opened: ViewerBinding, qtbot: 
     qtbot.waitUntil(lambda: opened.workbench.questions.answer is not None, timeout=20_000)
     window.add_plugin_dock_widget("napari-neurobridge", "Match")
     dock = window.dock_widgets["Match (napari-neurobridge)"]
-    assert uid in dock.header.text(), "a dock opened late shows what is being asked"
+    assert uid in dock.verdict_bar.header.text(), "a dock opened late shows what is being asked"
     assert dock.candidates.count() == 9
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.appearance.agreement import Agreement, agreement_of
 from napari_neurobridge.matching.assignment import assign
+from napari_neurobridge.matching.bounds import Bounds
 from napari_neurobridge.matching.candidate_field import CandidateField
 from napari_neurobridge.matching.decoys import JUDGINGS, DecoyCheck, decoy_claims
 from napari_neurobridge.matching.matched_pairs import MatchedPair, ReviewedPair
@@ -24,7 +25,7 @@ from napari_neurobridge.matching.posterior_reader import (
 from napari_neurobridge.types import Expected
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_neurobridge.matching.appearance.likelihood import Appearance
     from napari_neurobridge.matching.calibration import Calibration
@@ -74,6 +75,8 @@ class Match:
         Name and hash of the encoder whose index told candidates apart; empty if none did.
     model_note : str
         What that model leaves open, in a sentence; empty if nothing.
+    bounds : dict of str to Bounds
+        What each dataset shows; of one that is missing, as far as its somata reach.
     """
 
     queries: Side
@@ -90,6 +93,7 @@ class Match:
     appearance: Appearance | None = None
     model: str = ""
     model_note: str = ""
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -221,6 +225,25 @@ class Match:
             return _expected(*self.alignment.expect_without_own(self.queries.rows[uid]))
         place = self.gallery.centers_um[self.gallery.rows[uid]]
         return self._expected_at(self.alignment.inverse(), place)
+
+    def bounds_of(self, dataset: str) -> Bounds:
+        """Return what a dataset shows: its image, else as far as its somata reach."""
+        known = self.bounds.get(dataset)
+        return Bounds.of_somata(self.side(dataset).centers_um) if known is None else known
+
+    def partners_outside(self, dataset: str) -> npt.NDArray[np.bool_]:
+        """Return whose partner is expected outside of what the other side shows, (N,)."""
+        return self._queries_outside if dataset == self.queries.dataset else self._gallery_outside
+
+    @cached_property
+    def _queries_outside(self) -> npt.NDArray[np.bool_]:
+        bounds = self.bounds_of(self.gallery.dataset)
+        return bounds.exclude_mapped(self.alignment, self.queries.centers_um)
+
+    @cached_property
+    def _gallery_outside(self) -> npt.NDArray[np.bool_]:
+        bounds = self.bounds_of(self.queries.dataset)
+        return bounds.exclude_mapped(self.alignment.inverse(), self.gallery.centers_um)
 
     def judge_position(self, position_um: Vec3, dataset: str) -> PartnerPosterior:
         """As `judge`, for a bare place of either side, whose own soma nobody knows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from napari_neurobridge.matching.appearance.likelihood import (
     Margins,
     appearance_of,
 )
+from napari_neurobridge.matching.bounds import Bounds
 from napari_neurobridge.matching.calibration import (
     COORDINATES,
     audits_of,
@@ -207,7 +209,18 @@ def match_datasets(
         appearance=appearance,
         model="" if encoder is None or appearance is None else model_label(encoder),
         model_note=model_note,
+        bounds=_bounds(project, queries, gallery),
     )
+
+
+def _bounds(project: Project, *sides: Side) -> dict[str, Bounds]:
+    """Return what the images of datasets show; an image that is gone bounds nothing."""
+    known = {}
+    for side in sides:
+        if project.dataset(side.dataset).uri is not None:
+            with suppress(InputError):
+                known[side.dataset] = Bounds.of_volume(project.volume(side.dataset).extent_um)
+    return known
 
 
 def _sides(project: Project, state: State, first: str, second: str) -> tuple[Side, Side]:

@@ -208,7 +208,12 @@ def _rank(
     judged, expected = found
     if judged.beyond >= _OUT_OF_REACH:
         ranking = _without_probability(project, encoder, question, k, spec)
-        return replace(ranking, note=_TOO_FAR, expected=expected)
+        return replace(
+            ranking,
+            note=_TOO_FAR,
+            expected=expected,
+            outside=_is_outside(match, question, expected),
+        )
     rows = judged.rows[:k]
     return Ranking(
         query_dataset=question.dataset,
@@ -221,7 +226,15 @@ def _rank(
         model="" if encoder is None else model_label(encoder),
         basis=Basis.PROBABILITY,
         expected=expected,
+        outside=_is_outside(match, question, expected),
     )
+
+
+def _is_outside(match: Match, question: Question, expected: Expected | None) -> bool:
+    if expected is None:
+        return False
+    bounds = match.bounds_of(question.gallery)
+    return bool(bounds.exclude([expected.center_um], [expected.covariance_um2])[0])
 
 
 def _judged(

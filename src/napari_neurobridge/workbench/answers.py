@@ -108,6 +108,12 @@ class Answer:
         return shown_candidates(self.query, self.ranking)
 
     @property
+    def none_leads(self) -> bool:
+        """Whether none of the candidates is more probable than each of them."""
+        first = max((one.probability or 0.0 for one in self.ranking.candidates), default=0.0)
+        return self.ranking.p_none is not None and self.ranking.p_none > first
+
+    @property
     def blind(self) -> bool:
         """Whether scores and ranks are to be hidden."""
         return self.query.audit

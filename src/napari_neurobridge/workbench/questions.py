@@ -21,8 +21,8 @@ from napari_neurobridge.workbench.answers import (
     with_crops,
 )
 from napari_neurobridge.workbench.remedies import explain
-from napari_neurobridge.workbench.snapshot import QuestionSnapshot, take_snapshot
-from napari_neurobridge.workflows.match import questions_of
+from napari_neurobridge.workbench.snapshot import NONE_OF_THESE, QuestionSnapshot, take_snapshot
+from napari_neurobridge.workflows.match import as_asked, undecided_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,6 +69,8 @@ class Questions:
         Why there is no answer; empty while there may still be one.
     choice : Candidate or None
         The candidate that a verdict would be about, with its scores.
+    none_picked : bool
+        Whether a verdict would be about none of the candidates.
     flickered : bool
         Whether the chosen crop is shown in the query's place.
     """
@@ -83,6 +85,7 @@ class Questions:
         self.answer: Answer | None = None
         self.problem = ""
         self.choice: Candidate | None = None
+        self.none_picked = False
         self.flickered = False
         self._session = session
         self._encoders = encoders
@@ -91,8 +94,10 @@ class Questions:
         self._depth_um = 0.0
         self._keep: str | None = None
         self._opened: set[str] = set()
+        self._from_queue: str | None = None
         self._sorted_for: tuple[State, Match | None, frozenset[str]] | None = None
         self._sorted_queue: Sequence[QueueItem] = ()
+        self._reasons: dict[str, str] = {}
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._on_somata_changed)
         session.orientation_changed.connect(self._ask_again)
@@ -152,6 +157,7 @@ class Questions:
                     "No two-photon cell is left to ask about; click one to see it again."
                 )
                 return
+            self._from_queue = item.uid
             self.select(in_vivo, item.uid, audit=item.audit)
 
         self._session.attempt(ask)
@@ -170,7 +176,9 @@ class Questions:
             old is not new and old != new for old, new in zip(self._sorted_for, key, strict=True)
         ):
             self._sorted_for = key
-            self._sorted_queue = questions_of(project, self._matches.match, postponed=key[2])
+            undecided = undecided_of(project, self._matches.match)
+            self._reasons = {item.uid: item.reason for item in undecided}
+            self._sorted_queue = as_asked(project, undecided, postponed=key[2])
         return self._sorted_queue
 
     def progress(self) -> tuple[int, int]:
@@ -184,10 +192,14 @@ class Questions:
     # --- looking at the answer -----------------------------------------------------------
 
     def choose(self, place: int) -> None:
-        """Pick a shown candidate by its place, counting from 1."""
-        if self.answer is None or not 1 <= place <= len(self.answer.shown):
+        """Pick a shown candidate by its place, counting from 1; 0 is none of these."""
+        if self.answer is None or not 0 <= place <= len(self.answer.shown):
             return
-        self._pick(self.answer.shown[place - 1])
+        if place:
+            self._pick(self.answer.shown[place - 1])
+        else:
+            self.choice, self.none_picked = None, True
+            self._publish()
 
     def choose_soma(self, uid: str) -> None:
         """Pick any soma of the gallery, listed or not."""
@@ -225,8 +237,8 @@ class Questions:
     # --- inside ----------------------------------------------------------------------
 
     def _ask(self, query: Query | None, *, keep: str | None = None) -> None:
-        """Rank for a query; ``keep`` names the soma that is to stay picked."""
-        self.query, self.answer, self.choice = query, None, None
+        """Rank for a query; ``keep`` names what is to stay picked."""
+        self.query, self.answer, self.choice, self.none_picked = query, None, None, False
         self.problem, self.flickered, self._depth_um, self._keep = "", False, 0.0, keep
         # Answers about the cell before may still be on their way.
         for key in ("rank", "crops", "locate"):
@@ -261,7 +273,7 @@ class Questions:
         )
 
     def _pick(self, candidate: Candidate, *, look: bool = True) -> None:
-        self.choice = candidate
+        self.choice, self.none_picked = candidate, False
         self._publish()
         if look and self.answer is not None:
             self.look_requested.emit(self.answer.ranking.gallery_dataset, candidate.center_um)
@@ -275,6 +287,7 @@ class Questions:
             self.answer,
             self.choice,
             state=None if project is None else project.state(),
+            none_picked=self.none_picked,
             problem=self.problem,
             flickered=self.flickered,
             reason=self._reason(),
@@ -288,10 +301,9 @@ class Questions:
 
     def _reason(self) -> str:
         """Return why the queue asks about this cell; nothing for one that somebody clicked."""
-        if self.query is None:
+        if self.query is None or self.query.uid != self._from_queue:
             return ""
-        item = next((item for item in self.queue() if item.uid == self.query.uid), None)
-        return "" if item is None or item.audit else item.reason
+        return self._reasons.get(self.query.uid or "", "") if self.queue() else ""
 
     def _explain(self, error: NeuroBridgeError) -> None:
         if self.answer is None:
@@ -311,11 +323,13 @@ class Questions:
             if first:
                 self._answered_at = time.monotonic()
             self._publish()
-            if keep is not None:
+            if keep == NONE_OF_THESE:
+                self.choose(0)
+            elif keep is not None:
                 # What was picked before is in sight already, unless the user moved away.
                 self._choose_soma(keep, look=self.choice is None)
             elif not query.audit:  # in which nothing is proposed, not even by being picked
-                self.choose(1)
+                self.choose(0 if answer.none_leads else 1)
 
         self._session.jobs.submit(
             "rank",
@@ -337,6 +351,8 @@ class Questions:
 
     def _picked(self) -> str | None:
         """Return the soma that is picked, or will be once the answer is there."""
+        if self.none_picked:
+            return NONE_OF_THESE
         return self._keep if self.choice is None else self.choice.uid
 
     def _ask_again(self) -> None:

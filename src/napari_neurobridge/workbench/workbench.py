@@ -83,7 +83,7 @@ class Workbench:
             "Z": self.verdicts.undo,
             "Shift+Z": self.verdicts.redo,
         }
-        for digit in range(1, N_SHOWN + 1):
+        for digit in range(N_SHOWN + 1):  # 0 is none of these
             actions[str(digit)] = partial(self.questions.choose, digit)
         return actions
 

@@ -27,7 +27,7 @@ from napari_neurobridge.workflows.claims import waiting_claims
 from napari_neurobridge.workflows.index import load_encoder, ranking_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from napari_neurobridge.active.queue import QueueItem
@@ -216,10 +216,28 @@ def questions_of(
     postponed : collection of str
         Cells that were looked at and left undecided; they come last.
     """
+    return as_asked(project, undecided_of(project, match, strategy), postponed)
+
+
+def undecided_of(
+    project: Project, match: Match | None, strategy: QueueStrategy | None = None
+) -> list[QueueItem]:
+    """Return the cells that nobody has decided on with why they are asked, as `questions_of`.
+
+    Without audit questions, which say nothing about the cell.
+    """
     state, dataset = project.state(), project.in_vivo()
     items = waiting_questions(state, dataset, match, strategy)
     if state.claims:
         items = claimed_first(items, waiting_claims(state, dataset, project.ex_vivo()))
+    return items
+
+
+def as_asked(
+    project: Project, items: Sequence[QueueItem], postponed: Collection[str] = ()
+) -> list[QueueItem]:
+    """Return `undecided_of` in the order in which they are asked; see `questions_of`."""
+    state, dataset = project.state(), project.in_vivo()
     fresh = [item for item in items if item.uid not in postponed]
     later = [item for item in items if item.uid in postponed]
     asked = n_asked(state, dataset)

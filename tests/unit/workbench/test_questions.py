@@ -248,6 +248,14 @@ def test_space_asks_the_first_of_the_queue_then_others(points, loop) -> None:
     assert set(left[-2:]) == {first, questions.query.uid}, "opened and undecided come last"
 
 
+def test_why_a_cell_is_asked_is_said_of_those_that_the_queue_asked(points) -> None:
+    questions = points.questions
+    questions.next_query()
+    assert questions.snapshot.reason == "imported, and not asked yet"
+    questions.select("two_photon", questions.queue()[0].uid)
+    assert questions.snapshot.reason == "", "somebody clicked it"
+
+
 def test_the_fifth_question_is_an_audit(points, loop) -> None:
     for _ in range(5):
         points.questions.next_query()
@@ -370,7 +378,7 @@ def test_a_candidate_cannot_be_picked_before_the_ranking_is_there(points, notice
 # --- candidates, crops and depth ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", [0, -1, N_SHOWN + 1])
+@pytest.mark.parametrize("place", [-1, N_SHOWN + 1])
 def test_a_place_that_is_not_shown_picks_nothing(points, loop, place) -> None:
     questions = _ask(points, loop, "tp-00003")
     questions.choose(2)
