@@ -10,7 +10,7 @@ import pandas as pd
 from napari_neurobridge.api.results import EvaluationResult, MatchResult, ranking_table
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.types import NoneReason, Verdict
-from napari_neurobridge.workflows.judgements import Judgement, judge_all
+from napari_neurobridge.workflows.judgements import Judgement, judge_all, write_note
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -229,11 +229,37 @@ class OpenProject:
         why = None if reason is None else NoneReason(reason)
         self._judge(Judgement(Verdict.NONE, uid, reason=why))
 
-    def undo(self) -> None:
-        """Take back what this user recorded last, of any kind."""
+    def note(self, two_photon_uid: str, fmost_uid: str | None, text: str) -> None:
+        """Write a note on a pair, in place of this user's last; empty takes it away.
+
+        Parameters
+        ----------
+        two_photon_uid : str
+        fmost_uid : str or None
+            ``None`` for a note on one cell.
+        text : str
+
+        Raises
+        ------
+        InputError
+            If a soma is unknown.
+        """
+        write_note(self.folder, two_photon_uid, fmost_uid, text)
+
+    def undo(self, event: str | None = None) -> None:
+        """Take back what this user recorded last, of any kind, or an earlier event by its id.
+
+        Raises
+        ------
+        InvalidActionError
+            If there is nothing to take back.
+        """
         from napari_neurobridge.project.log import annotate
 
-        annotate.undo(self.folder)
+        if event is None:
+            annotate.undo(self.folder)
+        else:
+            annotate.revert(self.folder, event)
 
     def _judge(self, judgement: Judgement, *, force: bool = False) -> None:
         judge_all(self.folder, [judgement], force=force)

@@ -16,6 +16,14 @@ PairKey: TypeAlias = tuple[str, str]
 """Uids of a pair: in vivo before ex vivo, and by dataset name within one role."""
 
 
+def in_canonical_order(
+    one: tuple[Role, str, str], other: tuple[Role, str, str]
+) -> tuple[tuple[str, str], PairKey]:
+    """Return datasets and uids of two somata (role, dataset, uid) as in a `PairKey`."""
+    first, second = sorted((one, other), key=lambda soma: (soma[0] is Role.EX_VIVO, *soma[1:]))
+    return (first[1], second[1]), (first[2], second[2])
+
+
 @dataclass(frozen=True)
 class StandingVerdict:
     """The latest word of one annotator on one pair, or on a query without partner.
@@ -56,6 +64,11 @@ class StandingVerdict:
     reason: NoneReason | None
     evidence: VerdictEvidence
 
+    @property
+    def noted(self) -> tuple[str, ...]:
+        """What a note on this verdict is about: its pair, or the cell without a partner."""
+        return self.pair or (self.query_uid,)
+
     @classmethod
     def of(cls, event: Event, content: VerdictGiven) -> StandingVerdict:
         """Read a verdict event."""
@@ -66,17 +79,10 @@ class StandingVerdict:
             and content.candidate_dataset is not None
             and content.candidate_role is not None
         ):
-            (_, *first), (_, *second) = sorted(
-                (
-                    (content.query_role is Role.EX_VIVO, content.query_dataset, content.query_uid),
-                    (
-                        content.candidate_role is Role.EX_VIVO,
-                        content.candidate_dataset,
-                        content.candidate_uid,
-                    ),
-                )
+            datasets, pair = in_canonical_order(
+                (content.query_role, content.query_dataset, content.query_uid),
+                (content.candidate_role, content.candidate_dataset, content.candidate_uid),
             )
-            datasets, pair = (first[0], second[0]), (first[1], second[1])
         return cls(
             event_id=event.id,
             time=event.time,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_neurobridge.project.log.claims import ClaimsImported
 from napari_neurobridge.project.log.events import ModelAdopted, VerdictGiven
+from napari_neurobridge.project.log.notes import NoteWritten
 from napari_neurobridge.project.log.soma_events import (
     DetectionRun,
     SomaAdded,
@@ -44,6 +45,9 @@ def describe(event: Event) -> str:
             return f"detection in {run.dataset} ({_somata(run.uids)})"
         case ClaimsImported() as claims:
             return f"imported {len(claims.uids)} claims of {claims.program}"
+        case NoteWritten() as note:
+            about = " ↔ ".join(note.uids)
+            return f"noted “{note.text}” on {about}" if note.text else f"no note on {about}"
         case ModelAdopted() as adopted:
             return f"adopted the model {adopted.model}"
         case _:
