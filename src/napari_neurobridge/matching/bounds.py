@@ -14,7 +14,7 @@ from napari_neurobridge.types import USUAL_SOMA_DIAMETER_UM
 
 if TYPE_CHECKING:
     from napari_neurobridge.spaces.alignment import Alignment, InverseAlignment
-    from napari_neurobridge.types import Vec3
+    from napari_neurobridge.types import Expected, Vec3
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -80,6 +80,12 @@ class Bounds:
             "fi,nij,fj->nf", self.normals, np.asarray(covariance_um2), self.normals
         )
         return np.asarray((beyond > _DEVIATIONS * np.sqrt(variance)).any(axis=1))
+
+    def excludes(self, expected: Expected | None) -> bool:
+        """As `exclude`, for one place; what is not known is not outside."""
+        if expected is None:
+            return False
+        return bool(self.exclude([expected.center_um], [expected.covariance_um2])[0])
 
     def exclude_mapped(
         self, way: Alignment | InverseAlignment, places_um: Float64Array

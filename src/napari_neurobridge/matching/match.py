@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ import numpy.typing as npt
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.appearance.agreement import Agreement, agreement_of
 from napari_neurobridge.matching.assignment import assign
-from napari_neurobridge.matching.bounds import Bounds
 from napari_neurobridge.matching.candidate_field import CandidateField
 from napari_neurobridge.matching.decoys import JUDGINGS, DecoyCheck, decoy_claims
 from napari_neurobridge.matching.matched_pairs import MatchedPair, ReviewedPair
@@ -22,12 +21,14 @@ from napari_neurobridge.matching.posterior_reader import (
     PosteriorReader,
     PosteriorSummary,
 )
+from napari_neurobridge.matching.wording import not_indexed
 from napari_neurobridge.types import Expected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_neurobridge.matching.appearance.likelihood import Appearance
+    from napari_neurobridge.matching.bounds import Bounds
     from napari_neurobridge.matching.calibration import Calibration
     from napari_neurobridge.matching.conformal import ConformalSets
     from napari_neurobridge.matching.decoys import Judging
@@ -69,14 +70,17 @@ class Match:
         What made the posterior of the propagation's.
     sets : ConformalSets
         What belongs to a set of answers with a stated coverage.
+    bounds : dict of str to Bounds
+        What each of the two datasets shows.
     appearance : Appearance or None
-        What the crops say; ``None`` without a complete index.
+        What the crops say; ``None`` without an index.
     model : str
         Name and hash of the encoder whose index told candidates apart; empty if none did.
     model_note : str
         What that model leaves open, in a sentence; empty if nothing.
-    bounds : dict of str to Bounds
-        What each dataset shows; of one that is missing, as far as its somata reach.
+    not_indexed : frozenset of str
+        Somata of either side whose crops have no say, since the index lacks them; empty where
+        it has none at all.
     """
 
     queries: Side
@@ -90,10 +94,11 @@ class Match:
     alignment: Alignment
     calibration: Calibration
     sets: ConformalSets
+    bounds: Mapping[str, Bounds]
     appearance: Appearance | None = None
     model: str = ""
     model_note: str = ""
-    bounds: Mapping[str, Bounds] = field(default_factory=dict)
+    not_indexed: frozenset[str] = frozenset()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -103,7 +108,8 @@ class Match:
         note = (f"Look again at {named}: the other cells contradict.",) if doubtful else ()
         # What contradicts a proposal is no news: it is dropped.
         said = self.propagation.notes if self.accepted else ()
-        return (*said, *note, *filter(None, [self.model_note]))
+        unseen = (f"{not_indexed(len(self.not_indexed))}.",) if self.not_indexed else ()
+        return (*said, *note, *unseen, *filter(None, [self.model_note]))
 
     def review(self) -> tuple[ReviewedPair, ...]:
         """Return the accepted pairs, the most doubtful first."""
@@ -226,24 +232,19 @@ class Match:
         place = self.gallery.centers_um[self.gallery.rows[uid]]
         return self._expected_at(self.alignment.inverse(), place)
 
-    def bounds_of(self, dataset: str) -> Bounds:
-        """Return what a dataset shows: its image, else as far as its somata reach."""
-        known = self.bounds.get(dataset)
-        return Bounds.of_somata(self.side(dataset).centers_um) if known is None else known
-
     def partners_outside(self, dataset: str) -> npt.NDArray[np.bool_]:
         """Return whose partner is expected outside of what the other side shows, (N,)."""
-        return self._queries_outside if dataset == self.queries.dataset else self._gallery_outside
+        if dataset not in self._outside:
+            way, other = self.alignment, self.gallery
+            if dataset != self.queries.dataset:
+                way, other = self.alignment.inverse(), self.queries
+            places = self.side(dataset).centers_um
+            self._outside[dataset] = self.bounds[other.dataset].exclude_mapped(way, places)
+        return self._outside[dataset]
 
     @cached_property
-    def _queries_outside(self) -> npt.NDArray[np.bool_]:
-        bounds = self.bounds_of(self.gallery.dataset)
-        return bounds.exclude_mapped(self.alignment, self.queries.centers_um)
-
-    @cached_property
-    def _gallery_outside(self) -> npt.NDArray[np.bool_]:
-        bounds = self.bounds_of(self.queries.dataset)
-        return bounds.exclude_mapped(self.alignment.inverse(), self.gallery.centers_um)
+    def _outside(self) -> dict[str, npt.NDArray[np.bool_]]:
+        return {}
 
     def judge_position(self, position_um: Vec3, dataset: str) -> PartnerPosterior:
         """As `judge`, for a bare place of either side, whose own soma nobody knows."""

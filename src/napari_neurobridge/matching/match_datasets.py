@@ -132,7 +132,8 @@ def match_datasets(
     ----------
     project : Project
     encoder : Encoder, optional
-        Adds what the crops say where both datasets are completely indexed for it.
+        Adds what the crops say, as far as both datasets are indexed for it: a soma that is not
+        is judged by its place alone.
     in_vivo, ex_vivo : str, optional
         The default datasets unless given.
     start : Match, optional
@@ -167,7 +168,7 @@ def match_datasets(
         pairs = np.vstack([accepted, excluded.allowed(begun, accepted)])
     if not len(pairs):
         raise InputError(_NO_PAIR)
-    margins = _margins(project, encoder, queries, gallery, start)
+    margins, unseen = _margins(project, encoder, queries, gallery, start)
     appearance, model_note = _appearance(encoder, margins, queries, gallery, accepted)
     problem = PropagationProblem(
         queries.centers_um,
@@ -209,18 +210,17 @@ def match_datasets(
         appearance=appearance,
         model="" if encoder is None or appearance is None else model_label(encoder),
         model_note=model_note,
-        bounds=_bounds(project, queries, gallery),
+        bounds={side.dataset: _bounds(project, side) for side in (queries, gallery)},
+        not_indexed=unseen if seen else frozenset(),
     )
 
 
-def _bounds(project: Project, *sides: Side) -> dict[str, Bounds]:
-    """Return what the images of datasets show; an image that is gone bounds nothing."""
-    known = {}
-    for side in sides:
-        if project.dataset(side.dataset).uri is not None:
-            with suppress(InputError):
-                known[side.dataset] = Bounds.of_volume(project.volume(side.dataset).extent_um)
-    return known
+def _bounds(project: Project, side: Side) -> Bounds:
+    """Return what a dataset shows: its image, else as far as its somata reach."""
+    if project.dataset(side.dataset).uri is not None:
+        with suppress(InputError):  # an image that is gone bounds nothing
+            return Bounds.of_volume(project.volume(side.dataset).extent_um)
+    return Bounds.of_somata(side.centers_um)
 
 
 def _sides(project: Project, state: State, first: str, second: str) -> tuple[Side, Side]:
@@ -296,18 +296,30 @@ def _constellation(
 
 def _margins(
     project: Project, encoder: Encoder | None, queries: Side, gallery: Side, start: Match | None
-) -> Margins | None:
-    """Return how the crops compare; None without a complete index of both sides."""
+) -> tuple[Margins | None, frozenset[str]]:
+    """Return how the crops compare, and the somata of both sides that are not indexed.
+
+    Without an index of either side there is nothing to compare.
+    """
     if encoder is None:
-        return None
-    # Their uids are in order, as those of a side are, so that rows are the same.
-    indexed = [load_gallery(project, encoder, side.dataset) for side in (queries, gallery)]
-    if [known.uids for known in indexed] != [queries.uids, gallery.uids]:
-        return None
-    if start is not None and start.appearance is not None and start.model == model_label(encoder):
-        return start.appearance.margins
-    here, there = (known.embeddings for known in indexed)
-    return Margins(here, there, queries.centers_um, gallery.centers_um)
+        return None, frozenset()
+    sides = queries, gallery
+    indexed = [load_gallery(project, encoder, side.dataset) for side in sides]
+    if not all(map(len, indexed)):
+        return None, frozenset()
+    unseen = frozenset[str]().union(
+        *(known.missing(side.uids) for known, side in zip(indexed, sides, strict=True))
+    )
+    if (
+        start is not None
+        and start.appearance is not None
+        and (start.model, start.not_indexed) == (model_label(encoder), unseen)
+    ):
+        return start.appearance.margins, unseen
+    here, there = (
+        known.embeddings_of(side.uids) for known, side in zip(indexed, sides, strict=True)
+    )
+    return Margins(here, there, queries.centers_um, gallery.centers_um), unseen
 
 
 def _appearance(

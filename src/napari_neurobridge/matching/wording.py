@@ -1,4 +1,4 @@
-"""How a probability is written for a person."""
+"""How what a match knows is written for a person."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def percent(probability: float) -> str:
     if probability > 0.99:
         return "> 99 %"
     return f"{100 * probability:.0f} %"
+
+
+def not_indexed(count: int) -> str:
+    """Return what somata without an embedding cost, as "1 cell not indexed: judged by ..."."""
+    return f"{count} {'cell' if count == 1 else 'cells'} not indexed: judged by place only"

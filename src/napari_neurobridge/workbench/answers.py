@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from napari_neurobridge.workbench.models import FEW_SOMATA
 from napari_neurobridge.workbench.surroundings import near_expected
 
 if TYPE_CHECKING:
@@ -137,8 +136,6 @@ def answer_query(
 ) -> Answer:
     """Rank the other dataset's somata for a query and cut the crops that show them.
 
-    A few somata that were added or moved since the last index are embedded first.
-
     Parameters
     ----------
     project : Project
@@ -187,21 +184,8 @@ def locate(
 
 
 def _encoder(project: Project, load: Callable[[], Encoder]) -> Encoder | None:
-    """Return the encoder with a nearly complete index completed; None without images."""
-    if any(project.dataset(name).uri is None for name in (project.in_vivo(), project.ex_vivo())):
-        return None
-    encoder = load()
-    _index_late_somata(project, encoder)
-    return encoder
-
-
-def _index_late_somata(project: Project, encoder: Encoder) -> None:
-    from napari_neurobridge.matching.appearance.gallery import count_embedded, index_project
-
-    count = count_embedded(project, encoder)
-    # With none embedded, the user has not asked for an index yet.
-    if 0 < count.n_somata - count.n_embedded <= FEW_SOMATA and count.n_embedded > 0:
-        index_project(project, encoder)
+    """Return the encoder; None where crops cannot be compared."""
+    return load() if project.has_images() else None
 
 
 def with_crops(
@@ -237,7 +221,7 @@ def _facing(
     """Return crops of a dataset that show what those of another do; None without an image."""
     from napari_neurobridge.project.crops import aligned_frame
 
-    if project.dataset(dataset).uri is None:
+    if not project.has_images(dataset):
         return None
     frame = aligned_frame(project, dataset, other)
     return project.crops(dataset, centers_um, frame, depth_um=depth_um)

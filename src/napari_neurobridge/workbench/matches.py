@@ -99,6 +99,7 @@ class Matches:
         session.project_changed.connect(self._on_project_changed)
         session.orientation_changed.connect(self._start_over)
         session.verdicts_changed.connect(self.refresh)
+        session.index_changed.connect(self.refresh)
 
     # --- what views may ask ----------------------------------------------------------------
 

@@ -342,10 +342,12 @@ class Questions:
         return lambda: self._encoders.ranking(project)
 
     def _on_match_changed(self) -> None:
-        """Rank again without taking away what is being looked at; an audit is left alone."""
+        """Rank again without taking away what is being looked at; a seen audit is left alone."""
         self._publish()
         project, query = self._session.project, self.query
-        if self._matches.updating or project is None or query is None or query.audit:
+        if self._matches.updating or project is None or query is None:
+            return
+        if query.audit and self.answer is not None:
             return
         self._rank(project, query, self._picked())
 

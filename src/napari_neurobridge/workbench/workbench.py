@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_neurobridge.workbench.answers import N_SHOWN
 from napari_neurobridge.workbench.imports import Imports
+from napari_neurobridge.workbench.indexing import Indexing
 from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
 from napari_neurobridge.workbench.matches import Matches
@@ -39,6 +40,8 @@ class Workbench:
     ----------
     session : Session
         The open project, the jobs, and what changed.
+    indexing : Indexing
+        How far the index is; embeds what was added since.
     setup : Setup
         From two files to an indexed project.
     imports : Imports
@@ -59,7 +62,8 @@ class Workbench:
         encoders = EncoderCache()
         self.session = Session(dispatch, annotator)
         self.imports = Imports(self.session)
-        self.setup = Setup(self.session, encoders, self.imports)
+        self.indexing = Indexing(self.session, encoders)
+        self.setup = Setup(self.session, self.indexing, self.imports)
         self.matches = Matches(self.session, encoders)
         self.questions = Questions(self.session, encoders, self.matches)
         self.plane = PlaneView(self.session, self.matches, self.questions)

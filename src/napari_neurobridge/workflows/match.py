@@ -91,7 +91,7 @@ class Claims:
 
 
 def matching_encoder(project: Project, load: Callable[[], Encoder]) -> Encoder | None:
-    """Return the encoder whose index can tell candidates apart; None where there is no index.
+    """Return the encoder whose index can tell candidates apart; None where there is none.
 
     Parameters
     ----------
@@ -105,16 +105,13 @@ def matching_encoder(project: Project, load: Callable[[], Encoder]) -> Encoder |
         If there is no such model.
     """
     sides = project.in_vivo(), project.ex_vivo()
-    if any(project.dataset(name).uri is None for name in sides):
-        return None
-    if not any(project.embeddings_dir.iterdir()):
+    if not project.has_images(*sides) or not any(project.embeddings_dir.iterdir()):
         return None
     from napari_neurobridge.matching.appearance.gallery import load_gallery
 
     encoder = load()
-    galleries = [load_gallery(project, encoder, name) for name in sides]
-    complete = all(0 < len(gallery) == gallery.n_living for gallery in galleries)
-    return encoder if complete else None
+    indexed = all(len(load_gallery(project, encoder, name)) for name in sides)
+    return encoder if indexed else None
 
 
 def n_landmarks(project: Project) -> int:
@@ -163,7 +160,7 @@ def match_all(
     model : str, optional
         Whose index is used; see `ranking_model` unless given.
     images : bool
-        Use what the crops say, where both sides are completely indexed.
+        Use what the crops say, as far as both sides are indexed.
     start : Match, optional
         From before the latest verdict.
     report : callable, optional
