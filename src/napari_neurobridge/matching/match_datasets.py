@@ -124,6 +124,7 @@ def match_datasets(
     ex_vivo: str | None = None,
     start: Match | None = None,
     constellation: bool = False,
+    state: State | None = None,
     report: Report | None = None,
 ) -> Match:
     """Match all somata of two datasets, from the accepted pairs outward.
@@ -141,6 +142,9 @@ def match_datasets(
     constellation : bool
         Where fewer than four pairs are accepted, begin with what the constellation of the
         cells says; takes a while.
+    state : State, optional
+        What people are supposed to have said in place of the project's own state; the match is
+        then kept nowhere.
     report : callable, optional
         Called as ``report(done, total, message)``.
 
@@ -151,7 +155,7 @@ def match_datasets(
         constellation of the cells does not tell either.
     """
     first, second = in_vivo or project.in_vivo(), ex_vivo or project.ex_vivo()
-    state = project.state()
+    supposed, state = state is not None, state or project.state()
     queries, gallery = _sides(project, state, first, second)
     begun = _NOTHING if start is None else _translated(start, queries, gallery)
     if start is not None and not (
@@ -194,7 +198,8 @@ def match_datasets(
         orientation=project.stated_linear(queries.dataset, gallery.dataset) is not None,
         n_pairs=len(accepted),
     )
-    project.keep_alignment(alignment)
+    if not supposed:
+        project.keep_alignment(alignment)
     return Match(
         queries=queries,
         gallery=gallery,

@@ -52,7 +52,8 @@ class SomataView:
     features : DataFrame
         Columns ``uid``, ``mark``, ``label`` (the number of an accepted pair, alike on both
         sides, while no neighbours are numbered), ``probability`` of a claimed pair, and
-        ``changed``, whether the latest verdict changed the most probable partner.
+        ``changed``, whether the latest verdict changed the most probable partner, or the next one
+        would while that is previewed.
     """
 
     centers_um: np.ndarray
@@ -81,6 +82,7 @@ def somata_view(workbench: Workbench, dataset: str) -> SomataView:
     state, shown = workbench.project.state(), workbench.questions.snapshot
     somata = state.somata.get(dataset, {})
     marks, labels = _marks_and_labels(state, shown)
+    changed = shown.changed if shown.would_change is None else shown.would_change
     plain = Mark.PLAIN if not shown.claimed else Mark.UNMATCHED
     return SomataView(
         centers_um=np.array([soma.center_um for soma in somata.values()]).reshape(-1, 3),
@@ -92,7 +94,7 @@ def somata_view(workbench: Workbench, dataset: str) -> SomataView:
                 "probability": pd.Series(
                     [shown.claimed.get(uid, np.nan) for uid in somata], dtype=np.float64
                 ),
-                "changed": pd.Series([uid in shown.changed for uid in somata], dtype=bool),
+                "changed": pd.Series([uid in changed for uid in somata], dtype=bool),
             }
         ),
     )

@@ -317,7 +317,8 @@ class Matches:
         before, self.match = self.match, match
         self.decoys = None
         self.updating, self.problem, self._searching = False, problem, False
-        self.changed = _changed(before, match)
+        both = before is not None and match is not None
+        self.changed = matching.changed_partners(before, match) if both else frozenset()
         self.match_changed.emit()
         self.claims_changed.emit()
 
@@ -349,13 +350,3 @@ def _basis(state: State, project: Project) -> object:
         sum(1 for _ in project.embeddings_dir.rglob("shard-*")),
         state.adoptions,
     )
-
-
-def _changed(before: Match | None, after: Match | None) -> frozenset[str]:
-    if before is None or after is None:
-        return frozenset()
-    old, new = (
-        {pair.in_vivo_uid: pair.ex_vivo_uid for pair in match.matched()}
-        for match in (before, after)
-    )
-    return frozenset(uid for uid in old.keys() | new.keys() if old.get(uid) != new.get(uid))

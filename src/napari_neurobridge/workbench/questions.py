@@ -20,6 +20,7 @@ from napari_neurobridge.workbench.answers import (
     locate,
     with_crops,
 )
+from napari_neurobridge.workbench.clicks import soma_at
 from napari_neurobridge.workbench.remedies import explain
 from napari_neurobridge.workbench.snapshot import NONE_OF_THESE, QuestionSnapshot, take_snapshot
 from napari_neurobridge.workflows.match import as_asked, undecided_of
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
 
 MAX_DEPTH_UM = 20.0
 """How far the crops can be scrolled from the somata."""
-
-CLICK_RADIUS_UM = 12.0
-CLICK_HALF_SLAB_UM = 20.0
 
 
 class Questions:
@@ -93,6 +91,7 @@ class Questions:
         self._answered_at = 0.0
         self._depth_um = 0.0
         self._keep: str | None = None
+        self._would_change: frozenset[str] | None = None
         self._opened: set[str] = set()
         self._from_queue: str | None = None
         self._sorted_for: tuple[State, Match | None, frozenset[str]] | None = None
@@ -134,7 +133,7 @@ class Questions:
         asks : bool
             Ask about an fMOST soma, too, and rank the two-photon ones.
         """
-        uid = self._soma_at(dataset, position_um, depth_axis)
+        uid = soma_at(self._session.require_project(), dataset, position_um, depth_axis)
         if uid is None:
             self._session.notify(
                 "No soma here. Click a circle, or add one with the layer's + tool."
@@ -230,6 +229,11 @@ class Questions:
             self._session.show_error,
         )
 
+    def show_would_change(self, uids: frozenset[str] | None) -> None:
+        """Publish the cells that a verdict would change; None takes them away; see `Preview`."""
+        self._would_change = uids
+        self._publish()
+
     def seconds_spent(self) -> float | None:
         """Return how long the answer has been looked at."""
         return None if self.answer is None else time.monotonic() - self._answered_at
@@ -294,6 +298,7 @@ class Questions:
             neighbours=matches.neighbours(*near) if near else (),
             claimed={uid: probability for uid, (_, probability) in matches.partners().items()},
             changed=matches.changed_on_both_sides(),
+            would_change=self._would_change,
         )
         if snapshot != self.snapshot:
             self.snapshot = snapshot
@@ -360,18 +365,6 @@ class Questions:
     def _ask_again(self) -> None:
         if self.query is not None:
             self._ask(self.query, keep=self._picked())
-
-    def _soma_at(self, dataset: str, position_um: Vec3, depth_axis: int) -> str | None:
-        project = self._session.require_project()
-        somata = list(project.state().somata.get(dataset, {}).values())
-        if not somata:
-            return None
-        offsets = np.array([soma.center_um for soma in somata]) - np.asarray(position_um)
-        in_plane = np.delete(offsets, depth_axis, axis=1)
-        distances = np.hypot(in_plane[:, 0], in_plane[:, 1])
-        distances[np.abs(offsets[:, depth_axis]) > CLICK_HALF_SLAB_UM] = np.inf
-        nearest = int(distances.argmin())
-        return somata[nearest].uid if distances[nearest] <= CLICK_RADIUS_UM else None
 
     def _on_project_changed(self, _: Project | None) -> None:
         self._opened = set()

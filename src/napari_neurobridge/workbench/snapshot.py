@@ -145,6 +145,9 @@ class QuestionSnapshot:
     changed : frozenset of str
         Cells whose most probable partner the latest verdict changed, and their new partners;
         empty in an audit.
+    would_change : frozenset of str or None
+        The same, if the picked candidate were accepted; ``None`` while nobody asks that, and in
+        an audit.
     """
 
     query: Query | None = None
@@ -162,6 +165,7 @@ class QuestionSnapshot:
     neighbours: tuple[Neighbour, ...] = ()
     claimed: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     changed: frozenset[str] = frozenset()
+    would_change: frozenset[str] | None = None
 
     @property
     def blind(self) -> bool:
@@ -192,6 +196,7 @@ def take_snapshot(
     neighbours: Sequence[Neighbour] = (),
     claimed: Mapping[str, float] | None = None,
     changed: frozenset[str] = frozenset(),
+    would_change: frozenset[str] | None = None,
 ) -> QuestionSnapshot:
     """Return what the views may show; see `QuestionSnapshot`.
 
@@ -208,7 +213,7 @@ def take_snapshot(
     flickered : bool
     reason : str
         Why the queue asks about this cell.
-    neighbours, claimed, changed
+    neighbours, claimed, changed, would_change
         As in `QuestionSnapshot`, unblinded.
     """
     waiting = _RANKING if query is not None else ""
@@ -238,6 +243,7 @@ def take_snapshot(
         neighbours=tuple(neighbours),
         claimed=MappingProxyType(dict(claimed or {})),
         changed=changed,
+        would_change=would_change,
     )
 
 

@@ -11,6 +11,7 @@ from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.events import UndoScope, VerdictEvidence
 from napari_neurobridge.types import Basis, SomaSource
 from napari_neurobridge.workbench.session import Remedy
+from napari_neurobridge.workbench.user_settings import change_settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +33,11 @@ class Verdicts:
         Where the project lives.
     questions : Questions
         What is being asked, and which candidate is picked.
+
+    Attributes
+    ----------
+    then_next : bool
+        Whether a decision asks the next question at once; a user's setting.
     """
 
     def __init__(self, session: Session, questions: Questions) -> None:
@@ -40,6 +46,7 @@ class Verdicts:
         self._stated_reason: tuple[NoneReason | None] | None = None
         self._asked: Query | None = None
         self._insisted: set[tuple[str, str]] = set()
+        self.then_next = load_settings().next_after_verdict
         questions.snapshot_changed.connect(self._on_snapshot_changed)
 
     @property
@@ -53,6 +60,11 @@ class Verdicts:
     def state_none_reason(self, reason: NoneReason | None) -> None:
         """State why the queried cell has no partner, should it be found to have none."""
         self._stated_reason = (reason,)
+
+    def set_then_next(self, wanted: bool) -> None:
+        """Let each decision ask the next question at once, now and in the next session."""
+        self.then_next = wanted
+        change_settings(next_after_verdict=wanted)
 
     # --- verdicts --------------------------------------------------------------------
 
@@ -89,6 +101,7 @@ class Verdicts:
             )
             why = f" ({reason.replace('_', ' ')})" if reason else ""
             self._decided(f"{uid} has no partner{why}")
+            self._go_on(uid)
 
         self._session.attempt(record)
 
@@ -175,6 +188,10 @@ class Verdicts:
                     evidence=evidence,
                 )
                 self._decided(f"{done} {uid} ↔ {candidate.uid}")
+                if judge is annotate.reject:
+                    self._pick_after(uid, candidate)
+                else:
+                    self._go_on(uid)
 
             def insist() -> None:
                 self._insisted.add((uid, candidate.uid))
@@ -193,6 +210,23 @@ class Verdicts:
 
         attempt = self._session.attempt
         attempt(record)
+
+    def _go_on(self, uid: str) -> None:
+        """Ask the next question, if that is wanted and the decided one is still asked."""
+        query = self._questions.query
+        if self.then_next and query is not None and query.uid == uid:
+            self._questions.next_query()
+
+    def _pick_after(self, uid: str, rejected: Candidate) -> None:
+        """Pick the line below a rejected one: the cell itself is not decided yet."""
+        answer = self._questions.answer
+        # In an audit nothing is proposed.
+        if not self.then_next or answer is None or answer.blind or answer.query.uid != uid:
+            return
+        listed = [candidate.uid for candidate in answer.shown]
+        if rejected.uid in listed:
+            below = listed.index(rejected.uid) + 2
+            self._questions.choose(below if below <= len(listed) else 0)
 
     def _why_improbable(self, uid: str, candidate: Candidate) -> str:
         """Return why a pair should be looked at again before it is accepted, once; else nothing."""

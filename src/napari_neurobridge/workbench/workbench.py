@@ -13,6 +13,7 @@ from napari_neurobridge.workbench.jobs import Dispatch, call_directly
 from napari_neurobridge.workbench.matches import Matches
 from napari_neurobridge.workbench.models import EncoderCache
 from napari_neurobridge.workbench.plane import PlaneView
+from napari_neurobridge.workbench.preview import Preview
 from napari_neurobridge.workbench.questions import Questions
 from napari_neurobridge.workbench.session import Session
 from napari_neurobridge.workbench.setup import Setup
@@ -54,6 +55,8 @@ class Workbench:
         The plane of one side as a surface in the other's space.
     verdicts : Verdicts
         What a person decides.
+    preview : Preview
+        What a verdict would change.
     insights : Insights
         How well the model does, and where it looks.
     """
@@ -68,6 +71,7 @@ class Workbench:
         self.questions = Questions(self.session, encoders, self.matches)
         self.plane = PlaneView(self.session, self.matches, self.questions)
         self.verdicts = Verdicts(self.session, self.questions)
+        self.preview = Preview(self.session, encoders, self.matches, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)
 
     @property
@@ -83,6 +87,7 @@ class Workbench:
             "U": self.verdicts.unsure,
             "N": self.verdicts.none,
             "F": self.questions.flicker,
+            "P": self.preview.toggle,
             "Space": self.questions.next_query,
             "Z": self.verdicts.undo,
             "Shift+Z": self.verdicts.redo,

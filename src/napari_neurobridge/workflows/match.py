@@ -90,6 +90,15 @@ class Claims:
         return sum(pair.accepted for pair in self.pairs)
 
 
+def changed_partners(before: Match, after: Match) -> frozenset[str]:
+    """Return the in-vivo cells whose most probable partner is another in a later match."""
+    old, new = (
+        {pair.in_vivo_uid: pair.ex_vivo_uid for pair in match.matched()}
+        for match in (before, after)
+    )
+    return frozenset(uid for uid in old.keys() | new.keys() if old.get(uid) != new.get(uid))
+
+
 def matching_encoder(project: Project, load: Callable[[], Encoder]) -> Encoder | None:
     """Return the encoder whose index can tell candidates apart; None where there is none.
 

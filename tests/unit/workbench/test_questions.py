@@ -16,12 +16,8 @@ from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import SomaSource
 from napari_neurobridge.workbench import questions as module
 from napari_neurobridge.workbench.answers import N_SHOWN
-from napari_neurobridge.workbench.questions import (
-    CLICK_HALF_SLAB_UM,
-    CLICK_RADIUS_UM,
-    MAX_DEPTH_UM,
-    Questions,
-)
+from napari_neurobridge.workbench.clicks import CLICK_HALF_SLAB_UM, CLICK_RADIUS_UM
+from napari_neurobridge.workbench.questions import MAX_DEPTH_UM, Questions
 from napari_neurobridge.workbench.session import Notice
 from napari_neurobridge.workbench.workbench import Workbench
 

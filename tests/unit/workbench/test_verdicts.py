@@ -217,6 +217,67 @@ def test_in_an_audit_none_is_proposed_for_no_reason(matched, loop) -> None:
     assert matched.project.state().none == {uid: None}
 
 
+# --- a decision, then the next question --------------------------------------------------
+
+
+@pytest.fixture
+def hurried(matched: Workbench) -> Workbench:
+    """The same, of a user whose decisions ask the next question."""
+    matched.verdicts.set_then_next(True)
+    return matched
+
+
+@pytest.mark.parametrize("key", ["A", "U", "N"])
+def test_a_decision_asks_the_next_question(hurried, loop, key) -> None:
+    _ask(hurried, loop, UID)
+    hurried.key_actions()[key]()
+    assert [verdict.query_uid for verdict in hurried.project.state().verdicts][-1] == UID
+    following = hurried.questions.query.uid
+    assert following not in (UID, None)
+    assert following in {item.uid for item in hurried.questions.queue()}
+
+
+def test_none_that_leads_is_decided_by_one_key(hurried, loop) -> None:
+    uid = _far_cell(hurried)
+    _ask(hurried, loop, uid)
+    hurried.key_actions()["A"]()
+    assert hurried.project.state().none == {uid: NoneReason.OUTSIDE}
+    assert hurried.questions.query.uid != uid
+
+
+def test_a_rejected_candidate_is_followed_by_the_next_line(hurried, loop) -> None:
+    _ask(hurried, loop, UID)
+    questions = hurried.questions
+    hurried.verdicts.reject()
+    assert questions.query.uid == UID, "the cell itself is not decided"
+    assert questions.choice is questions.answer.shown[1]
+    questions.choose(len(questions.answer.shown))
+    hurried.verdicts.reject()
+    assert questions.none_picked, "there is no other line"
+
+
+def test_what_is_refused_stays_asked(hurried, loop, notices) -> None:
+    _ask(hurried, loop, UID)
+    _pick(hurried, loop, "fm-00077")
+    hurried.verdicts.accept()
+    assert hurried.questions.query.uid == UID
+    _ask(hurried, loop, OTHER)
+    refused = next(notice for notice in reversed(notices) if notice.remedy is not None)
+    refused.remedy.apply()
+    assert hurried.questions.query.uid == OTHER, "nobody waits for the next question"
+
+
+def test_the_choice_to_go_on_is_remembered(workbench, loop) -> None:
+    assert not workbench.verdicts.then_next
+    _ask(workbench, loop, UID)
+    workbench.verdicts.none()
+    assert workbench.questions.query.uid == UID
+    workbench.verdicts.set_then_next(True)
+    again = Workbench(loop)
+    assert again.verdicts.then_next
+    again.close()
+
+
 # --- what is asked twice -----------------------------------------------------------------
 
 
