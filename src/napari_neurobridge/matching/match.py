@@ -235,11 +235,10 @@ class Match:
     def partners_outside(self, dataset: str) -> npt.NDArray[np.bool_]:
         """Return whose partner is expected outside of what the other side shows, (N,)."""
         if dataset not in self._outside:
-            way, other = self.alignment, self.gallery
-            if dataset != self.queries.dataset:
-                way, other = self.alignment.inverse(), self.queries
-            places = self.side(dataset).centers_um
-            self._outside[dataset] = self.bounds[other.dataset].exclude_mapped(way, places)
+            forward = dataset == self.queries.dataset
+            way = self.alignment if forward else self.alignment.inverse()
+            bounds = self.bounds[self.others_of(dataset).dataset]
+            self._outside[dataset] = bounds.exclude_mapped(way, self.side(dataset).centers_um)
         return self._outside[dataset]
 
     @cached_property

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from napari_neurobridge.viewer.styles import (
+    CHANGED_FILL,
     MARK_COLORS,
     MARK_RGBA,
     ImageStyle,
@@ -38,7 +39,6 @@ HINT_KEY = "neurobridge_hint"
 """Metadata key of layers that only explain, and hold no somata to be edited."""
 
 _SAMPLE = (16, 1024, 1024)
-_CHANGED_FILL = (1.0, 1.0, 1.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class SomataView:
     def face_colors(self) -> np.ndarray:
         """RGBA of each soma's inside, shape (N, 4): clear but for what has changed."""
         colors = np.zeros((len(self.features), 4))
-        colors[self.features["changed"].to_numpy(dtype=bool)] = _CHANGED_FILL
+        colors[self.features["changed"].to_numpy(dtype=bool)] = CHANGED_FILL
         return colors
 
 

@@ -24,7 +24,9 @@ from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets.candidate_list import CandidateList
 from napari_neurobridge.widgets.crop_pair import CropPair
 from napari_neurobridge.widgets.foldable import Foldable
+from napari_neurobridge.widgets.legend import LegendButton
 from napari_neurobridge.widgets.match_all import MatchAllBox
+from napari_neurobridge.widgets.trace_view import TraceView
 from napari_neurobridge.widgets.verdict_bar import VerdictBar
 from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
@@ -60,6 +62,8 @@ class MatchPanel(QWidget):
         inside.setContentsMargins(0, 0, 0, 0)
         inside.addLayout(self._create_queue_row())
         inside.addWidget(self.crops)
+        self.trace = TraceView(workbench)
+        inside.addWidget(self.trace)
         inside.addWidget(self._create_place())
         inside.addWidget(self._create_candidates(), stretch=1)
         inside.addLayout(self._create_none_row())
@@ -83,13 +87,13 @@ class MatchPanel(QWidget):
     # --- controls --------------------------------------------------------------------
 
     def _create_scroll(self, content: QWidget) -> QScrollArea:
-        self.scroll = QScrollArea()
-        self.scroll.setObjectName("match_scroll")
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll.setWidget(content)
-        return self.scroll
+        scroll = QScrollArea()
+        scroll.setObjectName("match_scroll")
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(content)
+        return scroll
 
     def _create_queue_row(self) -> QHBoxLayout:
         self.queue_text = QLabel()
@@ -108,6 +112,7 @@ class MatchPanel(QWidget):
         row.addWidget(self.updating_text)
         row.addWidget(self.queue_text)
         row.addWidget(self.queue_bar)
+        row.addWidget(LegendButton())
         return row
 
     def _create_place(self) -> QLabel:

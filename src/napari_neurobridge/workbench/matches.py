@@ -317,8 +317,11 @@ class Matches:
         before, self.match = self.match, match
         self.decoys = None
         self.updating, self.problem, self._searching = False, problem, False
-        both = before is not None and match is not None
-        self.changed = matching.changed_partners(before, match) if both else frozenset()
+        self.changed = (
+            frozenset()
+            if before is None or match is None
+            else matching.changed_partners(before, match)
+        )
         self.match_changed.emit()
         self.claims_changed.emit()
 

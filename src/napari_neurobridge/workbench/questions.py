@@ -21,9 +21,9 @@ from napari_neurobridge.workbench.answers import (
     with_crops,
 )
 from napari_neurobridge.workbench.clicks import soma_at
+from napari_neurobridge.workbench.question_queue import QuestionQueue
 from napari_neurobridge.workbench.remedies import explain
 from napari_neurobridge.workbench.snapshot import NONE_OF_THESE, QuestionSnapshot, take_snapshot
-from napari_neurobridge.workflows.match import as_asked, undecided_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,10 +31,8 @@ if TYPE_CHECKING:
     from napari_neurobridge.active.queue import QueueItem
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.errors import NeuroBridgeError
-    from napari_neurobridge.matching.match import Match
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.project.log.fold import State
-    from napari_neurobridge.types import Candidate, Vec3
+    from napari_neurobridge.types import Candidate, Projection, Vec3
     from napari_neurobridge.workbench.matches import Matches
     from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.session import Session
@@ -71,6 +69,8 @@ class Questions:
         Whether a verdict would be about none of the candidates.
     flickered : bool
         Whether the chosen crop is shown in the query's place.
+    projection : Projection or None
+        How crops show recordings over time; ``None``: as each dataset says.
     """
 
     snapshot_changed = Signal(object)
@@ -85,6 +85,7 @@ class Questions:
         self.choice: Candidate | None = None
         self.none_picked = False
         self.flickered = False
+        self.projection: Projection | None = None
         self._session = session
         self._encoders = encoders
         self._matches = matches
@@ -92,11 +93,8 @@ class Questions:
         self._depth_um = 0.0
         self._keep: str | None = None
         self._would_change: frozenset[str] | None = None
-        self._opened: set[str] = set()
+        self._queue = QuestionQueue(session, matches)
         self._from_queue: str | None = None
-        self._sorted_for: tuple[State, Match | None, frozenset[str]] | None = None
-        self._sorted_queue: Sequence[QueueItem] = ()
-        self._reasons: dict[str, str] = {}
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._on_somata_changed)
         session.orientation_changed.connect(self._ask_again)
@@ -111,7 +109,7 @@ class Questions:
 
         def ask() -> None:
             soma = self._session.require_project().state().soma(uid)
-            self._opened.add(uid)
+            self._queue.postpone(uid)
             # To click the cell that is being asked about blindly does not uncover it.
             blind = audit or (self.query is not None and self.query.audit and self.query.uid == uid)
             self._ask(Query(dataset=dataset, center_um=soma.center_um, uid=uid, audit=blind))
@@ -162,31 +160,12 @@ class Questions:
         self._session.attempt(ask)
 
     def queue(self) -> Sequence[QueueItem]:
-        """Return the two-photon cells nobody has judged, the next one first.
-
-        A cell that was opened and left undecided comes last.
-        """
-        project = self._session.project
-        if project is None:
-            return ()
-        key = (project.state(), self._matches.match, frozenset(self._opened))
-        # Sorting thousands of cells is for when something changed, not for each redraw.
-        if self._sorted_for is None or any(
-            old is not new and old != new for old, new in zip(self._sorted_for, key, strict=True)
-        ):
-            self._sorted_for = key
-            undecided = undecided_of(project, self._matches.match)
-            self._reasons = {item.uid: item.reason for item in undecided}
-            self._sorted_queue = as_asked(project, undecided, postponed=key[2])
-        return self._sorted_queue
+        """Return the two-photon cells nobody has judged, the next one first."""
+        return self._queue.items()
 
     def progress(self) -> tuple[int, int]:
         """Return how many two-photon cells were asked, and how many there are."""
-        project = self._session.project
-        if project is None:
-            return 0, 0
-        total = len(project.state().somata.get(project.in_vivo(), {}))
-        return total - len(self.queue()), total
+        return self._queue.progress()
 
     # --- looking at the answer -----------------------------------------------------------
 
@@ -217,16 +196,38 @@ class Questions:
         # From where the user wants to be, not from the crops that have arrived.
         depth = float(np.clip(self._depth_um + step_um, -MAX_DEPTH_UM, MAX_DEPTH_UM))
         self._depth_um = depth
+        self._cut_crops(project, answer, self.projection)
 
-        def show(deeper: Answer) -> None:
-            self.answer = deeper
+    def show_projection(self, projection: Projection) -> None:
+        """Show recordings by another projection over time, once that is computed.
+
+        It takes one look at all frames, and other questions are answered meanwhile.
+        """
+        answer, project = self.answer, self._session.project
+        if answer is None or project is None:
+            return
+        self._cut_crops(project, answer, projection, beside=True)
+
+    def _cut_crops(
+        self,
+        project: Project,
+        answer: Answer,
+        projection: Projection | None,
+        *,
+        beside: bool = False,
+    ) -> None:
+        depth, query, ranking = self._depth_um, answer.query, answer.ranking
+
+        def show(recut: Answer) -> None:
+            self.answer, self.projection = recut, projection
             self._publish()
 
         self._session.jobs.submit(
             "crops",
-            lambda: with_crops(project, answer.query, answer.ranking, depth, answer.match),
+            lambda: with_crops(project, query, ranking, depth, answer.match, projection),
             show,
             self._session.show_error,
+            beside=beside,
         )
 
     def show_would_change(self, uids: frozenset[str] | None) -> None:
@@ -308,7 +309,7 @@ class Questions:
         """Return why the queue asks about this cell; nothing for one that somebody clicked."""
         if self.query is None or self.query.uid != self._from_queue:
             return ""
-        return self._reasons.get(self.query.uid or "", "") if self.queue() else ""
+        return self._queue.reason(self.query.uid)
 
     def _explain(self, error: NeuroBridgeError) -> None:
         if self.answer is None:
@@ -317,7 +318,7 @@ class Questions:
         self._session.show_error(error)
 
     def _rank(self, project: Project, query: Query, keep: str | None) -> None:
-        match, depth = self._matches.match, self._depth_um
+        match, depth, projection = self._matches.match, self._depth_um, self.projection
 
         def show(answer: Answer) -> None:
             # What was asked of the answer before would bring that one back.
@@ -338,7 +339,7 @@ class Questions:
 
         self._session.jobs.submit(
             "rank",
-            lambda: answer_query(project, self._loader(project), query, match, depth),
+            lambda: answer_query(project, self._loader(project), query, match, depth, projection),
             show,
             self._explain,
         )
@@ -367,7 +368,8 @@ class Questions:
             self._ask(self.query, keep=self._picked())
 
     def _on_project_changed(self, _: Project | None) -> None:
-        self._opened = set()
+        self.projection = None
+        self._queue.forget()
         self._ask(None)
 
     def _on_somata_changed(self, dataset: str) -> None:
