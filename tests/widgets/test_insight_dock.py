@@ -25,7 +25,7 @@ from napari_neurobridge.widgets.insight import InsightWidget
 from napari_neurobridge.widgets.insight_plots import Page
 from napari_neurobridge.workbench.insight_steps import Channel
 
-_NAME = "Insight (napari-neurobridge)"
+_NAME = "Insight (NeuroBridge)"
 _PATIENCE_MS = 240_000
 
 _EXPLAIN_BESIDE_A_CANVAS = """
@@ -459,7 +459,7 @@ def test_the_dock_lies_on_the_match_dock(
 ) -> None:
     dock = _open_dock(binding, qtbot)
     window, docks = binding.viewer.window._qt_window, binding.viewer.window.dock_widgets
-    match = docks["Match (napari-neurobridge)"].parent()
+    match = docks["Match (NeuroBridge)"].parent()
     qtbot.waitUntil(lambda: dock.parent() in window.tabifiedDockWidgets(match))
     binding.workbench.setup.open_project(project_folder)
     qtbot.waitUntil(lambda: binding.second is not None, timeout=_PATIENCE_MS)

@@ -28,7 +28,7 @@ LANDMARKS = (0, 9, 18, 27, 36, 45)
 
 @pytest.fixture
 def dock(opened_points: ViewerBinding) -> MatchWidget:
-    return opened_points.viewer.window.dock_widgets["Match (napari-neurobridge)"]
+    return opened_points.viewer.window.dock_widgets["Match (NeuroBridge)"]
 
 
 def _accept(opened: ViewerBinding, qtbot: Any, numbers: Any = LANDMARKS) -> None:

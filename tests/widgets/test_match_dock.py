@@ -24,7 +24,7 @@ from napari_neurobridge.widgets.match import MatchWidget
 
 @pytest.fixture
 def dock(opened: ViewerBinding) -> MatchWidget:
-    return opened.viewer.window.dock_widgets["Match (napari-neurobridge)"]
+    return opened.viewer.window.dock_widgets["Match (NeuroBridge)"]
 
 
 def _button(dock: MatchWidget, name: str) -> QPushButton:
@@ -311,7 +311,7 @@ def test_a_new_gallery_soma_can_be_chosen_at_once(
 
 
 def test_an_empty_dock_says_what_to_do(binding: ViewerBinding, qtbot: Any) -> None:
-    dock = binding.viewer.window.dock_widgets["Match (napari-neurobridge)"]
+    dock = binding.viewer.window.dock_widgets["Match (NeuroBridge)"]
     assert "Open a project" in dock.verdict_bar.header.text()
     _press(dock, "accept")
     assert "Click a two-photon cell" in dock.verdict_bar.status.text.text()

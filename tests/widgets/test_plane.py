@@ -54,7 +54,7 @@ def points_project_folder(tmp_path: Path, request: Any) -> Path:
 
 @pytest.fixture
 def check(opened_points: ViewerBinding) -> QCheckBox:
-    dock = opened_points.viewer.window.dock_widgets["Match (napari-neurobridge)"]
+    dock = opened_points.viewer.window.dock_widgets["Match (NeuroBridge)"]
     return dock.findChild(QCheckBox, "plane_check")
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import napari
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import (
     QComboBox,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QProgressBar,
-    QScrollArea,
-    QShortcut,
     QVBoxLayout,
     QWidget,
 )
@@ -20,7 +16,9 @@ from superqt.utils import signals_blocked
 
 from napari_neurobridge.active.queue import QueueStrategy
 from napari_neurobridge.types import NoneReason
+from napari_neurobridge.viewer.docks import MATCH
 from napari_neurobridge.viewer.registry import binding_for
+from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX, scrolled
 from napari_neurobridge.widgets.candidate_list import CandidateList
 from napari_neurobridge.widgets.crop_pair import CropPair
 from napari_neurobridge.widgets.foldable import Foldable
@@ -70,9 +68,8 @@ class MatchPanel(QWidget):
         self.all_cells = Foldable("All cells", self.match_all, name="all_cells_fold")
         inside.addWidget(self.all_cells)
         layout = QVBoxLayout(self)
-        layout.addWidget(self._create_scroll(content), stretch=1)
+        layout.addWidget(scrolled(content), stretch=1)
         layout.addWidget(self.verdict_bar)
-        self._create_shortcuts()
         questions, session = workbench.questions, workbench.session
         self._shown = questions.snapshot
         self._judged: str | None = None
@@ -84,16 +81,11 @@ class MatchPanel(QWidget):
         workbench.matches.match_changed.connect(self._on_match_changed)
         self._on_project_changed()
 
-    # --- controls --------------------------------------------------------------------
+    def minimumSizeHint(self) -> QSize:
+        """Let the dock become as small as a small screen needs."""
+        return LEAST_DOCK_PX
 
-    def _create_scroll(self, content: QWidget) -> QScrollArea:
-        scroll = QScrollArea()
-        scroll.setObjectName("match_scroll")
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(content)
-        return scroll
+    # --- controls --------------------------------------------------------------------
 
     def _create_queue_row(self) -> QHBoxLayout:
         self.queue_text = QLabel()
@@ -137,13 +129,6 @@ class MatchPanel(QWidget):
         row.addWidget(QLabel("none of these, because"))
         row.addWidget(self.none_reason, stretch=1)
         return row
-
-    def _create_shortcuts(self) -> None:
-        for key, action in self._workbench.key_actions().items():
-            shortcut = QShortcut(QKeySequence(key), self)
-            # Elsewhere these keys belong to napari, and in text fields to the text.
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(action)
 
     # --- from the view to the state ------------------------------------------------------
 
@@ -202,4 +187,6 @@ class MatchWidget(MatchPanel):
     """The Match dock as napari opens it."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__(binding_for(napari_viewer).workbench)
+        binding = binding_for(napari_viewer)
+        super().__init__(binding.workbench)
+        binding.column.join(self, MATCH)
