@@ -241,9 +241,7 @@ def test_flicker_shows_the_candidate_in_the_querys_place(
     assert dock.crops.query_view.pixmap().toImage() == before
 
 
-def test_keys_act_on_the_query_layer_in_the_canvas(
-    dock: MatchWidget, opened: ViewerBinding, qtbot: Any
-) -> None:
+def test_keys_act_in_the_canvas(dock: MatchWidget, opened: ViewerBinding, qtbot: Any) -> None:
     opened.workbench.questions.next_query()
     _wait_for_answer(opened, qtbot)
     opened.viewer.layers.selection.active = opened.viewer.layers["two_photon somata"]
@@ -259,7 +257,7 @@ def test_keys_act_on_the_query_layer_in_the_canvas(
 
     opened.viewer.layers.selection.active = opened.viewer.layers["two_photon"]
     QTest.keyClick(native, Qt.Key.Key_N)
-    assert opened.workbench.project.state().none == {}, "elsewhere the keys are napari's"
+    assert opened.workbench.project.state().none == {uid: NoneReason.OUTSIDE}, "on images, too"
 
 
 def test_what_was_decided_is_shown_again(

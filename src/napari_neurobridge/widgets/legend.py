@@ -105,6 +105,7 @@ class LegendButton(QToolButton):
         super().__init__(parent)
         self.setObjectName("legend_button")
         self.setText("?")
+        self.setMinimumWidth(34)
         self.setToolTip("What the marks in the canvases mean")
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         table = QWidget()
