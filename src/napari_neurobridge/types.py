@@ -19,6 +19,9 @@ Float32Array: TypeAlias = npt.NDArray[np.float32]
 Report: TypeAlias = Callable[[int, int, str], None]
 """Called as ``report(done, total, message)`` by long work; raises `errors.Cancelled` to stop it."""
 
+CROP_UM = 120.0
+"""Side of a crop unless told otherwise."""
+
 USUAL_SOMA_DIAMETER_UM = 14.0
 """What detection looks for unless told otherwise."""
 

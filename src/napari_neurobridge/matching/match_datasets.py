@@ -215,16 +215,18 @@ def match_datasets(
         appearance=appearance,
         model="" if encoder is None or appearance is None else model_label(encoder),
         model_note=model_note,
-        bounds={side.dataset: _bounds(project, side) for side in (queries, gallery)},
+        bounds={side.dataset: _bounds(project, side, start) for side in (queries, gallery)},
         not_indexed=unseen if seen else frozenset(),
     )
 
 
-def _bounds(project: Project, side: Side) -> Bounds:
+def _bounds(project: Project, side: Side, start: Match | None) -> Bounds:
     """Return what a dataset shows: its image, else as far as its somata reach."""
     if project.dataset(side.dataset).uri is not None:
         with suppress(InputError):  # an image that is gone bounds nothing
             return Bounds.of_volume(project.volume(side.dataset).extent_um)
+    elif start is not None:  # of the same somata
+        return start.bounds[side.dataset]
     return Bounds.of_somata(side.centers_um)
 
 

@@ -7,8 +7,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap, QResizeEvent, QWheelEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
-from napari_neurobridge.io.crops import CropSpec
-from napari_neurobridge.types import Float32Array
+from napari_neurobridge.types import CROP_UM, Float32Array
 from napari_neurobridge.viewer.styles import SOMA_DIAMETER_UM
 
 _WHEEL_STEP = 120
@@ -54,7 +53,7 @@ def draw_marks(pixmap: QPixmap, frame: str) -> None:
     frame : str
         Colour of frame and ring.
     """
-    side, px_per_um = pixmap.width(), pixmap.width() / CropSpec().size_um
+    side, px_per_um = pixmap.width(), pixmap.width() / CROP_UM
     painter = QPainter(pixmap)
     painter.setPen(QPen(QColor(frame), _FRAME_PX))
     painter.drawRect(pixmap.rect())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _JOB = "trace"
 
 
-class Activity:
+class CellActivity:
     """Reads the trace of each queried cell in the background.
 
     It is a fact of the image, and no view of the program's, so that audits show it too.

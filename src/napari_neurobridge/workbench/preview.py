@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
 from napari_neurobridge.errors import Cancelled, NeuroBridgeError
 from napari_neurobridge.project.log.judging import Judgement
-from napari_neurobridge.project.log.supposing import suppose
 from napari_neurobridge.types import Verdict
 from napari_neurobridge.workbench.remedies import explain
 from napari_neurobridge.workbench.snapshot import NONE_OF_THESE
-from napari_neurobridge.workflows.match import Claims, changed_partners, matching_encoder
+from napari_neurobridge.workflows.consequence import Consequence, consequence_of
+from napari_neurobridge.workflows.match import matching_encoder
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.match import Match
@@ -29,22 +28,6 @@ _WAITING = "Working out what accepting would change …"
 _NO_MATCH = "Nothing is matched yet that this could change."
 _NOTHING_PICKED = "Pick a candidate first, to see what accepting it would change."
 _BLIND = "Hidden in a random check."
-
-
-@dataclass(frozen=True)
-class Consequence:
-    """What a verdict would change.
-
-    Attributes
-    ----------
-    n_others : int
-        In-vivo cells that would get another partner, or lose theirs, beside the one judged.
-    uids : frozenset of str
-        They and their new partners.
-    """
-
-    n_others: int
-    uids: frozenset[str]
 
 
 class Preview:
@@ -137,12 +120,15 @@ class Preview:
                 raise Cancelled("nobody wants to see it any more")
 
         def work() -> Consequence:
-            from napari_neurobridge.matching.match_datasets import match_datasets
-
-            state = suppose(project, _judgement(*key), self._session.annotator)
-            encoder = matching_encoder(project, lambda: self._encoders.ranking(project))
-            found = match_datasets(project, encoder, start=match, state=state, report=stop_if_stale)
-            return _consequence(match, found, fdr, key)
+            return consequence_of(
+                project,
+                match,
+                _judgement(*key),
+                fdr,
+                encoder=matching_encoder(project, lambda: self._encoders.ranking(project)),
+                annotator=self._session.annotator,
+                report=stop_if_stale,
+            )
 
         def show(found: Consequence) -> None:
             known[key] = found
@@ -179,9 +165,3 @@ def _judgement(uid: str, picked: str) -> Judgement:
     if picked == NONE_OF_THESE:
         return Judgement(Verdict.NONE, uid)
     return Judgement(Verdict.ACCEPT, uid, picked)
-
-
-def _consequence(before: Match, after: Match, fdr: float, judged: tuple[str, str]) -> Consequence:
-    others = changed_partners(before, after).difference(judged)
-    partners = {pair.in_vivo_uid: pair.ex_vivo_uid for pair in Claims.of(after, fdr).pairs}
-    return Consequence(len(others), others | {partners[uid] for uid in others if uid in partners})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_neurobridge.workbench.activity import Activity
+from napari_neurobridge.workbench.activity import CellActivity
 from napari_neurobridge.workbench.answers import N_SHOWN
 from napari_neurobridge.workbench.imports import Imports
 from napari_neurobridge.workbench.indexing import Indexing
@@ -56,7 +56,7 @@ class Workbench:
         The plane of one side as a surface in the other's space.
     verdicts : Verdicts
         What a person decides.
-    activity : Activity
+    activity : CellActivity
         The queried cell over time, where its side is a recording.
     preview : Preview
         What a verdict would change.
@@ -74,7 +74,7 @@ class Workbench:
         self.questions = Questions(self.session, encoders, self.matches)
         self.plane = PlaneView(self.session, self.matches, self.questions)
         self.verdicts = Verdicts(self.session, self.questions)
-        self.activity = Activity(self.session, self.questions)
+        self.activity = CellActivity(self.session, self.questions)
         self.preview = Preview(self.session, encoders, self.matches, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)
 
