@@ -52,6 +52,9 @@ MARK_COLORS = {
     Mark.UNMATCHED: "#8C8C8C",
 }
 
+CHANGED_FILL = (1.0, 1.0, 1.0, 0.5)
+"""Inside of a circle whose most probable partner the latest verdict changed, RGBA."""
+
 _UNSURE_COLOR = "#3A5FC8"
 _UNSURE, _SURE = 0.5, 1.0
 

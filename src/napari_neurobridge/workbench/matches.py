@@ -99,6 +99,7 @@ class Matches:
         session.project_changed.connect(self._on_project_changed)
         session.orientation_changed.connect(self._start_over)
         session.verdicts_changed.connect(self.refresh)
+        session.index_changed.connect(self.refresh)
 
     # --- what views may ask ----------------------------------------------------------------
 
@@ -321,7 +322,11 @@ class Matches:
         before, self.match = self.match, match
         self.decoys = None
         self.updating, self.problem, self._searching = False, problem, False
-        self.changed = _changed(before, match)
+        self.changed = (
+            frozenset()
+            if before is None or match is None
+            else matching.changed_partners(before, match)
+        )
         self.match_changed.emit()
         self.claims_changed.emit()
 
@@ -353,13 +358,3 @@ def _basis(state: State, project: Project) -> object:
         sum(1 for _ in project.embeddings_dir.rglob("shard-*")),
         state.adoptions,
     )
-
-
-def _changed(before: Match | None, after: Match | None) -> frozenset[str]:
-    if before is None or after is None:
-        return frozenset()
-    old, new = (
-        {pair.in_vivo_uid: pair.ex_vivo_uid for pair in match.matched()}
-        for match in (before, after)
-    )
-    return frozenset(uid for uid in old.keys() | new.keys() if old.get(uid) != new.get(uid))
