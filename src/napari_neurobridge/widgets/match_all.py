@@ -20,10 +20,10 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
-from napari_neurobridge.workbench.pair_table import Chip
 from napari_neurobridge.widgets.contact_sheet import ContactSheetWindow
 from napari_neurobridge.widgets.job_list import JobList
 from napari_neurobridge.workbench.matches import DECOYS_JOB, MATCH_JOB
+from napari_neurobridge.workbench.pair_table import Chip
 from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
 from napari_neurobridge.workflows.match import has_landmarks
@@ -158,6 +158,7 @@ class MatchAllBox(QGroupBox):
         )
         self.sheet_button.clicked.connect(self._on_sheet_clicked)
         return self.sheet_button
+
     def _create_again(self) -> QPushButton:
         self.again_button = QPushButton("Match again")
         self.again_button.setObjectName("match_again_button")
