@@ -9,8 +9,8 @@ import pandas as pd
 
 from napari_neurobridge.api.results import EvaluationResult, MatchResult, ranking_table
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.types import NoneReason, Verdict
-from napari_neurobridge.workflows.judgements import Judgement, judge_all
+from napari_neurobridge.types import DEFAULT_FDR, NoneReason, Verdict
+from napari_neurobridge.workflows.judgements import Judgement, judge_all, write_note
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.appearance.gallery import IndexResult
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Vec3
+    from napari_neurobridge.workflows.random_check import Certificate
     from napari_neurobridge.workflows.train import TrainingResult
 
 
@@ -229,11 +230,37 @@ class OpenProject:
         why = None if reason is None else NoneReason(reason)
         self._judge(Judgement(Verdict.NONE, uid, reason=why))
 
-    def undo(self) -> None:
-        """Take back what this user recorded last, of any kind."""
+    def note(self, two_photon_uid: str, fmost_uid: str | None, text: str) -> None:
+        """Write a note on a pair, in place of this user's last; empty takes it away.
+
+        Parameters
+        ----------
+        two_photon_uid : str
+        fmost_uid : str or None
+            ``None`` for a note on one cell.
+        text : str
+
+        Raises
+        ------
+        InputError
+            If a soma is unknown.
+        """
+        write_note(self.folder, two_photon_uid, fmost_uid, text)
+
+    def undo(self, event: str | None = None) -> None:
+        """Take back what this user recorded last, of any kind, or an earlier event by its id.
+
+        Raises
+        ------
+        InvalidActionError
+            If there is nothing to take back.
+        """
         from napari_neurobridge.project.log import annotate
 
-        annotate.undo(self.folder)
+        if event is None:
+            annotate.undo(self.folder)
+        else:
+            annotate.revert(self.folder, event)
 
     def _judge(self, judgement: Judgement, *, force: bool = False) -> None:
         judge_all(self.folder, [judgement], force=force)
@@ -243,6 +270,26 @@ class OpenProject:
         sides = self.folder.in_vivo(), self.folder.ex_vivo()
         pairs = sorted(self.folder.state().pairs_between(*sides).items())
         return pd.DataFrame(pairs, columns=["two_photon_uid", "fmost_uid"])
+
+    def certificate(self, path: str | Path | None = None) -> Certificate:
+        """Return what the latest finished random check of claimed pairs certifies.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            Also write it, as ``.json``, ``.csv``, ``.png`` or ``.pdf``.
+
+        Raises
+        ------
+        InputError
+            If no check is finished, or the suffix is another.
+        """
+        from napari_neurobridge.workflows.random_check import latest_certificate, write_certificate
+
+        found = latest_certificate(self.folder)
+        if path is not None:
+            write_certificate(found, Path(path))
+        return found
 
     # --- finding partners ---------------------------------------------------------------------
 
@@ -292,6 +339,22 @@ class OpenProject:
         from napari_neurobridge.workflows.match import match_all
 
         return MatchResult(match_all(self.folder, model, images=images))
+
+    def would_change(
+        self, match: MatchResult, query_uid: str, candidate_uid: str, *, fdr: float = DEFAULT_FDR
+    ) -> list[str]:
+        """Return the cells of both sides that would change, should a pair be accepted.
+
+        As the Match dock shows while the mouse rests on *accept*: nothing is recorded.
+        """
+        from napari_neurobridge.project.log.events import default_annotator
+        from napari_neurobridge.workflows.consequence import consequence_of
+
+        judgement = Judgement(Verdict.ACCEPT, query_uid, candidate_uid)
+        found = consequence_of(
+            self.folder, match.match, judgement, fdr, annotator=default_annotator()
+        )
+        return sorted(found.uids)
 
     def map_points(
         self, points_um: npt.ArrayLike, source: str, target: str

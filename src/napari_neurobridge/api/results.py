@@ -81,16 +81,32 @@ class EvaluationResult:
         """The papers' protocol: top-k, recall, specificity, AUC."""
         return self.evaluation.report
 
-    def plot(self) -> Figure:
-        """Draw how often the partner is among the first k; a notebook shows the figure."""
+    def plot(self, figure: str = "top-k") -> Figure:
+        """Draw a figure; a notebook shows it.
+
+        Parameters
+        ----------
+        figure : str
+            "top-k": how often the partner is among the first k; or "best-matches",
+            "confusion", "heat-maps", "densities", "boxes", "t-sne".
+
+        Raises
+        ------
+        InputError
+            If there is no such figure, or there are too few pairs for it.
+        """
         from napari_neurobridge.insight.evaluation_figures import (
             EvaluationFigure,
             draw_evaluation,
         )
 
-        figure = draw_evaluation(EvaluationFigure.TOP_K, self.evaluation)
-        assert figure is not None
-        return figure
+        if figure not in list(EvaluationFigure):
+            known = ", ".join(EvaluationFigure)
+            raise InputError(f"There is no figure '{figure}'; draw one of {known}.")
+        drawn = draw_evaluation(EvaluationFigure(figure), self.evaluation)
+        if drawn is None:
+            raise InputError(f"There are too few pairs to draw the figure '{figure}'.")
+        return drawn
 
 
 class MatchResult:

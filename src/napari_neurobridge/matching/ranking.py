@@ -207,9 +207,10 @@ def _rank(
     if match is None or found is None:
         return _without_probability(project, encoder, question, k, spec)
     judged, expected = found
+    outside = match.bounds[question.gallery].excludes(expected)
     if judged.beyond >= _OUT_OF_REACH:
         ranking = _without_probability(project, encoder, question, k, spec)
-        return replace(ranking, note=_TOO_FAR, expected=expected)
+        return replace(ranking, note=_TOO_FAR, expected=expected, outside=outside)
     rows = judged.rows[:k]
     return Ranking(
         query_dataset=question.dataset,
@@ -222,6 +223,7 @@ def _rank(
         model="" if encoder is None else model_label(encoder),
         basis=Basis.PROBABILITY,
         expected=expected,
+        outside=outside,
     )
 
 

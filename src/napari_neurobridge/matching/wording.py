@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+UNLIKELY = 0.01
+"""Below this a probability is written "< 1 %", and to accept such a pair asks first."""
+
 
 def percent(probability: float) -> str:
     """Return a probability as "81 %"; never 0 % or 100 %, because nothing is that certain."""
-    if probability < 0.01:
+    if probability < UNLIKELY:
         return "< 1 %"
     if probability > 0.99:
         return "> 99 %"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import napari
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -28,8 +28,9 @@ from napari_neurobridge.insight import figures
 from napari_neurobridge.insight.evaluation import Progress
 from napari_neurobridge.viewer.attention_layers import CHANNEL_STYLES
 from napari_neurobridge.viewer.dispatch import after_events
-from napari_neurobridge.viewer.docks import INSIGHT
+from napari_neurobridge.viewer.docks import INSIGHT, Docked
 from napari_neurobridge.viewer.registry import binding_for
+from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX
 from napari_neurobridge.widgets.insight_plots import (
     WORDS,
     FigureView,
@@ -49,7 +50,7 @@ _COLUMNS = 4
 
 
 # Pages that plain measures add nothing to.
-_WITHOUT_MEASURES = (Page.CONFUSION, Page.MAP, Page.RELIABILITY)
+_WITHOUT_MEASURES = (Page.BEST_MATCHES, Page.CONFUSION, Page.MAP, Page.RELIABILITY)
 
 
 class InsightPanel(QWidget):
@@ -95,6 +96,10 @@ class InsightPanel(QWidget):
         workbench.session.job_changed.connect(self._on_job_changed)
         self._on_progress_changed(insights.progress)
         self._on_shown_channels_changed(insights.shown_channels)
+
+    def minimumSizeHint(self) -> QSize:
+        """Let the dock become as small as a small screen needs."""
+        return LEAST_DOCK_PX
 
     # --- controls --------------------------------------------------------------------
 
@@ -187,9 +192,9 @@ class InsightPanel(QWidget):
         return row
 
     def _create_save_row(self) -> QHBoxLayout:
-        self.save_button = QPushButton("Save figure…")
+        self.save_button = QPushButton("Save page…")
         self.save_button.setObjectName("save_figure_button")
-        self.save_button.setToolTip("As PNG, SVG or PDF, dark lines on white")
+        self.save_button.setToolTip("This page as PNG, PDF or SVG, dark lines on white")
         self.save_button.clicked.connect(self._on_save_clicked)
         self.report_button = QPushButton("Export report…")
         self.report_button.setObjectName("export_report_button")
@@ -247,18 +252,15 @@ class InsightPanel(QWidget):
     def _on_save_clicked(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
             self,
-            "Save the figure",
+            "Save the page",
             f"{self._page.name.lower()}.png",
-            "Pictures (*.png *.svg *.pdf)",
+            "Pictures (*.png *.pdf *.svg)",
         )
         if path:
-            self._workbench.session.attempt(lambda: self._save_figure(_with_suffix(path, ".png")))
-
-    def _save_figure(self, path: Path) -> None:
-        figure = draw(self._page, self._insights, figures.LIGHT)
-        if figure is not None:
-            figures.save_figure(figure, path)
-            self._workbench.session.notify(f"wrote {path}")
+            page, insights = self._page, self._insights
+            insights.save_figure(
+                lambda: draw(page, insights, figures.LIGHT), _with_suffix(path, ".png")
+            )
 
     def _on_report_clicked(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
@@ -345,15 +347,14 @@ class InsightPanel(QWidget):
                 box.setChecked(channel in shown)
 
 
-class InsightWidget(InsightPanel):
+class InsightWidget(Docked, InsightPanel):
     """The Insight dock as napari opens it."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         binding = binding_for(napari_viewer)
         super().__init__(binding.workbench, theme_of(binding.viewer.theme))
         binding.viewer.events.theme.connect(self._on_theme_changed)
-        # napari puts the widget into a dock once it is made.
-        after_events(lambda: binding.stack_docks(INSIGHT))
+        self.join(binding.column, INSIGHT)
 
     def _on_theme_changed(self, event: Any) -> None:
         self.set_theme(theme_of(event.value))

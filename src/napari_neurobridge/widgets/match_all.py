@@ -20,8 +20,10 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
+from napari_neurobridge.widgets.contact_sheet import ContactSheetWindow
 from napari_neurobridge.widgets.job_list import JobList
 from napari_neurobridge.workbench.matches import DECOYS_JOB, MATCH_JOB
+from napari_neurobridge.workbench.pair_table import Chip
 from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
 from napari_neurobridge.workflows.match import has_landmarks
@@ -55,6 +57,10 @@ class MatchAllBox(QGroupBox):
         self.notes = QLabel()
         self.notes.setObjectName("match_all_notes")
         self.notes.setWordWrap(True)
+        self.review = QPushButton()
+        self.review.setObjectName("review_button")
+        self.review.setToolTip("Lists them in the Pairs dock")
+        self.review.clicked.connect(self._on_review_clicked)
         self.legend = QLabel()
         self.legend.setObjectName("match_all_legend")
         self.legend.setWordWrap(True)
@@ -63,10 +69,12 @@ class MatchAllBox(QGroupBox):
         layout.setSpacing(2)
         layout.addWidget(self.text)
         layout.addWidget(self.notes)
+        layout.addWidget(self.review)
         layout.addWidget(self._create_cut())
         layout.addWidget(self.legend)
         layout.addWidget(self._create_plane())
         layout.addWidget(self._create_start())
+        layout.addWidget(self._create_sheet())
         layout.addWidget(self._create_again())
         self.jobs = JobList(workbench, only=(MATCH_JOB, DECOYS_JOB))
         layout.addWidget(self.jobs)
@@ -141,6 +149,16 @@ class MatchAllBox(QGroupBox):
         self.start_button.clicked.connect(self._on_start_clicked)
         return self.start_button
 
+    def _create_sheet(self) -> QPushButton:
+        self._sheet: ContactSheetWindow | None = None
+        self.sheet_button = QPushButton("Contact sheet…")
+        self.sheet_button.setObjectName("contact_sheet_button")
+        self.sheet_button.setToolTip(
+            "Look through the matched pairs, 48 at a time, and certify the rest by a random check"
+        )
+        self.sheet_button.clicked.connect(self._on_sheet_clicked)
+        return self.sheet_button
+
     def _create_again(self) -> QPushButton:
         self.again_button = QPushButton("Match again")
         self.again_button.setObjectName("match_again_button")
@@ -162,6 +180,16 @@ class MatchAllBox(QGroupBox):
     def _on_start_clicked(self) -> None:
         self._workbench.matches.find_start()
 
+    def _on_review_clicked(self) -> None:
+        self._workbench.pairs.show(Chip.REVIEW)
+
+    def _on_sheet_clicked(self) -> None:
+        if self._sheet is None:
+            self._sheet = ContactSheetWindow(self._workbench, self.window())
+        self._sheet.show()
+        self._sheet.raise_()
+        self._sheet.activateWindow()
+
     def _on_save_clicked(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
             self, "Save the pairs", "pairs.csv", "Table of pairs (*.csv)"
@@ -177,10 +205,13 @@ class MatchAllBox(QGroupBox):
         if project is None:
             return
         claims = matches.claims()
-        for widget in (self.cut, self.legend):
+        for widget in (self.cut, self.legend, self.sheet_button):
             widget.setVisible(claims is not None)
         self.notes.setText("\n".join(matches.notes))
         self.notes.setVisible(bool(matches.notes))
+        n_doubtful = matches.n_doubtful
+        self.review.setText(f"Look at {n_doubtful} doubtful pair{'s' if n_doubtful > 1 else ''}")
+        self.review.setVisible(n_doubtful > 0)
         without = not matches.has_match and not has_landmarks(project)
         self.start_button.setVisible(without)
         self.start_button.setEnabled(not matches.updating)

@@ -98,6 +98,11 @@ class Matches:
         return () if self.match is None else self.match.notes
 
     @property
+    def n_doubtful(self) -> int:
+        """How many accepted pairs all other cells contradict."""
+        return 0 if self.match is None else len(self.match.doubtful())
+
+    @property
     def agreement(self) -> Agreement | None:
         """How often pictures and places name the same cell; None where pictures have no say."""
         return None if self.match is None else self.match.agreement
@@ -276,7 +281,7 @@ class Matches:
                     report=report,
                 )
                 # What every view asks for first.
-                _ = found.matched(), found.agreement
+                _ = found.matched(), found.agreement, found.notes, found.review()
             except NeuroBridgeError:
                 raise
             except Exception as error:
@@ -309,7 +314,11 @@ class Matches:
         self._forget_decoys()
         self.cancelled = False
         self.updating, self.problem, self._searching = False, problem, False
-        self.changed = _changed(before, match)
+        self.changed = (
+            frozenset()
+            if before is None or match is None
+            else matching.changed_partners(before, match)
+        )
         self.match_changed.emit()
         self.claims_changed.emit()
 
@@ -344,13 +353,3 @@ def _basis(state: State, project: Project) -> object:
         sum(1 for _ in project.embeddings_dir.rglob("shard-*")),
         state.adoptions,
     )
-
-
-def _changed(before: Match | None, after: Match | None) -> frozenset[str]:
-    if before is None or after is None:
-        return frozenset()
-    old, new = (
-        {pair.in_vivo_uid: pair.ex_vivo_uid for pair in match.matched()}
-        for match in (before, after)
-    )
-    return frozenset(uid for uid in old.keys() | new.keys() if old.get(uid) != new.get(uid))

@@ -27,7 +27,7 @@ from napari_neurobridge.workflows.claims import waiting_claims
 from napari_neurobridge.workflows.index import load_encoder, ranking_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from napari_neurobridge.active.queue import QueueItem
@@ -88,6 +88,15 @@ class Claims:
     def n_accepted(self) -> int:
         """How many of them a person accepted."""
         return sum(pair.accepted for pair in self.pairs)
+
+
+def changed_partners(before: Match, after: Match) -> frozenset[str]:
+    """Return the in-vivo cells whose most probable partner is another in a later match."""
+    old, new = (
+        {pair.in_vivo_uid: pair.ex_vivo_uid for pair in match.matched()}
+        for match in (before, after)
+    )
+    return frozenset(uid for uid in old.keys() | new.keys() if old.get(uid) != new.get(uid))
 
 
 def matching_encoder(project: Project, load: Callable[[], Encoder]) -> Encoder | None:
@@ -213,11 +222,29 @@ def questions_of(
     postponed : collection of str
         Cells that were looked at and left undecided; they come last.
     """
+    return as_asked(project, undecided_of(project, match, strategy), postponed)
+
+
+def undecided_of(
+    project: Project, match: Match | None, strategy: QueueStrategy | None = None
+) -> list[QueueItem]:
+    """Return the cells that nobody has decided on with why they are asked, as `questions_of`.
+
+    Without audit questions, which say nothing about the cell.
+    """
     state, dataset = project.state(), project.in_vivo()
     other = project.ex_vivo()
     items = waiting_questions(state, dataset, other, match, strategy)
     if state.claims:
         items = claimed_first(items, waiting_claims(state, dataset, other))
+    return items
+
+
+def as_asked(
+    project: Project, items: Sequence[QueueItem], postponed: Collection[str] = ()
+) -> list[QueueItem]:
+    """Return `undecided_of` in the order in which they are asked; see `questions_of`."""
+    state, dataset = project.state(), project.in_vivo()
     fresh = [item for item in items if item.uid not in postponed]
     later = [item for item in items if item.uid in postponed]
     asked = n_asked(state, dataset)
