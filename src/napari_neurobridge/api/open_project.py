@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.appearance.gallery import IndexResult
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Vec3
+    from napari_neurobridge.workflows.random_check import Certificate
     from napari_neurobridge.workflows.train import TrainingResult
 
 
@@ -269,6 +270,26 @@ class OpenProject:
         sides = self.folder.in_vivo(), self.folder.ex_vivo()
         pairs = sorted(self.folder.state().pairs_between(*sides).items())
         return pd.DataFrame(pairs, columns=["two_photon_uid", "fmost_uid"])
+
+    def certificate(self, path: str | Path | None = None) -> Certificate:
+        """Return what the latest finished random check of claimed pairs certifies.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            Also write it, as ``.json``, ``.csv``, ``.png`` or ``.pdf``.
+
+        Raises
+        ------
+        InputError
+            If no check is finished, or the suffix is another.
+        """
+        from napari_neurobridge.workflows.random_check import latest_certificate, write_certificate
+
+        found = latest_certificate(self.folder)
+        if path is not None:
+            write_certificate(found, Path(path))
+        return found
 
     # --- finding partners ---------------------------------------------------------------------
 

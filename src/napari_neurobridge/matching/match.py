@@ -103,7 +103,7 @@ class Match:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know about the alignment, in sentences."""
-        doubtful = [pair for pair in self.review() if pair.p_wrong >= 0.5]
+        doubtful = self.doubtful()
         named = ", ".join(f"{p.in_vivo_uid} ↔ {p.ex_vivo_uid}" for p in doubtful[:_NAMED])
         note = (f"Look again at {named}: the other cells contradict.",) if doubtful else ()
         # What contradicts a proposal is no news: it is dropped.
@@ -113,6 +113,10 @@ class Match:
 
     def review(self) -> tuple[ReviewedPair, ...]:
         """Return the accepted pairs, the most doubtful first."""
+        return self._reviewed
+
+    @cached_property
+    def _reviewed(self) -> tuple[ReviewedPair, ...]:
         return tuple(
             ReviewedPair(
                 *self._in_vivo_first(query, soma),
@@ -124,6 +128,10 @@ class Match:
             for query, soma in [self.problem.pairs[row].tolist()]
             if (query, soma) in self.accepted
         )
+
+    def doubtful(self) -> tuple[ReviewedPair, ...]:
+        """Return the accepted pairs that are more likely wrong than right, by all other cells."""
+        return tuple(pair for pair in self.review() if pair.p_wrong >= 0.5)
 
     @property
     def proposals(self) -> RowArray:

@@ -247,6 +247,19 @@ class PlaneStyle:
 
 
 @dataclass(frozen=True)
+class SheetStyle:
+    """Look of a contact sheet: dark paper, and a frame that tells which side is on show."""
+
+    paper: str = "#101010"
+    ink: str = "#E6E6E6"
+    two_photon: str = "#56B4E9"
+    fmost: str = "#E69F00"
+    rejected: str = "#D55E00"
+    unsure: str = "#F0E442"
+    cursor: str = "#FFFFFF"
+
+
+@dataclass(frozen=True)
 class ExpectedStyle:
     """Look of the ellipse around an expected place: a bright line with a dark seam."""
 

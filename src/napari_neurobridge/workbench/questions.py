@@ -104,15 +104,20 @@ class Questions:
 
     # --- asking ----------------------------------------------------------------------
 
-    def select(self, dataset: str, uid: str, *, audit: bool = False) -> None:
-        """Ask about a soma; for an audit, without scores."""
+    def select(
+        self, dataset: str, uid: str, *, audit: bool = False, pick: str | None = None
+    ) -> None:
+        """Ask about a soma; for an audit, without scores.
+
+        ``pick`` names the soma of the other side that is to be picked once there is an answer.
+        """
 
         def ask() -> None:
             soma = self._session.require_project().state().soma(uid)
             self._queue.postpone(uid)
             # To click the cell that is being asked about blindly does not uncover it.
             blind = audit or (self.query is not None and self.query.audit and self.query.uid == uid)
-            self._ask(Query(dataset=dataset, center_um=soma.center_um, uid=uid, audit=blind))
+            self._ask(Query(dataset, soma.center_um, uid, blind), keep=pick)
 
         self._session.attempt(ask)
 

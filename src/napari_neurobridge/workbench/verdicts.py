@@ -10,6 +10,7 @@ from napari_neurobridge.matching.wording import UNLIKELY, percent
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.events import UndoScope, VerdictEvidence
 from napari_neurobridge.types import Basis, SomaSource
+from napari_neurobridge.workbench.decisions import go_to
 from napari_neurobridge.workbench.session import Remedy
 from napari_neurobridge.workbench.user_settings import change_settings, load_settings
 
@@ -107,11 +108,15 @@ class Verdicts:
 
     def undo(self) -> None:
         """Undo this annotator's last decision or edit; never a detection run."""
-        self._step(annotate.undo, "undone")
+        self._step(partial(annotate.undo, scope=UndoScope.HAND), "undone")
+
+    def revert(self, event_id: str) -> None:
+        """Take back a decision or edit of this annotator, however much was done since."""
+        self._step(partial(annotate.revert, event_id=event_id), "undone")
 
     def redo(self) -> None:
         """Redo what was undone last."""
-        self._step(annotate.redo, "redone")
+        self._step(partial(annotate.redo, scope=UndoScope.HAND), "redone")
 
     # --- somata ----------------------------------------------------------------------
 
@@ -250,12 +255,10 @@ class Verdicts:
         def record() -> None:
             project = self._session.require_project()
             before = project.state().somata
-            events = step(project, annotator=self._session.annotator, scope=UndoScope.HAND)
-            after = project.state().somata
-            for dataset in project.datasets:
-                if after.get(dataset) != before.get(dataset):
-                    self._session.somata_changed.emit(dataset)
+            events = step(project, annotator=self._session.annotator)
+            self._session.tell_changed_somata(before)
             self._decided(f"{done}: {annotate.describe_target(project, events)}")
+            go_to(self._questions, project, project.action_behind(events[0]))
 
         self._session.attempt(record)
 
