@@ -134,7 +134,7 @@ def annotate(
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log import annotate as verdicts
     from napari_neurobridge.project.log.judging import Judgement
-from napari_neurobridge.workflows.judgements import (
+    from napari_neurobridge.workflows.judgements import (
         Judgement,
         judge_all,
         read_judgements,
