@@ -135,7 +135,6 @@ def annotate(
     from napari_neurobridge.project.log import annotate as verdicts
     from napari_neurobridge.project.log.judging import Judgement
     from napari_neurobridge.workflows.judgements import (
-        Judgement,
         judge_all,
         read_judgements,
         write_note,
