@@ -12,12 +12,13 @@ from napari_neurobridge.viewer.attention_layers import AttentionLayers
 from napari_neurobridge.viewer.canvases import SPACE_AXES, SecondCanvas
 from napari_neurobridge.viewer.dispatch import CloseWatcher, MainThreadDispatcher
 from napari_neurobridge.viewer.docks import CANVAS_NAME, PROJECT_DOCKS, DockColumn
-from napari_neurobridge.viewer.header import CanvasHeader, header_button
+from napari_neurobridge.viewer.header import CanvasHeader, OverlayControls, header_button
 from napari_neurobridge.viewer.hints import Hints
 from napari_neurobridge.viewer.keys import WindowKeys
 from napari_neurobridge.viewer.layers import DATASET_KEY, load_image, load_units
 from napari_neurobridge.viewer.link import CanvasLink
 from napari_neurobridge.viewer.outlines import OutlineLayers
+from napari_neurobridge.viewer.overlay_layer import OverlayLayer
 from napari_neurobridge.viewer.plane_layers import PlaneLayers
 from napari_neurobridge.viewer.seeing import Seeing
 from napari_neurobridge.viewer.somata_layers import SomataLayers, position_of
@@ -79,6 +80,8 @@ class ViewerBinding:
         self._link = CanvasLink(self.workbench, self._sides)
         self._seeing = Seeing(self._link.paused)
         self._somata = SomataLayers(self.workbench, self._sides, self._on_somata_layer_made)
+        self._overlay = OverlayLayer(self.workbench, self._sides, self._seeing.canvas_px)
+        self._overlay.watch(viewer)
         self._watch(viewer, 0)
         viewer.events.theme.connect(self._on_theme_changed)
         self._connect()
@@ -246,6 +249,7 @@ class ViewerBinding:
         layers.setToolTip("Hide or show napari's layer list and layer controls")
         layers.clicked.connect(self.column.toggle_layer_docks)
         self.header.first.addWidget(layers)
+        self.header.foot.insertWidget(0, OverlayControls(self.workbench.overlay))
         # A `QtViewer` is a splitter of canvas and console.
         qt_viewer.insertWidget(0, self.header)
         qt_viewer.setCollapsible(0, False)
