@@ -21,13 +21,8 @@ from qtpy.QtWidgets import (
 
 from napari_neurobridge.types import Role
 from napari_neurobridge.viewer.registry import binding_for
-from napari_neurobridge.widgets.data_forms import (
-    ImageForm,
-    IndexForm,
-    OrientationForm,
-    SomataForm,
-    VoxelSizeForm,
-)
+from napari_neurobridge.widgets.data_forms import IndexForm, OrientationForm, SomataForm
+from napari_neurobridge.widgets.image_forms import ImageForm, VoxelSizeForm
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.checklist import ChecklistItem, Step
 from napari_neurobridge.workbench.draft import PROJECT_SUFFIX

@@ -109,6 +109,7 @@ def checklist_of_draft(draft: ProjectDraft) -> tuple[ChecklistItem, ...]:
         detail = "; ".join(
             f"{DEFAULT_NAMES[role]} "
             + ("? — type it" if image.voxel_size_um is None else format_um(image.voxel_size_um))
+            + (" — unusual" if image.doubt else "")
             for role, image in draft.images.items()
         )
     items.append(

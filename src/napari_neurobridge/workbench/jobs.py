@@ -15,7 +15,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -174,14 +174,18 @@ class JobRunner:
         finished the work.
     on_status : callable, optional
         Hears each change of a long job.
+    answering : callable, optional
+        Gets the key of short work, and returns the context in which its answer is taken.
     """
 
     def __init__(
         self,
         dispatch: Dispatch = call_directly,
         on_status: Callable[[JobStatus], None] | None = None,
+        answering: Callable[[str], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self._dispatch = dispatch
+        self._answering = answering
         self._on_status = on_status or (lambda status: None)
         # One worker: a laptop's cores belong to the network that runs inside the job.
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="neurobridge")
@@ -231,10 +235,11 @@ class JobRunner:
                 if self._closed or generation != self._generations[key]:
                     return
                 error = future.exception()
-                if isinstance(error, NeuroBridgeError):
-                    on_error(error)
-                else:
-                    on_done(future.result())
+                with self._answering(key):
+                    if isinstance(error, NeuroBridgeError):
+                        on_error(error)
+                    else:
+                        on_done(future.result())
 
             self._dispatch(answer)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from psygnal import Signal
@@ -32,7 +33,6 @@ from napari_neurobridge.workflows.setup import create_project, import_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from napari_neurobridge.models.current import UsableModel
     from napari_neurobridge.types import Projection, Role, Vec3
@@ -78,6 +78,8 @@ class Setup:
 
     def __init__(self, session: Session, encoders: EncoderCache, imports: Imports) -> None:
         self.draft = ProjectDraft()
+        self._offered: dict[Role, Path] = {}
+        self._typed_axes: dict[Role, str | None] = {}
         self.index_state: IndexState | None = None
         self.suggestion: SuggestedAngle | None = None
         self._session = session
@@ -89,33 +91,30 @@ class Setup:
 
     # --- a project -------------------------------------------------------------------
 
-    def choose_image(self, role: Role, path: Path, *, axes: str | None = None) -> None:
+    def choose_image(self, role: Role, path: Path) -> None:
         """Read an image's metadata into the draft; notifies when it cannot be read."""
-        self._choose({role: path}, {}, axes)
+        self._choose({role: path}, {})
 
     def choose_points(self, role: Role, path: Path) -> None:
         """Read a table of points into the draft; notifies when it cannot be read."""
         self._choose({}, {role: path})
 
-    def _choose(
-        self, images: Mapping[Role, Path], points: Mapping[Role, Path], axes: str | None = None
-    ) -> None:
+    def _choose(self, images: Mapping[Role, Path], points: Mapping[Role, Path]) -> None:
         """Read files into the draft; asks first when that would close a project."""
         project = self._session.project
         if project is not None:
-            start = Remedy("Start a new one", lambda: self._begin(images, points, axes))
+            start = Remedy("Start a new one", lambda: self._begin(images, points))
             text = f"{project.path.name} is open. Everything in it is saved."
             self._session.notified.emit(Notice(text, remedy=start))
             return
-        self._begin(images, points, axes)
+        self._begin(images, points)
 
-    def _begin(
-        self, images: Mapping[Role, Path], points: Mapping[Role, Path], axes: str | None
-    ) -> None:
+    def _begin(self, images: Mapping[Role, Path], points: Mapping[Role, Path]) -> None:
         for role, path in images.items():
+            self._offered[role] = path
             self._inspect(
                 f"image {role}",
-                partial(ImageChoice.from_file, path, axes=axes),
+                partial(ImageChoice.from_file, path, axes=self._typed_axes.get(role)),
                 partial(self._take_image, role),
             )
         for role, path in points.items():
@@ -152,11 +151,31 @@ class Setup:
 
         self._session.attempt(take)
 
+    def set_axes(self, role: Role, axes: str | None) -> None:
+        """Read a side's image by another order of axes; None: as its file says.
+
+        That is the image chosen last, also when it was refused because its file does not say its
+        axes, or the one to come. What does not fit is told, and leaves the draft as it was.
+        """
+        self._typed_axes[role] = axes
+        path, image = self._offered.get(role), self.draft.images.get(role)
+        if path is None:
+            return
+        read = partial(ImageChoice.from_file, path, axes=axes)
+        if image is not None and Path(image.info.path) == path:
+            read = partial(image.read_anew, axes)
+        self._inspect(f"image {role}", read, partial(self._take_image, role))
+
     def set_voxel_size(self, role: Role, voxel_size_um: Vec3) -> None:
         """Set a voxel size, µm (z, y, x), that the file does not state."""
         self._session.attempt(
-            lambda: self._set_draft(self.draft.with_voxel_size(role, voxel_size_um))
+            lambda: self._set_draft(self.draft.with_voxel_size(role, voxel_size_um)),
+            about=f"voxel size {role}",
         )
+
+    def confirm_voxel_sizes(self) -> None:
+        """Say that voxel sizes which look like mistakes are right."""
+        self._set_draft(self.draft.with_confirmed_sizes())
 
     def set_reading(self, role: Role, *, channel: int, projection: Projection) -> None:
         """Set which channel is used, and how a recording becomes one plane."""
@@ -305,6 +324,10 @@ class Setup:
     def _on_project_changed(self, project: Project | None) -> None:
         if project is not None:
             self.draft = ProjectDraft()
+            self._offered.clear()
+            self._typed_axes.clear()
+        self._offered: dict[Role, Path] = {}
+        self._typed_axes: dict[Role, str | None] = {}
         self.index_state = None
         self._suggest(None)
         self._count_embedded()
