@@ -8,7 +8,7 @@ from typing import Any, get_args
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from qtpy.QtCore import QLocale, QSize, Signal
+from qtpy.QtCore import QEvent, QLocale, Signal
 from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import (
     QComboBox,
@@ -23,7 +23,8 @@ from qtpy.QtWidgets import (
 from napari_neurobridge.errors import InputError
 
 _LARGEST = 1e6
-_BOX_FRAME_PX, _BUTTONS_PX = 16, 44
+_FRAME_PX, _BUTTONS_PX = 28, 40
+"""What a theme draws around a number, and the width of its two buttons."""
 
 
 class VectorEdit(QWidget):
@@ -147,29 +148,28 @@ class _NumberBox(QDoubleSpinBox):
         self.setDecimals(9)
         self.setRange(low, high)
         self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
-        self.textChanged.connect(self.updateGeometry)
+        self.textChanged.connect(self._fit_width)
+        self._fit_width()
 
     def textFromValue(self, value: float) -> str:
-        """Return up to nine digits, without trailing zeros."""
-        return f"{value:.9g}"
+        """Return up to seven digits, without trailing zeros."""
+        return f"{value:.7g}"
 
     def validate(self, text: str | None, position: int) -> tuple[QValidator.State, str, int]:
         """Read a decimal comma as a point."""
         return super().validate((text or "").replace(",", "."), position)
 
-    def minimumSizeHint(self) -> QSize:
-        """Return a size at which no digit is cut."""
-        usual = super().minimumSizeHint()
-        digits = self.fontMetrics().horizontalAdvance(self.text() + "0")
-        return QSize(digits + _BOX_FRAME_PX + self._buttons_px(), usual.height())
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Keep the width when a theme sets its own."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange:
+            self._fit_width()
 
-    def sizeHint(self) -> QSize:
-        """Return the same: the bounds, of seven digits, say nothing about what is shown."""
-        return self.minimumSizeHint()
-
-    def _buttons_px(self) -> int:
-        has_none = self.buttonSymbols() == QDoubleSpinBox.ButtonSymbols.NoButtons
-        return 0 if has_none else _BUTTONS_PX
+    def _fit_width(self, _: str = "") -> None:
+        # A theme's least width hides what `minimumSizeHint` says, but not this.
+        has_buttons = self.buttonSymbols() != QDoubleSpinBox.ButtonSymbols.NoButtons
+        digits_px = self.fontMetrics().horizontalAdvance(self.text() or "0")
+        self.setMinimumWidth(digits_px + _FRAME_PX + (_BUTTONS_PX if has_buttons else 0))
 
 
 def _bounds(field: FieldInfo) -> tuple[float, float]:

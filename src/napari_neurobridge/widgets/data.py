@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_neurobridge.types import Role
 from napari_neurobridge.viewer.registry import binding_for
+from napari_neurobridge.widgets._scroll import ScrollColumn
 from napari_neurobridge.widgets.data_forms import IndexForm, OrientationForm, SomataForm
 from napari_neurobridge.widgets.image_forms import ImageForm, VoxelSizeForm
 from napari_neurobridge.widgets.status_line import StatusLine
@@ -104,9 +105,7 @@ class DataPanel(QWidget):
             Step.INDEX: IndexForm(workbench),
         }
         self.rows = {step: ChecklistRow(step, form) for step, form in forms.items()}
-        for row in self.rows.values():
-            layout.addWidget(row)
-        layout.addStretch(1)
+        layout.addWidget(self._create_checklist(), stretch=1)
         layout.addLayout(self._create_progress_row())
         layout.addWidget(StatusLine(workbench))
 
@@ -133,6 +132,17 @@ class DataPanel(QWidget):
         column.addWidget(self.project_name)
         column.addLayout(buttons)
         return column
+
+    def _create_checklist(self) -> ScrollColumn:
+        lines = QWidget()
+        column = QVBoxLayout(lines)
+        column.setContentsMargins(0, 0, 0, 0)
+        for row in self.rows.values():
+            column.addWidget(row)
+        column.addStretch(1)
+        self.checklist = ScrollColumn(lines)
+        self.checklist.setObjectName("checklist")
+        return self.checklist
 
     def _create_progress_row(self) -> QHBoxLayout:
         self.progress = QProgressBar()

@@ -89,7 +89,7 @@ class IndexState:
 
 def format_um(values: Vec3) -> str:
     """Return a voxel size as text, µm (z, y, x)."""
-    return " × ".join(f"{value:.3g}" for value in values) + " µm"
+    return " × ".join(f"{value:.6g}" for value in values) + " µm"
 
 
 def checklist_of_draft(draft: ProjectDraft) -> tuple[ChecklistItem, ...]:

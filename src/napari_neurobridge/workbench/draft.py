@@ -126,7 +126,7 @@ class ProjectDraft:
         if lacking:
             raise InputError(
                 f"A voxel size must be above 0 µm; that of {DEFAULT_NAMES[role]} is missing along "
-                f"{' and '.join(lacking)}."
+                f"{', '.join(lacking)}."
             )
         stated = replace(self.images[role], stated_voxel_size_um=voxel_size_um, confirmed=False)
         return self.with_image(role, stated)

@@ -326,8 +326,6 @@ class Setup:
             self.draft = ProjectDraft()
             self._offered.clear()
             self._typed_axes.clear()
-        self._offered: dict[Role, Path] = {}
-        self._typed_axes: dict[Role, str | None] = {}
         self.index_state = None
         self._suggest(None)
         self._count_embedded()
