@@ -20,10 +20,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_neurobridge.types import Role
+from napari_neurobridge.viewer.layer_sources import offered_layers
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets._scroll import ScrollColumn
 from napari_neurobridge.widgets.data_forms import IndexForm, OrientationForm, SomataForm
 from napari_neurobridge.widgets.image_forms import ImageForm, VoxelSizeForm
+from napari_neurobridge.widgets.layer_form import Layers, no_layers
+from napari_neurobridge.widgets.recent_menu import RecentButton
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.checklist import ChecklistItem, Step
 from napari_neurobridge.workbench.draft import PROJECT_SUFFIX
@@ -87,9 +90,17 @@ class DataPanel(QWidget):
     ----------
     workbench : Workbench
         Shared state; the panel reads it and calls its methods.
+    layers : callable, optional
+        Returns the viewer's layers that may become datasets.
     """
 
-    def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        workbench: Workbench,
+        parent: QWidget | None = None,
+        *,
+        layers: Layers = no_layers,
+    ) -> None:
         super().__init__(parent)
         self._workbench = workbench
         self._upcoming: Step | None = None
@@ -97,11 +108,11 @@ class DataPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.addLayout(self._create_project_row())
         forms = {
-            Step.TWO_PHOTON: ImageForm(workbench, Role.IN_VIVO),
-            Step.FMOST: ImageForm(workbench, Role.EX_VIVO),
+            Step.TWO_PHOTON: ImageForm(workbench, Role.IN_VIVO, layers),
+            Step.FMOST: ImageForm(workbench, Role.EX_VIVO, layers),
             Step.VOXEL_SIZES: VoxelSizeForm(workbench),
             Step.ORIENTATION: OrientationForm(workbench),
-            Step.SOMATA: SomataForm(workbench),
+            Step.SOMATA: SomataForm(workbench, layers),
             Step.INDEX: IndexForm(workbench),
         }
         self.rows = {step: ChecklistRow(step, form) for step, form in forms.items()}
@@ -126,8 +137,8 @@ class DataPanel(QWidget):
         self.open_button.clicked.connect(self._on_open_clicked)
         self.create_button.clicked.connect(self._on_create_clicked)
         buttons = QHBoxLayout()
-        buttons.addWidget(self.open_button)
-        buttons.addWidget(self.create_button)
+        for button in (self.open_button, RecentButton(self._workbench), self.create_button):
+            buttons.addWidget(button)
         column = QVBoxLayout()
         column.addWidget(self.project_name)
         column.addLayout(buttons)
@@ -176,6 +187,7 @@ class DataPanel(QWidget):
 
     def _on_cancel_clicked(self) -> None:
         self._workbench.setup.cancel()
+        self._workbench.layers_in.cancel()
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
         """Take files."""
@@ -230,4 +242,5 @@ class DataWidget(DataPanel):
     """The Data dock as napari opens it."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__(binding_for(napari_viewer).workbench)
+        binding = binding_for(napari_viewer)
+        super().__init__(binding.workbench, layers=lambda: offered_layers(binding.viewer))

@@ -20,6 +20,7 @@ from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import USUAL_SOMA_DIAMETER_UM
 from napari_neurobridge.widgets._form import ModelForm
 from napari_neurobridge.widgets.claims_form import ClaimsForm
+from napari_neurobridge.widgets.layer_form import Layers, PointsLayerButton, no_layers
 from napari_neurobridge.widgets.roi_form import RoiForm
 from napari_neurobridge.workbench.checklist import lacks_images
 from napari_neurobridge.workbench.workbench import Workbench
@@ -117,7 +118,7 @@ class OrientationForm(QWidget):
 class SomataForm(QWidget):
     """Detects or imports somata; more are added, moved and deleted in the layers themselves."""
 
-    def __init__(self, workbench: Workbench) -> None:
+    def __init__(self, workbench: Workbench, layers: Layers = no_layers) -> None:
         super().__init__()
         self._workbench = workbench
         self.dataset = QComboBox()
@@ -137,6 +138,7 @@ class SomataForm(QWidget):
         layout.addRow("soma diameter", self.diameter)
         layout.addRow(self.detect_button)
         layout.addRow(self.import_button)
+        layout.addRow(PointsLayerButton(workbench, self.dataset.currentText, layers))
         self.rois = RoiForm(workbench, self.dataset.currentText)
         layout.addRow(self.rois)
         layout.addRow(ClaimsForm(workbench))

@@ -21,16 +21,18 @@ from superqt.utils import signals_blocked
 
 from napari_neurobridge.types import DEFAULT_NAMES, Projection, Role, Vec3
 from napari_neurobridge.widgets._form import VectorEdit
+from napari_neurobridge.widgets.layer_form import Layers, SideLayerButton, no_layers
 from napari_neurobridge.workbench.workbench import Workbench
 
 if TYPE_CHECKING:
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.workbench.draft import ImageChoice
 
 
 class ImageForm(QWidget):
     """Chooses one side: an image, with what its file leaves open, or a table of points."""
 
-    def __init__(self, workbench: Workbench, role: Role) -> None:
+    def __init__(self, workbench: Workbench, role: Role, layers: Layers = no_layers) -> None:
         super().__init__()
         self._workbench = workbench
         self._role = role
@@ -42,6 +44,8 @@ class ImageForm(QWidget):
         self.points_button = QPushButton("Points…")
         self.points_button.setObjectName(f"{name}_points_button")
         self.points_button.setToolTip("A table of somata in µm: CSV with uid,z_um,y_um,x_um")
+        self.layer_button = SideLayerButton(workbench, role, layers)
+        self.layer_button.setObjectName(f"{name}_layer_button")
         self.axes = QLineEdit()
         self.axes.setObjectName(f"{name}_axes")
         self.axes.setPlaceholderText("as the file says; else such as zyx or tyx")
@@ -55,6 +59,7 @@ class ImageForm(QWidget):
         buttons.addWidget(self.file_button, 0, 0)
         buttons.addWidget(self.folder_button, 0, 1)
         buttons.addWidget(self.points_button, 1, 0)
+        buttons.addWidget(self.layer_button, 1, 1)
         self._layout = QFormLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.addRow(buttons)
@@ -128,7 +133,8 @@ class VoxelSizeForm(QWidget):
     def __init__(self, workbench: Workbench) -> None:
         super().__init__()
         self._workbench = workbench
-        self._shown: dict[Role, Vec3] = {}
+        self._shown: dict[Role, Vec3] = dict.fromkeys(Role, (0.0, 0.0, 0.0))
+        self._images: dict[Role, ImageChoice] = {}
         self.edits = {role: VectorEdit(minimum=0.0) for role in Role}
         self.names = {role: QLabel(DEFAULT_NAMES[role]) for role in Role}
         self.apply_button = QPushButton("Use these sizes")
@@ -171,10 +177,14 @@ class VoxelSizeForm(QWidget):
             image = draft.images.get(role)
             self.names[role].setVisible(image is not None)
             edit.setVisible(image is not None)
-            known = (0.0, 0.0, 0.0) if image is None else image.voxel_size_um
-            if known is not None:  # else what is typed so far stays
-                edit.setValue(known)
+            if image is self._images.get(role):
+                continue  # what is typed so far stays
+            known = (0.0, 0.0, 0.0)
+            if image is not None:
+                known = image.voxel_size_um or image.suggested_um or known
+            edit.setValue(known)
             self._shown[role] = edit.value()
+        self._images = dict(draft.images)
         self.doubt.setText("\n".join(f"⚠ {doubt}" for doubt in draft.doubts))
         self.doubt.setVisible(bool(draft.doubts))
         self.confirm_button.setVisible(bool(draft.doubts))

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from numpy import allclose
+
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.tables import read_points
 from napari_neurobridge.io.volumes import ImageInfo, inspect_image
@@ -38,6 +40,8 @@ class ImageChoice:
         How a recording becomes one plane.
     confirmed : bool
         Whether a person said that the voxel size is right although it looks like a mistake.
+    suggested_um : Vec3 or None
+        What the voxel size may be, where nobody knows it; a person has to say that it is.
     """
 
     info: ImageInfo
@@ -46,11 +50,26 @@ class ImageChoice:
     channel: int = 0
     projection: Projection = Projection.MEAN
     confirmed: bool = False
+    suggested_um: Vec3 | None = None
 
     @classmethod
-    def from_file(cls, path: Path, *, axes: str | None = None) -> ImageChoice:
-        """Read a file's metadata; raises `InputError` when it cannot be read."""
-        return cls(info=inspect_image(path, axes=axes), stated_axes=axes)
+    def from_file(
+        cls,
+        path: Path,
+        *,
+        axes: str | None = None,
+        voxel_size_um: Vec3 | None = None,
+        suggested_um: Vec3 | None = None,
+    ) -> ImageChoice:
+        """Read a file's metadata; raises `InputError` when it cannot be read.
+
+        A voxel size that is the file's own counts as not stated.
+        """
+        info = inspect_image(path, axes=axes)
+        own = info.voxel_size_um
+        if voxel_size_um is not None and own is not None and allclose(voxel_size_um, own):
+            voxel_size_um = None
+        return cls(info, voxel_size_um, axes, suggested_um=suggested_um)
 
     @property
     def voxel_size_um(self) -> Vec3 | None:

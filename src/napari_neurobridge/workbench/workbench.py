@@ -9,10 +9,12 @@ from napari_neurobridge.workbench.answers import N_SHOWN
 from napari_neurobridge.workbench.imports import Imports
 from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
+from napari_neurobridge.workbench.layers_in import LayersIn
 from napari_neurobridge.workbench.matches import Matches
 from napari_neurobridge.workbench.models import EncoderCache
 from napari_neurobridge.workbench.plane import PlaneView
 from napari_neurobridge.workbench.questions import Questions
+from napari_neurobridge.workbench.recent import RecentProjects
 from napari_neurobridge.workbench.session import Session
 from napari_neurobridge.workbench.setup import Setup
 from napari_neurobridge.workbench.verdicts import Verdicts
@@ -39,10 +41,14 @@ class Workbench:
     ----------
     session : Session
         The open project, the jobs, and what changed.
+    recent : RecentProjects
+        What was open lately.
     setup : Setup
         From two files to an indexed project.
     imports : Imports
         What other programs found and say.
+    layers_in : LayersIn
+        What already lies in the viewer.
     matches : Matches
         All cells matched at once, kept up to date.
     questions : Questions
@@ -58,8 +64,10 @@ class Workbench:
     def __init__(self, dispatch: Dispatch = call_directly, annotator: str | None = None) -> None:
         encoders = EncoderCache()
         self.session = Session(dispatch, annotator)
+        self.recent = RecentProjects(self.session)
         self.imports = Imports(self.session)
         self.setup = Setup(self.session, encoders, self.imports)
+        self.layers_in = LayersIn(self.session, self.setup)
         self.matches = Matches(self.session, encoders)
         self.questions = Questions(self.session, encoders, self.matches)
         self.plane = PlaneView(self.session, self.matches, self.questions)
