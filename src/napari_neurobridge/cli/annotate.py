@@ -103,7 +103,11 @@ def annotate(
     ] = None,
     from_file: Annotated[
         Path | None,
-        typer.Option("--from", help="CSV two_photon_uid,fmost_uid[,verdict]; accepts by default."),
+        typer.Option(
+            "--from",
+            help="CSV two_photon_uid,fmost_uid[,verdict], or places in µm (two_photon_z_um, …) "
+            "within 3 µm of somata; accepts by default.",
+        ),
     ] = None,
     undo: Annotated[
         bool, typer.Option("--undo", help="Take back your last event of any kind.")
@@ -129,14 +133,15 @@ def annotate(
         for first, second in (pair.split(_JOINT) for pair in pairs or ())
     ]
     judgements += [Judgement(Verdict.NONE, uid, reason=reason) for uid in none or ()]
-    if from_file is not None:
-        judgements += read_judgements(from_file)
-    if sum((bool(judgements), undo, redo)) != 1:
+    given = bool(judgements) or from_file is not None
+    if sum((given, undo, redo)) != 1:
         raise InputError("Give verdicts, or --undo, or --redo: one of the three.")
     if reason is not None and not none:
         raise InputError("--reason belongs to --none.")
     opened = Project.open(project)
-    if judgements:
+    if from_file is not None:
+        judgements += read_judgements(opened, from_file)
+    if given:
         events = judge_all(opened, judgements, annotator=annotator, force=force)
     elif undo:
         events = verdicts.undo(opened, annotator)

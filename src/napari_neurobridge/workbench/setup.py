@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.models.current import UsableModel
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.types import Soma
     from napari_neurobridge.workbench.imports import Imports
     from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.session import Session
@@ -112,14 +114,21 @@ class Setup(Drafting):
     def import_points(self, dataset: str, path: Path) -> None:
         """Add the somata of a CSV with columns ``uid,z_um,y_um,x_um``."""
 
-        def add() -> None:
-            somata = import_points(
-                self._session.require_project(), dataset, path, annotator=self._session.annotator
-            )
+        def tell(somata: list[Soma]) -> None:
             self._session.somata_were_changed(dataset)
             self._session.notify(f"imported {len(somata)} somata into {dataset}")
 
-        self._session.attempt(add)
+        def start() -> None:
+            add = partial(
+                import_points,
+                self._session.require_project(),
+                dataset,
+                path,
+                annotator=self._session.annotator,
+            )
+            self._session.jobs.submit("import points", add, tell, self._session.show_error)
+
+        self._session.attempt(start)
 
     def detect(self, dataset: str, *, soma_diameter_um: float) -> None:
         """Detect the somata of a dataset in a child process."""

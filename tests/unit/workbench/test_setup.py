@@ -331,18 +331,22 @@ def test_an_orientation_is_kept_and_told(opened, notices) -> None:
     assert notices[-1].is_error
 
 
-def test_imported_points_are_told_and_a_bad_table_is_explained(opened, notices, tmp_path) -> None:
+def test_imported_points_are_told_and_a_bad_table_is_explained(
+    opened, loop, notices, tmp_path
+) -> None:
     told: list[str] = []
     opened.session.somata_changed.connect(told.append)
     table = tmp_path / "more.csv"
     write_points(table, ["one", "two"], np.array([(1.0, 2.0, 3.0), (4.0, 5.0, 6.0)]))
     opened.setup.import_points("fmost", table)
+    _finish(opened, loop)
     assert told == ["fmost"]
     assert opened.project.state().soma("two").center_um == (4.0, 5.0, 6.0)
     assert "2 somata" in notices[-1].text
     bad = tmp_path / "bad.csv"
     bad.write_text("uid,z_um,y_um,x_um\na,1,2,nowhere\n", encoding="utf-8")
     opened.setup.import_points("fmost", bad)
+    _finish(opened, loop)
     assert told == ["fmost"]
     assert notices[-1].is_error
     assert "bad.csv" in notices[-1].text
