@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QLabel, QMenu, QPushButton
@@ -106,3 +107,48 @@ def test_a_project_is_opened_again_and_one_that_is_gone_is_not_offered(
     gone = _entries(recent.menu())["other.neurobridge  (not found)"]
     assert not gone.isEnabled()
     assert user.find(QLabel, "project_name").text() == f"<b>{points_project_folder.name}</b>"
+
+
+def test_tables_and_a_figure_of_the_pair_are_exported_from_the_dock(
+    user: User,
+    bench: Workbench,
+    project_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    export = user.find(QPushButton, "export_button")
+    assert not export.isEnabled(), "there is nothing to export yet"
+    bench.setup.open_project(project_folder)
+    user.wait(lambda: bench.project is not None and "two_photon" in user.viewer.layers)
+    bench.questions.select("two_photon", "tp-00001")
+    user.wait(lambda: bench.questions.snapshot.candidates)
+    bench.questions.choose(1)
+    user.settle(50)
+
+    def save_as(name: str) -> Path:
+        # The dialog's name has no suffix: the usual one is added.
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / name), ""))
+        return tmp_path / name
+
+    status = user.find(QLabel, "status_text")
+    verdicts = save_as("mine")
+    seen = _pick(user, export, "Verdicts")
+    assert [text for text in seen if text][:4] == [
+        "Somata of two_photon (CSV)…",
+        "Somata of fmost (CSV)…",
+        "Pairs (CSV)…",
+        "Verdicts (CSV)…",
+    ]
+    user.wait(verdicts.with_suffix(".csv").exists)
+    user.wait(lambda: "wrote mine.csv" in status.text())
+    figure = save_as("pair.png")
+    _pick(user, export, "Figure of this pair")
+    user.wait(figure.exists)
+    user.wait(lambda: "wrote pair.png" in status.text())
+    height, width = np.asarray(Image.open(figure)).shape[:2]
+    assert width == 1200, "six inches"
+    assert height > width, "crops above, canvases below"
+    save_as("page.png")
+    _pick(user, export, "Insight: Top-k")
+    user.wait(lambda: "Evaluate" in status.text() or "pairs" in status.text())
+    assert not (tmp_path / "page.png").exists(), "there is nothing to draw yet"

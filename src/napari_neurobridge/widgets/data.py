@@ -10,6 +10,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QFileDialog,
     QFrame,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QProgressBar,
@@ -21,9 +22,11 @@ from qtpy.QtWidgets import (
 
 from napari_neurobridge.types import Role
 from napari_neurobridge.viewer.layer_sources import offered_layers
+from napari_neurobridge.viewer.pictures import canvas_pictures
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets._scroll import ScrollColumn
 from napari_neurobridge.widgets.data_forms import IndexForm, OrientationForm, SomataForm
+from napari_neurobridge.widgets.export_menu import ExportButton, Pictures, no_pictures
 from napari_neurobridge.widgets.image_forms import ImageForm, VoxelSizeForm
 from napari_neurobridge.widgets.layer_form import Layers, no_layers
 from napari_neurobridge.widgets.recent_menu import RecentButton
@@ -92,6 +95,8 @@ class DataPanel(QWidget):
         Shared state; the panel reads it and calls its methods.
     layers : callable, optional
         Returns the viewer's layers that may become datasets.
+    pictures : callable, optional
+        Returns what both canvases show.
     """
 
     def __init__(
@@ -100,13 +105,14 @@ class DataPanel(QWidget):
         parent: QWidget | None = None,
         *,
         layers: Layers = no_layers,
+        pictures: Pictures = no_pictures,
     ) -> None:
         super().__init__(parent)
         self._workbench = workbench
         self._upcoming: Step | None = None
         self.setAcceptDrops(True)
         layout = QVBoxLayout(self)
-        layout.addLayout(self._create_project_row())
+        layout.addLayout(self._create_project_row(pictures))
         forms = {
             Step.TWO_PHOTON: ImageForm(workbench, Role.IN_VIVO, layers),
             Step.FMOST: ImageForm(workbench, Role.EX_VIVO, layers),
@@ -126,7 +132,7 @@ class DataPanel(QWidget):
 
     # --- controls --------------------------------------------------------------------
 
-    def _create_project_row(self) -> QVBoxLayout:
+    def _create_project_row(self, pictures: Pictures) -> QVBoxLayout:
         self.project_name = QLabel()
         self.project_name.setObjectName("project_name")
         self.project_name.setWordWrap(True)
@@ -136,9 +142,11 @@ class DataPanel(QWidget):
         self.create_button.setObjectName("create_button")
         self.open_button.clicked.connect(self._on_open_clicked)
         self.create_button.clicked.connect(self._on_create_clicked)
-        buttons = QHBoxLayout()
-        for button in (self.open_button, RecentButton(self._workbench), self.create_button):
-            buttons.addWidget(button)
+        buttons = QGridLayout()
+        buttons.addWidget(self.open_button, 0, 0)
+        buttons.addWidget(RecentButton(self._workbench), 0, 1)
+        buttons.addWidget(self.create_button, 1, 0)
+        buttons.addWidget(ExportButton(self._workbench, pictures), 1, 1)
         column = QVBoxLayout()
         column.addWidget(self.project_name)
         column.addLayout(buttons)
@@ -243,4 +251,8 @@ class DataWidget(DataPanel):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         binding = binding_for(napari_viewer)
-        super().__init__(binding.workbench, layers=lambda: offered_layers(binding.viewer))
+        super().__init__(
+            binding.workbench,
+            layers=lambda: offered_layers(binding.viewer),
+            pictures=lambda: canvas_pictures(binding),
+        )

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.workbench.answers import N_SHOWN
+from napari_neurobridge.workbench.exports import Exports
 from napari_neurobridge.workbench.imports import Imports
 from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
@@ -59,6 +60,8 @@ class Workbench:
         What a person decides.
     insights : Insights
         How well the model does, and where it looks.
+    exports : Exports
+        Tables, and figures of pairs.
     """
 
     def __init__(self, dispatch: Dispatch = call_directly, annotator: str | None = None) -> None:
@@ -73,6 +76,7 @@ class Workbench:
         self.plane = PlaneView(self.session, self.matches, self.questions)
         self.verdicts = Verdicts(self.session, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)
+        self.exports = Exports(self.session, self.questions)
 
     @property
     def project(self) -> Project | None:

@@ -14,7 +14,10 @@ from napari_neurobridge.types import DEFAULT_NAMES
 from napari_neurobridge.workflows.setup import named_uid
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    import numpy.typing as npt
 
     from napari_neurobridge.io.tables import Table
     from napari_neurobridge.project.folder import Project
@@ -85,7 +88,7 @@ def read_pair_table(project: Project, path: Path) -> PairTable:
 def _prefixes(project: Project, table: Table) -> dict[str, str]:
     """Return the datasets that a table names, with how their columns begin."""
     sides = {project.in_vivo(), project.ex_vivo()}
-    found = {}
+    found: dict[str, str] = {}
     for name, spec in project.datasets.items():
         for prefix in (name, *([DEFAULT_NAMES[spec.role]] if name in sides else [])):
             if prefix + _UID in table or _has_places(table, prefix):
@@ -124,18 +127,18 @@ def _column(project: Project, table: Table, name: str, prefix: str) -> list[str]
 
 
 def _nearest(
-    table: Table, name: str, somata: dict[str, Soma], places: np.ndarray[tuple[int, int], np.dtype]
+    table: Table, name: str, somata: Mapping[str, Soma], places: npt.NDArray[np.float64]
 ) -> list[str]:
     if not somata:
         raise InputError(f"'{name}' has no somata that {table.path} could name.")
     uids = list(somata)
     tree = KDTree([somata[uid].center_um for uid in uids])
-    away, nearest = tree.query(places)
-    for row, distance in enumerate(away):
+    away, nearest = map(np.asarray, tree.query(places))
+    for row, distance in enumerate(away.tolist()):
         if distance > WITHIN_UM:
             raise table.refusal(
                 row,
                 f"names no soma of '{name}': the nearest lies {distance:.3g} µm away, and "
                 f"{WITHIN_UM:g} µm are allowed",
             )
-    return [uids[index] for index in nearest]
+    return [uids[index] for index in nearest.tolist()]

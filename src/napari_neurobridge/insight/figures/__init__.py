@@ -6,6 +6,7 @@ figures may go into a file or onto a Qt canvas.
 
 from napari_neurobridge.insight.figures.attention import attention_figure
 from napari_neurobridge.insight.figures.embedding import embedding_figure
+from napari_neurobridge.insight.figures.pair import Picture, pair_figure
 from napari_neurobridge.insight.figures.reliability import reliability_figure
 from napari_neurobridge.insight.figures.retrieval import (
     confusion_figure,
@@ -23,10 +24,12 @@ from napari_neurobridge.insight.figures.style import DARK, LIGHT, Theme, save_fi
 __all__ = [
     "DARK",
     "LIGHT",
+    "Picture",
     "Theme",
     "attention_figure",
     "confusion_figure",
     "embedding_figure",
+    "pair_figure",
     "reliability_figure",
     "save_figure",
     "similarity_boxes",
