@@ -29,6 +29,7 @@ from napari_neurobridge.viewer.layers import (
     somata_view,
 )
 from napari_neurobridge.viewer.link import CanvasLink
+from napari_neurobridge.viewer.log_timer import LogTimer
 from napari_neurobridge.viewer.outlines import OutlineLayers
 from napari_neurobridge.viewer.plane_layers import PlaneLayers
 from napari_neurobridge.workbench.workbench import Workbench
@@ -67,6 +68,7 @@ class ViewerBinding:
         # napari offers no public signal for this.
         self._watcher = CloseWatcher(viewer.window._qt_window)
         self._watcher.closing.connect(self.shut)
+        self._log_timer = LogTimer(self.workbench.watch, viewer.window._qt_window)
         self._attention_layers = AttentionLayers(self.workbench, self._sides)
         self._outline_layers = OutlineLayers(self.workbench, self._sides)
         self._plane_layers = PlaneLayers(self.workbench, self._sides)
@@ -336,6 +338,7 @@ class ViewerBinding:
         if self.closed:
             return
         self.closed = True
+        self._log_timer.stop()
         self.workbench.close()
         if self.second is not None:
             second, self.second = self.second, None

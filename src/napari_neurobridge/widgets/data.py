@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_neurobridge.project.presence import Visitor
 from napari_neurobridge.types import Role
 from napari_neurobridge.viewer.layer_sources import offered_layers
 from napari_neurobridge.viewer.pictures import canvas_pictures
@@ -34,6 +35,7 @@ from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.checklist import ChecklistItem, Step
 from napari_neurobridge.workbench.draft import PROJECT_SUFFIX
 from napari_neurobridge.workbench.jobs import JobState, JobStatus
+from napari_neurobridge.workbench.watch import in_words
 from napari_neurobridge.workbench.workbench import Workbench
 
 
@@ -128,6 +130,8 @@ class DataPanel(QWidget):
 
         workbench.setup.checklist_changed.connect(self._on_checklist_changed)
         workbench.session.job_changed.connect(self._on_job_changed)
+        workbench.watch.others_changed.connect(self._on_others_changed)
+        self._on_others_changed(workbench.watch.others)
         self._on_checklist_changed()
 
     # --- controls --------------------------------------------------------------------
@@ -147,8 +151,12 @@ class DataPanel(QWidget):
         buttons.addWidget(RecentButton(self._workbench), 0, 1)
         buttons.addWidget(self.create_button, 1, 0)
         buttons.addWidget(ExportButton(self._workbench, pictures), 1, 1)
+        self.others_text = QLabel()
+        self.others_text.setObjectName("others_text")
+        self.others_text.setWordWrap(True)
         column = QVBoxLayout()
         column.addWidget(self.project_name)
+        column.addWidget(self.others_text)
         column.addLayout(buttons)
         return column
 
@@ -231,6 +239,11 @@ class DataPanel(QWidget):
             self._upcoming = upcoming
             for step, row in self.rows.items():
                 row.title.setChecked(step is upcoming)
+
+    def _on_others_changed(self, others: tuple[Visitor, ...]) -> None:
+        self.others_text.setVisible(bool(others))
+        words = in_words(others)
+        self.others_text.setText(f"{words[0].upper()}{words[1:]}: both stay in step.")
 
     def _on_job_changed(self, status: JobStatus) -> None:
         running = status.state is JobState.RUNNING

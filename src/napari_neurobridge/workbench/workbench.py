@@ -19,6 +19,7 @@ from napari_neurobridge.workbench.recent import RecentProjects
 from napari_neurobridge.workbench.session import Session
 from napari_neurobridge.workbench.setup import Setup
 from napari_neurobridge.workbench.verdicts import Verdicts
+from napari_neurobridge.workbench.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,8 @@ class Workbench:
         How well the model does, and where it looks.
     exports : Exports
         Tables, and figures of pairs.
+    watch : Watch
+        What other windows do in the same project.
     """
 
     def __init__(self, dispatch: Dispatch = call_directly, annotator: str | None = None) -> None:
@@ -77,6 +80,7 @@ class Workbench:
         self.verdicts = Verdicts(self.session, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)
         self.exports = Exports(self.session, self.questions)
+        self.watch = Watch(self.session)
 
     @property
     def project(self) -> Project | None:
@@ -101,4 +105,5 @@ class Workbench:
 
     def close(self) -> None:
         """Stop all work; called when the viewer closes."""
+        self.watch.close()
         self.session.jobs.close()

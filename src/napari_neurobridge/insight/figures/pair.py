@@ -92,13 +92,13 @@ def pair_figure(
 
 def round_length(most_um: float) -> float:
     """Return the longest of 1, 2, 5, 10, 20, … µm that is not above ``most_um``."""
-    power = 10.0 ** math.floor(math.log10(most_um))
+    power: float = 10.0 ** math.floor(math.log10(most_um))
     return max(step * power for step in (1, 2, 5) if step * power <= most_um * (1 + 1e-9))
 
 
 def _height_in(picture: Picture, n_columns: int) -> float:
     rows, columns = np.shape(picture.pixels)[:2]
-    return WIDTH_IN / n_columns * rows / columns
+    return float(WIDTH_IN / n_columns * rows / columns)
 
 
 def _show(ax: Axes, picture: Picture, theme: Theme) -> None:
