@@ -10,7 +10,7 @@ import pandas as pd
 from napari_neurobridge.api.results import EvaluationResult, MatchResult, ranking_table
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.types import NoneReason, Verdict
-from napari_neurobridge.workflows.judgements import Judgement, judge_all
+from napari_neurobridge.workflows.judgements import Judgement, judge_all, read_judgements
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -168,6 +168,45 @@ class OpenProject:
         from napari_neurobridge.workflows.claims import import_matches
 
         return import_matches(self.folder, Path(path), sessions).n_claims
+
+    def import_points(self, path: str | Path, dataset: str) -> pd.DataFrame:
+        """Add a CSV ``[uid,]z_um,y_um,x_um`` to the somata of a dataset, and return them.
+
+        Raises
+        ------
+        InputError
+            If the table cannot be read, the dataset is unknown, or a uid is taken.
+        """
+        from napari_neurobridge.workflows.setup import import_points
+
+        somata = import_points(self.folder, dataset, Path(path))
+        return self.somata(dataset).loc[[soma.uid for soma in somata]]
+
+    def import_pairs(self, path: str | Path, *, force: bool = False) -> int:
+        """Record the pairs of a table as verdicts, accepted unless a column ``verdict`` differs.
+
+        Parameters
+        ----------
+        path : str or Path
+            CSV that names two somata in each row by uids, or by places in µm within 3 µm of them.
+        force : bool
+            Also where a cell is paired already; that pair is revoked.
+
+        Returns
+        -------
+        int
+            How many verdicts were recorded.
+
+        Raises
+        ------
+        InputError
+            If the table cannot be read, or a row names no soma; nothing is recorded then.
+        InvalidActionError
+            If a pair contradicts one that is recorded, and ``force`` is not set.
+        """
+        judgements = read_judgements(self.folder, Path(path))
+        judge_all(self.folder, judgements, force=force)
+        return len(judgements)
 
     def claims(self) -> pd.DataFrame:
         """Return other programs' claims, and what people have said about them.
