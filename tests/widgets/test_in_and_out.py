@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QFileDialog, QLabel, QMenu, QPushButton
+from qtpy.QtWidgets import QFileDialog, QLabel, QMenu, QPushButton, QTabBar
 
 from fixtures.user import User
 from napari_neurobridge.types import Role
@@ -52,6 +52,14 @@ def _pick(user: User, button: QPushButton, starts: str) -> list[str]:
     user.click(button)
     assert seen
     return seen
+
+
+def _to_tab(user: User, name: str) -> None:
+    """Bring a dock to the front by its tab, where others lie over it."""
+    for bar in user.window.findChildren(QTabBar):
+        for index in range(bar.count()):
+            if bar.tabText(index).startswith(name) and bar.isVisible():
+                user.click(bar, bar.tabRect(index).center())
 
 
 def test_layers_become_a_project(
@@ -99,6 +107,7 @@ def test_a_project_is_opened_again_and_one_that_is_gone_is_not_offered(
     for folder in (points_project_folder, other):
         bench.setup.open_project(folder)
         user.wait(lambda folder=folder: bench.project and bench.project.path == folder)
+    _to_tab(user, "Data")
     seen = _pick(user, recent, points_project_folder.name)
     assert seen == ["other.neurobridge", points_project_folder.name]
     user.wait(lambda: bench.project.path == points_project_folder)
@@ -123,7 +132,7 @@ def test_tables_and_a_figure_of_the_pair_are_exported_from_the_dock(
     bench.questions.select("two_photon", "tp-00001")
     user.wait(lambda: bench.questions.snapshot.candidates)
     bench.questions.choose(1)
-    user.settle(50)
+    _to_tab(user, "Data")
 
     def save_as(name: str) -> Path:
         # The dialog's name has no suffix: the usual one is added.

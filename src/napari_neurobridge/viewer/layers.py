@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pint
+from napari.layers import Points
 
 from napari_neurobridge.viewer.styles import (
     MARK_COLORS,
     MARK_RGBA,
+    UNITS,
     ImageStyle,
     Mark,
     SomataStyle,
@@ -19,8 +22,6 @@ from napari_neurobridge.viewer.styles import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from napari.layers import Points
 
     from napari_neurobridge.io.volumes import Volume
     from napari_neurobridge.project.folder import Project
@@ -36,6 +37,13 @@ DATASET_KEY = "neurobridge_dataset"
 
 HINT_KEY = "neurobridge_hint"
 """Metadata key of layers that only explain, and hold no somata to be edited."""
+
+
+def is_somata_layer(layer: object) -> bool:
+    """Return whether a layer holds a dataset's somata, which may be edited."""
+    metadata = getattr(layer, "metadata", {})
+    return isinstance(layer, Points) and DATASET_KEY in metadata and HINT_KEY not in metadata
+
 
 _SAMPLE = (16, 1024, 1024)
 _CHANGED_FILL = (1.0, 1.0, 1.0, 0.5)
@@ -158,14 +166,17 @@ def _sample(volume: Volume) -> Float32Array:
 
 def somata_layer_kwargs(view: SomataView, dataset: str) -> dict[str, Any]:
     """Return keyword arguments of `napari.layers.Points` for a dataset's somata."""
+    style = SomataStyle().as_kwargs()
+    if labelled := _is_labelled(view):
+        style["text"]["string"] = SomataStyle().label
     return {
         "name": dataset + SOMATA_SUFFIX,
         "features": view.features,
         "border_color": view.border_colors if len(view.features) else MARK_COLORS[Mark.PLAIN],
         "face_color": view.face_colors if len(view.features) else "transparent",
-        "metadata": {DATASET_KEY: dataset},
+        "metadata": {DATASET_KEY: dataset, "labelled": labelled},
         "ndim": 3,
-        **SomataStyle().as_kwargs(),
+        **style,
     }
 
 
@@ -176,10 +187,23 @@ def is_drawn(layer: Points, view: SomataView) -> bool:
 
 def show_labels(layer: Points, view: SomataView) -> None:
     """Let a somata layer write its labels, if it has any: writing takes napari a while."""
-    labelled = bool((view.features["label"] != "").any())
-    if labelled != layer.metadata.get("labelled", True):
+    labelled = _is_labelled(view)
+    if labelled != layer.metadata["labelled"]:
         layer.text.string = SomataStyle().label if labelled else {"constant": ""}
         layer.metadata["labelled"] = labelled
+
+
+def _is_labelled(view: SomataView) -> bool:
+    return bool((view.features["label"] != "").any())
+
+
+def load_units() -> None:
+    """Let napari's library of units read its definitions, before the first layer has a unit.
+
+    It does so once, in half a second in which a window would stand still, so it belongs in a
+    worker thread.
+    """
+    pint.get_application_registry().parse_units(UNITS[0])  # type: ignore[no-untyped-call]
 
 
 def contrast_limits(pixels: Float32Array) -> tuple[float, float]:

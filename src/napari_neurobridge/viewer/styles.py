@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 UNITS = ("micrometer", "micrometer", "micrometer")
 
-SLAB_UM = 20.0
-"""Thickness of tissue that a canvas projects; a soma and a little more."""
+SLAB_UM = 20
+"""Thickness of tissue that a canvas projects at first; a soma and a little more."""
+
+LEAST_SLAB_UM, MOST_SLAB_UM = 5, 60
 
 SOMA_DIAMETER_UM = 16.0
 """Diameter of the circles; a little wider than a cell body, so that it stays visible."""
@@ -145,7 +147,8 @@ class SomataStyle:
             "projection_mode": "all",
             "units": UNITS,
             "text": {
-                "string": self.label,
+                # Nothing, until there is something to write: writing takes napari a while.
+                "string": {"constant": ""},
                 "color": "white",
                 "size": 11,
                 "anchor": "upper_left",

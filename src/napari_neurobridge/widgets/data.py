@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import napari
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -22,10 +22,11 @@ from qtpy.QtWidgets import (
 
 from napari_neurobridge.project.presence import Visitor
 from napari_neurobridge.types import Role
+from napari_neurobridge.viewer.docks import DATA, Docked
 from napari_neurobridge.viewer.layer_sources import offered_layers
 from napari_neurobridge.viewer.pictures import canvas_pictures
 from napari_neurobridge.viewer.registry import binding_for
-from napari_neurobridge.widgets._scroll import ScrollColumn
+from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX, scrolled_column
 from napari_neurobridge.widgets.data_forms import IndexForm, OrientationForm, SomataForm
 from napari_neurobridge.widgets.export_menu import ExportButton, Pictures, no_pictures
 from napari_neurobridge.widgets.image_forms import ImageForm, VoxelSizeForm
@@ -124,7 +125,7 @@ class DataPanel(QWidget):
             Step.INDEX: IndexForm(workbench),
         }
         self.rows = {step: ChecklistRow(step, form) for step, form in forms.items()}
-        layout.addWidget(self._create_checklist(), stretch=1)
+        layout.addWidget(scrolled_column(self.rows.values()), stretch=1)
         layout.addLayout(self._create_progress_row())
         layout.addWidget(StatusLine(workbench))
 
@@ -133,6 +134,10 @@ class DataPanel(QWidget):
         workbench.watch.others_changed.connect(self._on_others_changed)
         self._on_others_changed(workbench.watch.others)
         self._on_checklist_changed()
+
+    def minimumSizeHint(self) -> QSize:
+        """Let the dock become as small as a small screen needs: its middle scrolls."""
+        return LEAST_DOCK_PX
 
     # --- controls --------------------------------------------------------------------
 
@@ -159,17 +164,6 @@ class DataPanel(QWidget):
         column.addWidget(self.others_text)
         column.addLayout(buttons)
         return column
-
-    def _create_checklist(self) -> ScrollColumn:
-        lines = QWidget()
-        column = QVBoxLayout(lines)
-        column.setContentsMargins(0, 0, 0, 0)
-        for row in self.rows.values():
-            column.addWidget(row)
-        column.addStretch(1)
-        self.checklist = ScrollColumn(lines)
-        self.checklist.setObjectName("checklist")
-        return self.checklist
 
     def _create_progress_row(self) -> QHBoxLayout:
         self.progress = QProgressBar()
@@ -259,7 +253,7 @@ def _dropped_files(event: QDropEvent) -> list[Path]:
     return [] if data is None else [Path(url.toLocalFile()) for url in data.urls()]
 
 
-class DataWidget(DataPanel):
+class DataWidget(Docked, DataPanel):
     """The Data dock as napari opens it."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
@@ -269,3 +263,4 @@ class DataWidget(DataPanel):
             layers=lambda: offered_layers(binding.viewer),
             pictures=lambda: canvas_pictures(binding),
         )
+        self.join(binding.column, DATA)

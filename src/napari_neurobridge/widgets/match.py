@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import napari
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QGridLayout,
@@ -12,15 +11,16 @@ from qtpy.QtWidgets import (
     QLabel,
     QProgressBar,
     QPushButton,
-    QShortcut,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_neurobridge.active.queue import QueueStrategy
 from napari_neurobridge.types import NoneReason
+from napari_neurobridge.viewer.docks import MATCH, Docked
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
+from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX
 from napari_neurobridge.widgets.candidate_list import CandidateList
 from napari_neurobridge.widgets.crop_view import CropView
 from napari_neurobridge.widgets.match_all import MatchAllBox
@@ -66,7 +66,6 @@ class MatchPanel(QWidget):
         layout.addWidget(self.match_all)
         self.status = StatusLine(workbench)
         layout.addWidget(self.status)
-        self._create_shortcuts()
         questions, session = workbench.questions, workbench.session
         self._shown = questions.snapshot
         self._judged: str | None = None
@@ -77,6 +76,10 @@ class MatchPanel(QWidget):
         session.project_changed.connect(self._on_project_changed)
         workbench.matches.match_changed.connect(self._on_match_changed)
         self._on_project_changed()
+
+    def minimumSizeHint(self) -> QSize:
+        """Let the dock become as small as a small screen needs."""
+        return LEAST_DOCK_PX
 
     # --- controls --------------------------------------------------------------------
 
@@ -170,13 +173,6 @@ class MatchPanel(QWidget):
         grid.addWidget(hint, 2, 0, 1, 3)
         return grid
 
-    def _create_shortcuts(self) -> None:
-        for key, action in self._workbench.key_actions().items():
-            shortcut = QShortcut(QKeySequence(key), self)
-            # Elsewhere these keys belong to napari, and in text fields to the text.
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(action)
-
     # --- from the view to the state ------------------------------------------------------
 
     def _on_scrolled(self, steps: int) -> None:
@@ -268,8 +264,10 @@ class MatchPanel(QWidget):
         self._compares = False
 
 
-class MatchWidget(MatchPanel):
+class MatchWidget(Docked, MatchPanel):
     """The Match dock as napari opens it."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__(binding_for(napari_viewer).workbench)
+        binding = binding_for(napari_viewer)
+        super().__init__(binding.workbench)
+        self.join(binding.column, MATCH)
