@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from napari_neurobridge.api.imports import ProjectImports
 from napari_neurobridge.api.results import EvaluationResult, MatchResult, ranking_table
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.log.judging import Judgement
 from napari_neurobridge.types import NoneReason, Verdict
-from napari_neurobridge.workflows.judgements import Judgement, judge_all, read_judgements
+from napari_neurobridge.workflows.judgements import judge_all, write_note
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -20,11 +22,11 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.matching.appearance.gallery import IndexResult
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.types import Vec3
+    from napari_neurobridge.workflows.random_check import Certificate
     from napari_neurobridge.workflows.train import TrainingResult
 
 
-class OpenProject:
+class OpenProject(ProjectImports):
     """A project folder; made by `create` and `open`, and a context manager that closes it.
 
     Parameters
@@ -96,132 +98,6 @@ class OpenProject:
 
         return build_index(self.folder, model)
 
-    def import_rois(
-        self,
-        path: str | Path,
-        dataset: str,
-        *,
-        voxel_size_um: Vec3 | None = None,
-        pixel_um: float | None = None,
-        z_um: float | None = None,
-        every: bool = False,
-        min_probability: float | None = None,
-    ) -> pd.DataFrame:
-        """Import cells of ImageJ, suite2p, CaImAn, NWB, a label image or a CSV as somata.
-
-        Parameters
-        ----------
-        path : str or Path
-        dataset : str
-            Where they lie; it needs no image.
-        voxel_size_um : Vec3, optional
-            µm (z, y, x) of the image in which they were found, where file and dataset do not
-            say it; or ``pixel_um``, the same along y and x.
-        pixel_um : float, optional
-        z_um : float, optional
-            Depth of their plane in the dataset.
-        every : bool
-            Also what the other program calls no cell.
-        min_probability : float, optional
-            suite2p's cells above this probability, not its own choice.
-
-        Returns
-        -------
-        DataFrame
-            What was imported, as `somata`.
-
-        Raises
-        ------
-        InputError
-            See `napari_neurobridge.workflows.rois.import_rois`.
-        """
-        from napari_neurobridge.io.rois.read import RoiReading
-        from napari_neurobridge.io.rois.suite2p import Kept
-        from napari_neurobridge.workflows.rois import RoiPlace, import_rois
-
-        found = import_rois(
-            self.folder,
-            dataset,
-            Path(path),
-            place=RoiPlace(voxel_size_um, pixel_um, z_um),
-            reading=RoiReading(Kept(every, min_probability)),
-        )
-        return self.somata(dataset).loc[[soma.uid for soma in found.somata]]
-
-    def import_matches(self, path: str | Path, sessions: dict[str, int] | None = None) -> int:
-        """Import another program's pairs as claims to review, and return how many there are.
-
-        Nothing rests on a claim until somebody accepts the pair.
-
-        Parameters
-        ----------
-        path : str or Path
-            CellReg, ROICaT or Track2p, or a table of uids.
-        sessions : dict of str to int, optional
-            Which session of the file each of two datasets is, counted from 0.
-
-        Raises
-        ------
-        InputError
-            See `napari_neurobridge.workflows.claims.import_matches`.
-        """
-        from napari_neurobridge.workflows.claims import import_matches
-
-        return import_matches(self.folder, Path(path), sessions).n_claims
-
-    def import_points(self, path: str | Path, dataset: str) -> pd.DataFrame:
-        """Add a CSV ``[uid,]z_um,y_um,x_um`` to the somata of a dataset, and return them.
-
-        Raises
-        ------
-        InputError
-            If the table cannot be read, the dataset is unknown, or a uid is taken.
-        """
-        from napari_neurobridge.workflows.setup import import_points
-
-        somata = import_points(self.folder, dataset, Path(path))
-        return self.somata(dataset).loc[[soma.uid for soma in somata]]
-
-    def import_pairs(self, path: str | Path, *, force: bool = False) -> int:
-        """Record the pairs of a table as verdicts, accepted unless a column ``verdict`` differs.
-
-        Parameters
-        ----------
-        path : str or Path
-            CSV that names two somata in each row by uids, or by places in µm within 3 µm of them.
-        force : bool
-            Also where a cell is paired already; that pair is revoked.
-
-        Returns
-        -------
-        int
-            How many verdicts were recorded.
-
-        Raises
-        ------
-        InputError
-            If the table cannot be read, or a row names no soma; nothing is recorded then.
-        InvalidActionError
-            If a pair contradicts one that is recorded, and ``force`` is not set.
-        """
-        judgements = read_judgements(self.folder, Path(path))
-        judge_all(self.folder, judgements, force=force)
-        return len(judgements)
-
-    def claims(self) -> pd.DataFrame:
-        """Return other programs' claims, and what people have said about them.
-
-        Columns ``first_uid, second_uid, first_dataset, second_dataset, program, score, status``.
-        """
-        from napari_neurobridge.workflows.claims import review_claims
-
-        columns = ["first_uid", "second_uid", "first_dataset", "second_dataset"]
-        rows = [
-            (*one.claim.pair, *one.claim.datasets, one.claim.program, one.claim.score, one.status)
-            for one in review_claims(self.folder.state())
-        ]
-        return pd.DataFrame(rows, columns=[*columns, "program", "score", "status"])
-
     def somata(self, dataset: str) -> pd.DataFrame:
         """Return the somata of a dataset: ``uid, z_um, y_um, x_um, source, confidence``.
 
@@ -268,11 +144,37 @@ class OpenProject:
         why = None if reason is None else NoneReason(reason)
         self._judge(Judgement(Verdict.NONE, uid, reason=why))
 
-    def undo(self) -> None:
-        """Take back what this user recorded last, of any kind."""
+    def note(self, two_photon_uid: str, fmost_uid: str | None, text: str) -> None:
+        """Write a note on a pair, in place of this user's last; empty takes it away.
+
+        Parameters
+        ----------
+        two_photon_uid : str
+        fmost_uid : str or None
+            ``None`` for a note on one cell.
+        text : str
+
+        Raises
+        ------
+        InputError
+            If a soma is unknown.
+        """
+        write_note(self.folder, two_photon_uid, fmost_uid, text)
+
+    def undo(self, event: str | None = None) -> None:
+        """Take back what this user recorded last, of any kind, or an earlier event by its id.
+
+        Raises
+        ------
+        InvalidActionError
+            If there is nothing to take back.
+        """
         from napari_neurobridge.project.log import annotate
 
-        annotate.undo(self.folder)
+        if event is None:
+            annotate.undo(self.folder)
+        else:
+            annotate.revert(self.folder, event)
 
     def _judge(self, judgement: Judgement, *, force: bool = False) -> None:
         judge_all(self.folder, [judgement], force=force)
@@ -282,6 +184,26 @@ class OpenProject:
         sides = self.folder.in_vivo(), self.folder.ex_vivo()
         pairs = sorted(self.folder.state().pairs_between(*sides).items())
         return pd.DataFrame(pairs, columns=["two_photon_uid", "fmost_uid"])
+
+    def certificate(self, path: str | Path | None = None) -> Certificate:
+        """Return what the latest finished random check of claimed pairs certifies.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            Also write it, as ``.json``, ``.csv``, ``.png`` or ``.pdf``.
+
+        Raises
+        ------
+        InputError
+            If no check is finished, or the suffix is another.
+        """
+        from napari_neurobridge.workflows.random_check import latest_certificate, write_certificate
+
+        found = latest_certificate(self.folder)
+        if path is not None:
+            write_certificate(found, Path(path))
+        return found
 
     # --- finding partners ---------------------------------------------------------------------
 
@@ -331,6 +253,22 @@ class OpenProject:
         from napari_neurobridge.workflows.match import match_all
 
         return MatchResult(match_all(self.folder, model, images=images))
+
+    def would_change(
+        self, match: MatchResult, query_uid: str, candidate_uid: str, *, fdr: float = 0.05
+    ) -> list[str]:
+        """Return the cells of both sides that would change, should a pair be accepted.
+
+        As the Match dock shows while the mouse rests on *accept*: nothing is recorded.
+        """
+        from napari_neurobridge.project.log.events import default_annotator
+        from napari_neurobridge.workflows.consequence import consequence_of
+
+        judgement = Judgement(Verdict.ACCEPT, query_uid, candidate_uid)
+        found = consequence_of(
+            self.folder, match.match, judgement, fdr, annotator=default_annotator()
+        )
+        return sorted(found.uids)
 
     def map_points(
         self, points_um: npt.ArrayLike, source: str, target: str

@@ -56,6 +56,7 @@ def detect(
     threshold: Annotated[
         float | None, typer.Option("--threshold", help="Weakest response that counts as a soma.")
     ] = None,
+    annotator: AnnotatorOption = None,
     report: Report,
 ) -> Detected:
     """Find the somata of one image, or of all."""
@@ -77,7 +78,10 @@ def detect(
     names = [dataset] if dataset is not None else opened.datasets_with_images
     if not names:
         raise InputError("No dataset of this project has an image; import points instead.")
-    counts = {name: detect_dataset(opened, name, params, report=report) for name in names}
+    counts = {
+        name: detect_dataset(opened, name, params, annotator=annotator, report=report)
+        for name in names
+    }
     return Detected(n_somata=sum(counts.values()), datasets=counts)
 
 

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QProgressBar,
     QPushButton,
     QToolButton,
     QVBoxLayout,
@@ -27,15 +26,17 @@ from napari_neurobridge.viewer.layer_sources import offered_layers
 from napari_neurobridge.viewer.pictures import canvas_pictures
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX, scrolled_column
-from napari_neurobridge.widgets.data_forms import IndexForm, OrientationForm, SomataForm
+from napari_neurobridge.widgets.data_forms import OrientationForm
 from napari_neurobridge.widgets.export_menu import ExportButton, Pictures, no_pictures
 from napari_neurobridge.widgets.image_forms import ImageForm, VoxelSizeForm
+from napari_neurobridge.widgets.job_list import JobList
 from napari_neurobridge.widgets.layer_form import Layers, no_layers
 from napari_neurobridge.widgets.recent_menu import RecentButton
+from napari_neurobridge.widgets.soma_forms import IndexForm, SomataForm
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.checklist import ChecklistItem, Step
 from napari_neurobridge.workbench.draft import PROJECT_SUFFIX
-from napari_neurobridge.workbench.jobs import JobState, JobStatus
+from napari_neurobridge.workbench.matches import DECOYS_JOB, MATCH_JOB
 from napari_neurobridge.workbench.watch import in_words
 from napari_neurobridge.workbench.workbench import Workbench
 
@@ -126,11 +127,11 @@ class DataPanel(QWidget):
         }
         self.rows = {step: ChecklistRow(step, form) for step, form in forms.items()}
         layout.addWidget(scrolled_column(self.rows.values()), stretch=1)
-        layout.addLayout(self._create_progress_row())
+        self.jobs = JobList(workbench, without=(MATCH_JOB, DECOYS_JOB))
+        layout.addWidget(self.jobs)
         layout.addWidget(StatusLine(workbench))
 
         workbench.setup.checklist_changed.connect(self._on_checklist_changed)
-        workbench.session.job_changed.connect(self._on_job_changed)
         workbench.watch.others_changed.connect(self._on_others_changed)
         self._on_others_changed(workbench.watch.others)
         self._on_checklist_changed()
@@ -165,19 +166,6 @@ class DataPanel(QWidget):
         column.addLayout(buttons)
         return column
 
-    def _create_progress_row(self) -> QHBoxLayout:
-        self.progress = QProgressBar()
-        self.progress.setObjectName("progress")
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setObjectName("cancel_button")
-        self.cancel_button.clicked.connect(self._on_cancel_clicked)
-        row = QHBoxLayout()
-        row.addWidget(self.progress, stretch=1)
-        row.addWidget(self.cancel_button)
-        self.progress.hide()
-        self.cancel_button.hide()
-        return row
-
     # --- from the view to the state ------------------------------------------------------
 
     def _on_open_clicked(self) -> None:
@@ -194,10 +182,6 @@ class DataPanel(QWidget):
         )
         if folder:
             self._workbench.setup.create_project(Path(folder))
-
-    def _on_cancel_clicked(self) -> None:
-        self._workbench.setup.cancel()
-        self._workbench.layers_in.cancel()
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
         """Take files."""
@@ -230,22 +214,16 @@ class DataPanel(QWidget):
         for item in items:
             self.rows[item.step].show_item(item)
         if upcoming is not self._upcoming:
+            # A form that the user has opened stays as it is.
+            for step, opened in ((self._upcoming, False), (upcoming, True)):
+                if step is not None:
+                    self.rows[step].title.setChecked(opened)
             self._upcoming = upcoming
-            for step, row in self.rows.items():
-                row.title.setChecked(step is upcoming)
 
     def _on_others_changed(self, others: tuple[Visitor, ...]) -> None:
         self.others_text.setVisible(bool(others))
         words = in_words(others)
         self.others_text.setText(f"{words[0].upper()}{words[1:]}: both stay in step.")
-
-    def _on_job_changed(self, status: JobStatus) -> None:
-        running = status.state is JobState.RUNNING
-        self.progress.setVisible(running)
-        self.cancel_button.setVisible(running)
-        self.progress.setRange(0, status.total)
-        self.progress.setValue(status.done)
-        self.progress.setFormat(f"{status.name}: {status.message}  %p%")
 
 
 def _dropped_files(event: QDropEvent) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from psygnal import Signal
 
+from napari_neurobridge.errors import Cancelled, NeuroBridgeError
 from napari_neurobridge.io.rois.read import holds_rois
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.workbench.draft import (
@@ -23,7 +24,7 @@ from napari_neurobridge.workflows.setup import create_project
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from napari_neurobridge.types import Projection, Role, Vec3
+    from napari_neurobridge.types import Projection, Report, Role, Vec3
     from napari_neurobridge.workbench.imports import Imports
     from napari_neurobridge.workbench.session import Session
 
@@ -193,7 +194,14 @@ class Drafting:
         self._open(lambda: Project.open(folder))
 
     def _open(self, make: Callable[[], Project]) -> None:
-        self._session.jobs.submit("open", make, self._session.set_project, self._session.show_error)
+        def refuse(error: NeuroBridgeError) -> None:
+            if not isinstance(error, Cancelled):
+                self._session.show_error(error)
+
+        def work(_: Report) -> Project:
+            return make()
+
+        self._session.jobs.follow("open", work, self._session.set_project, refuse, title="Open")
 
     def _set_draft(self, draft: ProjectDraft) -> None:
         if self._session.project is not None:

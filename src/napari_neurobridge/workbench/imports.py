@@ -10,15 +10,15 @@ from psygnal import Signal
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.rois.read import RoiReading
 from napari_neurobridge.io.rois.suite2p import Kept
+from napari_neurobridge.project.log.annotate import judge_together
 from napari_neurobridge.workflows.claims import ImportedMatches, import_matches
-from napari_neurobridge.workflows.judgements import judge_all, read_judgements
+from napari_neurobridge.workflows.judgements import read_judgements
 from napari_neurobridge.workflows.rois import ImportedRois, RoiPlace, import_rois
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from napari_neurobridge.errors import NeuroBridgeError
     from napari_neurobridge.io.tracking import CountedRows
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.events import Event
@@ -113,20 +113,16 @@ class Imports:
     def accept_pairs(self, path: Path) -> None:
         """Record the pairs of a table as verdicts, accepted where it says nothing else.
 
-        A pair that contradicts what is recorded ends it; those before it stand.
+        All of them are one step of undo; where one contradicts what is recorded, none is.
         """
         annotator = self._session.annotator
 
         def record(project: Project) -> list[Event]:
-            return judge_all(project, read_judgements(project, path), annotator=annotator)
+            return judge_together(project, read_judgements(project, path), annotator=annotator)
 
         def tell(events: list[Event]) -> None:
             self._session.verdicts_changed.emit()
             self._session.notify(f"recorded {len(events)} verdicts from {path.name}")
-
-        def fail(error: NeuroBridgeError) -> None:
-            self._session.verdicts_changed.emit()
-            self._session.show_error(error)
 
         def start() -> None:
             if path.suffix.lower() != ".csv":
@@ -135,7 +131,9 @@ class Imports:
                     "imported to be reviewed."
                 )
             project = self._session.require_project()
-            self._session.jobs.submit("import pairs", partial(record, project), tell, fail)
+            self._session.jobs.submit(
+                "import pairs", partial(record, project), tell, self._session.show_error
+            )
 
         self._session.attempt(start)
 

@@ -9,24 +9,22 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_neurobridge.errors import InputError
-from napari_neurobridge.insight.evaluation import Progress
+from napari_neurobridge.errors import Cancelled, InputError
 from napari_neurobridge.io.tables import COLUMNS, write_points, write_rows
-from napari_neurobridge.workbench.jobs import JobState, JobStatus
 from napari_neurobridge.workbench.session import Notice, Remedy
-from napari_neurobridge.workflows.layers import is_in_its_file, positions_um, save_in_steps
+from napari_neurobridge.workflows.layers import is_in_its_file, positions_um, save_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from napari_neurobridge.errors import NeuroBridgeError
-    from napari_neurobridge.types import FloatArray, Role
+    from napari_neurobridge.types import FloatArray, Report, Role
     from napari_neurobridge.workbench.session import Session
     from napari_neurobridge.workbench.setup import Setup
     from napari_neurobridge.workflows.layers import LayerImage, LayerPoints
 
 SUFFIX = ".ome.zarr"
-_KEY = "save layer"
+SAVE_JOB = "save layer"
 
 
 class LayersIn:
@@ -50,7 +48,6 @@ class LayersIn:
         self._session = session
         self._setup = setup
         self._taken: dict[Role, tuple[Path, LayerImage]] = {}
-        self._steps: Iterator[Progress | Path] | None = None
         # Tables of points, until the project has them.
         self._tables = tempfile.TemporaryDirectory(prefix="neurobridge-points-")
 
@@ -66,54 +63,35 @@ class LayersIn:
                 self.path_wanted.emit(role, image)
 
         self._session.jobs.submit(
-            _KEY, partial(is_in_its_file, image), take, self._session.show_error
+            "layer's file", partial(is_in_its_file, image), take, self._session.show_error
         )
 
     def save_image(self, role: Role, image: LayerImage, path: Path) -> None:
         """Write a layer's image as OME-Zarr in the background, and take that as one side."""
         if not path.name.endswith(".zarr"):
             path = path.with_name(path.name + SUFFIX)
-        steps = self._steps = save_in_steps(image, path)
 
-        def ask() -> None:
-            self._session.jobs.submit(_KEY, partial(next, steps), show, fail, beside=True)
+        def save(report: Report) -> Path:
+            return save_image(image, path, report=report)
 
-        def show(step: Progress | Path) -> None:
-            if steps is not self._steps:  # cancelled meanwhile
-                self._session.jobs.submit(
-                    "drop layer", partial(_close, steps), lambda _: None, fail, beside=True
-                )
-            elif isinstance(step, Progress):
-                self._tell(JobState.RUNNING, step)
-                ask()
-            else:
-                self._end(JobState.FINISHED, "done")
-                self._take(role, image, step)
+        def refuse(error: NeuroBridgeError) -> None:
+            if not isinstance(error, Cancelled):
+                self._session.show_error(error)
 
-        def fail(error: NeuroBridgeError) -> None:
-            self._end(JobState.FAILED, str(error))
-            self._session.show_error(error)
-
-        ask()
-
-    def cancel(self) -> None:
-        """Stop writing; nothing of the copy stays."""
-        if self._steps is not None:
-            self._end(JobState.CANCELLED, "cancelled")
-
-    def _end(self, state: JobState, message: str) -> None:
-        self._steps = None
-        self._tell(state, Progress(1, 1, message))
+        self._session.jobs.follow(
+            SAVE_JOB,
+            save,
+            partial(self._take, role, image),
+            refuse,
+            title="Save layer",
+            beside=True,
+        )
 
     def _take(self, role: Role, image: LayerImage, path: Path) -> None:
         self._taken[role] = (path, image)
         self._setup.choose_image(
             role, path, voxel_size_um=image.voxel_size_um, suggested_um=image.suggested_um
         )
-
-    def _tell(self, state: JobState, progress: Progress) -> None:
-        status = JobStatus(_KEY, state, progress.done, progress.total, progress.message)
-        self._session.job_changed.emit(status)
 
     # --- points ----------------------------------------------------------------------
 
@@ -168,7 +146,3 @@ class LayersIn:
         else:
             write_points(path, points.uids, um)
         return path
-
-
-def _close(steps: Iterator[Progress | Path]) -> None:
-    steps.close()  # type: ignore[attr-defined]  # it is a generator

@@ -5,20 +5,29 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from napari_neurobridge.workbench.activity import CellActivity
 from napari_neurobridge.workbench.answers import N_SHOWN
+from napari_neurobridge.workbench.contact_sheet import ContactSheet
+from napari_neurobridge.workbench.decisions import Decisions
+from napari_neurobridge.workbench.detection import Detection
 from napari_neurobridge.workbench.exports import Exports
+from napari_neurobridge.workbench.finder import Finder
 from napari_neurobridge.workbench.imports import Imports
+from napari_neurobridge.workbench.indexing import Indexing
 from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
 from napari_neurobridge.workbench.layers_in import LayersIn
 from napari_neurobridge.workbench.matches import Matches
 from napari_neurobridge.workbench.models import EncoderCache
+from napari_neurobridge.workbench.pair_table import PairTable
 from napari_neurobridge.workbench.plane import PlaneView
+from napari_neurobridge.workbench.preview import Preview
 from napari_neurobridge.workbench.questions import Questions
 from napari_neurobridge.workbench.recent import RecentProjects
 from napari_neurobridge.workbench.session import Session
 from napari_neurobridge.workbench.setup import Setup
 from napari_neurobridge.workbench.verdicts import Verdicts
+from napari_neurobridge.workbench.visits import Visits
 from napari_neurobridge.workbench.watch import Watch
 
 if TYPE_CHECKING:
@@ -45,8 +54,12 @@ class Workbench:
         The open project, the jobs, and what changed.
     recent : RecentProjects
         What was open lately.
+    indexing : Indexing
+        How far the index is; embeds what was added since.
     setup : Setup
         From two files to an indexed project.
+    detection : Detection
+        Somata found by a detector, and taken back.
     imports : Imports
         What other programs found and say.
     layers_in : LayersIn
@@ -59,6 +72,20 @@ class Workbench:
         The plane of one side as a surface in the other's space.
     verdicts : Verdicts
         What a person decides.
+    decisions : Decisions
+        The latest of those, to be taken back.
+    pairs : PairTable
+        All decisions and claims in one table.
+    finder : Finder
+        Cells by name or place.
+    visits : Visits
+        The asked cells, to go back and forth.
+    contact_sheet : ContactSheet
+        Claimed pairs, a page at a time, and random checks of them.
+    activity : CellActivity
+        The queried cell over time, where its side is a recording.
+    preview : Preview
+        What a verdict would change.
     insights : Insights
         How well the model does, and where it looks.
     exports : Exports
@@ -72,12 +99,21 @@ class Workbench:
         self.session = Session(dispatch, annotator)
         self.recent = RecentProjects(self.session)
         self.imports = Imports(self.session)
-        self.setup = Setup(self.session, encoders, self.imports)
+        self.indexing = Indexing(self.session, encoders)
+        self.setup = Setup(self.session, self.indexing, self.imports)
         self.layers_in = LayersIn(self.session, self.setup)
+        self.detection = Detection(self.session)
         self.matches = Matches(self.session, encoders)
         self.questions = Questions(self.session, encoders, self.matches)
         self.plane = PlaneView(self.session, self.matches, self.questions)
         self.verdicts = Verdicts(self.session, self.questions)
+        self.decisions = Decisions(self.session, self.verdicts)
+        self.pairs = PairTable(self.session, self.matches, self.questions)
+        self.finder = Finder(self.session, self.questions)
+        self.visits = Visits(self.session, self.questions)
+        self.contact_sheet = ContactSheet(self.session, self.matches, self.questions, self.verdicts)
+        self.activity = CellActivity(self.session, self.questions)
+        self.preview = Preview(self.session, encoders, self.matches, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)
         self.exports = Exports(self.session, self.questions)
         self.watch = Watch(self.session)
@@ -95,11 +131,17 @@ class Workbench:
             "U": self.verdicts.unsure,
             "N": self.verdicts.none,
             "F": self.questions.flicker,
+            "P": self.preview.toggle,
             "Space": self.questions.next_query,
             "Z": self.verdicts.undo,
             "Shift+Z": self.verdicts.redo,
+            "Ctrl+Z": self.verdicts.undo,
+            "Ctrl+Shift+Z": self.verdicts.redo,
+            "Ctrl+F": self.finder.request,
+            "Alt+Left": self.visits.back,
+            "Alt+Right": self.visits.forward,
         }
-        for digit in range(1, N_SHOWN + 1):
+        for digit in range(N_SHOWN + 1):  # 0 is none of these
             actions[str(digit)] = partial(self.questions.choose, digit)
         return actions
 

@@ -15,6 +15,7 @@ import pyarrow.parquet
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.project.log.notes import in_words, note_of
 from napari_neurobridge.types import Verdict
 
 if TYPE_CHECKING:
@@ -45,13 +46,18 @@ _PAIRS = _schema(
     "two_photon_uid:text fmost_uid:text "
     "two_photon_space:text two_photon_z_um:number two_photon_y_um:number two_photon_x_um:number "
     "fmost_space:text fmost_z_um:number fmost_y_um:number fmost_x_um:number "
-    "annotator:text time:text similarity:number probability:number residual_um:number model:text"
+    "annotator:text time:text similarity:number probability:number residual_um:number model:text "
+    "note:text"
 )
 _VERDICTS = _schema(
     "event:text time:text annotator:text verdict:text query_space:text query_uid:text "
     "candidate_space:text candidate_uid:text reason:text rank:count similarity:number "
-    "probability:number residual_um:number model:text alignment:text seconds:number audit:flag"
+    "probability:number residual_um:number model:text alignment:text seconds:number audit:flag "
+    "check:text note:text"
 )
+
+
+_NOTES = _schema("uid:text partner_uid:text annotator:text time:text note:text")
 
 
 class TableFormat(StrEnum):
@@ -62,7 +68,7 @@ class TableFormat(StrEnum):
 
 
 def export_tables(project: Project, out: Path, table_format: str = TableFormat.CSV) -> list[Path]:
-    """Write somata, undisputed pairs and standing verdicts as tables.
+    """Write somata, undisputed pairs, standing verdicts and notes as tables.
 
     Parameters
     ----------
@@ -75,7 +81,7 @@ def export_tables(project: Project, out: Path, table_format: str = TableFormat.C
     Returns
     -------
     list of Path
-        ``somata_<dataset>``, ``pairs`` and ``verdicts``.
+        ``somata_<dataset>``, ``pairs``, ``verdicts``, and ``notes`` if there are any.
 
     Raises
     ------
@@ -93,8 +99,14 @@ def export_tables(project: Project, out: Path, table_format: str = TableFormat.C
 
 
 def table_names(project: Project) -> list[str]:
-    """Return the names of a project's tables: ``somata_<dataset>``, ``pairs``, ``verdicts``."""
-    return [*(_SOMATA_OF + name for name in project.state().somata), "pairs", "verdicts"]
+    """Return the names of a project's tables.
+
+    Those are ``somata_<dataset>``, ``pairs``, ``verdicts``, and ``notes`` if there are any, also on
+    pairs that nobody has judged.
+    """
+    state = project.state()
+    names = [*(_SOMATA_OF + name for name in state.somata), "pairs", "verdicts"]
+    return [*names, "notes"] if state.notes else names
 
 
 def export_table(project: Project, name: str, path: Path) -> Path:
@@ -120,7 +132,9 @@ def export_table(project: Project, name: str, path: Path) -> Path:
     if name == "pairs":
         return _write(path, list(_pair_rows(state)), _PAIRS)
     if name == "verdicts":
-        return _write(path, [_verdict_row(verdict) for verdict in state.verdicts], _VERDICTS)
+        return _write(path, [_verdict_row(v, state) for v in state.verdicts], _VERDICTS)
+    if name == "notes":
+        return _write(path, list(_note_rows(state)), _NOTES)
     somata = state.somata[name.removeprefix(_SOMATA_OF)]
     return _write(path, [_soma_row(soma) for soma in somata.values()], _SOMATA)
 
@@ -158,10 +172,24 @@ def _pair_rows(state: State) -> Iterator[dict[str, Any]]:
             **_position("two_photon_", two_photon),
             **_position("fmost_", fmost),
             **_evidence(accepted[pair]),
+            "note": in_words(state.notes.get(pair, ())) or None,
         }
 
 
-def _verdict_row(verdict: StandingVerdict) -> dict[str, Any]:
+def _note_rows(state: State) -> Iterator[dict[str, Any]]:
+    for uids, notes in sorted(state.notes.items()):
+        uid, partner = (*uids, None)[:2]
+        for note in notes:
+            yield {
+                "uid": uid,
+                "partner_uid": partner,
+                "annotator": note.annotator,
+                "time": note.time,
+                "note": note.text,
+            }
+
+
+def _verdict_row(verdict: StandingVerdict, state: State) -> dict[str, Any]:
     evidence = verdict.evidence
     return {
         "event": verdict.event_id,
@@ -175,7 +203,9 @@ def _verdict_row(verdict: StandingVerdict) -> dict[str, Any]:
         "alignment": evidence.alignment_id,
         "seconds": evidence.seconds,
         "audit": evidence.audit,
+        "check": evidence.check,
         **_evidence(verdict),
+        "note": note_of(state.notes, verdict.noted, verdict.annotator) or None,
     }
 
 

@@ -1,12 +1,13 @@
-"""Verdicts given many at a time: read from a table, and recorded in order."""
+"""Verdicts and notes as people name the somata: read from a table, and recorded in order."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.project.log import annotate
-from napari_neurobridge.types import NoneReason, Verdict
+from napari_neurobridge.project.log.judging import Judgement
+from napari_neurobridge.types import Verdict
 from napari_neurobridge.workflows.pair_tables import read_pair_table
 from napari_neurobridge.workflows.setup import named_uid
 
@@ -18,24 +19,6 @@ if TYPE_CHECKING:
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.events import Event
     from napari_neurobridge.project.log.fold import State
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """One verdict to record.
-
-    Attributes
-    ----------
-    candidate_uid : str or None
-        ``None`` for `Verdict.NONE` only.
-    reason : NoneReason or None
-        Why there is no candidate.
-    """
-
-    verdict: Verdict
-    query_uid: str
-    candidate_uid: str | None = None
-    reason: NoneReason | None = None
 
 
 def read_judgements(project: Project, path: Path) -> list[Judgement]:
@@ -94,8 +77,23 @@ def judge_all(
     return [
         event
         for judgement in judgements
-        for event in _judge(project, judgement, annotator=annotator, force=force)
+        for event in annotate.judge_together(project, [judgement], annotator=annotator, force=force)
     ]
+
+
+def write_note(
+    project: Project,
+    two_photon_uid: str,
+    fmost_uid: str | None,
+    text: str,
+    *,
+    annotator: str | None = None,
+) -> list[Event]:
+    """Write a note on a pair, or on one cell; see `annotate.note`."""
+    state = project.state()
+    uid = named_uid(state, project.in_vivo(), two_photon_uid)
+    partner = fmost_uid and named_uid(state, project.ex_vivo(), fmost_uid)
+    return annotate.note(project, uid, partner, text, annotator=annotator)
 
 
 def _named(project: Project, state: State, judgement: Judgement) -> Judgement:
@@ -105,15 +103,3 @@ def _named(project: Project, state: State, judgement: Judgement) -> Judgement:
         query_uid=named_uid(state, project.in_vivo(), judgement.query_uid),
         candidate_uid=candidate and named_uid(state, project.ex_vivo(), candidate),
     )
-
-
-def _judge(
-    project: Project, judgement: Judgement, *, annotator: str | None, force: bool
-) -> list[Event]:
-    query, candidate = judgement.query_uid, judgement.candidate_uid
-    if candidate is None:
-        return annotate.none(project, query, judgement.reason, annotator=annotator)
-    if judgement.verdict is Verdict.ACCEPT:
-        return annotate.accept(project, query, candidate, annotator=annotator, force=force)
-    judge = annotate.reject if judgement.verdict is Verdict.REJECT else annotate.unsure
-    return judge(project, query, candidate, annotator=annotator)

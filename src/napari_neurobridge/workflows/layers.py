@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.insight.evaluation import Progress
 from napari_neurobridge.io.ome_zarr import OmeZarrWriter
 from napari_neurobridge.io.volumes import holds_same_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from napari_neurobridge.types import FloatArray, Vec3
+    from napari_neurobridge.types import FloatArray, Report, Vec3
 
 _SLAB = 32
 
@@ -85,13 +83,17 @@ def is_in_its_file(image: LayerImage) -> bool:
     return image.path is not None and holds_same_pixels(image.path, image.data)
 
 
-def save_in_steps(image: LayerImage, path: Path) -> Iterator[Progress | Path]:
-    """Write an image as OME-Zarr, slab by slab; closing the iterator leaves nothing behind.
+def save_image(image: LayerImage, path: Path, *, report: Report | None = None) -> Path:
+    """Write an image as OME-Zarr, slab by slab, and return the path.
 
-    Yields
-    ------
-    Progress or Path
-        The path comes last.
+    Parameters
+    ----------
+    image : LayerImage
+    path : Path
+        Folder; an existing one is replaced at the end.
+    report : callable, optional
+        Called as ``report(done, total, message)``; it may raise to cancel, which leaves nothing
+        behind.
 
     Raises
     ------
@@ -109,10 +111,11 @@ def save_in_steps(image: LayerImage, path: Path) -> Iterator[Progress | Path]:
         path, voxel_size_um=image.voxel_size_um, recording=image.axes[0] == "t"
     ) as writer:
         for start in range(0, n_planes, _SLAB):
-            yield Progress(start, n_planes, f"saving {image.name}")
+            if report is not None:
+                report(start, n_planes, f"saving {image.name}")
             slab = np.asarray(image.data if planar else image.data[start : start + _SLAB])
             writer.write(_as_real(slab, image.name))
-    yield path
+    return path
 
 
 def _as_real(slab: Any, name: str) -> Any:

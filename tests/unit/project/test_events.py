@@ -14,7 +14,7 @@ from napari_neurobridge.project.log.events import (
     VerdictGiven,
     default_annotator,
 )
-from napari_neurobridge.project.log.payload import EventKind, Payload
+from napari_neurobridge.project.log.payload import EventKind, Payload, step_of
 from napari_neurobridge.project.log.soma_events import SomaAdded
 from napari_neurobridge.types import Role, SomaSource, Verdict
 
@@ -43,6 +43,18 @@ def test_somata_of_the_first_version_are_read() -> None:
     assert isinstance(added, SomaAdded)
     assert added.origin is None
     assert added.centers_um == [(1, 2, 3)]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_verdicts_of_earlier_versions_are_steps_by_themselves(version: int) -> None:
+    payload = {
+        "verdict": "none",
+        "query_uid": "tp-1",
+        "query_dataset": "two_photon",
+        "query_role": "in_vivo",
+        "software_version": "0",
+    }
+    assert step_of(SCHEMAS[EventKind.VERDICT].parse(version, payload, what="Event")) is None
 
 
 SCHEMA = PayloadSchema(RenamedMove, (rename, to_micrometres))

@@ -79,6 +79,32 @@ def test_verdicts_list_all_that_stand(points_project: Project, tmp_path: Path) -
     ]
 
 
+def test_notes_stand_beside_pairs_and_verdicts_and_in_a_table(
+    points_project: Project, tmp_path: Path
+) -> None:
+    pair = ("tp-00001", "fm-00001")
+    annotate.accept(points_project, *pair, annotator="anna")
+    annotate.none(points_project, "tp-00002", annotator="anna")
+    annotate.note(points_project, *pair, "dim, but sure", annotator="anna")
+    annotate.note(points_project, *pair, "sure", annotator="ben")
+    annotate.note(points_project, "tp-00002", None, "cut off", annotator="anna")
+    annotate.note(points_project, "tp-00003", "fm-00003", "ask again", annotator="ben")
+    export_tables(points_project, tmp_path)
+    (row,) = read_csv(tmp_path / "pairs.csv")
+    assert row["note"] == "anna: dim, but sure; ben: sure"
+    assert [row["note"] for row in read_csv(tmp_path / "verdicts.csv")] == [
+        "dim, but sure",
+        "cut off",
+    ]
+    notes = read_csv(tmp_path / "notes.csv")
+    assert [(row["uid"], row["partner_uid"], row["annotator"], row["note"]) for row in notes] == [
+        (*pair, "anna", "dim, but sure"),
+        (*pair, "ben", "sure"),
+        ("tp-00002", "", "anna", "cut off"),
+        ("tp-00003", "fm-00003", "ben", "ask again"),
+    ]
+
+
 def test_an_empty_table_keeps_its_columns(points_project: Project, tmp_path: Path) -> None:
     files = export_tables(points_project, tmp_path, "csv")
     pairs = next(path for path in files if path.stem == "pairs")

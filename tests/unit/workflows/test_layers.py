@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_neurobridge.errors import InputError
-from napari_neurobridge.insight.evaluation import Progress
+from napari_neurobridge.errors import Cancelled, InputError
 from napari_neurobridge.io.volumes import inspect_image, open_volume
 from napari_neurobridge.types import Projection
-from napari_neurobridge.workflows.layers import LayerImage, is_in_its_file, save_in_steps
+from napari_neurobridge.workflows.layers import LayerImage, is_in_its_file, save_image
 
 PIXELS = np.random.default_rng(0).integers(0, 4000, (70, 30, 40)).astype(np.uint16)
 
@@ -43,22 +42,15 @@ class Lazy:
         return piece
 
 
-def save(image: LayerImage, path: Path) -> Path:
-    *steps, last = save_in_steps(image, path)
-    assert all(isinstance(step, Progress) for step in steps)
-    assert isinstance(last, Path)
-    return last
-
-
 def test_a_volume_is_written_out_of_core_and_read_again(tmp_path: Path) -> None:
-    path = save(layer(Lazy(PIXELS, 32)), tmp_path / "a.ome.zarr")
+    path = save_image(layer(Lazy(PIXELS, 32)), tmp_path / "a.ome.zarr")
     volume = open_volume(path, name="a")
     assert volume.voxel_size_um == (2.0, 1.0, 1.0)
     assert np.array_equal(volume.read((0, 0, 0), volume.shape), PIXELS)
 
 
 def test_a_recording_stays_one(tmp_path: Path) -> None:
-    path = save(layer(axes="tyx"), tmp_path / "a.ome.zarr")
+    path = save_image(layer(axes="tyx"), tmp_path / "a.ome.zarr")
     info = inspect_image(path)
     assert (info.axes, info.shape) == ("tyx", PIXELS.shape)
     assert info.voxel_size_um == (1.0, 1.0, 1.0), "one plane has no thickness"
@@ -67,34 +59,41 @@ def test_a_recording_stays_one(tmp_path: Path) -> None:
 
 
 def test_a_plane_and_a_mask_are_images_too(tmp_path: Path) -> None:
-    path = save(layer(PIXELS[0] > 2000, axes="yx"), tmp_path / "a.ome.zarr")
+    path = save_image(layer(PIXELS[0] > 2000, axes="yx"), tmp_path / "a.ome.zarr")
     plane = open_volume(path, name="a")
     assert np.array_equal(plane.read((0, 0, 0), plane.shape)[0], PIXELS[0] > 2000)
 
 
 def test_an_unknown_voxel_size_is_asked_for_and_not_made_up(tmp_path: Path) -> None:
-    path = save(layer(voxel_size_um=None), tmp_path / "a.ome.zarr")
+    path = save_image(layer(voxel_size_um=None), tmp_path / "a.ome.zarr")
     assert inspect_image(path).voxel_size_um is None
     assert np.array_equal(open_volume(path, name="a", voxel_size_um=(3, 2, 1)).levels[0], PIXELS)
 
 
-def test_closing_leaves_nothing_behind(tmp_path: Path) -> None:
-    steps = save_in_steps(layer(), tmp_path / "a.ome.zarr")
-    next(steps), next(steps)
-    steps.close()
+def test_a_cancelled_copy_leaves_nothing_behind(tmp_path: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+
+    def report(*progress: Any) -> None:
+        told.append(progress)
+        if len(told) == 2:
+            raise Cancelled("Stopped.")
+
+    with pytest.raises(Cancelled):
+        save_image(layer(), tmp_path / "a.ome.zarr", report=report)
+    assert told == [(0, 70, "saving stack"), (32, 70, "saving stack")]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not real numbers"):
-        save(layer(PIXELS.astype(complex)), tmp_path / "a.ome.zarr")
+        save_image(layer(PIXELS.astype(complex)), tmp_path / "a.ome.zarr")
     with pytest.raises(InputError, match="4 axes"):
-        save(layer(PIXELS[None], axes="tzyx"), tmp_path / "a.ome.zarr")
+        save_image(layer(PIXELS[None], axes="tzyx"), tmp_path / "a.ome.zarr")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_counts_only_while_it_holds_what_is_shown(tmp_path: Path) -> None:
-    path = save(layer(), tmp_path / "a.ome.zarr")
+    path = save_image(layer(), tmp_path / "a.ome.zarr")
     assert is_in_its_file(layer(path=path))
     assert not is_in_its_file(layer(PIXELS + 1, path=path)), "changed in the viewer"
     assert not is_in_its_file(layer(PIXELS[:60], path=path))

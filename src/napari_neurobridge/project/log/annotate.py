@@ -7,16 +7,18 @@ the disk. ``annotator`` is the name of the system's user unless given.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
-import napari_neurobridge
-from napari_neurobridge.errors import InputError, InvalidActionError
+from napari_neurobridge.errors import InvalidActionError
 from napari_neurobridge.project.log.events import (
     Undone,
     UndoScope,
     VerdictEvidence,
-    VerdictGiven,
     default_annotator,
 )
+from napari_neurobridge.project.log.judging import Judgement, same_dataset, verdicts_of
+from napari_neurobridge.project.log.notes import NoteWritten, note_of
+from napari_neurobridge.project.log.payload import step_of
 from napari_neurobridge.project.log.somata import (
     add_somata,
     delete_soma,
@@ -25,6 +27,7 @@ from napari_neurobridge.project.log.somata import (
     move_somata,
     record_detection,
 )
+from napari_neurobridge.project.log.verdicts_fold import in_canonical_order
 from napari_neurobridge.project.log.wording import describe
 from napari_neurobridge.types import Verdict
 
@@ -33,8 +36,12 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.events import Event
-    from napari_neurobridge.project.log.fold import StandingVerdict, State
+    from napari_neurobridge.project.log.fold import State
+    from napari_neurobridge.project.log.notes import NotedKey
     from napari_neurobridge.types import NoneReason
+
+# Of the events of one step, so many are told one by one.
+_DESCRIBED = 3
 
 __all__ = [
     "accept",
@@ -43,12 +50,15 @@ __all__ = [
     "delete_soma",
     "delete_somata",
     "describe_target",
+    "judge_together",
     "move_soma",
     "move_somata",
     "none",
+    "note",
     "record_detection",
     "redo",
     "reject",
+    "revert",
     "undo",
     "unsure",
 ]
@@ -89,18 +99,8 @@ def accept(
     InputError
         If a soma does not live or both lie in one dataset.
     """
-
-    def decide(state: State) -> list[VerdictGiven]:
-        verdict = _judge(
-            project, state, Verdict.ACCEPT, query_uid, candidate_uid, evidence=evidence
-        )
-        conflicts = _conflicting_accepts(state, verdict)
-        if conflicts and not force:
-            raise _conflict_error(conflicts, query_uid, candidate_uid)
-        revokes = tuple(conflict.event_id for conflict in conflicts)
-        return [verdict.model_copy(update={"revokes": revokes})]
-
-    return project.record(annotator or default_annotator(), decide)
+    judgement = Judgement(Verdict.ACCEPT, query_uid, candidate_uid, evidence=evidence)
+    return _record(project, judgement, annotator, force=force)
 
 
 def reject(
@@ -112,12 +112,8 @@ def reject(
     evidence: VerdictEvidence | None = None,
 ) -> list[Event]:
     """Say that two somata are different cells; see `accept`."""
-    return project.record(
-        annotator or default_annotator(),
-        lambda state: [
-            _judge(project, state, Verdict.REJECT, query_uid, candidate_uid, evidence=evidence)
-        ],
-    )
+    judgement = Judgement(Verdict.REJECT, query_uid, candidate_uid, evidence=evidence)
+    return _record(project, judgement, annotator)
 
 
 def unsure(
@@ -129,12 +125,8 @@ def unsure(
     evidence: VerdictEvidence | None = None,
 ) -> list[Event]:
     """Say that one looked and cannot tell; see `accept`."""
-    return project.record(
-        annotator or default_annotator(),
-        lambda state: [
-            _judge(project, state, Verdict.UNSURE, query_uid, candidate_uid, evidence=evidence)
-        ],
-    )
+    judgement = Judgement(Verdict.UNSURE, query_uid, candidate_uid, evidence=evidence)
+    return _record(project, judgement, annotator)
 
 
 def none(
@@ -146,12 +138,94 @@ def none(
     evidence: VerdictEvidence | None = None,
 ) -> list[Event]:
     """Say that no candidate is the queried cell, and why; see `accept`."""
+    judgement = Judgement(Verdict.NONE, query_uid, reason=reason, evidence=evidence)
+    return _record(project, judgement, annotator)
+
+
+def judge_together(
+    project: Project,
+    judgements: Sequence[Judgement],
+    *,
+    annotator: str | None = None,
+    force: bool = False,
+) -> list[Event]:
+    """Record several verdicts as one step of undo: all of them, or none.
+
+    Parameters
+    ----------
+    project : Project
+    judgements : sequence of Judgement
+        In the order in which they are given; none does nothing.
+    annotator : str, optional
+        Who says so.
+    force : bool
+        Set aside accepted pairs that share a soma with one that is accepted here.
+
+    Raises
+    ------
+    InvalidActionError
+        Forceable, if a soma already has another partner; and, whatever ``force`` says, if two of
+        the verdicts themselves give one soma two partners.
+    InputError
+        If a soma does not live, or a pair lies in one dataset.
+    """
+    step = uuid4().hex if len(judgements) > 1 else None
     return project.record(
         annotator or default_annotator(),
-        lambda state: [
-            _judge(project, state, Verdict.NONE, query_uid, None, reason=reason, evidence=evidence)
-        ],
+        lambda state: verdicts_of(project, state, judgements, force=force, step=step),
     )
+
+
+def _record(
+    project: Project, judgement: Judgement, annotator: str | None, *, force: bool = False
+) -> list[Event]:
+    return judge_together(project, [judgement], annotator=annotator, force=force)
+
+
+def note(
+    project: Project,
+    uid: str,
+    partner_uid: str | None,
+    text: str,
+    *,
+    annotator: str | None = None,
+) -> list[Event]:
+    """Write a note on a pair, or on one cell; it replaces what the same person wrote there.
+
+    Parameters
+    ----------
+    project : Project
+    uid, partner_uid : str
+        Somata of two datasets, in either order; no partner for a note on one cell.
+    text : str
+        Spaces around it and line breaks are dropped; empty takes the note away.
+    annotator : str, optional
+        Who writes.
+
+    Raises
+    ------
+    InputError
+        If there is no such soma, or both lie in one dataset.
+    """
+
+    def decide(state: State) -> list[NoteWritten]:
+        uids = _noted(project, state, uid, partner_uid)
+        written = " ".join(text.split())
+        same = note_of(state.notes, uids, annotator or default_annotator()) == written
+        return [] if same else [NoteWritten(uids=uids, text=written)]
+
+    return project.record(annotator or default_annotator(), decide)
+
+
+def _noted(project: Project, state: State, uid: str, partner_uid: str | None) -> NotedKey:
+    one = state.soma(uid)
+    if partner_uid is None:
+        return (one.uid,)
+    other = state.soma(partner_uid)
+    if one.dataset == other.dataset:
+        raise same_dataset(one, other)
+    first, second = ((project.dataset(s.dataset).role, s.dataset, s.uid) for s in (one, other))
+    return in_canonical_order(first, second)[1]
 
 
 def undo(
@@ -167,12 +241,49 @@ def undo(
     annotator = annotator or default_annotator()
 
     def decide(state: State) -> list[Undone]:
-        event = state.undoable(annotator, scope)
-        if event is None:
+        events = state.undoable(annotator, scope)
+        if not events:
             raise InvalidActionError(f"There is nothing that '{annotator}' could undo.")
-        return [Undone(target=event.id)]
+        return _take_back(events)
 
     return project.record(annotator, decide)
+
+
+def revert(project: Project, event_id: str, *, annotator: str | None = None) -> list[Event]:
+    """Take back one of the annotator's events, however much was done since.
+
+    Parameters
+    ----------
+    project : Project
+    event_id : str
+        What else belongs to its step of undo is taken back with it.
+    annotator : str, optional
+        Who decided it; nobody takes back what somebody else decided.
+
+    Raises
+    ------
+    InvalidActionError
+        If the event is not this annotator's, or counts no more.
+    """
+    annotator = annotator or default_annotator()
+
+    def decide(state: State) -> list[Undone]:
+        done = state.histories[annotator].done if annotator in state.histories else ()
+        event = next((event for event in done if event.id == event_id), None)
+        if event is None:
+            raise InvalidActionError(
+                f"No decision of '{annotator}' with the id {event_id} counts; it may have been "
+                "undone already."
+            )
+        step = step_of(event.content)
+        together = [one for one in done if one is event or (step and step_of(one.content) == step)]
+        return _take_back(together)
+
+    return project.record(annotator, decide)
+
+
+def _take_back(events: Sequence[Event]) -> list[Undone]:
+    return [Undone(target=event.id, step=step_of(event.content)) for event in events]
 
 
 def redo(
@@ -188,72 +299,16 @@ def redo(
     annotator = annotator or default_annotator()
 
     def decide(state: State) -> list[Undone]:
-        event = state.redoable(annotator, scope)
-        if event is None:
+        events = state.redoable(annotator, scope)
+        if not events:
             raise InvalidActionError(f"There is nothing that '{annotator}' could redo.")
-        return [Undone(target=event.id)]
+        return _take_back(events)
 
     return project.record(annotator, decide)
 
 
 def describe_target(project: Project, events: Sequence[Event]) -> str:
     """Say in a few words what undo or redo events took back or brought back."""
-    return ", ".join(describe(project.action_behind(event)) for event in events)
-
-
-def _judge(
-    project: Project,
-    state: State,
-    verdict: Verdict,
-    query_uid: str,
-    candidate_uid: str | None,
-    *,
-    reason: NoneReason | None = None,
-    evidence: VerdictEvidence | None = None,
-) -> VerdictGiven:
-    """Make the payload of a verdict, refusing somata that do not live and pairs of one dataset."""
-    query = state.living_soma(query_uid)
-    candidate = None if candidate_uid is None else state.living_soma(candidate_uid)
-    if candidate is not None and candidate.dataset == query.dataset:
-        raise InputError(
-            f"'{query_uid}' and '{candidate_uid}' both lie in dataset '{query.dataset}'; a pair "
-            "joins somata of two datasets."
-        )
-    return VerdictGiven(
-        verdict=verdict,
-        query_uid=query.uid,
-        query_dataset=query.dataset,
-        query_role=project.dataset(query.dataset).role,
-        candidate_uid=candidate and candidate.uid,
-        candidate_dataset=candidate and candidate.dataset,
-        candidate_role=candidate and project.dataset(candidate.dataset).role,
-        reason=reason,
-        evidence=evidence or VerdictEvidence(),
-        software_version=napari_neurobridge.__version__,
-    )
-
-
-def _conflicting_accepts(state: State, wanted: VerdictGiven) -> list[StandingVerdict]:
-    """Return accepted pairs of the same two datasets that share one soma, but not both."""
-    uids = {wanted.query_uid, wanted.candidate_uid}
-    datasets = {wanted.query_dataset, wanted.candidate_dataset}
-    return [
-        known
-        for known in state.verdicts
-        if known.verdict is Verdict.ACCEPT
-        and known.pair is not None
-        and {known.query_dataset, known.candidate_dataset} == datasets
-        and len(uids.intersection(known.pair)) == 1
-    ]
-
-
-def _conflict_error(
-    conflicts: Sequence[StandingVerdict], query_uid: str, candidate_uid: str
-) -> InvalidActionError:
-    first = conflicts[0]
-    return InvalidActionError(
-        f"Cannot accept {query_uid} ↔ {candidate_uid}: {first.annotator} already accepted "
-        f"{first.query_uid} ↔ {first.candidate_uid}, and a cell has one partner; force it to set "
-        "the earlier pair aside.",
-        forceable=True,
-    )
+    told = [describe(project.action_behind(event)) for event in events[:_DESCRIBED]]
+    left = len(events) - len(told)
+    return ", ".join(told) + (f" and {left} more" if left else "")

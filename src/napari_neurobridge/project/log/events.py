@@ -16,7 +16,9 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.log.checks import CheckDrawn
 from napari_neurobridge.project.log.claims import ClaimsImported
+from napari_neurobridge.project.log.notes import NoteWritten
 from napari_neurobridge.project.log.payload import EventKind, Payload
 from napari_neurobridge.project.log.soma_events import (
     DetectionRun,
@@ -32,14 +34,17 @@ class UndoScope(StrEnum):
     """Which of an annotator's events undo and redo are about.
 
     ``HAND`` leaves out what was not decided one by one: detection runs, imports and adopted
-    models.
+    models. ``DETECTION`` is about detection runs alone.
     """
 
     ALL = "all"
     HAND = "hand"
+    DETECTION = "detection"
 
     def includes(self, payload: Payload) -> bool:
         """Return whether an event of this content is meant."""
+        if self is UndoScope.DETECTION:
+            return isinstance(payload, DetectionRun)
         return self is UndoScope.ALL or payload.by_hand
 
 
@@ -66,6 +71,9 @@ class VerdictEvidence(BaseModel):
         How probable, before any calibration.
     mass_above : float or None
         Probability of all answers that were more probable than the person's.
+    check : str or None
+        The `CheckDrawn` event whose question this answers. Such a question is blind and random,
+        but among claimed pairs, so that calibration must not learn from it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -81,17 +89,25 @@ class VerdictEvidence(BaseModel):
     first_uid: str | None = None
     first_probability: Annotated[float, Field(ge=0, le=1)] | None = None
     mass_above: Annotated[float, Field(ge=0, le=1)] | None = None
+    check: str | None = None
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether calibration may learn from it: asked at random among all waiting cells."""
+        return self.audit and self.check is None
 
 
 class VerdictGiven(Payload):
     """A person judged a query and a candidate, or found no candidate.
 
     The roles are part of the fact, so that a log can be folded without its project.
-    ``revokes`` names the accepting events that a forced acceptance sets aside.
+    ``revokes`` names the accepting events that a forced acceptance sets aside; verdicts that
+    share a ``step`` were given at once, and are undone at once.
     """
 
     kind: ClassVar[EventKind] = EventKind.VERDICT
-    version: ClassVar[int] = 2  # 2: the evidence names the first candidate
+    # 2: the evidence names the first candidate; 3: several may be one step
+    version: ClassVar[int] = 3
 
     verdict: Verdict
     query_uid: str
@@ -102,6 +118,7 @@ class VerdictGiven(Payload):
     candidate_role: Role | None = None
     reason: NoneReason | None = None
     revokes: tuple[str, ...] = ()
+    step: str | None = None
     evidence: VerdictEvidence = VerdictEvidence()
     software_version: str
 
@@ -153,11 +170,16 @@ class ModelAdopted(Payload):
 
 
 class Undone(Payload):
-    """An earlier event is taken back; undoing an undo is a redo."""
+    """An earlier event is taken back; undoing an undo is a redo.
+
+    ``step`` is that of the action behind it.
+    """
 
     kind: ClassVar[EventKind] = EventKind.UNDO
+    version: ClassVar[int] = 2  # 2: several may be one step
 
     target: str
+    step: str | None = None
 
 
 Upcast: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
@@ -205,9 +227,10 @@ class PayloadSchema:
 
 
 _UPCASTS: Mapping[EventKind, tuple[Upcast, ...]] = {
-    # What version 2 added may be absent.
+    # What later versions added may be absent.
     EventKind.SOMA_ADDED: (dict,),
-    EventKind.VERDICT: (dict,),
+    EventKind.VERDICT: (dict, dict),
+    EventKind.UNDO: (dict,),
 }
 SCHEMAS: Mapping[EventKind, PayloadSchema] = {
     model.kind: PayloadSchema(model, _UPCASTS.get(model.kind, ()))
@@ -219,6 +242,8 @@ SCHEMAS: Mapping[EventKind, PayloadSchema] = {
         VerdictGiven,
         ModelAdopted,
         ClaimsImported,
+        NoteWritten,
+        CheckDrawn,
         Undone,
     )
 }

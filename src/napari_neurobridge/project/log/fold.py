@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.log.checks_fold import RandomCheck, fold_checks
 from napari_neurobridge.project.log.claims import ImportedClaim, fold_claims
 from napari_neurobridge.project.log.events import Event, Undone, UndoScope
 from napari_neurobridge.project.log.models_fold import Adoption, fold_adoptions
-from napari_neurobridge.project.log.payload import EventKind
+from napari_neurobridge.project.log.notes import Note, NotedKey, fold_notes
+from napari_neurobridge.project.log.payload import EventKind, step_of
 from napari_neurobridge.project.log.somata_fold import SOMA_KINDS, IncrementalSomataFold
 from napari_neurobridge.project.log.verdicts_fold import PairKey, StandingVerdict, fold_verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from napari_neurobridge.project.log.soma_events import RoiOrigin
     from napari_neurobridge.types import NoneReason, Soma
@@ -71,10 +73,16 @@ class State:
         Annotator who first placed somata in a dataset.
     origins : dict of dataset to tuple of RoiOrigin
         Where imported regions come from, the oldest import first.
+    detected_with : dict of dataset to dict
+        Parameters of the latest detection run that stands.
     histories : dict of annotator to History
         What can be undone and redone.
     claims : tuple of ImportedClaim
         What other programs say about pairs; nobody's verdict.
+    notes : dict of NotedKey to tuple of Note
+        What people wrote on pairs and cells.
+    checks : tuple of RandomCheck
+        Random samples of claimed pairs, oldest first, with what was answered.
     adoptions : tuple of Adoption
         Models that the project went over to, the oldest first; ask
         `napari_neurobridge.models.current` which of them it uses.
@@ -93,8 +101,11 @@ class State:
     numbers: Mapping[str, int] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, tuple[RoiOrigin, ...]] = field(default_factory=dict)
+    detected_with: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     histories: Mapping[str, History] = field(default_factory=dict)
     claims: tuple[ImportedClaim, ...] = ()
+    notes: Mapping[NotedKey, tuple[Note, ...]] = field(default_factory=dict)
+    checks: tuple[RandomCheck, ...] = ()
     adoptions: tuple[Adoption, ...] = ()
 
     @property
@@ -150,15 +161,24 @@ class State:
             raise _removed(uid)
         return soma
 
-    def undoable(self, annotator: str, scope: UndoScope = UndoScope.ALL) -> Event | None:
-        """Return the event that the annotator's next undo takes back."""
+    def undoable(self, annotator: str, scope: UndoScope = UndoScope.ALL) -> tuple[Event, ...]:
+        """Return the events that the annotator's next undo takes back; empty if none."""
         done = self.histories.get(annotator, History()).done
-        return next((event for event in reversed(done) if scope.includes(event.content)), None)
+        return _last_step([event for event in done if scope.includes(event.content)])
 
-    def redoable(self, annotator: str, scope: UndoScope = UndoScope.ALL) -> Event | None:
-        """Return the undo event that the annotator's next redo takes back."""
-        undone = self.histories.get(annotator, History()).undone.get(scope)
-        return undone[-1] if undone else None
+    def redoable(self, annotator: str, scope: UndoScope = UndoScope.ALL) -> tuple[Event, ...]:
+        """Return the undo events that the annotator's next redo takes back; empty if none."""
+        return _last_step(self.histories.get(annotator, History()).undone.get(scope, ()))
+
+
+def _last_step(events: Sequence[Event]) -> tuple[Event, ...]:
+    """Return the last event with all those of its step, oldest first."""
+    if not events:
+        return ()
+    step = step_of(events[-1].content)
+    if step is None:
+        return (events[-1],)
+    return tuple(event for event in events if step_of(event.content) == step)
 
 
 def _removed(uid: str) -> InputError:
@@ -184,11 +204,11 @@ class IncrementalFold:
         somata = self._somata.fold(
             [event for event in ordered if event.kind in SOMA_KINDS], cancelled
         )
-        verdicts = fold_verdicts(
-            event
-            for event in ordered
-            if event.kind is EventKind.VERDICT and event.id not in cancelled
-        )
+
+        def standing(kind: EventKind) -> Iterator[Event]:
+            return (event for event in ordered if event.kind is kind and event.id not in cancelled)
+
+        verdicts = fold_verdicts(standing(EventKind.VERDICT))
         gone = {**somata.vanished, **somata.withheld, **somata.deleted}
         named = {
             uid
@@ -209,17 +229,12 @@ class IncrementalFold:
             numbers=somata.numbers,
             owners=somata.owners,
             origins=somata.origins,
+            detected_with=somata.detected_with,
             histories=replay.histories(),
-            claims=fold_claims(
-                event
-                for event in ordered
-                if event.kind is EventKind.CLAIMS_IMPORTED and event.id not in cancelled
-            ),
-            adoptions=fold_adoptions(
-                event
-                for event in ordered
-                if event.kind is EventKind.MODEL_ADOPTED and event.id not in cancelled
-            ),
+            claims=fold_claims(standing(EventKind.CLAIMS_IMPORTED)),
+            notes=fold_notes(standing(EventKind.NOTE)),
+            checks=fold_checks(standing(EventKind.CHECK_DRAWN), standing(EventKind.VERDICT)),
+            adoptions=fold_adoptions(standing(EventKind.MODEL_ADOPTED)),
         )
 
 

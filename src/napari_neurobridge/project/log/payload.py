@@ -18,6 +18,8 @@ class EventKind(StrEnum):
     VERDICT = "verdict"
     MODEL_ADOPTED = "model_adopted"
     CLAIMS_IMPORTED = "claims_imported"
+    NOTE = "note"
+    CHECK_DRAWN = "check_drawn"
     UNDO = "undo"
 
 
@@ -33,3 +35,9 @@ class Payload(BaseModel):
     def by_hand(self) -> bool:
         """Whether a person decided this, rather than a detector or a file."""
         return True
+
+
+def step_of(content: Payload) -> str | None:
+    """Return what the events of one step of undo share; None for one that stands alone."""
+    step: str | None = getattr(content, "step", None)
+    return step

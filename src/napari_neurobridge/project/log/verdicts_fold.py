@@ -16,6 +16,14 @@ PairKey: TypeAlias = tuple[str, str]
 """Uids of a pair: in vivo before ex vivo, and by dataset name within one role."""
 
 
+def in_canonical_order(
+    one: tuple[Role, str, str], other: tuple[Role, str, str]
+) -> tuple[tuple[str, str], PairKey]:
+    """Return datasets and uids of two somata (role, dataset, uid) as in a `PairKey`."""
+    first, second = sorted((one, other), key=lambda soma: (soma[0] is Role.EX_VIVO, *soma[1:]))
+    return (first[1], second[1]), (first[2], second[2])
+
+
 @dataclass(frozen=True)
 class StandingVerdict:
     """The latest word of one annotator on one pair, or on a query without partner.
@@ -56,6 +64,11 @@ class StandingVerdict:
     reason: NoneReason | None
     evidence: VerdictEvidence
 
+    @property
+    def noted(self) -> tuple[str, ...]:
+        """What a note on this verdict is about: its pair, or the cell without a partner."""
+        return self.pair or (self.query_uid,)
+
     @classmethod
     def of(cls, event: Event, content: VerdictGiven) -> StandingVerdict:
         """Read a verdict event."""
@@ -66,17 +79,10 @@ class StandingVerdict:
             and content.candidate_dataset is not None
             and content.candidate_role is not None
         ):
-            (_, *first), (_, *second) = sorted(
-                (
-                    (content.query_role is Role.EX_VIVO, content.query_dataset, content.query_uid),
-                    (
-                        content.candidate_role is Role.EX_VIVO,
-                        content.candidate_dataset,
-                        content.candidate_uid,
-                    ),
-                )
+            datasets, pair = in_canonical_order(
+                (content.query_role, content.query_dataset, content.query_uid),
+                (content.candidate_role, content.candidate_dataset, content.candidate_uid),
             )
-            datasets, pair = (first[0], second[0]), (first[1], second[1])
         return cls(
             event_id=event.id,
             time=event.time,
@@ -106,7 +112,19 @@ class VerdictsFold:
 
 def fold_verdicts(events: Iterable[Event]) -> VerdictsFold:
     """Fold verdict events, sorted by (time, id), without those that were undone."""
-    standing = _standing_verdicts(events)
+    return _folded(_standing_verdicts(events))
+
+
+def fold_one_more(standing: Iterable[StandingVerdict], event: Event) -> VerdictsFold:
+    """Fold one more verdict event after those that made some verdicts stand."""
+    ledger = _VerdictLedger()
+    for verdict in standing:
+        ledger.enter(verdict, ())
+    ledger.enter_event(event)
+    return _folded(tuple(ledger.standing.values()))
+
+
+def _folded(standing: tuple[StandingVerdict, ...]) -> VerdictsFold:
     accepted = [v for v in standing if v.verdict is Verdict.ACCEPT]
     disputed = _disputed_pairs(standing, accepted)
     agreed = {
@@ -126,9 +144,7 @@ def fold_verdicts(events: Iterable[Event]) -> VerdictsFold:
 def _standing_verdicts(events: Iterable[Event]) -> tuple[StandingVerdict, ...]:
     ledger = _VerdictLedger()
     for event in events:
-        content = event.content
-        if isinstance(content, VerdictGiven):
-            ledger.enter(StandingVerdict.of(event, content), content.revokes)
+        ledger.enter_event(event)
     return tuple(ledger.standing.values())
 
 
@@ -143,6 +159,11 @@ class _VerdictLedger:
         self.standing: dict[_Key, StandingVerdict] = {}
         self._keys_by_event: dict[str, _Key] = {}
         self._accepts_by_soma: dict[tuple[str, str], set[_Key]] = defaultdict(set)
+
+    def enter_event(self, event: Event) -> None:
+        content = event.content
+        if isinstance(content, VerdictGiven):
+            self.enter(StandingVerdict.of(event, content), content.revokes)
 
     def enter(self, verdict: StandingVerdict, revokes: Iterable[str]) -> None:
         for event_id in revokes:

@@ -10,6 +10,7 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.log.claims import ClaimsImported
 from napari_neurobridge.project.log.events import Event, Undone, UndoScope, VerdictGiven
 from napari_neurobridge.project.log.fold import IncrementalFold, State, fold
+from napari_neurobridge.project.log.notes import Note, NoteWritten
 from napari_neurobridge.project.log.payload import EventKind, Payload
 from napari_neurobridge.project.log.soma_events import (
     DetectionRun,
@@ -128,6 +129,11 @@ def logs(draw: st.DrawFn) -> list[Event]:
         ),
         st.builds(verdict, judged, st.sampled_from(CANDIDATES), st.sampled_from(QUERIES)),
         st.builds(verdict, st.just(Verdict.NONE), st.sampled_from(QUERIES + CANDIDATES)),
+        st.builds(
+            NoteWritten,
+            uids=st.sampled_from([("tp-00001",), ("tp-00001", "fm-00001")]),
+            text=st.sampled_from(["", "a", "b"]),
+        ),
         st.builds(Undone, target=ids),
         st.builds(Undone, target=ids),
     )
@@ -188,15 +194,15 @@ def test_undo_then_redo_restores(log: list[Event]) -> None:
     """Whatever can be undone can be redone, for each annotator."""
     state = fold(log)
     for annotator in ANNOTATORS:
-        target = state.undoable(annotator)
-        if target is None:
+        if not state.undoable(annotator):
             continue
+        (target,) = state.undoable(annotator)
         undo = event(40, Undone(target=target.id), annotator, tick=30)
         undone = fold([*log, undo])
-        assert undone.redoable(annotator) == undo
+        assert undone.redoable(annotator) == (undo,)
         redone = fold([*log, undo, event(41, Undone(target=undo.id), annotator, tick=31)])
         assert without_history(redone) == without_history(state)
-        assert redone.undoable(annotator) == target
+        assert redone.undoable(annotator) == (target,)
 
 
 @given(log=logs())
@@ -205,13 +211,12 @@ def test_undo_and_redo_by_hand_are_about_nothing_else(log: list[Event]) -> None:
     for annotator in ANNOTATORS:
         target = state.undoable(annotator, UndoScope.HAND)
         done = state.histories[annotator].done if annotator in state.histories else ()
-        assert target == next((e for e in reversed(done) if e.content.by_hand), None)
-        redoable = state.redoable(annotator, UndoScope.HAND)
-        if redoable is None:
+        assert target == tuple([e for e in done if e.content.by_hand][-1:])
+        if not state.redoable(annotator, UndoScope.HAND):
             continue
+        (redoable,) = state.redoable(annotator, UndoScope.HAND)
         redone = fold([*log, event(40, Undone(target=redoable.id), annotator, tick=30)])
-        action = redone.undoable(annotator, UndoScope.HAND)
-        assert action is not None
+        (action,) = redone.undoable(annotator, UndoScope.HAND)
         assert action.content.by_hand
         assert action not in done
 
@@ -222,7 +227,7 @@ def test_undo_of_the_latest_event_restores_what_was_before(
 ) -> None:
     new = event(40, payload, "anna", tick=30)
     before, after = fold(log), fold([*log, new])
-    assert after.undoable("anna") == new
+    assert after.undoable("anna") == (new,)
     undone = fold([*log, new, event(41, Undone(target=new.id), "anna", tick=31)])
     assert undone.verdicts == before.verdicts
     assert undone.somata == before.somata
@@ -288,15 +293,15 @@ def test_undo_by_hand_skips_detection_runs_and_imports() -> None:
     run = DetectionRun(dataset="fmost", uids=["fm-9"], centers_um=[(0, 0, 0)], method="dog")
     imported = added("fm-8").model_copy(update={"source": SomaSource.IMPORTED})
     log = [event(0, accept("tp-00001", "fm-00001")), event(1, run), event(2, imported)]
-    assert fold(log).undoable("anna") == log[2]
-    assert fold(log).undoable("anna", UndoScope.HAND) == log[0]
+    assert fold(log).undoable("anna") == (log[2],)
+    assert fold(log).undoable("anna", UndoScope.HAND) == (log[0],)
     for payload in (
         SomaDeleted(dataset="fmost", uids=["fm-9"]),
         SomaMoved(dataset="fmost", uids=["fm-9"], centers_um=[(1, 1, 1)]),
         added("fm-10"),
     ):
         edit = event(3, payload)
-        assert fold([*log, edit]).undoable("anna", UndoScope.HAND) == edit
+        assert fold([*log, edit]).undoable("anna", UndoScope.HAND) == (edit,)
 
 
 def test_a_detection_run_does_not_forget_the_verdict_to_redo() -> None:
@@ -306,17 +311,17 @@ def test_a_detection_run_does_not_forget_the_verdict_to_redo() -> None:
         event(1, Undone(target=f"{0:032x}")),
         event(2, run),
     ]
-    assert fold(log).redoable("anna") is None
-    assert fold(log).redoable("anna", UndoScope.HAND) == log[1]
+    assert fold(log).redoable("anna") == ()
+    assert fold(log).redoable("anna", UndoScope.HAND) == (log[1],)
     log.append(event(3, accept("tp-00002", "fm-00002")))
-    assert fold(log).redoable("anna", UndoScope.HAND) is None
+    assert fold(log).redoable("anna", UndoScope.HAND) == ()
 
 
 def test_an_undone_detection_run_is_not_redone_by_hand() -> None:
     run = DetectionRun(dataset="fmost", uids=["fm-9"], centers_um=[(0, 0, 0)], method="dog")
     log = [event(0, run), event(1, Undone(target=f"{0:032x}"))]
-    assert fold(log).redoable("anna") == log[1]
-    assert fold(log).redoable("anna", UndoScope.HAND) is None
+    assert fold(log).redoable("anna") == (log[1],)
+    assert fold(log).redoable("anna", UndoScope.HAND) == ()
 
 
 def test_revoking_sets_the_named_acceptance_aside_until_undone() -> None:
@@ -334,9 +339,9 @@ def test_one_only_takes_back_what_is_ones_own() -> None:
 
 def test_a_new_action_forgets_what_could_be_redone() -> None:
     log = [event(0, accept("tp-00001", "fm-00001")), event(1, Undone(target=f"{0:032x}"))]
-    assert fold(log).redoable("anna") == log[1]
+    assert fold(log).redoable("anna") == (log[1],)
     log.append(event(2, accept("tp-00002", "fm-00002")))
-    assert fold(log).redoable("anna") is None
+    assert fold(log).redoable("anna") == ()
 
 
 def test_an_undo_of_a_redo_takes_back_again() -> None:
@@ -408,3 +413,21 @@ def test_claims_change_nothing_but_themselves(log: list[Event]) -> None:
     assert plain.claims == ()
     kept = {"claims": (), "histories": plain.histories}
     assert replace(with_claims, **kept) == plain
+
+
+def test_two_people_keep_a_note_each() -> None:
+    pair = ("tp-00001", "fm-00001")
+    log = [
+        event(0, NoteWritten(uids=pair, text="old")),
+        event(1, NoteWritten(uids=pair, text="dim"), "ben"),
+        event(2, NoteWritten(uids=pair, text="new")),
+    ]
+    told = fold(log[::-1]).notes
+    assert told == {
+        pair: (
+            Note("new", "anna", log[2].time, log[2].id),
+            Note("dim", "ben", log[1].time, log[1].id),
+        )
+    }
+    log.append(event(3, NoteWritten(uids=pair, text="")))
+    assert [note.annotator for note in fold(log).notes[pair]] == ["ben"]

@@ -4,8 +4,9 @@ import pytest
 
 from napari_neurobridge.project import Project
 from napari_neurobridge.project.log import annotate
+from napari_neurobridge.project.log.judging import Judgement
 from napari_neurobridge.project.log.wording import describe
-from napari_neurobridge.types import NoneReason, SomaSource
+from napari_neurobridge.types import NoneReason, SomaSource, Verdict
 
 
 def test_verdicts(project: Project) -> None:
@@ -48,3 +49,21 @@ def test_undo_and_redo_are_told_by_what_they_are_about(project: Project, times: 
         events = step(project, "ben")
         assert annotate.describe_target(project, events) == "deleted 1 soma from fmost"
     assert describe(*events) == "undid the last action"
+
+
+def test_notes(project: Project) -> None:
+    pair = ("tp-00001", "fm-00002")
+    written = annotate.note(project, *pair, "near a vessel", annotator="ben")
+    assert describe(*written) == "noted “near a vessel” on tp-00001 ↔ fm-00002"
+    assert describe(*annotate.note(project, *pair, "", annotator="ben")) == (
+        "no note on tp-00001 ↔ fm-00002"
+    )
+
+
+def test_of_a_long_step_only_the_first_are_told(project: Project) -> None:
+    together = [Judgement(Verdict.NONE, f"tp-0000{number}") for number in range(1, 6)]
+    annotate.judge_together(project, together, annotator="ben")
+    undone = annotate.undo(project, "ben")
+    assert annotate.describe_target(project, undone) == (
+        "none for tp-00001, none for tp-00002, none for tp-00003 and 2 more"
+    )
