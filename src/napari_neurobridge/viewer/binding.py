@@ -17,6 +17,7 @@ from napari_neurobridge.viewer.hints import Hints
 from napari_neurobridge.viewer.keys import WindowKeys
 from napari_neurobridge.viewer.layers import DATASET_KEY, load_image, load_units
 from napari_neurobridge.viewer.link import CanvasLink
+from napari_neurobridge.viewer.log_timer import LogTimer
 from napari_neurobridge.viewer.outlines import OutlineLayers
 from napari_neurobridge.viewer.overlay_layer import OverlayLayer
 from napari_neurobridge.viewer.plane_layers import PlaneLayers
@@ -69,6 +70,7 @@ class ViewerBinding:
         window = viewer.window._qt_window
         self._watcher = CloseWatcher(window)
         self._watcher.closing.connect(self.shut)
+        self._log_timer = LogTimer(self.workbench.watch, window)
         self.column = DockColumn(viewer)
         self.keys = WindowKeys(window, self.workbench.key_actions())
         self.column.changed.connect(self._on_docks_changed)
@@ -290,6 +292,7 @@ class ViewerBinding:
         if self.closed:
             return
         self.closed = True
+        self._log_timer.stop()
         self.column.shut()
         self.keys.release()
         self.workbench.close()
