@@ -23,6 +23,7 @@ from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX
 from napari_neurobridge.widgets.candidate_list import CandidateList
 from napari_neurobridge.widgets.crop_view import CropView
+from napari_neurobridge.widgets.find_bar import FindBar
 from napari_neurobridge.widgets.match_all import MatchAllBox
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.snapshot import QuestionSnapshot
@@ -76,6 +77,7 @@ class MatchPanel(QWidget):
         session.project_changed.connect(self._on_project_changed)
         workbench.matches.match_changed.connect(self._on_match_changed)
         self._on_project_changed()
+        layout.insertWidget(0, FindBar(workbench))
 
     def minimumSizeHint(self) -> QSize:
         """Let the dock become as small as a small screen needs."""
