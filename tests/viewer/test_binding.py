@@ -131,7 +131,7 @@ def test_closing_the_docks_and_opening_them_again(opened: ViewerBinding, qtbot: 
     uid = next(iter(opened.workbench.project.state().somata["two_photon"]))
     opened.workbench.questions.select("two_photon", uid)
     qtbot.waitUntil(lambda: opened.workbench.questions.answer is not None, timeout=20_000)
-    window.add_plugin_dock_widget("napari-neurobridge", "Match")
+    opened.column.open(["Match"])
     dock = window.dock_widgets["Match (NeuroBridge)"]
     assert uid in dock.header.text(), "a dock opened late shows what is being asked"
     assert dock.candidates.count() == 9

@@ -16,7 +16,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QPushButton
 
 from fixtures.projects import true_partner
-from fixtures.viewers import finish_jobs, handle_events
+from fixtures.viewers import finish_jobs, handle_events, show_dock
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.events import VerdictEvidence
 from napari_neurobridge.viewer.attention_layers import CHANNEL_KEY, crop_layer
@@ -25,7 +25,6 @@ from napari_neurobridge.widgets.insight import InsightWidget
 from napari_neurobridge.widgets.insight_plots import Page
 from napari_neurobridge.workbench.insight_steps import Channel
 
-_NAME = "Insight (NeuroBridge)"
 _PATIENCE_MS = 240_000
 
 _EXPLAIN_BESIDE_A_CANVAS = """
@@ -47,8 +46,7 @@ viewer.close()
 
 
 def _open_dock(binding: ViewerBinding, qtbot: Any) -> InsightWidget:
-    binding.viewer.window.add_plugin_dock_widget("napari-neurobridge", "Insight")
-    dock = binding.viewer.window.dock_widgets[_NAME]
+    dock = show_dock(binding, "Insight")
     qtbot.waitUntil(dock.isVisible)
     return dock
 

@@ -14,7 +14,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
 
 from fixtures.projects import N_POINTS, accept_true_pairs, true_partner
-from fixtures.viewers import handle_events
+from fixtures.viewers import handle_events, show_dock
 from napari_neurobridge.matching.appearance.agreement import Agreement
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.layers import HINT_KEY
@@ -28,7 +28,7 @@ LANDMARKS = (0, 9, 18, 27, 36, 45)
 
 @pytest.fixture
 def dock(opened_points: ViewerBinding) -> MatchWidget:
-    return opened_points.viewer.window.dock_widgets["Match (NeuroBridge)"]
+    return show_dock(opened_points, "Match")
 
 
 def _accept(opened: ViewerBinding, qtbot: Any, numbers: Any = LANDMARKS) -> None:

@@ -13,7 +13,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLineEdit, QListWidget, QPushButton
 
 from fixtures.projects import true_partner
-from fixtures.viewers import finish_jobs
+from fixtures.viewers import finish_jobs, show_dock
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.payload import EventKind
 from napari_neurobridge.types import NoneReason, Verdict
@@ -24,7 +24,7 @@ from napari_neurobridge.widgets.match import MatchWidget
 
 @pytest.fixture
 def dock(opened: ViewerBinding) -> MatchWidget:
-    return opened.viewer.window.dock_widgets["Match (NeuroBridge)"]
+    return show_dock(opened, "Match")
 
 
 def _button(dock: MatchWidget, name: str) -> QPushButton:
@@ -311,7 +311,7 @@ def test_a_new_gallery_soma_can_be_chosen_at_once(
 
 
 def test_an_empty_dock_says_what_to_do(binding: ViewerBinding, qtbot: Any) -> None:
-    dock = binding.viewer.window.dock_widgets["Match (NeuroBridge)"]
+    dock = show_dock(binding, "Match")
     assert "Open a project" in dock.header.text()
     _press(dock, "accept")
     assert "Click a two-photon cell" in dock.findChild(type(dock.header), "status_text").text()

@@ -15,7 +15,7 @@ from napari_neurobridge.viewer.docks import CANVAS_NAME, MATCH, PAIRS, PROJECT_D
 from napari_neurobridge.viewer.header import CanvasHeader, header_button
 from napari_neurobridge.viewer.hints import Hints
 from napari_neurobridge.viewer.keys import WindowKeys
-from napari_neurobridge.viewer.layers import DATASET_KEY, load_image
+from napari_neurobridge.viewer.layers import DATASET_KEY, load_image, load_units
 from napari_neurobridge.viewer.link import CanvasLink
 from napari_neurobridge.viewer.outlines import OutlineLayers
 from napari_neurobridge.viewer.plane_layers import PlaneLayers
@@ -91,6 +91,7 @@ class ViewerBinding:
         self.workbench.matches.match_changed.connect(self._on_match_changed)
         self.workbench.pairs.show_requested.connect(self._show_pairs)
         self.workbench.finder.requested.connect(self._show_field_soon)
+        session.jobs.submit("units", load_units, lambda _: None, session.show_error)
 
     def _watch(self, model: ViewerModel, number: int) -> None:
         """Follow a canvas; 0 is the two-photon one."""
@@ -277,7 +278,7 @@ class ViewerBinding:
             self._seeing.watch(self.second.model, self.second.header, native)
             self.second.lock.toggled.connect(self._link.set_locked)
         if CANVAS_NAME not in window.dock_widgets:
-            dock = window.add_dock_widget(
+            window.add_dock_widget(
                 self.second,
                 name=CANVAS_NAME,
                 area="right",
@@ -285,7 +286,7 @@ class ViewerBinding:
                 add_vertical_stretch=False,
             )
             self.second.show()
-            self.column.put_canvas(dock)
+            self.column.put_canvas(self.second)
 
     def _on_theme_changed(self, event: Any) -> None:
         if self.second is not None:
@@ -301,7 +302,7 @@ class ViewerBinding:
         if self.closed:
             return
         self.closed = True
-        self.column.remember()
+        self.column.shut()
         self.keys.release()
         self.workbench.close()
         if self.second is not None:

@@ -7,7 +7,7 @@ of equal size.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from npe2 import PluginManager
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from weakref import ReferenceType
 
     import napari
+    from qtpy.QtGui import QShowEvent
     from qtpy.QtWidgets import QMainWindow, QWidget
 
 PLUGIN, PLUGIN_TITLE = "napari-neurobridge", "NeuroBridge"
@@ -70,7 +71,7 @@ class DockColumn(QObject):
         self._viewer = ref(viewer)
         self._panels: dict[str, ReferenceType[QWidget]] = {}
         self._laid: set[str] = set()
-        self._canvas: ReferenceType[QDockWidget] | None = None
+        self._canvas: ReferenceType[QWidget] | None = None
         self._left = load_settings().layout
         self._share = self._left.second_canvas_share
         self._column_px = self._left.column_px or COLUMN_PX
@@ -78,27 +79,47 @@ class DockColumn(QObject):
         self._dragged = False
         self._folded: list[QDockWidget] = []
         self._made_room = False
-        self._moved = QTimer(self, singleShot=True, interval=LAYOUT_MS)
+        self._closed = False
+        self._moved = QTimer(self)
+        self._moved.setSingleShot(True)
+        self._moved.setInterval(LAYOUT_MS)
         self._moved.timeout.connect(self._on_borders_moved)
         self._window.setTabPosition(_RIGHT, QTabWidget.TabPosition.North)
         self._window.installEventFilter(self)
-        self._window.centralWidget().installEventFilter(self)
+        self._first_canvas.installEventFilter(self)
 
     @property
     def _window(self) -> QMainWindow:
         viewer = self._viewer()
         assert viewer is not None
-        return viewer.window._qt_window
+        window: QMainWindow = viewer.window._qt_window
+        return window
+
+    @property
+    def _first_canvas(self) -> QWidget:
+        canvas = self._window.centralWidget()
+        assert canvas is not None
+        return canvas
 
     # --- which docks there are ---------------------------------------------------------
 
     def join(self, panel: QWidget, name: str) -> None:
-        """Take a panel into the column, once napari has put it into a dock."""
+        """Know a panel that napari is about to put into a dock; see `Docked`."""
         panel.setObjectName(f"neurobridge_{name.lower()}")
         self._panels[name] = ref(panel)
         self._laid.discard(name)
-        # When it is shown, it lies in its dock.
-        panel.installEventFilter(self)
+        panel.destroyed.connect(partial(self._forget, name, self._panels[name]))
+
+    def on_shown(self, name: str) -> None:
+        """Lay a panel out that has come into its dock."""
+        if name not in self._laid:
+            after_events(partial(self._lay_out, front=name))
+
+    def _forget(self, name: str, panel: ReferenceType[QWidget], _: object = None) -> None:
+        if self._panels.get(name) is panel:
+            del self._panels[name]
+            self._laid.discard(name)
+            after_events(self._tell)
 
     def dock(self, name: str) -> QDockWidget | None:
         """Return one of our docks; None while it is not open."""
@@ -116,7 +137,7 @@ class DockColumn(QObject):
             The one that is to be seen.
         """
         viewer = self._viewer()
-        if viewer is None:
+        if viewer is None or self._closed:
             return
         for name in names:
             panel = self._panels[name]() if name in self._panels else None
@@ -150,10 +171,9 @@ class DockColumn(QObject):
 
     # --- where they lie -------------------------------------------------------------------
 
-    def put_canvas(self, dock: QDockWidget) -> None:
-        """Put the second canvas between the first one and the column."""
-        self._canvas = ref(dock)
-        dock.installEventFilter(self)
+    def put_canvas(self, canvas: QWidget) -> None:
+        """Put the second canvas, which is docked, between the first one and the column."""
+        self._canvas = ref(canvas)
         after_events(lambda: self._lay_out(split=True))
 
     def toggle_layer_docks(self) -> None:
@@ -165,7 +185,7 @@ class DockColumn(QObject):
         after_events(self._share_width)
 
     def _lay_out(self, front: str | None = None, *, split: bool = False) -> None:
-        if self._viewer() is None:
+        if self._closed:
             return
         column, canvas, seen = self._column(), self._canvas_dock(), self.front()
         old, self._laid = self._laid, set(column)
@@ -193,7 +213,7 @@ class DockColumn(QObject):
 
     def _share_all(self) -> None:
         self._share_width()
-        after_events(self.laid_out.emit)
+        after_events(self._tell_laid_out)
 
     def _column(self) -> dict[str, QDockWidget]:
         """Return our docks at the right; those elsewhere lie where the user put them."""
@@ -205,7 +225,8 @@ class DockColumn(QObject):
         }
 
     def _canvas_dock(self) -> QDockWidget | None:
-        dock = None if self._canvas is None else self._canvas()
+        canvas = None if self._canvas is None else self._canvas()
+        dock = None if canvas is None else _dock_around(canvas)
         if dock is None or dock.isHidden() or not self._is_at_the_right(dock):
             return None
         return dock
@@ -215,10 +236,10 @@ class DockColumn(QObject):
 
     def _share_width(self) -> None:
         """Give the column its width, and both canvases their shares of what is left."""
-        if self._viewer() is None:
+        if self._closed:
             return
         window, canvas, docks = self._window, self._canvas_dock(), list(self._column().values())[:1]
-        free = window.width() - window.centralWidget().x() - _SEPARATOR_PX * len(docks)
+        free = window.width() - self._first_canvas.x() - _SEPARATOR_PX * len(docks)
         if canvas is not None:
             free -= _SEPARATOR_PX
         least = CANVAS_PX * (1 if canvas is None else 2)
@@ -226,7 +247,8 @@ class DockColumn(QObject):
         if free - column < least - _SEPARATOR_PX and not self._folded and self._makes_room():
             return
         second = round((free - column) * self._share)
-        window.layout().activate()  # else docks that are new have no place yet
+        if (layout := window.layout()) is not None:
+            layout.activate()  # else docks that are new have no place yet
         if canvas is not None:
             window.resizeDocks([canvas, *docks], [second, column][: 1 + len(docks)], _HORIZONTAL)
         elif docks:
@@ -250,26 +272,22 @@ class DockColumn(QObject):
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Follow a border that is moved, and a window that grows."""
-        if event is None or self._viewer() is None:
+        if event is None or self._closed:
             return False
-        panels = {panel(): name for name, panel in self._panels.items()}
-        if watched in panels:
-            if event.type() == QEvent.Type.Show and panels[watched] not in self._laid:
-                after_events(partial(self._lay_out, front=panels[watched]))
-        elif event.type() == QEvent.Type.Resize:
+        if event.type() == QEvent.Type.Resize:
             self._dragged |= QApplication.mouseButtons() != Qt.MouseButton.NoButton
             self._moved.start()
         return super().eventFilter(watched, event)
 
     def _on_borders_moved(self) -> None:
         """Keep the canvases' shares, or learn what the user drags a border for."""
-        if self._viewer() is None:
+        if self._closed:
             return
         if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
             self._moved.start()  # still dragging
             return
         dragged, self._dragged = self._dragged, False
-        first, canvas = self._window.centralWidget().width(), self._canvas_dock()
+        first, canvas = self._first_canvas.width(), self._canvas_dock()
         if dragged and canvas is not None and abs(first - self._first_px) > _SEPARATOR_PX:
             # Qt takes the room from all docks of the area: the column gets its own back.
             self._share = 1 - min(max(first / max(self._free_px, 1), 0.1), 0.9)
@@ -277,8 +295,11 @@ class DockColumn(QObject):
             self._column_px = column.width()
         self._share_width()
 
-    def remember(self) -> None:
-        """Write down where the user left the docks."""
+    def shut(self) -> None:
+        """Write down where the user left the docks, and lay nothing out any more."""
+        self._closed = True
+        self._window.removeEventFilter(self)
+        self._first_canvas.removeEventFilter(self)
         names = self.open_names()
         if not names:
             return
@@ -290,8 +311,35 @@ class DockColumn(QObject):
         )
         change_settings(layout=layout)
 
+    def _tell_laid_out(self) -> None:
+        # A window that has gone meanwhile has nobody to tell, and its signals are no more.
+        if not self._closed:
+            self.laid_out.emit()
+
     def _tell(self, _: object = None) -> None:
-        self.changed.emit()
+        if not self._closed:
+            self.changed.emit()
+
+
+class Docked:
+    """Mixed into a panel, tells the column when napari has put it into a dock.
+
+    Not an event filter: one that is written in Python must not meet a widget that is just being
+    destroyed.
+    """
+
+    _column: DockColumn
+    _dock_name: str
+
+    def join(self, column: DockColumn, name: str) -> None:
+        """Become one of the column's tabs."""
+        self._column, self._dock_name = column, name
+        column.join(cast("QWidget", self), name)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Be laid out."""
+        super().showEvent(event)  # type: ignore[misc]  # a QWidget's
+        self._column.on_shown(self._dock_name)
 
 
 def _dock_around(widget: QWidget) -> QDockWidget | None:

@@ -64,7 +64,7 @@ def ellipse_um(expected: Expected, axes: tuple[int, int]) -> npt.NDArray[np.floa
 def badge_places(
     rings_um: npt.NDArray[np.float64], keep_clear_um: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Return where numbers stand beside their rings, so that they cover nothing that is asked about.
+    """Return where numbers stand beside their rings and cover nothing that is asked about.
 
     Parameters
     ----------

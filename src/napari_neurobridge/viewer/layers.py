@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pint
 from napari.layers import Points
 
 from napari_neurobridge.viewer.styles import (
     MARK_COLORS,
     MARK_RGBA,
+    UNITS,
     ImageStyle,
     Mark,
     SomataStyle,
@@ -193,6 +195,15 @@ def show_labels(layer: Points, view: SomataView) -> None:
 
 def _is_labelled(view: SomataView) -> bool:
     return bool((view.features["label"] != "").any())
+
+
+def load_units() -> None:
+    """Let napari's library of units read its definitions, before the first layer has a unit.
+
+    It does so once, in half a second in which a window would stand still, so it belongs in a
+    worker thread.
+    """
+    pint.get_application_registry().parse_units(UNITS[0])  # type: ignore[no-untyped-call]
 
 
 def contrast_limits(pixels: Float32Array) -> tuple[float, float]:

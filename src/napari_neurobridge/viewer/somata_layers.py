@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Points
 from napari.layers.base import ActionType
 
 from napari_neurobridge.viewer.dispatch import OnceSoon, after_events
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.components import ViewerModel
+    from napari.layers import Points
 
     from napari_neurobridge.types import Vec3
     from napari_neurobridge.workbench.workbench import Workbench

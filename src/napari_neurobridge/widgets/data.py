@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_neurobridge.types import Role
-from napari_neurobridge.viewer.docks import DATA
+from napari_neurobridge.viewer.docks import DATA, Docked
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX, scrolled_column
 from napari_neurobridge.widgets.data_forms import (
@@ -225,10 +225,10 @@ def _dropped_files(event: QDropEvent) -> list[Path]:
     return [] if data is None else [Path(url.toLocalFile()) for url in data.urls()]
 
 
-class DataWidget(DataPanel):
+class DataWidget(Docked, DataPanel):
     """The Data dock as napari opens it."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         binding = binding_for(napari_viewer)
         super().__init__(binding.workbench)
-        binding.column.join(self, DATA)
+        self.join(binding.column, DATA)

@@ -28,7 +28,7 @@ from napari_neurobridge.insight import figures
 from napari_neurobridge.insight.evaluation import Progress
 from napari_neurobridge.viewer.attention_layers import CHANNEL_STYLES
 from napari_neurobridge.viewer.dispatch import after_events
-from napari_neurobridge.viewer.docks import INSIGHT
+from napari_neurobridge.viewer.docks import INSIGHT, Docked
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX
 from napari_neurobridge.widgets.insight_plots import (
@@ -350,14 +350,14 @@ class InsightPanel(QWidget):
                 box.setChecked(channel in shown)
 
 
-class InsightWidget(InsightPanel):
+class InsightWidget(Docked, InsightPanel):
     """The Insight dock as napari opens it."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         binding = binding_for(napari_viewer)
         super().__init__(binding.workbench, theme_of(binding.viewer.theme))
         binding.viewer.events.theme.connect(self._on_theme_changed)
-        binding.column.join(self, INSIGHT)
+        self.join(binding.column, INSIGHT)
 
     def _on_theme_changed(self, event: Any) -> None:
         self.set_theme(theme_of(event.value))

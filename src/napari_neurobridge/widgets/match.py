@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_neurobridge.active.queue import QueueStrategy
 from napari_neurobridge.types import NoneReason
-from napari_neurobridge.viewer.docks import MATCH
+from napari_neurobridge.viewer.docks import MATCH, Docked
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX
@@ -266,10 +266,10 @@ class MatchPanel(QWidget):
         self._compares = False
 
 
-class MatchWidget(MatchPanel):
+class MatchWidget(Docked, MatchPanel):
     """The Match dock as napari opens it."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         binding = binding_for(napari_viewer)
         super().__init__(binding.workbench)
-        binding.column.join(self, MATCH)
+        self.join(binding.column, MATCH)

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.types import Verdict
-from napari_neurobridge.viewer.docks import PAIRS
+from napari_neurobridge.viewer.docks import PAIRS, Docked
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX
 from napari_neurobridge.widgets.find_bar import FindBar
@@ -217,10 +217,10 @@ class PairsPanel(QWidget):
             self.table.select(())
 
 
-class PairsWidget(PairsPanel):
+class PairsWidget(Docked, PairsPanel):
     """The Pairs dock as napari opens it."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         binding = binding_for(napari_viewer)
         super().__init__(binding.workbench)
-        binding.column.join(self, PAIRS)
+        self.join(binding.column, PAIRS)
