@@ -133,8 +133,8 @@ def test_closing_the_docks_and_opening_them_again(opened: ViewerBinding, qtbot: 
     qtbot.waitUntil(lambda: opened.workbench.questions.answer is not None, timeout=20_000)
     opened.column.open(["Match"])
     dock = window.dock_widgets["Match (NeuroBridge)"]
-    assert uid in dock.header.text(), "a dock opened late shows what is being asked"
-    assert dock.candidates.count() == 9
+    assert uid in dock.verdict_bar.header.text(), "a dock opened late shows what is being asked"
+    assert dock.candidates.count() == 10, "nine candidates, and none of these"
 
 
 @pytest.mark.parametrize("offset", [0.0, 5.0])

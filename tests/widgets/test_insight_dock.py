@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -394,10 +395,52 @@ def test_the_figure_follows_the_theme_and_is_saved_dark_on_white(
     path = tmp_path / "figure.png"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
     _press(evaluated, "save_figure_button")
+    finish_jobs(opened, qtbot)
     from matplotlib.image import imread
 
     assert imread(path)[0, 0, :3].min() > 0.9
     assert str(path) in _status(evaluated)
+
+
+def test_every_page_is_saved_as_a_picture_or_for_print(
+    evaluated: InsightWidget,
+    opened: ViewerBinding,
+    qtbot: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "Save page" in _button(evaluated, "save_figure_button").text()
+    for page in set(Page) - {Page.RELIABILITY, Page.ATTENTION}:  # which have nothing to show yet
+        _turn_to(evaluated, page, qtbot)
+        path = tmp_path / f"{page.name}.pdf"
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, p=path: (str(p), ""))
+        _press(evaluated, "save_figure_button")
+        finish_jobs(opened, qtbot)
+        assert path.read_bytes().startswith(b"%PDF"), page
+        assert str(path) in _status(evaluated)
+
+
+def test_the_best_matches_hide_the_pair_of_a_random_check(
+    evaluated: InsightWidget, opened: ViewerBinding, qtbot: Any
+) -> None:
+    from matplotlib.text import Text
+
+    def named() -> str:
+        return " ".join(text.get_text() for text in evaluated.view.figure.findobj(Text))
+
+    _turn_to(evaluated, Page.BEST_MATCHES, qtbot)
+    uid = opened.workbench.insights.subject.pairs[3][0].uid
+    assert uid in named()
+    opened.workbench.questions.select("two_photon", uid, audit=True)
+    qtbot.waitUntil(lambda: uid not in named(), timeout=_PATIENCE_MS)
+
+
+def test_no_interval_of_a_few_pairs_has_no_width(evaluated: InsightWidget) -> None:
+    words = evaluated.findChild(QLabel, "insight_facts").text()
+    assert "%" in words
+    for low, high in re.findall(r"\((\d[\d.]*) to (\d[\d.]*)", words):
+        assert float(low) < float(high), words
+    assert "1.00 to 1.00" not in words
 
 
 def test_what_fails_is_said_and_another_try_is_possible(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.appearance.gallery import IndexResult
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Vec3
+    from napari_neurobridge.workflows.random_check import Certificate
     from napari_neurobridge.workflows.train import TrainingResult
 
 
@@ -270,6 +271,26 @@ class OpenProject:
         pairs = sorted(self.folder.state().pairs_between(*sides).items())
         return pd.DataFrame(pairs, columns=["two_photon_uid", "fmost_uid"])
 
+    def certificate(self, path: str | Path | None = None) -> Certificate:
+        """Return what the latest finished random check of claimed pairs certifies.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            Also write it, as ``.json``, ``.csv``, ``.png`` or ``.pdf``.
+
+        Raises
+        ------
+        InputError
+            If no check is finished, or the suffix is another.
+        """
+        from napari_neurobridge.workflows.random_check import latest_certificate, write_certificate
+
+        found = latest_certificate(self.folder)
+        if path is not None:
+            write_certificate(found, Path(path))
+        return found
+
     # --- finding partners ---------------------------------------------------------------------
 
     def rank(self, uid: str, k: int = 10, *, model: str | None = None) -> pd.DataFrame:
@@ -318,6 +339,22 @@ class OpenProject:
         from napari_neurobridge.workflows.match import match_all
 
         return MatchResult(match_all(self.folder, model, images=images))
+
+    def would_change(
+        self, match: MatchResult, query_uid: str, candidate_uid: str, *, fdr: float = 0.05
+    ) -> list[str]:
+        """Return the cells of both sides that would change, should a pair be accepted.
+
+        As the Match dock shows while the mouse rests on *accept*: nothing is recorded.
+        """
+        from napari_neurobridge.project.log.events import default_annotator
+        from napari_neurobridge.workflows.consequence import consequence_of
+
+        judgement = Judgement(Verdict.ACCEPT, query_uid, candidate_uid)
+        found = consequence_of(
+            self.folder, match.match, judgement, fdr, annotator=default_annotator()
+        )
+        return sorted(found.uids)
 
     def map_points(
         self, points_um: npt.ArrayLike, source: str, target: str

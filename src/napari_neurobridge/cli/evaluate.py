@@ -1,5 +1,6 @@
 """``evaluate``: the papers' retrieval protocol."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,14 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.text_table import text_lines
 from napari_neurobridge.training.evaluation_report import EvaluationReport
 from napari_neurobridge.types import Report
+
+
+class FigureFormat(StrEnum):
+    """How figures are written."""
+
+    PNG = "png"
+    PDF = "pdf"
+    SVG = "svg"
 
 
 class Evaluated(EvaluationReport, CommandResult):
@@ -46,6 +55,9 @@ def evaluate(
         bool,
         typer.Option("--measures", help="Show plain measures in the figures, too; minutes."),
     ] = False,
+    figure_format: Annotated[
+        FigureFormat, typer.Option("--figure-format", help="How the figures are written.")
+    ] = FigureFormat.PNG,
     report: Report,
 ) -> Evaluated:
     """Measure how often a model finds the partner."""
@@ -57,7 +69,7 @@ def evaluate(
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.training.plain_measures import PlainMeasure
     from napari_neurobridge.workflows.index import load_encoder
-    from napari_neurobridge.workflows.pair_crops import accepted_pairs
+    from napari_neurobridge.workflows.pair_crops import accepted_pairs, accepted_somata
 
     if (project is None) == (pairs is None):
         raise InputError("Give either a PROJECT or --pairs FILE.npz to evaluate on.")
@@ -74,7 +86,11 @@ def evaluate(
         check_enough(len(chosen))
     compared = tuple(PlainMeasure) if measures else ()
     found = evaluate_pairs(chosen, encoder, measures=compared, report=report)
-    drawn = [] if figures is None else save_evaluation_figures(found, figures)
+    drawn = []
+    if figures is not None:
+        somata = () if opened is None else accepted_somata(opened)
+        names = [(one.uid, other.uid) for one, other in somata] or None
+        drawn = save_evaluation_figures(found, figures, names=names, suffix=f".{figure_format}")
     return Evaluated(
         **found.report.model_dump(),
         model=model_label(encoder),

@@ -1,5 +1,6 @@
 """``export``, ``transform`` and ``surface``: what leaves a project."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 REPORT_FORMAT = "report"
 REPORT_NAME = "report.html"
+CERTIFICATE_FORMAT = "certificate"
+CERTIFICATE_NAME = "certificate.json"
 
 
 class Exported(CommandResult):
@@ -72,7 +75,11 @@ def export(
     project: ProjectArgument,
     out: Annotated[
         Path,
-        typer.Argument(metavar="OUT", help="Folder to write to; for a report also its FILE.html."),
+        typer.Argument(
+            metavar="OUT",
+            help="Folder to write to; for a report also its FILE.html, for a certificate its "
+            "FILE.json, .csv, .png or .pdf.",
+        ),
     ],
     *,
     table_format: Annotated[
@@ -80,7 +87,8 @@ def export(
         typer.Option(
             "--format",
             help="csv or parquet: somata, pairs and verdicts; report: one HTML page on the "
-            "accepted pairs and how well a model finds them.",
+            "accepted pairs and how well a model finds them; certificate: what the latest random "
+            "check of claimed pairs says.",
         ),
     ] = "csv",
     model: ModelOption = None,
@@ -101,6 +109,11 @@ def export(
     if table_format == REPORT_FORMAT:
         path = out if out.suffix.lower() in {".html", ".htm"} else out / REPORT_NAME
         return Exported(files=[str(_export_report(opened, path, model, measures, report))])
+    if table_format == CERTIFICATE_FORMAT:
+        from napari_neurobridge.workflows.random_check import latest_certificate, write_certificate
+
+        path = out if out.suffix else out / CERTIFICATE_NAME
+        return Exported(files=[str(write_certificate(latest_certificate(opened), path))])
     files = export_tables(opened, out, table_format)
     return Exported(files=[str(path) for path in files])
 
@@ -113,6 +126,7 @@ def _export_report(
     from napari_neurobridge.models.zoo import find_model
     from napari_neurobridge.workflows.index import load_encoder
     from napari_neurobridge.workflows.pair_crops import accepted_pairs
+    from napari_neurobridge.workflows.random_check import checks_in_words
 
     # First what may be wrong and takes no time, then torch.
     pairs = accepted_pairs(project, report=report)
@@ -122,8 +136,9 @@ def _export_report(
     from napari_neurobridge.insight.report_subject import project_subject
     from napari_neurobridge.training.plain_measures import PlainMeasure
 
+    subject = project_subject(project, pairs)
     return write_report(
-        project_subject(project, pairs),
+        replace(subject, facts=(*subject.facts, *checks_in_words(project))),
         encoder,
         path,
         measures=tuple(PlainMeasure) if measures else (),

@@ -33,6 +33,9 @@ FEWEST_TO_EVALUATE = 2
 MOST_MAPPED = 400
 """Pairs on the map of embeddings; more would be a blot."""
 
+MOST_EXAMPLES, N_BEST = 8, 5
+"""Queries in the grid of best matches, and candidates of each (paper 1, figure 2)."""
+
 _BATCH = 16
 
 
@@ -107,6 +110,22 @@ class Evaluation:
 
         first, second = (side[self.mapped] for side in self.vectors)
         return embedding_map(first, second)
+
+    def best_matches(self, row: int, k: int = N_BEST) -> IntArray:
+        """Return the ``k`` most similar cells of a pair's scene; see `ranks`.
+
+        The partner comes last, in addition, where it is not among them. Equal similarities
+        count against it, as in its rank.
+        """
+        mine = np.flatnonzero(self._same_scene[row])
+        order = np.lexsort((mine == row, -self.similarity[row, mine]))
+        found = mine[order][:k]
+        return found if row in found else np.append(found, row)
+
+    @cached_property
+    def exampled(self) -> IntArray:
+        """Rows of the pairs whose best matches are shown: drawn at random, not chosen."""
+        return representative_pairs(self.pairs.scene, MOST_EXAMPLES)
 
     @property
     def has_plain_measures(self) -> bool:

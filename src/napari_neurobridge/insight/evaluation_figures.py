@@ -25,6 +25,7 @@ class EvaluationFigure(StrEnum):
     DENSITIES = "densities"
     BOXES = "boxes"
     MAP = "t-sne"
+    BEST_MATCHES = "best-matches"
 
 
 def draw_evaluation(
@@ -34,14 +35,17 @@ def draw_evaluation(
     theme: figures.Theme = figures.LIGHT,
     labels: Sequence[str] | None = None,
     selected: int | None = None,
+    names: Sequence[tuple[str, str]] | None = None,
+    hidden: int | None = None,
 ) -> Figure | None:
     """Draw one figure.
 
     Parameters
     ----------
     kind : EvaluationFigure
-        The confusion matrix is of all pairs, the map of the ``mapped`` ones, and the others
-        are of the ``shown`` ones, as in paper 1.
+        The confusion matrix is of all pairs, the map of the ``mapped`` ones, the grid of best
+        matches of the ``exampled`` ones, and the others are of the ``shown`` ones, as in
+        paper 1.
     evaluation : Evaluation
     theme : Theme
         Colours.
@@ -49,11 +53,15 @@ def draw_evaluation(
         Names of the ``mapped`` pairs, for the map.
     selected : int, optional
         Which of them to mark.
+    names : sequence of (str, str), optional
+        What the two cells of each pair are called, for the grid of best matches.
+    hidden : int, optional
+        A pair whose best matches must not be seen.
 
     Returns
     -------
     Figure or None
-        ``None`` for a confusion matrix of fewer than four pairs.
+        ``None`` for a confusion matrix of fewer than four pairs, and where all is hidden.
     """
     report = evaluation.report
     if kind is EvaluationFigure.TOP_K:
@@ -72,6 +80,8 @@ def draw_evaluation(
         )
     if kind is EvaluationFigure.HEAT_MAPS:
         return figures.similarity_heatmaps(evaluation.compared, theme=theme)
+    if kind is EvaluationFigure.BEST_MATCHES:
+        return _draw_best_matches(evaluation, names, hidden, theme)
     if kind is EvaluationFigure.MAP:
         return figures.embedding_figure(
             *evaluation.map, labels=labels, selected=selected, theme=theme
@@ -85,18 +95,59 @@ def draw_evaluation(
     return figures.similarity_densities(samples, thresholds=known, theme=theme)
 
 
-def save_evaluation_figures(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Draw all figures as PNG files; those of the same names are replaced.
+def _draw_best_matches(
+    evaluation: Evaluation,
+    names: Sequence[tuple[str, str]] | None,
+    hidden: int | None,
+    theme: figures.Theme,
+) -> Figure | None:
+    rows = [row for row in evaluation.exampled.tolist() if row != hidden]
+    if not rows:
+        return None
+    called = names or [("", "")] * len(evaluation)
+    pairs = evaluation.pairs
+
+    def of(row: int) -> figures.QueryMatches:
+        found = evaluation.best_matches(row).tolist()
+        matches = tuple(
+            figures.MatchCrop(
+                pairs.fmost[column],
+                rank if column != row else int(evaluation.ranks[row]),
+                float(evaluation.similarity[row, column]),
+                column == row,
+                called[column][1],
+            )
+            for rank, column in enumerate(found, start=1)
+        )
+        return figures.QueryMatches(pairs.two_photon[row], matches, called[row][0])
+
+    title = f"{evaluation.model}: queries beside their most similar candidates · {len(rows)} of "
+    title += figures.several(len(evaluation), "pair")
+    return figures.best_matches_figure([of(row) for row in rows], title=title, theme=theme)
+
+
+def save_evaluation_figures(
+    evaluation: Evaluation,
+    folder: Path,
+    *,
+    names: Sequence[tuple[str, str]] | None = None,
+    suffix: str = ".png",
+) -> list[Path]:
+    """Draw all figures as files; those of the same names are replaced.
 
     Parameters
     ----------
     evaluation : Evaluation
     folder : Path
         Made if need be.
+    names : sequence of (str, str), optional
+        What the two cells of each pair are called.
+    suffix : str
+        ``.png``, ``.pdf`` or ``.svg``.
     """
-    drawn = ((kind, draw_evaluation(kind, evaluation)) for kind in EvaluationFigure)
+    drawn = ((kind, draw_evaluation(kind, evaluation, names=names)) for kind in EvaluationFigure)
     return [
-        figures.save_figure(figure, folder / f"{kind}.png")
+        figures.save_figure(figure, folder / f"{kind}{suffix}")
         for kind, figure in drawn
         if figure is not None
     ]

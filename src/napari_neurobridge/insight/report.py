@@ -24,6 +24,7 @@ from napari_neurobridge.insight.report_page import (
     table,
 )
 from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.matching.proportions import interval_in_percent, interval_in_words
 from napari_neurobridge.training.plain_measures import PlainMeasure
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ _LIMITS = (
     "public pair of real two-photon and fMOST recordings of one brain.",
     "Recall and specificity depend on which wrong combinations are tried: four for each pair, "
     "half of them the most alike. They say nothing about a gallery of thousands of cells.",
-    "Intervals are those of resampling the pairs, and know nothing of a change of microscope, "
-    "label or brain.",
+    "Intervals are those of drawing other pairs of this kind, and know nothing of a change of "
+    "microscope, label or brain.",
 )
 
 
@@ -118,11 +119,15 @@ def _in_short(found: _Findings) -> Section:
     rows = [
         ("pairs", f"{evaluation.n} from {_scenes(evaluation.n_scenes)}"),
         ("candidates of each query", f"{candidates.min()} to {candidates.max()}"),
-        *((f"partner among the first {k}", _percent(v)) for k, v in evaluation.topk_scene.items()),
+        *(
+            (f"partner among the first {k}", _share(v, evaluation))
+            for k, v in evaluation.topk_scene.items()
+        ),
         ("median rank of the partner", f"{evaluation.median_rank:g}"),
     ]
     if evaluation.top1_gated is not None:
-        text = f"{_percent(evaluation.top1_gated)} of {evaluation.gate_candidates:.1f} candidates"
+        gated = _share(evaluation.top1_gated, evaluation)
+        text = f"{gated} of {evaluation.gate_candidates:.1f} candidates"
         rows.append(("partner first within 40 µm of the true place", text))
     for name in ("recall", "specificity", "auc"):
         value = getattr(evaluation, name)
@@ -135,7 +140,8 @@ def _in_short(found: _Findings) -> Section:
             paragraph(
                 "Candidates are the fMOST cells among these pairs and of the same scene, not the "
                 "whole gallery; the fewer they are, the easier the task. Intervals are 95 % "
-                "bootstrap intervals.",
+                "intervals: Wilson's, and for recall, specificity and AUC none narrower than "
+                "what resampling the pairs says.",
                 kind="hint",
             ),
         ),
@@ -175,12 +181,21 @@ def _retrieval(found: _Findings) -> Section:
         f"How often the partner is among the first k of {len(found.evaluation.shown)} candidates; "
         "the plain measures were allowed a search over rotations and shifts. Higher is better."
     )
-    return Section("Finding the partner", _drawn(found, {EvaluationFigure.TOP_K: caption}))
+    examples = (
+        "Some pairs, drawn at random: the two-photon cell beside the fMOST cells that the model "
+        "finds most alike, with rank and similarity. The partner has a frame; where it is not "
+        "among the first five it stands last."
+    )
+    captions = {EvaluationFigure.TOP_K: caption, EvaluationFigure.BEST_MATCHES: examples}
+    return Section("Finding the partner", _drawn(found, captions))
 
 
 def _drawn(found: _Findings, captions: Mapping[EvaluationFigure, str]) -> tuple[str, ...]:
     """Return figures of the evaluation with what is said of them."""
-    drawn = ((draw_evaluation(kind, found.evaluation), words) for kind, words in captions.items())
+    drawn = (
+        (draw_evaluation(kind, found.evaluation, names=found.subject.names), words)
+        for kind, words in captions.items()
+    )
     return tuple(picture(figure, words) for figure, words in drawn if figure is not None)
 
 
@@ -282,10 +297,12 @@ def _scenes(count: int) -> str:
     return f"{count} scene" + ("" if count == 1 else "s")
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
+def _share(value: float, evaluation: EvaluationReport) -> str:
+    interval = interval_in_percent(evaluation.interval(value), digits=1)
+    return f"{100 * value:.1f} % ({interval})"
 
 
 def _with_interval(value: float, evaluation: EvaluationReport, name: str) -> str:
     bounds = (evaluation.intervals or {}).get(name)
-    return f"{value:.3f}" + ("" if bounds is None else f" ({bounds[0]:.3f} to {bounds[1]:.3f})")
+    interval = "" if bounds is None else f" ({interval_in_words(bounds, digits=3)})"
+    return f"{value:.3f}{interval}"

@@ -90,7 +90,9 @@ def audits_of(state: State, first: str, second: str) -> list[Audit]:
 
     Each annotator's answer to a query counts once. Accepting the candidate that the program
     ranked first makes it right; accepting another, or finding none, makes it wrong; so does
-    rejecting it, if nothing was accepted. Who is unsure has not answered.
+    rejecting it, if nothing was accepted. Who is unsure has not answered. Answers to a random
+    check of claimed pairs are none: those pairs were chosen for being probable, and no other
+    candidate was shown.
 
     Parameters
     ----------
@@ -103,7 +105,7 @@ def audits_of(state: State, first: str, second: str) -> list[Audit]:
         evidence = verdict.evidence
         among = {verdict.query_dataset, verdict.candidate_dataset or verdict.query_dataset}
         known = evidence.first_uid is not None and evidence.first_probability is not None
-        if evidence.audit and known and among <= {first, second}:
+        if evidence.calibrates and known and among <= {first, second}:
             answers[verdict.annotator, verdict.query_uid].append(verdict)
     audits = (_audit(verdicts) for verdicts in answers.values())
     return [audit for audit in audits if audit is not None]

@@ -173,7 +173,7 @@ def sets_from_audits(
     scores = [
         verdict.evidence.mass_above
         for verdict in state.verdicts
-        if verdict.evidence.audit
+        if verdict.evidence.calibrates
         and verdict.evidence.mass_above is not None
         and verdict.verdict in (Verdict.ACCEPT, Verdict.NONE)
         and {verdict.query_dataset, verdict.candidate_dataset or second} <= {first, second}

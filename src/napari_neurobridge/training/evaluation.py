@@ -10,6 +10,7 @@ from scipy import stats
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.appearance.mutual import mutual_similarity
+from napari_neurobridge.matching.proportions import wilson_interval
 from napari_neurobridge.training.evaluation_report import (
     FEWEST_TO_CLASSIFY,
     GATE_UM,
@@ -166,7 +167,8 @@ def evaluate_similarity(
     return EvaluationReport(
         n=n,
         n_scenes=len(np.unique(scene)),
-        topk=top_k(all_ranks),
+        topk=(topk := top_k(all_ranks)),
+        topk_intervals={k: wilson_interval(share, n) for k, share in topk.items()},
         topk_53=_of_curve(top_k_curve(all_ranks, np.full(n, n))),
         topk_scene=top_k(own_ranks),
         median_rank=float(np.median(own_ranks)),

@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
+from napari_neurobridge.matching.proportions import wilson_interval
+
 Interval: TypeAlias = tuple[float, float]
 
 PAPER_GALLERY = 53
@@ -42,7 +44,7 @@ class Classification(BaseModel, frozen=True):
     threshold: float = Field(description="Similarity, chosen on the validation trials.")
     confusion: Confusion
     intervals: dict[str, Interval] = Field(
-        description='95 % bootstrap intervals of "recall", "specificity" and "auc".'
+        description='95 % intervals of "recall", "specificity" and "auc".'
     )
 
 
@@ -59,6 +61,9 @@ class EvaluationReport(BaseModel, frozen=True):
     n: int = Field(description="Number of pairs.")
     n_scenes: int = Field(description="Number of scenes they come from.")
     topk: dict[str, float] = Field(description="Partner among the first k of all N.")
+    topk_intervals: dict[str, Interval] = Field(
+        default={}, description="95 % intervals of `topk` (Wilson)."
+    )
     topk_53: dict[str, float] = Field(description="The same over random galleries of 53.")
     topk_scene: dict[str, float] = Field(description="The same over the query's own scene.")
     median_rank: float = Field(description="Median rank of the partner in the own scene.")
@@ -76,7 +81,7 @@ class EvaluationReport(BaseModel, frozen=True):
     auc: float | None = Field(description="Area under the ROC curve of the test trials.")
     threshold: float | None = Field(description="Similarity, chosen on the validation part.")
     intervals: dict[str, Interval] | None = Field(
-        description='95 % bootstrap intervals of "recall", "specificity" and "auc".'
+        description='95 % intervals of "recall", "specificity" and "auc".'
     )
     hard_by: Literal["reference", "model"] = Field(
         description="What chose the hard negatives of the figures above."
@@ -85,3 +90,7 @@ class EvaluationReport(BaseModel, frozen=True):
         description="The same figures with the model's own hardest negatives, as in paper 1."
     )
     mutual: MutualReport = Field(description="The same by `matching.mutual`.")
+
+    def interval(self, share: float) -> Interval:
+        """Return the 95 % interval of a share of these pairs (Wilson)."""
+        return wilson_interval(share, self.n)

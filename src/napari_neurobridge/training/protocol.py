@@ -17,6 +17,7 @@ from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 from napari_neurobridge.io.crops import CropSpec
+from napari_neurobridge.matching.proportions import area_interval, wilson_interval
 from napari_neurobridge.training.evaluation_report import (
     PAPER_GALLERY,
     Classification,
@@ -25,6 +26,8 @@ from napari_neurobridge.training.evaluation_report import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.types import Float32Array, FloatArray
 
@@ -166,19 +169,21 @@ def classify(
     Returns
     -------
     Classification
-        The intervals are those of a fixed threshold.
+        The intervals are those of a fixed threshold; see `rate_intervals`.
     """
     known = similarity if validation_similarity is None else validation_similarity
     threshold = best_threshold(validation.scores(known), validation.positive)
     scores = test.scores(similarity)
     confusion = _count(scores >= threshold, test.positive)
+    area = float(roc_auc_score(test.positive, scores))
+    drawn = bootstrap_intervals(scores, test, threshold, seed=seed)
     return Classification(
         recall=confusion.recall,
         specificity=confusion.specificity,
-        auc=float(roc_auc_score(test.positive, scores)),
+        auc=area,
         threshold=threshold,
         confusion=confusion,
-        intervals=bootstrap_intervals(scores, test, threshold, seed=seed),
+        intervals=rate_intervals(confusion, area, drawn),
     )
 
 
@@ -195,6 +200,38 @@ def best_threshold(scores: FloatArray, positive: BoolArray) -> float:
     cuts = np.append(scores[1:] < scores[:-1], True)
     best = int(np.argmax(np.where(cuts, recall + specificity, -np.inf)))
     return float(scores[best : best + 2].mean())
+
+
+def rate_intervals(
+    confusion: Confusion, area: float, drawn: Mapping[str, Interval]
+) -> dict[str, Interval]:
+    """Return 95 % intervals that are honest for few pairs, too.
+
+    Resampling knows of trials that share a crop, but where all of a few are called right it
+    draws nothing else, and says 1.00 to 1.00. So no interval is narrower than that of as many
+    independent trials: Wilson's, and for the area Newcombe's. Negatives count as no more
+    trials than there are pairs, of which they are made.
+
+    Parameters
+    ----------
+    confusion : Confusion
+        Of the test trials.
+    area : float
+        Under their ROC curve.
+    drawn : mapping
+        What `bootstrap_intervals` says.
+    """
+    n_same = confusion.true_positive + confusion.false_negative
+    n_different = min(confusion.true_negative + confusion.false_positive, n_same)
+    independent = {
+        "recall": wilson_interval(confusion.recall, n_same),
+        "specificity": wilson_interval(confusion.specificity, n_different),
+        "auc": area_interval(area, n_same, n_different),
+    }
+    return {
+        name: (min(low, drawn[name][0]), max(high, drawn[name][1]))
+        for name, (low, high) in independent.items()
+    }
 
 
 def bootstrap_intervals(

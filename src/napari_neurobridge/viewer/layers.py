@@ -11,6 +11,7 @@ import pint
 from napari.layers import Points
 
 from napari_neurobridge.viewer.styles import (
+    CHANGED_FILL,
     MARK_COLORS,
     MARK_RGBA,
     UNITS,
@@ -46,7 +47,6 @@ def is_somata_layer(layer: object) -> bool:
 
 
 _SAMPLE = (16, 1024, 1024)
-_CHANGED_FILL = (1.0, 1.0, 1.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class SomataView:
     features : DataFrame
         Columns ``uid``, ``mark``, ``label`` (the number of an accepted pair, alike on both
         sides, while no neighbours are numbered), ``probability`` of a claimed pair, and
-        ``changed``, whether the latest verdict changed the most probable partner.
+        ``changed``, whether the latest verdict changed the most probable partner, or the next one
+        would while that is previewed.
     """
 
     centers_um: np.ndarray
@@ -79,7 +80,7 @@ class SomataView:
     def face_colors(self) -> np.ndarray:
         """RGBA of each soma's inside, shape (N, 4): clear but for what has changed."""
         colors = np.zeros((len(self.features), 4))
-        colors[self.features["changed"].to_numpy(dtype=bool)] = _CHANGED_FILL
+        colors[self.features["changed"].to_numpy(dtype=bool)] = CHANGED_FILL
         return colors
 
 
@@ -89,6 +90,7 @@ def somata_view(workbench: Workbench, dataset: str) -> SomataView:
     state, shown = workbench.project.state(), workbench.questions.snapshot
     somata = state.somata.get(dataset, {})
     marks, labels = _marks_and_labels(state, shown)
+    changed = shown.changed if shown.would_change is None else shown.would_change
     plain = Mark.PLAIN if not shown.claimed else Mark.UNMATCHED
     return SomataView(
         centers_um=np.array([soma.center_um for soma in somata.values()]).reshape(-1, 3),
@@ -100,7 +102,7 @@ def somata_view(workbench: Workbench, dataset: str) -> SomataView:
                 "probability": pd.Series(
                     [shown.claimed.get(uid, np.nan) for uid in somata], dtype=np.float64
                 ),
-                "changed": pd.Series([uid in shown.changed for uid in somata], dtype=bool),
+                "changed": pd.Series([uid in changed for uid in somata], dtype=bool),
             }
         ),
     )

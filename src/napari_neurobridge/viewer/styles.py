@@ -52,6 +52,9 @@ MARK_COLORS = {
     Mark.UNMATCHED: "#8C8C8C",
 }
 
+CHANGED_FILL = (1.0, 1.0, 1.0, 0.5)
+"""Inside of a circle whose most probable partner the latest verdict changed, RGBA."""
+
 _UNSURE_COLOR = "#3A5FC8"
 _UNSURE, _SURE = 0.5, 1.0
 
@@ -241,6 +244,19 @@ class PlaneStyle:
             "projection_mode": "all",
             "units": UNITS,
         }
+
+
+@dataclass(frozen=True)
+class SheetStyle:
+    """Look of a contact sheet: dark paper, and a frame that tells which side is on show."""
+
+    paper: str = "#101010"
+    ink: str = "#E6E6E6"
+    two_photon: str = "#56B4E9"
+    fmost: str = "#E69F00"
+    rejected: str = "#D55E00"
+    unsure: str = "#F0E442"
+    cursor: str = "#FFFFFF"
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,13 @@ def scrolled_column(widgets: Iterable[QWidget]) -> QScrollArea:
     for widget in widgets:
         layout.addWidget(widget)
     layout.addStretch(1)
+    return scrolled(column)
+
+
+def scrolled(content: QWidget) -> QScrollArea:
+    """Return a widget that scrolls where it is too high, and is as wide as there is room."""
     area = QScrollArea()
-    area.setWidget(column)
+    area.setWidget(content)
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

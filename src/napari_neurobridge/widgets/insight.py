@@ -43,14 +43,14 @@ from napari_neurobridge.widgets.insight_words import describe, nothing_to_show
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.insight_steps import Channel
 from napari_neurobridge.workbench.insights import REPORT_JOB
-from napari_neurobridge.workbench.jobs import JobState, JobStatus
+from napari_neurobridge.workbench.job_status import JobState, JobStatus
 from napari_neurobridge.workbench.workbench import Workbench
 
 _COLUMNS = 4
 
 
 # Pages that plain measures add nothing to.
-_WITHOUT_MEASURES = (Page.CONFUSION, Page.MAP, Page.RELIABILITY)
+_WITHOUT_MEASURES = (Page.BEST_MATCHES, Page.CONFUSION, Page.MAP, Page.RELIABILITY)
 
 
 class InsightPanel(QWidget):
@@ -192,9 +192,9 @@ class InsightPanel(QWidget):
         return row
 
     def _create_save_row(self) -> QHBoxLayout:
-        self.save_button = QPushButton("Save figure…")
+        self.save_button = QPushButton("Save page…")
         self.save_button.setObjectName("save_figure_button")
-        self.save_button.setToolTip("As PNG, SVG or PDF, dark lines on white")
+        self.save_button.setToolTip("This page as PNG, PDF or SVG, dark lines on white")
         self.save_button.clicked.connect(self._on_save_clicked)
         self.report_button = QPushButton("Export report…")
         self.report_button.setObjectName("export_report_button")
@@ -252,18 +252,15 @@ class InsightPanel(QWidget):
     def _on_save_clicked(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
             self,
-            "Save the figure",
+            "Save the page",
             f"{self._page.name.lower()}.png",
-            "Pictures (*.png *.svg *.pdf)",
+            "Pictures (*.png *.pdf *.svg)",
         )
         if path:
-            self._workbench.session.attempt(lambda: self._save_figure(_with_suffix(path, ".png")))
-
-    def _save_figure(self, path: Path) -> None:
-        figure = draw(self._page, self._insights, figures.LIGHT)
-        if figure is not None:
-            figures.save_figure(figure, path)
-            self._workbench.session.notify(f"wrote {path}")
+            page, insights = self._page, self._insights
+            insights.save_figure(
+                lambda: draw(page, insights, figures.LIGHT), _with_suffix(path, ".png")
+            )
 
     def _on_report_clicked(self) -> None:
         path, _ = QFileDialog.getSaveFileName(

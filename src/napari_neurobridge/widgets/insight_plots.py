@@ -36,6 +36,7 @@ class Page(StrEnum):
     """What the dock can show; the value is the button's label."""
 
     TOP_K = "Top-k"
+    BEST_MATCHES = "Best matches"
     CONFUSION = "Confusion"
     HEAT_MAPS = "Heat maps"
     DENSITIES = "Densities"
@@ -66,6 +67,11 @@ WORDS = {
         "How often the true partner is among the first k candidates",
         "A curve that is high on the left is better: you check fewer candidates. "
         "Candidates are the accepted fMOST cells only.",
+    ),
+    Page.BEST_MATCHES: Words(
+        "Two-photon cells beside the five fMOST cells that the model finds most similar",
+        "Above each candidate: rank and similarity. The partner has a frame and a tick; where it "
+        "is not among the first five it stands last. The cells are drawn at random.",
     ),
     Page.CONFUSION: Words(
         "How often the model tells the same cell from another one",
@@ -157,6 +163,10 @@ def _draw_evaluation(
     page: Page, evaluation: Evaluation, insights: Insights, theme: figures.Theme
 ) -> Figure | None:
     kind = EvaluationFigure[page.name]
+    if page is Page.BEST_MATCHES:
+        return draw_evaluation(
+            kind, evaluation, theme=theme, names=_names(insights), hidden=insights.hidden_row
+        )
     if page is not Page.MAP:
         return draw_evaluation(kind, evaluation, theme=theme)
     selected = np.flatnonzero(evaluation.mapped == insights.selected_row)
@@ -167,6 +177,12 @@ def _draw_evaluation(
         labels=_labels(evaluation, insights),
         selected=int(selected[0]) if len(selected) else None,
     )
+
+
+def _names(insights: Insights) -> list[tuple[str, str]] | None:
+    if insights.subject is None:
+        return None
+    return [(one.uid, other.uid) for one, other in insights.subject.pairs]
 
 
 def _labels(evaluation: Evaluation, insights: Insights) -> list[str] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from napari_neurobridge.insight.evaluation import FEWEST_TO_EVALUATE, Evaluation
-from napari_neurobridge.training.evaluation_report import FEWEST_TO_CLASSIFY
+from napari_neurobridge.matching.proportions import interval_in_percent, interval_in_words
+from napari_neurobridge.training.evaluation_report import FEWEST_TO_CLASSIFY, EvaluationReport
 from napari_neurobridge.widgets.insight_plots import Page
 from napari_neurobridge.workbench.insights import FEWEST_SHOWN, Insights
 
@@ -20,25 +21,29 @@ def describe(insights: Insights, has_project: bool) -> str:
         return f"{count} accepted {'pair' if count == 1 else 'pairs'}, not evaluated yet"
     text = _figures(insights.evaluation)
     if insights.is_outdated:
-        text += "<br><b>Pairs or orientation have changed since; evaluate again.</b>"
+        text += "<br><b>Pairs, orientation or model have changed since; evaluate again.</b>"
     return text
 
 
 def _figures(evaluation: Evaluation) -> str:
     report, n = evaluation.report, len(evaluation)
-    parts = [f"first candidate correct {report.topk['1']:.0%}"]
+    parts = [f"first candidate correct {_share(report, '1')}"]
     if n > 5:
-        parts.append(f"among the first five {report.topk['5']:.0%}")
+        parts.append(f"among the first five {_share(report, '5')}")
     first = f"<b>{evaluation.model}</b> on {n} pairs: {', '.join(parts)}"
     rates = []
     for name in ("recall", "specificity", "auc"):
         value = getattr(report, name)
         if value is None:
             continue
-        low, high = (report.intervals or {}).get(name, (None, None))
-        interval = "" if low is None else f" ({low:.2f}–{high:.2f})"
+        bounds = (report.intervals or {}).get(name)
+        interval = "" if bounds is None else f" ({interval_in_words(bounds)})"
         rates.append(f"{'AUC' if name == 'auc' else name} {value:.2f}{interval}")
     return "<br>".join([first, " · ".join(rates)] if rates else [first])
+
+
+def _share(report: EvaluationReport, k: str) -> str:
+    return f"{100 * report.topk[k]:.0f} % ({interval_in_percent(report.topk_intervals[k])})"
 
 
 def nothing_to_show(page: Page, insights: Insights, has_project: bool) -> str:
@@ -63,6 +68,8 @@ def nothing_to_show(page: Page, insights: Insights, has_project: bool) -> str:
         )
     if insights.evaluation is None:
         return _PRESS_EVALUATE
+    if page is Page.BEST_MATCHES:
+        return "Hidden: a random check asks about the only pair that there is to show."
     return (
         f"One half of the pairs sets the threshold and the other half is counted, so at least "
         f"{FEWEST_TO_CLASSIFY} pairs are needed; {len(insights.evaluation)} were evaluated."

@@ -205,15 +205,11 @@ class PairsPanel(QWidget):
             self.buttons[verdict].setText(f"{label} {n_rows}" if n_rows > 1 else label)
             self.buttons[verdict].setEnabled(n_rows > 0)
 
-    def _on_snapshot_changed(self, shown: QuestionSnapshot) -> None:
+    def _on_snapshot_changed(self, _: QuestionSnapshot) -> None:
         """Let go of a row that is no longer what is being asked about."""
         self._show_counts()
         rows = self.table.selected()
-        if len(rows) != 1:
-            return
-        cell, partner = (*rows[0].key, None)[:2]
-        elsewhere = shown.picked is not None and partner is not None and shown.picked.uid != partner
-        if shown.query is None or shown.query.uid != cell or elsewhere:
+        if len(rows) == 1 and not self._workbench.pairs.is_asked(rows[0]):
             self.table.select(())
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.insight.attention import AttentionMaps
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.project.log.models_fold import Adoption
     from napari_neurobridge.spaces import Orientation
     from napari_neurobridge.types import Float32Array, Soma, Vec3
     from napari_neurobridge.workbench.answers import Query
@@ -44,10 +45,13 @@ class Subject:
         Two-photon and fMOST soma of the undisputed pairs, ordered by uid.
     orientation : Orientation
         How the fMOST crops lie in the two-photon frame.
+    adoptions : tuple of Adoption
+        What decides which model is evaluated.
     """
 
     pairs: tuple[tuple[Soma, Soma], ...]
     orientation: Orientation
+    adoptions: tuple[Adoption, ...]
 
     @classmethod
     def of_project(cls, project: Project) -> Subject:
@@ -55,6 +59,7 @@ class Subject:
         return cls(
             pairs=accepted_somata(project),
             orientation=project.dataset(project.ex_vivo()).used_orientation,
+            adoptions=project.state().adoptions,
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from psygnal import Signal
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.insight import figures
 from napari_neurobridge.insight.evaluation import (
     FEWEST_TO_EVALUATE,
     Evaluation,
@@ -27,6 +28,8 @@ from napari_neurobridge.workbench.remedies import explain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from matplotlib.figure import Figure
 
     from napari_neurobridge.errors import NeuroBridgeError
     from napari_neurobridge.matching.calibration import Audit, Reliability
@@ -141,7 +144,7 @@ class Insights:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the evaluation is about other pairs than the project holds now."""
+        """Whether pairs, orientation or model are others now than those that were evaluated."""
         project = self._session.project
         if project is None or self.evaluation is None:
             return False
@@ -151,10 +154,21 @@ class Insights:
     def selected_row(self) -> int | None:
         """Which evaluated pair is being asked about; None in an audit, where it would tell."""
         query = self._questions.query
-        if self.subject is None or query is None or query.audit:
+        if query is None or query.audit:
             return None
-        pairs = enumerate(self.subject.pairs)
-        return next((row for row, pair in pairs if query.uid in {s.uid for s in pair}), None)
+        return self._row_of(query.uid)
+
+    def _row_of(self, uid: str | None) -> int | None:
+        pairs = enumerate(() if self.subject is None else self.subject.pairs)
+        return next((row for row, pair in pairs if uid in {soma.uid for soma in pair}), None)
+
+    @property
+    def hidden_row(self) -> int | None:
+        """Which evaluated pair must not be seen: one that is being asked about blindly."""
+        query = self._questions.query
+        if query is None or not query.audit:
+            return None
+        return self._row_of(query.uid)
 
     @property
     def can_explain(self) -> bool:
@@ -235,6 +249,27 @@ class Insights:
             return
         soma = self.subject.pairs[row][fmost]
         self._questions.select(soma.dataset, soma.uid)
+
+    def save_figure(self, draw: Callable[[], Figure | None], path: Path) -> None:
+        """Draw a figure and write it as a file, in the background.
+
+        Parameters
+        ----------
+        draw : callable
+            Returns the figure; None where there is nothing to draw.
+        path : Path
+            Its suffix says the format.
+        """
+
+        def write() -> Path | None:
+            figure = draw()
+            return None if figure is None else figures.save_figure(figure, path)
+
+        def tell(written: Path | None) -> None:
+            if written is not None:
+                self._session.notify(f"wrote {written}")
+
+        self._session.jobs.submit("save figure", write, tell, self._session.show_error)
 
     def export_report(self, path: Path) -> None:
         """Write the report of the accepted pairs, in a child process."""

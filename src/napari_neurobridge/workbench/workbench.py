@@ -5,16 +5,21 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from napari_neurobridge.workbench.activity import CellActivity
 from napari_neurobridge.workbench.answers import N_SHOWN
+from napari_neurobridge.workbench.contact_sheet import ContactSheet
 from napari_neurobridge.workbench.decisions import Decisions
+from napari_neurobridge.workbench.detection import Detection
 from napari_neurobridge.workbench.finder import Finder
 from napari_neurobridge.workbench.imports import Imports
+from napari_neurobridge.workbench.indexing import Indexing
 from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
 from napari_neurobridge.workbench.matches import Matches
 from napari_neurobridge.workbench.models import EncoderCache
 from napari_neurobridge.workbench.pair_table import PairTable
 from napari_neurobridge.workbench.plane import PlaneView
+from napari_neurobridge.workbench.preview import Preview
 from napari_neurobridge.workbench.questions import Questions
 from napari_neurobridge.workbench.session import Session
 from napari_neurobridge.workbench.setup import Setup
@@ -43,8 +48,12 @@ class Workbench:
     ----------
     session : Session
         The open project, the jobs, and what changed.
+    indexing : Indexing
+        How far the index is; embeds what was added since.
     setup : Setup
         From two files to an indexed project.
+    detection : Detection
+        Somata found by a detector, and taken back.
     imports : Imports
         What other programs found and say.
     matches : Matches
@@ -63,6 +72,12 @@ class Workbench:
         Cells by name or place.
     visits : Visits
         The asked cells, to go back and forth.
+    contact_sheet : ContactSheet
+        Claimed pairs, a page at a time, and random checks of them.
+    activity : CellActivity
+        The queried cell over time, where its side is a recording.
+    preview : Preview
+        What a verdict would change.
     insights : Insights
         How well the model does, and where it looks.
     """
@@ -71,7 +86,9 @@ class Workbench:
         encoders = EncoderCache()
         self.session = Session(dispatch, annotator)
         self.imports = Imports(self.session)
-        self.setup = Setup(self.session, encoders, self.imports)
+        self.indexing = Indexing(self.session, encoders)
+        self.setup = Setup(self.session, self.indexing, self.imports)
+        self.detection = Detection(self.session)
         self.matches = Matches(self.session, encoders)
         self.questions = Questions(self.session, encoders, self.matches)
         self.plane = PlaneView(self.session, self.matches, self.questions)
@@ -80,6 +97,9 @@ class Workbench:
         self.pairs = PairTable(self.session, self.matches, self.questions)
         self.finder = Finder(self.session, self.questions)
         self.visits = Visits(self.session, self.questions)
+        self.contact_sheet = ContactSheet(self.session, self.matches, self.questions, self.verdicts)
+        self.activity = CellActivity(self.session, self.questions)
+        self.preview = Preview(self.session, encoders, self.matches, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)
 
     @property
@@ -95,6 +115,7 @@ class Workbench:
             "U": self.verdicts.unsure,
             "N": self.verdicts.none,
             "F": self.questions.flicker,
+            "P": self.preview.toggle,
             "Space": self.questions.next_query,
             "Z": self.verdicts.undo,
             "Shift+Z": self.verdicts.redo,
@@ -104,7 +125,7 @@ class Workbench:
             "Alt+Left": self.visits.back,
             "Alt+Right": self.visits.forward,
         }
-        for digit in range(1, N_SHOWN + 1):
+        for digit in range(N_SHOWN + 1):  # 0 is none of these
             actions[str(digit)] = partial(self.questions.choose, digit)
         return actions
 

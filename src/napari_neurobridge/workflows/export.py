@@ -52,7 +52,7 @@ _VERDICTS = _schema(
     "event:text time:text annotator:text verdict:text query_space:text query_uid:text "
     "candidate_space:text candidate_uid:text reason:text rank:count similarity:number "
     "probability:number residual_um:number model:text alignment:text seconds:number audit:flag "
-    "note:text"
+    "check:text note:text"
 )
 
 
@@ -172,6 +172,7 @@ def _verdict_row(verdict: StandingVerdict, state: State) -> dict[str, Any]:
         "alignment": evidence.alignment_id,
         "seconds": evidence.seconds,
         "audit": evidence.audit,
+        "check": evidence.check,
         **_evidence(verdict),
         "note": note_of(state.notes, verdict.noted, verdict.annotator) or None,
     }

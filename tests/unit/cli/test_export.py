@@ -3,7 +3,10 @@ import json
 import pytest
 
 from napari_neurobridge.cli._run import run
+from napari_neurobridge.matching.matched_pairs import MatchedPair
 from napari_neurobridge.project.log import annotate
+from napari_neurobridge.project.log.events import VerdictEvidence
+from napari_neurobridge.workflows.random_check import checks_in_words, draw_check
 
 OPTIONS = ("--format", "report", "--no-measures", "--json", "--progress", "none")
 
@@ -52,3 +55,25 @@ def test_too_few_pairs_are_told_in_one_sentence(project, tmp_path, capsys, count
     assert "accept" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def check_three(project):
+    sides = (list(project.state().somata[name])[:3] for name in ("two_photon", "fmost"))
+    pairs = [MatchedPair(*uids, 0.9, 1.0, 1.0, False) for uids in zip(*sides, strict=True)]
+    check = draw_check(project, pairs, 0.5, fdr=0.05, annotator="me")
+    for pair in check.drawn:
+        evidence = VerdictEvidence(audit=True, check=check.event_id)
+        annotate.accept(project, *pair, evidence=evidence, annotator="me")
+    return check
+
+
+def test_the_latest_certificate_is_written_and_told_in_a_report(project, tmp_path, capsys):
+    export = ["export", str(project.path), str(tmp_path / "c.json"), "--format", "certificate"]
+    assert run(export) == 2
+    assert "no finished random check" in capsys.readouterr().err
+    check = check_three(project)
+    assert run([*export, "--json", "--progress", "none"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == [str(tmp_path / "c.json")]
+    told = json.loads((tmp_path / "c.json").read_text())
+    assert (told["n"], told["n_wrong"], told["seed"]) == (len(check.drawn), 0, check.content.seed)
+    assert checks_in_words(project)[0][1].startswith("At most 33.4 % of the 3 remaining pairs")

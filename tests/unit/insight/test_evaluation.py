@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from napari_neurobridge.errors import Cancelled, InputError
 from napari_neurobridge.insight import figures
@@ -117,7 +119,7 @@ def test_report_dock_and_files_draw_the_same_cells(found, tmp_path, monkeypatch)
     monkeypatch.setattr(figures, "similarity_heatmaps", heat_maps)
     monkeypatch.setattr(figures, "embedding_figure", map_of)
     save_evaluation_figures(found, tmp_path)
-    findings = report_module._Findings(None, Pixels(), found)
+    findings = report_module._Findings(SimpleNamespace(names=None), Pixels(), found)
     report_module._similarities(findings)
     report_module._map(findings)
     for kind in (EvaluationFigure.HEAT_MAPS, EvaluationFigure.MAP):
@@ -160,3 +162,56 @@ def test_one_pair_has_a_rank_but_no_figures():
 def test_no_pair_is_refused():
     with pytest.raises(InputError, match="no pair"):
         evaluate(pair_set(0), Pixels())
+
+
+def test_the_best_matches_are_the_most_similar_of_the_scene_and_hold_the_partner(found):
+    """An oracle that sorts by hand; the partner's place is the rank that the figures count."""
+    for row in range(0, 70, 7):
+        scene = np.flatnonzero(found.pairs.scene == found.pairs.scene[row])
+        by_hand = sorted(scene, key=lambda column: -found.similarity[row, column])
+        best = found.best_matches(row, 5).tolist()
+        if found.ranks[row] <= 5:
+            assert best == by_hand[:5]
+            assert best.index(row) == found.ranks[row] - 1
+        else:
+            assert best == [*by_hand[:5], row]
+
+
+def test_ties_count_against_the_partner_in_the_grid_too():
+    class Blind(Pixels):
+        def embed(self, crops, report=None):
+            return np.ones((len(crops), 1), np.float32)
+
+    found = evaluate(pair_set(6), Blind())
+    assert found.best_matches(2, 5).tolist() == [0, 1, 3, 4, 5, 2]
+    assert found.ranks[2] == 6
+
+
+def words_of(figure):
+    return " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+def test_the_grid_shows_rank_similarity_and_name_and_frames_the_partner(found):
+    names = [(f"tp-{row}", f"fm-{row}") for row in range(len(found))]
+    figure = draw_evaluation(EvaluationFigure.BEST_MATCHES, found, names=names)
+    words = words_of(figure)
+    for row in found.exampled.tolist():
+        assert f"tp-{row}" in words
+        place = found.ranks[row]
+        assert f"{place} · {found.similarity[row, row]:.2f} ✓" in words
+    assert words.count("✓") == len(found.exampled)
+
+
+def test_a_hidden_pair_is_not_in_the_grid(found):
+    names = [(f"tp-{row}", f"fm-{row}") for row in range(len(found))]
+    secret = int(found.exampled[0])
+    figure = draw_evaluation(EvaluationFigure.BEST_MATCHES, found, names=names, hidden=secret)
+    assert f"tp-{secret} " not in words_of(figure) + " "
+    few = evaluate(pair_set(1), Pixels())
+    assert draw_evaluation(EvaluationFigure.BEST_MATCHES, few, hidden=0) is None
+
+
+def test_figures_are_written_as_pdf_too(found, tmp_path):
+    paths = save_evaluation_figures(found, tmp_path, suffix=".pdf")
+    assert {path.suffix for path in paths} == {".pdf"}
+    assert (tmp_path / "best-matches.pdf").read_bytes().startswith(b"%PDF")

@@ -30,6 +30,19 @@ def blank_maps(pixels=20):
     return AttentionMaps(zeros, zeros, zeros, zeros, gate, gate, similarity=0.5, window=8)
 
 
+def best_matches():
+    crop = np.full((20, 20), 0.5, np.float32)
+    matches = tuple(figures.MatchCrop(crop, rank, 0.5, rank == 2) for rank in (1, 2))
+    return figures.QueryMatches(crop, matches, "tp-00001")
+
+
+def test_a_grid_of_matches_needs_some():
+    empty = figures.QueryMatches(np.zeros((20, 20), np.float32), ())
+    for queries in ([], [best_matches(), empty]):
+        with pytest.raises(InputError, match="at least one candidate"):
+            figures.best_matches_figure(queries)
+
+
 def every_figure(theme=figures.LIGHT):
     samples = {"model": figures.split_similarities(similarity()), "ssim": ([1.0], [0.0, 0.1])}
     crop = np.full((20, 20), 0.5)
@@ -42,6 +55,10 @@ def every_figure(theme=figures.LIGHT):
         "boxes": figures.similarity_boxes(samples, theme=theme),
         "map": figures.embedding_figure(*xy, theme=theme),
         "attention": figures.attention_figure(crop, crop, blank_maps(), theme=theme),
+        "best_matches": figures.best_matches_figure([best_matches()], theme=theme),
+        "certificate": figures.certificate_figure(
+            "At most 2 % wrong.", [("drawn", "149 of 2,055")], "An eye on crops.", theme=theme
+        ),
         "training": figures.training_curve([1, 2], [3.0, 2.0], theme=theme),
     }
 
@@ -80,8 +97,8 @@ def test_top_k_curves_hold_the_values_and_say_how_many():
     np.testing.assert_allclose(chance.get_ydata(), [50, 100])
     words = texts(figure)
     assert "8 queries" in words
-    assert "one (25 % first)" in words
-    assert "NMI (0 % first)" in words
+    assert "one (25 % first, 7 to 60 %)" in words
+    assert "NMI (0 % first, 0 to 33 %)" in words
 
 
 def test_many_curves_differ_in_colour_or_dashes():

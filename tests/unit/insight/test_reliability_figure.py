@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.insight.figures.reliability import reliability_figure, wilson_interval
+from napari_neurobridge.insight.figures.reliability import reliability_figure
 from napari_neurobridge.insight.figures.style import DARK, LIGHT, save_figure
 from napari_neurobridge.matching.calibration import reliability
 
@@ -31,16 +31,6 @@ def test_points_are_where_the_table_says():
     points = ax.collections[-1].get_offsets()
     np.testing.assert_allclose(points, [(b.confidence, b.right) for b in found.bins])
     assert f"ECE {found.error:.3f}" in ax.get_title()
-
-
-def test_intervals_hold_the_share_and_shrink():
-    low, high = wilson_interval(1.0, 20)
-    assert low < 0.9
-    assert high == 1.0
-    # Agresti and Coull, 1998: 95 % interval of 8 of 10.
-    assert wilson_interval(0.8, 10) == pytest.approx((0.490, 0.943), abs=0.001)
-    narrow, wide = wilson_interval(0.5, 1000), wilson_interval(0.5, 10)
-    assert narrow[1] - narrow[0] < (wide[1] - wide[0]) / 5
 
 
 def test_nothing_is_no_diagram():

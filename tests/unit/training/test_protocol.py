@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 from sklearn.metrics import roc_auc_score
 
 from napari_neurobridge.io.pairs import PairSet
@@ -103,7 +103,31 @@ def test_the_test_pairs_are_judged_by_the_threshold_of_the_validation_pairs():
     assert judged.threshold == pytest.approx(0.8)
     assert (judged.recall, judged.specificity, judged.auc) == (0.0, 1.0, 1.0)
     assert (judged.confusion.false_negative, judged.confusion.true_negative) == (20, 80)
-    assert judged.intervals["recall"] == (0.0, 0.0)
+    expected = stats.binomtest(0, 20).proportion_ci(0.95, method="wilson")
+    assert judged.intervals["recall"] == pytest.approx((0.0, expected.high))
+
+
+def test_all_right_of_a_few_pairs_is_no_certainty():
+    """Resampling five pairs that are all right draws nothing but right ones."""
+    n = 5
+    similarity = np.where(np.eye(n, dtype=bool), 0.9, 0.1)
+    trials = draw_trials(similarity, np.zeros(n, int), np.random.default_rng(0))
+    judged = classify(similarity, trials, trials)
+    assert (judged.recall, judged.specificity, judged.auc) == (1.0, 1.0, 1.0)
+    expected = stats.binomtest(n, n).proportion_ci(0.95, method="wilson")
+    for name in ("recall", "specificity"):
+        assert judged.intervals[name] == pytest.approx((expected.low, 1.0))
+    assert judged.intervals["auc"][0] < 0.9
+
+
+def test_no_interval_is_narrower_than_that_of_resampling():
+    n = 60
+    similarity = random_similarity(n, 3)
+    trials = draw_trials(similarity, np.zeros(n, int), np.random.default_rng(0))
+    judged = classify(similarity, trials, trials)
+    drawn = bootstrap_intervals(trials.scores(similarity), trials, judged.threshold)
+    for name, (low, high) in judged.intervals.items():
+        assert low <= drawn[name][0] <= getattr(judged, name) <= drawn[name][1] <= high
 
 
 def test_intervals_are_as_wide_as_repeated_experiments_scatter():

@@ -14,6 +14,7 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.insight.evaluation import Evaluation, Progress, compare_in_steps
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log import annotate
+from napari_neurobridge.project.log.events import ModelAdopted
 from napari_neurobridge.workbench import insights as insights_module
 from napari_neurobridge.workbench.insight_steps import (
     Subject,
@@ -98,6 +99,36 @@ def test_an_evaluation_is_outdated_by_a_pair_a_move_and_a_turn(
     soma = insights.subject.pairs[0][0]
     workbench.verdicts.move_somata("two_photon", [soma.uid], [(1.0, 2.0, 3.0)])
     assert insights.is_outdated
+
+
+def test_another_model_outdates_an_evaluation(
+    workbench: Workbench, project: Project, loop: Loop
+) -> None:
+    insights = workbench.insights
+    _accept(project, 3)
+    insights.evaluate()
+    loop.run_until(lambda: insights.evaluation is not None)
+    assert not insights.is_outdated
+    adopted = ModelAdopted(
+        model="mine", model_kind="encoder", weights_hash="a" * 12, origin="project",
+        software_version="1",
+    )  # fmt: skip
+    project.record("me", lambda _: [adopted])
+    assert insights.is_outdated
+
+
+def test_a_pair_that_is_asked_about_blindly_is_hidden(
+    workbench: Workbench, project: Project, loop: Loop
+) -> None:
+    insights = workbench.insights
+    _accept(project, 3)
+    insights.evaluate()
+    loop.run_until(lambda: insights.evaluation is not None)
+    uid = insights.subject.pairs[1][0].uid
+    workbench.questions.select("two_photon", uid)
+    assert (insights.selected_row, insights.hidden_row) == (1, None)
+    workbench.questions.select("two_photon", insights.subject.pairs[2][0].uid, audit=True)
+    assert (insights.selected_row, insights.hidden_row) == (None, 2)
 
 
 def test_rankings_slip_in_between_two_steps(

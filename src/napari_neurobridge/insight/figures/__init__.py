@@ -5,6 +5,12 @@ figures may go into a file or onto a Qt canvas.
 """
 
 from napari_neurobridge.insight.figures.attention import attention_figure
+from napari_neurobridge.insight.figures.best_matches import (
+    MatchCrop,
+    QueryMatches,
+    best_matches_figure,
+)
+from napari_neurobridge.insight.figures.certificate import certificate_figure
 from napari_neurobridge.insight.figures.embedding import embedding_figure
 from napari_neurobridge.insight.figures.reliability import reliability_figure
 from napari_neurobridge.insight.figures.retrieval import (
@@ -18,17 +24,22 @@ from napari_neurobridge.insight.figures.similarity import (
     similarity_heatmaps,
     split_similarities,
 )
-from napari_neurobridge.insight.figures.style import DARK, LIGHT, Theme, save_figure
+from napari_neurobridge.insight.figures.style import DARK, LIGHT, Theme, save_figure, several
 
 __all__ = [
     "DARK",
     "LIGHT",
+    "MatchCrop",
+    "QueryMatches",
     "Theme",
     "attention_figure",
+    "best_matches_figure",
+    "certificate_figure",
     "confusion_figure",
     "embedding_figure",
     "reliability_figure",
     "save_figure",
+    "several",
     "similarity_boxes",
     "similarity_densities",
     "similarity_heatmaps",

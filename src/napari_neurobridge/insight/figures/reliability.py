@@ -15,6 +15,7 @@ from napari_neurobridge.insight.figures.style import (
     new_panels,
     write_title,
 )
+from napari_neurobridge.matching.proportions import wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.matching.calibration import Reliability
 
-_Z = 1.96
 # Area of the marker of a bin that holds all claims, and of the smallest, in points².
 _LARGEST, _SMALLEST = 160.0, 14.0
 
@@ -66,13 +66,6 @@ def reliability_figure(
     counts = listed([found.n for found in measured.values()], "match")
     write_title(figure, theme, f"{title}\n{counts}")
     return figure
-
-
-def wilson_interval(right: float, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share ``right`` of ``n`` (Wilson, JASA 1927)."""
-    middle = (right + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * np.sqrt(right * (1 - right) / n + _Z**2 / (4 * n**2))
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
 def _draw(ax: Axes, found: Reliability, theme: Theme) -> None:

@@ -18,6 +18,11 @@ from napari_neurobridge.insight.figures.style import (
     show_legend,
     write_title,
 )
+from napari_neurobridge.matching.proportions import (
+    interval_in_percent,
+    interval_in_words,
+    wilson_interval,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +45,7 @@ def top_k_curves(
     curves : mapping of str to array_like, shape (K,)
         Name of the model, and for k = 1 .. K the part of queries in [0, 1].
     n : int, optional
-        Number of queries, for the title.
+        Number of queries, for the title and for 95 % intervals (Wilson).
     title : str
         What the curves are about.
     theme : Theme
@@ -71,7 +76,7 @@ def top_k_curves(
             linewidth=2,
             marker="o" if longest <= 15 else None,
             markersize=4,
-            label=f"{display_name(name)} ({100 * curve[0]:.0f} % first)",
+            label=f"{display_name(name)} ({_first(float(curve[0]), n)})",
         )
     ks = np.arange(1, longest + 1)
     ax.plot(ks, 100 * ks / longest, ":", color=theme.ink, linewidth=1, label="chance")
@@ -208,6 +213,11 @@ def training_curve(
     return figure
 
 
+def _first(share: float, n: int | None) -> str:
+    text = f"{100 * share:.0f} % first"
+    return text if n is None else f"{text}, {interval_in_percent(wilson_interval(share, n))}"
+
+
 def _queries(n: int) -> str:
     return f"{n:,} query" if n == 1 else f"{n:,} queries"
 
@@ -215,4 +225,4 @@ def _queries(n: int) -> str:
 def _rate(name: str, value: float, intervals: Mapping[str, tuple[float, float]] | None) -> str:
     text = f"{name} {value:.3f}"
     bounds = (intervals or {}).get(name)
-    return text if bounds is None else f"{text} ({bounds[0]:.2f} to {bounds[1]:.2f})"
+    return text if bounds is None else f"{text} ({interval_in_words(bounds)})"

@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.log.checks import CheckDrawn
 from napari_neurobridge.project.log.claims import ClaimsImported
 from napari_neurobridge.project.log.notes import NoteWritten
 from napari_neurobridge.project.log.payload import EventKind, Payload
@@ -33,14 +34,17 @@ class UndoScope(StrEnum):
     """Which of an annotator's events undo and redo are about.
 
     ``HAND`` leaves out what was not decided one by one: detection runs, imports and adopted
-    models.
+    models. ``DETECTION`` is about detection runs alone.
     """
 
     ALL = "all"
     HAND = "hand"
+    DETECTION = "detection"
 
     def includes(self, payload: Payload) -> bool:
         """Return whether an event of this content is meant."""
+        if self is UndoScope.DETECTION:
+            return isinstance(payload, DetectionRun)
         return self is UndoScope.ALL or payload.by_hand
 
 
@@ -67,6 +71,9 @@ class VerdictEvidence(BaseModel):
         How probable, before any calibration.
     mass_above : float or None
         Probability of all answers that were more probable than the person's.
+    check : str or None
+        The `CheckDrawn` event whose question this answers. Such a question is blind and random,
+        but among claimed pairs, so that calibration must not learn from it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -82,6 +89,12 @@ class VerdictEvidence(BaseModel):
     first_uid: str | None = None
     first_probability: Annotated[float, Field(ge=0, le=1)] | None = None
     mass_above: Annotated[float, Field(ge=0, le=1)] | None = None
+    check: str | None = None
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether calibration may learn from it: asked at random among all waiting cells."""
+        return self.audit and self.check is None
 
 
 class VerdictGiven(Payload):
@@ -230,6 +243,7 @@ SCHEMAS: Mapping[EventKind, PayloadSchema] = {
         ModelAdopted,
         ClaimsImported,
         NoteWritten,
+        CheckDrawn,
         Undone,
     )
 }

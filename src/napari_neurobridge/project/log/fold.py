@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.log.checks_fold import RandomCheck, fold_checks
 from napari_neurobridge.project.log.claims import ImportedClaim, fold_claims
 from napari_neurobridge.project.log.events import Event, Undone, UndoScope
 from napari_neurobridge.project.log.models_fold import Adoption, fold_adoptions
@@ -72,12 +73,16 @@ class State:
         Annotator who first placed somata in a dataset.
     origins : dict of dataset to tuple of RoiOrigin
         Where imported regions come from, the oldest import first.
+    detected_with : dict of dataset to dict
+        Parameters of the latest detection run that stands.
     histories : dict of annotator to History
         What can be undone and redone.
     claims : tuple of ImportedClaim
         What other programs say about pairs; nobody's verdict.
     notes : dict of NotedKey to tuple of Note
         What people wrote on pairs and cells.
+    checks : tuple of RandomCheck
+        Random samples of claimed pairs, oldest first, with what was answered.
     adoptions : tuple of Adoption
         Models that the project went over to, the oldest first; ask
         `napari_neurobridge.models.current` which of them it uses.
@@ -96,9 +101,11 @@ class State:
     numbers: Mapping[str, int] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, tuple[RoiOrigin, ...]] = field(default_factory=dict)
+    detected_with: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     histories: Mapping[str, History] = field(default_factory=dict)
     claims: tuple[ImportedClaim, ...] = ()
     notes: Mapping[NotedKey, tuple[Note, ...]] = field(default_factory=dict)
+    checks: tuple[RandomCheck, ...] = ()
     adoptions: tuple[Adoption, ...] = ()
 
     @property
@@ -222,9 +229,11 @@ class IncrementalFold:
             numbers=somata.numbers,
             owners=somata.owners,
             origins=somata.origins,
+            detected_with=somata.detected_with,
             histories=replay.histories(),
             claims=fold_claims(standing(EventKind.CLAIMS_IMPORTED)),
             notes=fold_notes(standing(EventKind.NOTE)),
+            checks=fold_checks(standing(EventKind.CHECK_DRAWN), standing(EventKind.VERDICT)),
             adoptions=fold_adoptions(standing(EventKind.MODEL_ADOPTED)),
         )
 

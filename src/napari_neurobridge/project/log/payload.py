@@ -19,6 +19,7 @@ class EventKind(StrEnum):
     MODEL_ADOPTED = "model_adopted"
     CLAIMS_IMPORTED = "claims_imported"
     NOTE = "note"
+    CHECK_DRAWN = "check_drawn"
     UNDO = "undo"
 
 

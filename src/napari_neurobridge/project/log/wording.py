@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_neurobridge.project.log.checks import CheckDrawn
 from napari_neurobridge.project.log.claims import ClaimsImported
 from napari_neurobridge.project.log.events import ModelAdopted, VerdictGiven
 from napari_neurobridge.project.log.notes import NoteWritten
@@ -17,6 +18,7 @@ from napari_neurobridge.types import SomaSource, Verdict
 
 if TYPE_CHECKING:
     from napari_neurobridge.project.log.events import Event
+    from napari_neurobridge.project.log.payload import Payload
 
 _JUDGED = {
     Verdict.ACCEPT: "accepted",
@@ -46,12 +48,11 @@ def describe(event: Event) -> str:
         case ClaimsImported() as claims:
             return f"imported {len(claims.uids)} claims of {claims.program}"
         case NoteWritten() as note:
-            about = " ↔ ".join(note.uids)
-            return f"noted “{note.text}” on {about}" if note.text else f"no note on {about}"
+            return _describe_note(note)
         case ModelAdopted() as adopted:
             return f"adopted the model {adopted.model}"
-        case _:
-            return "undid the last action"
+        case content:
+            return _describe_other(content)
 
 
 def _describe_verdict(given: VerdictGiven) -> str:
@@ -59,6 +60,17 @@ def _describe_verdict(given: VerdictGiven) -> str:
         reason = f" ({given.reason.replace('_', ' ')})" if given.reason else ""
         return f"none for {given.query_uid}{reason}"
     return f"{_JUDGED[given.verdict]} {given.query_uid} ↔ {given.candidate_uid}"
+
+
+def _describe_other(content: Payload) -> str:
+    if isinstance(content, CheckDrawn):
+        return f"drew {content.n} of {len(content.population)} claimed pairs for a random check"
+    return "undid the last action"
+
+
+def _describe_note(note: NoteWritten) -> str:
+    about = " ↔ ".join(note.uids)
+    return f"noted “{note.text}” on {about}" if note.text else f"no note on {about}"
 
 
 def _somata(uids: list[str]) -> str:
