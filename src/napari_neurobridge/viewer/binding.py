@@ -10,8 +10,8 @@ from napari.layers import Points
 
 from napari_neurobridge.viewer.attention_layers import AttentionLayers
 from napari_neurobridge.viewer.canvases import SPACE_AXES, SecondCanvas
-from napari_neurobridge.viewer.dispatch import CloseWatcher, MainThreadDispatcher
-from napari_neurobridge.viewer.docks import CANVAS_NAME, PROJECT_DOCKS, DockColumn
+from napari_neurobridge.viewer.dispatch import CloseWatcher, MainThreadDispatcher, after_events
+from napari_neurobridge.viewer.docks import CANVAS_NAME, MATCH, PAIRS, PROJECT_DOCKS, DockColumn
 from napari_neurobridge.viewer.header import CanvasHeader, OverlayControls, header_button
 from napari_neurobridge.viewer.hints import Hints
 from napari_neurobridge.viewer.keys import WindowKeys
@@ -94,6 +94,8 @@ class ViewerBinding:
         session.orientation_changed.connect(self._on_orientation_changed)
         questions.look_requested.connect(self._look_at)
         self.workbench.matches.match_changed.connect(self._on_match_changed)
+        self.workbench.pairs.show_requested.connect(self._show_pairs)
+        self.workbench.finder.requested.connect(self._show_field_soon)
         session.jobs.submit("units", load_units, lambda _: None, session.show_error)
 
     def _watch(self, model: ViewerModel, number: int) -> None:
@@ -109,6 +111,20 @@ class ViewerBinding:
         viewer = self._viewer()
         assert viewer is not None
         return viewer
+
+    # --- from the workbench to the docks -----------------------------------------------------
+
+    def _show_pairs(self) -> None:
+        self.column.raise_dock(PAIRS)
+
+    def _show_field_soon(self) -> None:
+        """Bring up the Match dock, unless another dock in sight has a field to find cells with."""
+
+        def show() -> None:
+            if self.workbench.finder.waiting and not self.closed:
+                self.column.raise_dock(MATCH)
+
+        after_events(show)
 
     # --- from the workbench to the canvases ----------------------------------------------
 
