@@ -60,7 +60,7 @@ def make_match_screenshot(folder: Path) -> None:
     files = SampleFiles(folder)
     accept_true_pairs(files, N_LANDMARKS)
     viewer, workbench = open_project(files.project)
-    wait_until(lambda: "two_photon" in viewer.layers and binding_for(viewer).second.image)
+    wait_until(lambda: "two_photon" in viewer.layers and binding_for(viewer).second.header.image)
     ask_near_the_middle(workbench)
     take(viewer, "match.png")
     viewer.close()
@@ -95,7 +95,7 @@ def open_project(path: Path) -> tuple[napari.Viewer, Workbench]:
     viewer = napari.Viewer(title="NeuroBridge")
     viewer.window.resize(*WINDOW_PX)
     open_docks(viewer)
-    viewer.window.remove_dock_widget(viewer.window.dock_widgets["Data (napari-neurobridge)"])
+    viewer.window.remove_dock_widget(viewer.window.dock_widgets["Data (NeuroBridge)"])
     workbench = binding_for(viewer).workbench
     workbench.setup.open_project(path)
     wait_until(lambda: workbench.matches.match is not None and not workbench.matches.updating)
@@ -127,12 +127,12 @@ def make_insight_screenshots(folder: Path) -> None:
     viewer = napari.Viewer(title="NeuroBridge")
     viewer.window.resize(*WINDOW_PX)
     open_docks(viewer)
-    viewer.window.remove_dock_widget(viewer.window.dock_widgets["Data (napari-neurobridge)"])
+    viewer.window.remove_dock_widget(viewer.window.dock_widgets["Data (NeuroBridge)"])
     _, dock = viewer.window.add_plugin_dock_widget("napari-neurobridge", "Insight")
     workbench = binding_for(viewer).workbench
     insights, questions = workbench.insights, workbench.questions
     workbench.setup.open_project(files.project)
-    wait_until(lambda: "two_photon" in viewer.layers and binding_for(viewer).second.image)
+    wait_until(lambda: "two_photon" in viewer.layers and binding_for(viewer).second.header.image)
 
     dock.evaluate_button.click()
     wait_until(lambda: insights.evaluation is not None and insights.progress is None)

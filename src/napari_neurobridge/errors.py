@@ -14,6 +14,7 @@ class ErrorKind(StrEnum):
     NO_DATASET = "no such dataset"
     NO_SOMATA = "no somata"
     NOT_INDEXED = "not indexed"
+    LOCKED = "held by a long job"
     TOO_FEW_PAIRS = "too few pairs"
     NO_ANNOTATOR = "no annotator"
     NO_MODEL = "no such model"

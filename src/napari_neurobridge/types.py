@@ -19,6 +19,9 @@ Float32Array: TypeAlias = npt.NDArray[np.float32]
 Report: TypeAlias = Callable[[int, int, str], None]
 """Called as ``report(done, total, message)`` by long work; raises `errors.Cancelled` to stop it."""
 
+CROP_UM = 120.0
+"""Side of a crop unless told otherwise."""
+
 USUAL_SOMA_DIAMETER_UM = 14.0
 """What detection looks for unless told otherwise."""
 
@@ -191,6 +194,8 @@ class Ranking:
         What the order rests on.
     expected : Expected or None
         Where the alignment expects the partner.
+    outside : bool
+        Whether that place lies clearly outside of what the gallery's side shows.
     note : str
         Why there are no probabilities, in a sentence; empty when there are.
     """
@@ -205,4 +210,5 @@ class Ranking:
     model: str = ""
     basis: Basis = Basis.APPEARANCE
     expected: Expected | None = None
+    outside: bool = False
     note: str = ""

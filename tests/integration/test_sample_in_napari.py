@@ -28,7 +28,9 @@ def test_open_sample_click_accept_undo(
     qtbot.waitUntil(
         lambda: setup.index_state is not None and setup.index_state.complete, timeout=_PATIENCE_MS
     )
-    qtbot.waitUntil(lambda: "two_photon" in viewer.layers and binding.second.image is not None)
+    qtbot.waitUntil(
+        lambda: "two_photon" in viewer.layers and binding.second.header.image is not None
+    )
     project = binding.workbench.project
     assert len(project.state().somata["two_photon"]) > 50
     assert len(project.state().somata["fmost"]) > 200
@@ -37,7 +39,7 @@ def test_open_sample_click_accept_undo(
     click_canvas(viewer, project.state().soma(clearest).center_um)
     qtbot.waitUntil(lambda: questions.answer is not None, timeout=60_000)
     assert questions.query.uid == clearest
-    dock = viewer.window.dock_widgets["Match (napari-neurobridge)"]
+    dock = viewer.window.dock_widgets["Match (NeuroBridge)"]
     candidates = dock.findChild(QListWidget, "candidates")
     assert candidates.count() == 9
     assert not candidates.item(8).icon().isNull()

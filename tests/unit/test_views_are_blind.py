@@ -29,7 +29,7 @@ OPEN = {
     "matches": frozenset(
         {"match_changed", "claims_changed", "has_match", "updating", "problem", "notes"}
         | {"n_changed", "claims", "fdr", "set_fdr", "decoys", "check_decoys", "agreement"}
-        | {"find_start", "save_pairs"}
+        | {"find_start", "save_pairs", "n_doubtful"}
     ),
 }
 """What views may use of the workbench's two parts that know scores."""

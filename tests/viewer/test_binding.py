@@ -12,8 +12,6 @@ from fixtures.projects import N_CELLS, ORIENTATION, true_partner
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.viewer.binding import ViewerBinding
-from napari_neurobridge.viewer.docks import MATCH, dock_of
-from napari_neurobridge.viewer.readers import open_docks
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.viewer.styles import Mark
 
@@ -128,43 +126,15 @@ def test_two_viewers_do_not_share_anything(
 
 def test_closing_the_docks_and_opening_them_again(opened: ViewerBinding, qtbot: Any) -> None:
     window = opened.viewer.window
-    for name in ("Match (napari-neurobridge)", "Data (napari-neurobridge)"):
+    for name in ("Match (NeuroBridge)", "Data (NeuroBridge)"):
         window.remove_dock_widget(window.dock_widgets[name])
     uid = next(iter(opened.workbench.project.state().somata["two_photon"]))
     opened.workbench.questions.select("two_photon", uid)
     qtbot.waitUntil(lambda: opened.workbench.questions.answer is not None, timeout=20_000)
-    window.add_plugin_dock_widget("napari-neurobridge", "Match")
-    dock = window.dock_widgets["Match (napari-neurobridge)"]
-    assert uid in dock.header.text(), "a dock opened late shows what is being asked"
-    assert dock.candidates.count() == 9
-
-
-def _choose_in_menu(viewer: Any, *titles: str) -> None:
-    """Choose an entry of napari's Plugins menu, as a click does."""
-    menu = viewer.window.plugins_menu
-    for title in titles:
-        menu.aboutToShow.emit()
-        action = next(one for one in menu.actions() if one.text().startswith(title))
-        menu = action.menu()
-    action.trigger()
-
-
-def test_docks_from_the_menu_leave_the_second_canvas_its_room(
-    viewer: Any, project_folder: Any, qtbot: Any
-) -> None:
-    real = viewer.__wrapped__
-    _choose_in_menu(real, "NeuroBridge", "Match")
-    binding = binding_for(real)
-    binding.workbench.setup.open_project(project_folder)
-    qtbot.waitUntil(lambda: binding.second is not None and binding.second.isVisible())
-    canvas, match = binding.second.parent(), dock_of(real, MATCH)
-    assert match is not None
-    qtbot.waitUntil(lambda: canvas.geometry().right() < match.geometry().left())
-    assert canvas.height() > 0.8 * match.height(), "beside the dock, not squeezed under it"
-    open_docks(real)
-    names = [name for name in real.window.dock_widgets if name.startswith("Match")]
-    assert len(names) == 1
-    binding.shut()
+    opened.column.open(["Match"])
+    dock = window.dock_widgets["Match (NeuroBridge)"]
+    assert uid in dock.verdict_bar.header.text(), "a dock opened late shows what is being asked"
+    assert dock.candidates.count() == 10, "nine candidates, and none of these"
 
 
 @pytest.mark.parametrize("offset", [0.0, 5.0])
@@ -225,9 +195,9 @@ def test_closing_the_window_stops_the_jobs_even_without_a_project(
 
 def test_the_second_canvas_has_tools_to_add_somata(opened: ViewerBinding, qtbot: Any) -> None:
     project, layer = opened.workbench.project, opened.second.model.layers["fmost somata"]
-    opened.second.tools["add"].click()
+    opened.second.header.tools["add"].click()
     assert layer.mode == "add"
     layer.add(np.array([[10.0, 20.0, 30.0]]))
     qtbot.waitUntil(lambda: len(project.state().somata["fmost"]) == N_CELLS + 1)
-    opened.second.tools["pan_zoom"].click()
+    opened.second.header.tools["pan_zoom"].click()
     assert layer.mode == "pan_zoom"

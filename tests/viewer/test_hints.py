@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from fixtures.projects import accept_true_pairs, true_partner
 from fixtures.viewers import handle_events
 from napari_neurobridge.types import Expected
 from napari_neurobridge.viewer.binding import ViewerBinding
-from napari_neurobridge.viewer.hints import ellipse_um
+from napari_neurobridge.viewer.hints import badge_places, ellipse_um
 from napari_neurobridge.viewer.layers import HINT_KEY
-from napari_neurobridge.viewer.styles import SOMA_DIAMETER_UM
+from napari_neurobridge.viewer.styles import SOMA_DIAMETER_UM, NeighbourStyle
 
 LANDMARKS = (0, 9, 18, 27)
 UID = "tp-00003"
@@ -129,19 +130,64 @@ def test_neighbours_carry_one_number_on_both_sides(asked: ViewerBinding, qtbot: 
     for model, dataset in ((asked.viewer, "two_photon"), (asked.second.model, "fmost")):
         layer = _hint(model, "neighbours")
         n, shown = len(pairs), list(model.dims.displayed)
-        assert list(layer.features["number"][n:]) == [str(pair.number) for pair in pairs]
+        numbers = [str(said).rstrip("↑↓") for said in layer.features["number"][n:]]
+        assert numbers == [str(pair.number) for pair in pairs]
         assert not any(layer.features["number"][:n]), "the numbers stand beside the somata"
         rings, badges = np.split(_in_space(layer)[:, shown], 2)
         np.testing.assert_allclose(rings, [np.array(p.centers_um[dataset])[shown] for p in pairs])
         assert (np.linalg.norm(badges - rings, axis=1) < SOMA_DIAMETER_UM).all()
         hollow = layer.face_color[:n, 3] == 0
-        np.testing.assert_array_equal(hollow, [not pair.accepted for pair in pairs])
+        seen = layer.border_color[:n, 3] > 0
+        np.testing.assert_array_equal(hollow, [not p.accepted for p in pairs] | ~seen)
         assert not layer.editable
         somata = next(x for x in model.layers if x.name == f"{dataset} somata")
         assert model.layers.selection.active is somata, "the keys act there"
         assert not any(somata.features["label"]), "one number a circle"
     first = next(pair for pair in pairs if pair.accepted)
     assert true_partner(first.uids[0]) == first.uids[1]
+
+
+def test_a_pair_of_another_depth_is_a_number_that_says_which_way(
+    asked: ViewerBinding, qtbot: Any
+) -> None:
+    model = asked.viewer
+    layer, depth = _hint(model, "neighbours"), model.dims.order[0]
+    rings = _in_space(layer)[: len(layer.data) // 2]
+    depths = layer.metadata["depth_um"][: len(rings)]
+    model.dims.set_point(depth, float(depths[0]))
+    asked._seeing.set_slab(5)
+    qtbot.waitUntil(lambda: layer.border_color[0, 3] == 1.0)
+
+    far = np.abs(depths - model.dims.point[depth]) > 2.5
+    assert far.any(), "the test needs a pair of another depth"
+    np.testing.assert_array_equal(layer.border_color[: len(far), 3] == 0.0, far)
+    for said, hidden, deeper in zip(
+        layer.features["number"][len(far) :], far, depths > model.dims.point[depth], strict=True
+    ):
+        assert str(said)[-1:] == (("↓" if deeper else "↑") if hidden else str(said)[-1:])
+        assert hidden or str(said).isdigit()
+
+
+@given(
+    rings=st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=6),
+    clear=st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), max_size=3),
+)
+def test_a_number_stands_where_it_covers_least(
+    rings: list[tuple[float, float]], clear: list[tuple[float, float]]
+) -> None:
+    places = badge_places(np.array(rings), np.array(clear).reshape(-1, 2))
+    offset = 0.45 * NeighbourStyle().ring_um
+    for number, (ring, place) in enumerate(zip(rings, places, strict=True)):
+        others = [one for other, one in enumerate(rings) if other != number] + clear
+        corners = [
+            (ring[0] + down * offset, ring[1] + right * offset)
+            for down in (-1, 1)
+            for right in (-1, 1)
+        ]
+        assert min(np.linalg.norm(np.subtract(corners, place), axis=1)) < 1e-9
+        room = [min((math.dist(c, o) for o in others), default=40.0) for c in corners]
+        here = min((math.dist(place, o) for o in others), default=40.0)
+        assert min(here, 40.0) >= min(max(room), 40.0) - 1e-9
 
 
 def test_deleting_hints_and_closing_the_project_breaks_nothing(
@@ -162,7 +208,7 @@ def test_deleting_hints_and_closing_the_project_breaks_nothing(
 
 
 def test_the_tools_of_the_second_canvas_leave_the_hints_alone(asked: ViewerBinding) -> None:
-    asked.second.tools["add"].click()
+    asked.second.header.tools["add"].click()
     model = asked.second.model
     assert model.layers.selection.active.name == "fmost somata"
     assert _hint(model, "neighbours").mode == "pan_zoom"

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QLineEdit, QPushButto
 from roifile import ImagejRoi, roiwrite
 
 from fixtures.rois import disks, write_roicat, write_suite2p
-from fixtures.viewers import finish_jobs
+from fixtures.viewers import finish_jobs, show_dock
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import Basis, Role
 from napari_neurobridge.viewer.binding import ViewerBinding
@@ -27,7 +27,7 @@ from napari_neurobridge.workflows.rois import RoiPlace, import_rois
 
 @pytest.fixture
 def dock(binding: ViewerBinding) -> DataWidget:
-    return binding.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    return show_dock(binding, "Data")
 
 
 def _drop(dock: DataWidget, paths: list[Path]) -> None:
@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_read_is_explained(
 
 
 def test_the_orientation_form_turns_the_second_canvas(opened: ViewerBinding, qtbot: Any) -> None:
-    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    dock = show_dock(opened, "Data")
     form = dock.rows[Step.ORIENTATION].form
     assert form.form.value().axes == "+y+z-x"
     editor = form.form.findChild(object, "axes")
@@ -118,7 +118,7 @@ def test_the_orientation_form_turns_the_second_canvas(opened: ViewerBinding, qtb
 
 
 def test_the_same_axes_are_confirmed_with_one_button(opened: ViewerBinding) -> None:
-    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    dock = show_dock(opened, "Data")
     project = opened.workbench.project
     project.update_dataset("fmost", orientation=None)
     opened.workbench.setup.checklist_changed.emit()
@@ -132,7 +132,7 @@ def test_the_same_axes_are_confirmed_with_one_button(opened: ViewerBinding) -> N
 def test_a_suggested_angle_is_used_only_when_asked(
     opened: ViewerBinding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    dock = show_dock(opened, "Data")
     workbench, form = opened.workbench, dock.rows[Step.ORIENTATION].form
     started: list[list[str]] = []
     answers = [
@@ -177,7 +177,7 @@ def test_progress_is_shown_and_cancelled(dock: DataWidget, binding: ViewerBindin
 def test_dropping_an_image_on_an_open_project_asks_first(
     opened: ViewerBinding, image_folder: Path, qtbot: Any
 ) -> None:
-    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    dock = show_dock(opened, "Data")
     project = opened.workbench.project
     _drop(dock, [image_folder / "two_photon.tif"])
     remedy = dock.findChild(QPushButton, "remedy_button")
@@ -219,7 +219,7 @@ def test_the_cancel_button_stops_a_job(
 
 @pytest.mark.slow
 def test_detect_runs_in_a_child_process(opened: ViewerBinding, qtbot: Any) -> None:
-    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    dock = show_dock(opened, "Data")
     dock.rows[Step.SOMATA].title.setChecked(True)
     states: list[JobState] = []
     opened.workbench.session.job_changed.connect(lambda status: states.append(status.state))
@@ -332,7 +332,7 @@ def suite2p_plane(tmp_path: Path) -> Path:
 def test_rois_are_imported_with_a_button_and_drawn(
     opened: ViewerBinding, suite2p_plane: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    dock = show_dock(opened, "Data")
     dock.rows[Step.SOMATA].title.setChecked(True)
     project, status = opened.workbench.project, dock.findChild(QLabel, "status_text")
     before = set(project.state().somata["two_photon"])
@@ -369,7 +369,7 @@ def test_rois_are_imported_with_a_button_and_drawn(
 def test_dropped_rois_are_imported_when_asked(
     opened: ViewerBinding, tmp_path: Path, qtbot: Any
 ) -> None:
-    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    dock = show_dock(opened, "Data")
     dock.findChild(QComboBox, "detect_dataset").setCurrentText("fmost")
     drawn = ImagejRoi.frompoints([(5, 5), (15, 5), (15, 15), (5, 15)])
     drawn.position = 3
@@ -398,7 +398,7 @@ def test_rois_without_a_project_say_what_is_missing(
 def test_matches_of_other_programs_are_asked_about_and_not_believed(
     opened: ViewerBinding, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dock = opened.viewer.window.dock_widgets["Data (napari-neurobridge)"]
+    dock = show_dock(opened, "Data")
     dock.rows[Step.SOMATA].title.setChecked(True)
     project, status = opened.workbench.project, dock.findChild(QLabel, "status_text")
     path = write_roicat(tmp_path / "r.json", [[7], [-1, 7], [7, -1]])

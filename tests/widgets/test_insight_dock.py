@@ -17,7 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QPushButton
 
 from fixtures.projects import true_partner
-from fixtures.viewers import finish_jobs, handle_events
+from fixtures.viewers import finish_jobs, handle_events, show_dock
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.events import VerdictEvidence
 from napari_neurobridge.viewer.attention_layers import CHANNEL_KEY, crop_layer
@@ -26,7 +26,6 @@ from napari_neurobridge.widgets.insight import InsightWidget
 from napari_neurobridge.widgets.insight_plots import Page
 from napari_neurobridge.workbench.insight_steps import Channel
 
-_NAME = "Insight (napari-neurobridge)"
 _PATIENCE_MS = 240_000
 
 _EXPLAIN_BESIDE_A_CANVAS = """
@@ -48,8 +47,7 @@ viewer.close()
 
 
 def _open_dock(binding: ViewerBinding, qtbot: Any) -> InsightWidget:
-    binding.viewer.window.add_plugin_dock_widget("napari-neurobridge", "Insight")
-    dock = binding.viewer.window.dock_widgets[_NAME]
+    dock = show_dock(binding, "Insight")
     qtbot.waitUntil(dock.isVisible)
     return dock
 
@@ -502,7 +500,7 @@ def test_the_dock_lies_on_the_match_dock(
 ) -> None:
     dock = _open_dock(binding, qtbot)
     window, docks = binding.viewer.window._qt_window, binding.viewer.window.dock_widgets
-    match = docks["Match (napari-neurobridge)"].parent()
+    match = docks["Match (NeuroBridge)"].parent()
     qtbot.waitUntil(lambda: dock.parent() in window.tabifiedDockWidgets(match))
     binding.workbench.setup.open_project(project_folder)
     qtbot.waitUntil(lambda: binding.second is not None, timeout=_PATIENCE_MS)

@@ -14,7 +14,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
 
 from fixtures.projects import N_POINTS, accept_true_pairs, true_partner
-from fixtures.viewers import handle_events
+from fixtures.viewers import handle_events, show_dock
 from napari_neurobridge.matching.appearance.agreement import Agreement
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.layers import HINT_KEY
@@ -28,7 +28,7 @@ LANDMARKS = (0, 9, 18, 27, 36, 45)
 
 @pytest.fixture
 def dock(opened_points: ViewerBinding) -> MatchWidget:
-    return opened_points.viewer.window.dock_widgets["Match (napari-neurobridge)"]
+    return show_dock(opened_points, "Match")
 
 
 def _accept(opened: ViewerBinding, qtbot: Any, numbers: Any = LANDMARKS) -> None:
@@ -47,6 +47,11 @@ def _ask(opened: ViewerBinding, qtbot: Any, uid: str, *, audit: bool = False) ->
     questions.select("two_photon", uid, audit=audit)
     qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
     handle_events(qtbot)
+
+
+def _line_of_none(dock: MatchWidget) -> str:
+    texts = [dock.candidates.item(row).text() for row in range(dock.candidates.count())]
+    return next(text for text in texts if "none of these" in text)
 
 
 def _somata(opened: ViewerBinding, name: str) -> Any:
@@ -70,8 +75,9 @@ def test_the_probability_comes_first_and_says_why(
     assert f"distance {answer.shown[0].residual_um:.1f} µm" in text
     assert "similarity" not in text, "there are no crops"
     assert "this is the same cell: " in tip
-    assert dock.none_text.text().startswith("none of these ")
-    assert "%" in dock.none_text.text()
+    none = _line_of_none(dock)
+    assert none.startswith("0   none of these")
+    assert "%" in none
     assert dock.place.text().startswith("within ±")
     assert dock.crops.isHidden()
     assert dock.queue_order.text() == "Queue: least certain first"
@@ -97,7 +103,7 @@ def test_without_pairs_the_dock_says_why_there_are_no_probabilities(
     assert "needs accepted pairs" in dock.place.text()
     assert "%" not in dock.candidates.item(0).text()
     assert "distance " in dock.candidates.item(0).text()
-    assert dock.none_text.text() == "none of these, because"
+    assert _line_of_none(dock) == "0   none of these"
     assert dock.queue_order.text() == "Queue: clearest first"
     box = dock.match_all
     assert "Accept one pair" in box.text.text()
@@ -156,6 +162,8 @@ def test_an_accepted_pair_changes_others_and_says_so(
     qtbot.waitUntil(lambda: questions.choice is not None and questions.choice.uid == "fm-00005")
     before = {p.in_vivo_uid: p.ex_vivo_uid for p in matches.match.matched()}
     QTest.mouseClick(dock.findChild(QPushButton, "accept_button"), Qt.MouseButton.LeftButton)
+    # It is improbable, so that the user is asked first.
+    QTest.mouseClick(dock.findChild(QPushButton, "remedy_button"), Qt.MouseButton.LeftButton)
     assert not dock.updating_text.isHidden(), "said at once"
     _wait_for_match(opened_points, qtbot)
     assert dock.updating_text.isHidden()
@@ -220,6 +228,7 @@ def test_an_audit_shows_nothing_that_the_program_thinks(
     assert _scores(dock) == []
     assert _where(opened_points.second.model) == fmost_view, "it would lead to the first one"
     lines = [dock.candidates.item(row) for row in range(dock.candidates.count())]
+    assert lines.pop().text() == "0   none of these"
     for place, (line, candidate) in enumerate(
         zip(lines, questions.answer.shown, strict=True), start=1
     ):
@@ -227,9 +236,8 @@ def test_an_audit_shows_nothing_that_the_program_thinks(
         assert line.toolTip() == ""
     assert dock.place.isHidden()
     assert "hidden" in dock.match_all.legend.text()
-    assert dock.none_text.text() == "none of these, because"
-    assert "Random check" in dock.header.text()
-    assert "hidden" in dock.header.text()
+    assert "Random check" in dock.verdict_bar.header.text()
+    assert "hidden" in dock.verdict_bar.header.text()
 
     assert len(expected.data) == 0
     for name in ("two_photon", "fmost"):

@@ -13,7 +13,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLineEdit, QListWidget, QPushButton
 
 from fixtures.projects import true_partner
-from fixtures.viewers import finish_jobs
+from fixtures.viewers import finish_jobs, show_dock
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.payload import EventKind
 from napari_neurobridge.types import NoneReason, Verdict
@@ -24,7 +24,7 @@ from napari_neurobridge.widgets.match import MatchWidget
 
 @pytest.fixture
 def dock(opened: ViewerBinding) -> MatchWidget:
-    return opened.viewer.window.dock_widgets["Match (napari-neurobridge)"]
+    return show_dock(opened, "Match")
 
 
 def _button(dock: MatchWidget, name: str) -> QPushButton:
@@ -66,11 +66,11 @@ def test_click_rank_accept_undo_redo(
 
     questions = opened.workbench.questions
     assert questions.query.uid == soma.uid
-    assert soma.uid in dock.header.text()
+    assert soma.uid in dock.verdict_bar.header.text()
     candidates = dock.findChild(QListWidget, "candidates")
-    assert candidates.count() == 9
+    assert candidates.count() == 10, "nine candidates, and none of these"
     assert not candidates.item(0).icon().isNull()
-    assert not dock.query_view.pixmap().isNull()
+    assert not dock.crops.query_view.pixmap().isNull()
 
     rank = next(c.rank for c in questions.answer.shown if c.uid == true_partner(soma.uid))
     candidates.setCurrentRow(rank - 1)
@@ -83,7 +83,7 @@ def test_click_rank_accept_undo_redo(
     assert verdict.evidence.similarity == pytest.approx(questions.choice.similarity)
     assert verdict.evidence.model_hash == "thumbnail@" + "0" * 12
     assert verdict.evidence.probability is None
-    assert f"accepted {soma.uid}" in dock.findChild(type(dock.header), "status_text").text()
+    assert f"accepted {soma.uid}" in dock.verdict_bar.status.text.text()
 
     _press(dock, "undo")
     assert project.state().pairs == {}
@@ -205,13 +205,13 @@ def test_the_wheel_scrolls_both_crops_in_depth(
     questions.next_query()
     _wait_for_answer(opened, qtbot)
     before = questions.answer
-    dock.query_view.scrolled.emit(1)
+    dock.crops.query_view.scrolled.emit(1)
     qtbot.waitUntil(lambda: questions.answer.depth_um == 4.0, timeout=10_000)
     assert not np.array_equal(questions.answer.query_crop, before.query_crop)
     assert not np.array_equal(questions.answer.candidate_crops, before.candidate_crops)
-    assert "+4 µm" in dock.query_caption.text()
+    assert "+4 µm" in dock.crops.query_caption.text()
     for _ in range(3):
-        dock.query_view.scrolled.emit(-1)
+        dock.crops.query_view.scrolled.emit(-1)
     qtbot.waitUntil(lambda: questions.answer.depth_um == -8.0, timeout=10_000)
 
 
@@ -234,16 +234,14 @@ def test_flicker_shows_the_candidate_in_the_querys_place(
     opened.workbench.questions.next_query()
     _wait_for_answer(opened, qtbot)
     dock.candidates.setFocus()
-    before = dock.query_view.pixmap().toImage()
+    before = dock.crops.query_view.pixmap().toImage()
     QTest.keyClick(dock.candidates, Qt.Key.Key_F)
-    assert dock.query_view.pixmap().toImage() != before
+    assert dock.crops.query_view.pixmap().toImage() != before
     QTest.keyClick(dock.candidates, Qt.Key.Key_F)
-    assert dock.query_view.pixmap().toImage() == before
+    assert dock.crops.query_view.pixmap().toImage() == before
 
 
-def test_keys_act_on_the_query_layer_in_the_canvas(
-    dock: MatchWidget, opened: ViewerBinding, qtbot: Any
-) -> None:
+def test_keys_act_in_the_canvas(dock: MatchWidget, opened: ViewerBinding, qtbot: Any) -> None:
     opened.workbench.questions.next_query()
     _wait_for_answer(opened, qtbot)
     opened.viewer.layers.selection.active = opened.viewer.layers["two_photon somata"]
@@ -259,7 +257,7 @@ def test_keys_act_on_the_query_layer_in_the_canvas(
 
     opened.viewer.layers.selection.active = opened.viewer.layers["two_photon"]
     QTest.keyClick(native, Qt.Key.Key_N)
-    assert opened.workbench.project.state().none == {}, "elsewhere the keys are napari's"
+    assert opened.workbench.project.state().none == {uid: NoneReason.OUTSIDE}, "on images, too"
 
 
 def test_what_was_decided_is_shown_again(
@@ -277,10 +275,10 @@ def test_what_was_decided_is_shown_again(
     _press(dock, "accept")
     questions.next_query()
     _wait_for_answer(opened, qtbot)
-    assert partner not in dock.header.text()
+    assert partner not in dock.verdict_bar.header.text()
     questions.select("two_photon", uid)
     _wait_for_answer(opened, qtbot)
-    assert f"accepted as {partner}" in dock.header.text()
+    assert f"accepted as {partner}" in dock.verdict_bar.header.text()
     assert "accepted" in dock.candidates.item(0).text()
 
 
@@ -311,9 +309,9 @@ def test_a_new_gallery_soma_can_be_chosen_at_once(
 
 
 def test_an_empty_dock_says_what_to_do(binding: ViewerBinding, qtbot: Any) -> None:
-    dock = binding.viewer.window.dock_widgets["Match (napari-neurobridge)"]
-    assert "Open a project" in dock.header.text()
+    dock = show_dock(binding, "Match")
+    assert "Open a project" in dock.verdict_bar.header.text()
     _press(dock, "accept")
-    assert "Click a two-photon cell" in dock.findChild(type(dock.header), "status_text").text()
+    assert "Click a two-photon cell" in dock.verdict_bar.status.text.text()
     _press(dock, "next")
-    assert "open or create a project" in dock.findChild(type(dock.header), "status_text").text()
+    assert "open or create a project" in dock.verdict_bar.status.text.text()

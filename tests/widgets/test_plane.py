@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QCheckBox
 
-from fixtures.viewers import handle_events
+from fixtures.viewers import handle_events, show_dock
 from napari_neurobridge.io.tables import write_points
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.types import Role
@@ -54,7 +54,7 @@ def points_project_folder(tmp_path: Path, request: Any) -> Path:
 
 @pytest.fixture
 def check(opened_points: ViewerBinding) -> QCheckBox:
-    dock = opened_points.viewer.window.dock_widgets["Match (napari-neurobridge)"]
+    dock = show_dock(opened_points, "Match")
     return dock.findChild(QCheckBox, "plane_check")
 
 

@@ -33,8 +33,9 @@ class QueueStrategy(StrEnum):
     """What makes a question worth asking.
 
     `ENTROPY` asks where the answer is least known, `SPREAD` clear cells far from all accepted
-    pairs, which say most about the alignment while there are few, and `CLEAREST` the
-    brightest cells first, which give the most reliable first pairs.
+    pairs, which say most about the alignment while there are few, those last that the other
+    side is not expected to show, and `CLEAREST` the brightest cells first, which give the most
+    reliable first pairs.
     """
 
     ENTROPY = "entropy"
@@ -85,7 +86,10 @@ def waiting_questions(
     strategy = strategy or default_strategy(len(landmarks))
     clearest = clearest_first(state, dataset)
     if strategy is QueueStrategy.SPREAD and landmarks:
-        return _spread(state, dataset, clearest, landmarks)
+        outside = _expected_outside(clearest, dataset, match)
+        inside = [item for item in clearest if item.uid not in outside]
+        beyond = [replace(item, reason=_OUTSIDE) for item in clearest if item.uid in outside]
+        return _spread(state, dataset, inside, landmarks) + beyond
     if match is None or strategy is not QueueStrategy.ENTROPY:
         return clearest
     items = _with_match(clearest, dataset, match)
@@ -99,6 +103,14 @@ def default_strategy(n_landmarks: int) -> QueueStrategy:
     if not n_landmarks:
         return QueueStrategy.CLEAREST
     return QueueStrategy.SPREAD if n_landmarks < ENOUGH_LANDMARKS else QueueStrategy.ENTROPY
+
+
+def _expected_outside(items: Sequence[QueueItem], dataset: str, match: Match | None) -> set[str]:
+    """Return the uids whose partner the other side is not expected to show."""
+    if match is None or dataset not in match.datasets:
+        return set()
+    rows, outside = match.side(dataset).rows, match.partners_outside(dataset)
+    return {item.uid for item in items if item.uid in rows and outside[rows[item.uid]]}
 
 
 def _spread(
@@ -225,7 +237,7 @@ def _reason(first: float, second: float, none: float, beyond: float) -> str:
     if none >= max(first, 0.5):
         return f"asked because it may have no partner (probability {percent(none)})"
     if first >= CLEAR:
-        return f"asked because no cell is less certain; its first candidate has {percent(first)}"
+        return f"asked to confirm its first candidate ({percent(first)})"
     if first >= 0.5:
         return f"asked because its first candidate is not certain ({percent(first)})"
     if second >= 0.5 * first:
@@ -234,6 +246,7 @@ def _reason(first: float, second: float, none: float, beyond: float) -> str:
     return f"asked because no candidate is probable (the first has {percent(first)})"
 
 
+_OUTSIDE = "its partner is expected outside of what the other side shows"
 _CLAIMED = "{}; look whether that is right"
 _AUDIT = "a random check: decide from what you see, the scores are hidden"
 _REJECTED = "one candidate was rejected, and no partner is found yet"

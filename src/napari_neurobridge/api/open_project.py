@@ -340,6 +340,22 @@ class OpenProject:
 
         return MatchResult(match_all(self.folder, model, images=images))
 
+    def would_change(
+        self, match: MatchResult, query_uid: str, candidate_uid: str, *, fdr: float = 0.05
+    ) -> list[str]:
+        """Return the cells of both sides that would change, should a pair be accepted.
+
+        As the Match dock shows while the mouse rests on *accept*: nothing is recorded.
+        """
+        from napari_neurobridge.project.log.events import default_annotator
+        from napari_neurobridge.workflows.consequence import consequence_of
+
+        judgement = Judgement(Verdict.ACCEPT, query_uid, candidate_uid)
+        found = consequence_of(
+            self.folder, match.match, judgement, fdr, annotator=default_annotator()
+        )
+        return sorted(found.uids)
+
     def map_points(
         self, points_um: npt.ArrayLike, source: str, target: str
     ) -> npt.NDArray[np.float64]:

@@ -7,6 +7,7 @@ REMEDIES = {
     ErrorKind.NO_DATASET: "add it with 'neurobridge add-dataset'",
     ErrorKind.NO_SOMATA: "run 'neurobridge detect', or add a dataset of points",
     ErrorKind.NOT_INDEXED: "run 'neurobridge index'",
+    ErrorKind.LOCKED: "wait for it, or delete the lock file if its process is gone",
     ErrorKind.TOO_FEW_PAIRS: "accept some with 'neurobridge annotate'",
     ErrorKind.NO_ANNOTATOR: "give one with --annotator",
     ErrorKind.NO_MODEL: "'neurobridge models' lists the models",

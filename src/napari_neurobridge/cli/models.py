@@ -124,9 +124,7 @@ def adopt(
     else:
         current = adopting.roll_back(opened, annotator=annotator)
     count = count_embedded(opened, current)
-    return Adopted(
-        model=current.label, name=current.name, n_to_index=count.n_somata - count.n_embedded
-    )
+    return Adopted(model=current.label, name=current.name, n_to_index=count.n_missing)
 
 
 def _row(entry: "ModelEntry") -> tuple[ModelRow, str]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.resample import Index3, SlabGrid
 from napari_neurobridge.spaces.affine import as_points
+from napari_neurobridge.types import CROP_UM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +46,7 @@ class CropSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size_um: Annotated[float, Field(gt=0)] = Field(default=120.0, title="Crop size (µm)")
+    size_um: Annotated[float, Field(gt=0)] = Field(default=CROP_UM, title="Crop size (µm)")
     pixels: Annotated[int, Field(ge=2)] = Field(default=150, title="Crop size (pixels)")
     slab_um: Annotated[float, Field(ge=0)] = Field(default=30.0, title="Slab thickness (µm)")
     slab_step_um: Annotated[float, Field(gt=0)] = Field(default=1.5, title="Slab step (µm)")

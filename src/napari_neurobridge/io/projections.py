@@ -164,16 +164,35 @@ class ProjectedView(LazyVolume):
         Length of the time series.
     projection : Projection
         What to compute over time.
+
+    Attributes
+    ----------
+    n_frames : int
+    projection : Projection
     """
 
     def __init__(self, view: ChannelView, n_frames: int, projection: Projection) -> None:
         super().__init__(view.shape, np.float32, (1, *view.shape[1:]))
         self._view = view
-        self._n_frames = n_frames
-        self._projection = projection
+        self.n_frames = n_frames
+        self.projection = projection
+        self._siblings = {projection: self}
         self._planes: dict[int, Float32Array] = {}
         # The viewer reads from several threads; each plane is to be projected once.
         self._lock = threading.Lock()
+
+    def by(self, projection: Projection) -> ProjectedView:
+        """Return the same time series by another projection; each is kept once."""
+        with self._lock:
+            if projection not in self._siblings:
+                other = ProjectedView(self._view, self.n_frames, projection)
+                other._siblings = self._siblings
+                self._siblings[projection] = other
+            return self._siblings[projection]
+
+    def frames(self, box: Box, frames: slice) -> npt.NDArray[Any]:
+        """Read one box at several moments, shape (t, z, y, x)."""
+        return self._view.load_frames(box, frames)
 
     def load(self, box: Box) -> Float32Array:
         """Read one box of the projection."""
@@ -197,10 +216,8 @@ class ProjectedView(LazyVolume):
         at_once = max(1, _FRAME_BYTES // (8 * height * width))
         return project_frames(
             (
-                self._view.load_frames(box, slice(start, min(start + at_once, self._n_frames)))[
-                    :, 0
-                ]
-                for start in range(0, self._n_frames, at_once)
+                self._view.load_frames(box, slice(start, min(start + at_once, self.n_frames)))[:, 0]
+                for start in range(0, self.n_frames, at_once)
             ),
-            self._projection,
+            self.projection,
         )

@@ -143,6 +143,20 @@ class Volume:
         z, y, x = self.extent_um
         return z / 2, y / 2, x / 2
 
+    @property
+    def recording(self) -> ProjectedView | None:
+        """The time series that this is a projection of; None where there is one frame only."""
+        finest = self.levels[0]
+        return finest if isinstance(finest, ProjectedView) else None
+
+    def by(self, projection: Projection) -> Volume:
+        """Return a recording by another projection over time; what is none stays as it is."""
+        recording = self.recording
+        if recording is None or recording.projection is projection:
+            return self
+        projected = recording.by(projection)
+        return Volume([projected], name=self.name, voxel_size_um=self.voxel_size_um)
+
     def read(
         self, start: tuple[int, int, int], stop: tuple[int, int, int], *, level: int = 0
     ) -> Float32Array:

@@ -21,12 +21,14 @@ from napari_neurobridge.matching.posterior_reader import (
     PosteriorReader,
     PosteriorSummary,
 )
+from napari_neurobridge.matching.wording import not_indexed
 from napari_neurobridge.types import Expected
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_neurobridge.matching.appearance.likelihood import Appearance
+    from napari_neurobridge.matching.bounds import Bounds
     from napari_neurobridge.matching.calibration import Calibration
     from napari_neurobridge.matching.conformal import ConformalSets
     from napari_neurobridge.matching.decoys import Judging
@@ -68,12 +70,17 @@ class Match:
         What made the posterior of the propagation's.
     sets : ConformalSets
         What belongs to a set of answers with a stated coverage.
+    bounds : dict of str to Bounds
+        What each of the two datasets shows.
     appearance : Appearance or None
-        What the crops say; ``None`` without a complete index.
+        What the crops say; ``None`` without an index.
     model : str
         Name and hash of the encoder whose index told candidates apart; empty if none did.
     model_note : str
         What that model leaves open, in a sentence; empty if nothing.
+    not_indexed : frozenset of str
+        Somata of either side whose crops have no say, since the index lacks them; empty where
+        it has none at all.
     """
 
     queries: Side
@@ -87,19 +94,22 @@ class Match:
     alignment: Alignment
     calibration: Calibration
     sets: ConformalSets
+    bounds: Mapping[str, Bounds]
     appearance: Appearance | None = None
     model: str = ""
     model_note: str = ""
+    not_indexed: frozenset[str] = frozenset()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know about the alignment, in sentences."""
-        doubtful = [pair for pair in self.review() if pair.p_wrong >= 0.5]
+        doubtful = self.doubtful()
         named = ", ".join(f"{p.in_vivo_uid} ↔ {p.ex_vivo_uid}" for p in doubtful[:_NAMED])
         note = (f"Look again at {named}: the other cells contradict.",) if doubtful else ()
         # What contradicts a proposal is no news: it is dropped.
         said = self.propagation.notes if self.accepted else ()
-        return (*said, *note, *filter(None, [self.model_note]))
+        unseen = (f"{not_indexed(len(self.not_indexed))}.",) if self.not_indexed else ()
+        return (*said, *note, *unseen, *filter(None, [self.model_note]))
 
     def review(self) -> tuple[ReviewedPair, ...]:
         """Return the accepted pairs, the most doubtful first."""
@@ -118,6 +128,10 @@ class Match:
             for query, soma in [self.problem.pairs[row].tolist()]
             if (query, soma) in self.accepted
         )
+
+    def doubtful(self) -> tuple[ReviewedPair, ...]:
+        """Return the accepted pairs that are more likely wrong than right, by all other cells."""
+        return tuple(pair for pair in self.review() if pair.p_wrong >= 0.5)
 
     @property
     def proposals(self) -> RowArray:
@@ -225,6 +239,19 @@ class Match:
             return _expected(*self.alignment.expect_without_own(self.queries.rows[uid]))
         place = self.gallery.centers_um[self.gallery.rows[uid]]
         return self._expected_at(self.alignment.inverse(), place)
+
+    def partners_outside(self, dataset: str) -> npt.NDArray[np.bool_]:
+        """Return whose partner is expected outside of what the other side shows, (N,)."""
+        if dataset not in self._outside:
+            forward = dataset == self.queries.dataset
+            way = self.alignment if forward else self.alignment.inverse()
+            bounds = self.bounds[self.others_of(dataset).dataset]
+            self._outside[dataset] = bounds.exclude_mapped(way, self.side(dataset).centers_um)
+        return self._outside[dataset]
+
+    @cached_property
+    def _outside(self) -> dict[str, npt.NDArray[np.bool_]]:
+        return {}
 
     def judge_position(self, position_um: Vec3, dataset: str) -> PartnerPosterior:
         """As `judge`, for a bare place of either side, whose own soma nobody knows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from napari_neurobridge.matching.appearance.likelihood import (
     Margins,
     appearance_of,
 )
+from napari_neurobridge.matching.bounds import Bounds
 from napari_neurobridge.matching.calibration import (
     COORDINATES,
     audits_of,
@@ -122,6 +124,7 @@ def match_datasets(
     ex_vivo: str | None = None,
     start: Match | None = None,
     constellation: bool = False,
+    state: State | None = None,
     report: Report | None = None,
 ) -> Match:
     """Match all somata of two datasets, from the accepted pairs outward.
@@ -130,7 +133,8 @@ def match_datasets(
     ----------
     project : Project
     encoder : Encoder, optional
-        Adds what the crops say where both datasets are completely indexed for it.
+        Adds what the crops say, as far as both datasets are indexed for it: a soma that is not
+        is judged by its place alone.
     in_vivo, ex_vivo : str, optional
         The default datasets unless given.
     start : Match, optional
@@ -138,6 +142,9 @@ def match_datasets(
     constellation : bool
         Where fewer than four pairs are accepted, begin with what the constellation of the
         cells says; takes a while.
+    state : State, optional
+        What people are supposed to have said in place of the project's own state; the match is
+        then kept nowhere.
     report : callable, optional
         Called as ``report(done, total, message)``.
 
@@ -148,7 +155,7 @@ def match_datasets(
         constellation of the cells does not tell either.
     """
     first, second = in_vivo or project.in_vivo(), ex_vivo or project.ex_vivo()
-    state = project.state()
+    supposed, state = state is not None, state or project.state()
     queries, gallery = _sides(project, state, first, second)
     begun = _NOTHING if start is None else _translated(start, queries, gallery)
     if start is not None and not (
@@ -165,7 +172,7 @@ def match_datasets(
         pairs = np.vstack([accepted, excluded.allowed(begun, accepted)])
     if not len(pairs):
         raise InputError(_NO_PAIR)
-    margins = _margins(project, encoder, queries, gallery, start)
+    margins, unseen = _margins(project, encoder, queries, gallery, start)
     appearance, model_note = _appearance(encoder, margins, queries, gallery, accepted)
     problem = PropagationProblem(
         queries.centers_um,
@@ -191,7 +198,8 @@ def match_datasets(
         orientation=project.stated_linear(queries.dataset, gallery.dataset) is not None,
         n_pairs=len(accepted),
     )
-    project.keep_alignment(alignment)
+    if not supposed:
+        project.keep_alignment(alignment)
     return Match(
         queries=queries,
         gallery=gallery,
@@ -207,7 +215,19 @@ def match_datasets(
         appearance=appearance,
         model="" if encoder is None or appearance is None else model_label(encoder),
         model_note=model_note,
+        bounds={side.dataset: _bounds(project, side, start) for side in (queries, gallery)},
+        not_indexed=unseen if seen else frozenset(),
     )
+
+
+def _bounds(project: Project, side: Side, start: Match | None) -> Bounds:
+    """Return what a dataset shows: its image, else as far as its somata reach."""
+    if project.dataset(side.dataset).uri is not None:
+        with suppress(InputError):  # an image that is gone bounds nothing
+            return Bounds.of_volume(project.volume(side.dataset).extent_um)
+    elif start is not None:  # of the same somata
+        return start.bounds[side.dataset]
+    return Bounds.of_somata(side.centers_um)
 
 
 def _sides(project: Project, state: State, first: str, second: str) -> tuple[Side, Side]:
@@ -283,18 +303,30 @@ def _constellation(
 
 def _margins(
     project: Project, encoder: Encoder | None, queries: Side, gallery: Side, start: Match | None
-) -> Margins | None:
-    """Return how the crops compare; None without a complete index of both sides."""
+) -> tuple[Margins | None, frozenset[str]]:
+    """Return how the crops compare, and the somata of both sides that are not indexed.
+
+    Without an index of either side there is nothing to compare.
+    """
     if encoder is None:
-        return None
-    # Their uids are in order, as those of a side are, so that rows are the same.
-    indexed = [load_gallery(project, encoder, side.dataset) for side in (queries, gallery)]
-    if [known.uids for known in indexed] != [queries.uids, gallery.uids]:
-        return None
-    if start is not None and start.appearance is not None and start.model == model_label(encoder):
-        return start.appearance.margins
-    here, there = (known.embeddings for known in indexed)
-    return Margins(here, there, queries.centers_um, gallery.centers_um)
+        return None, frozenset()
+    sides = queries, gallery
+    indexed = [load_gallery(project, encoder, side.dataset) for side in sides]
+    if not all(map(len, indexed)):
+        return None, frozenset()
+    unseen = frozenset[str]().union(
+        *(known.missing(side.uids) for known, side in zip(indexed, sides, strict=True))
+    )
+    if (
+        start is not None
+        and start.appearance is not None
+        and (start.model, start.not_indexed) == (model_label(encoder), unseen)
+    ):
+        return start.appearance.margins, unseen
+    here, there = (
+        known.embeddings_of(side.uids) for known, side in zip(indexed, sides, strict=True)
+    )
+    return Margins(here, there, queries.centers_um, gallery.centers_um), unseen
 
 
 def _appearance(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_neurobridge.matching.bounds import Bounds
 from napari_neurobridge.matching.calibration import COORDINATES
 from napari_neurobridge.matching.conformal import DEFAULT_COVERAGE, ConformalSets
 from napari_neurobridge.matching.match import Match
@@ -67,6 +68,7 @@ def match_point_sets(
         ),
         calibration=COORDINATES,
         sets=ConformalSets(DEFAULT_COVERAGE, DEFAULT_COVERAGE, 0),
+        bounds={side.dataset: Bounds.of_somata(side.centers_um) for side in sides},
     )
 
 

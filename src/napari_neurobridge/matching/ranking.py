@@ -64,7 +64,8 @@ def rank_soma(
     project : Project
     encoder : Encoder or None
         Without it nothing is said about how alike the crops look. The gallery's dataset
-        must be completely indexed for it, unless ``match`` orders the candidates.
+        must be indexed for it but for a few somata, which are not listed then, unless
+        ``match`` orders the candidates.
     uid : str
         The query.
     k : int
@@ -85,7 +86,7 @@ def rank_soma(
     Raises
     ------
     InputError
-        If the uid is unknown, the gallery is empty, or its index incomplete.
+        If the uid is unknown, the gallery is empty, or its index lacks more than a few somata.
     """
     _require_positive(k)
     soma = project.state().soma(uid)
@@ -206,9 +207,10 @@ def _rank(
     if match is None or found is None:
         return _without_probability(project, encoder, question, k, spec)
     judged, expected = found
+    outside = match.bounds[question.gallery].excludes(expected)
     if judged.beyond >= _OUT_OF_REACH:
         ranking = _without_probability(project, encoder, question, k, spec)
-        return replace(ranking, note=_TOO_FAR, expected=expected)
+        return replace(ranking, note=_TOO_FAR, expected=expected, outside=outside)
     rows = judged.rows[:k]
     return Ranking(
         query_dataset=question.dataset,
@@ -221,6 +223,7 @@ def _rank(
         model="" if encoder is None else model_label(encoder),
         basis=Basis.PROBABILITY,
         expected=expected,
+        outside=outside,
     )
 
 
@@ -287,8 +290,7 @@ def _similarities(
     spec: CropSpec | None,
 ) -> list[float | None]:
     """Return how alike the crops of a query and of some somata are; None where unknown."""
-    images = (project.dataset(name).uri for name in (question.dataset, question.gallery))
-    if encoder is None or None in images:
+    if encoder is None or not project.has_images(question.dataset, question.gallery):
         return [None] * len(uids)
     return _aligned_similarities(project, encoder, question, uids, spec)
 
@@ -328,11 +330,10 @@ def _without_probability(
     k: int,
     spec: CropSpec | None,
 ) -> Ranking:
-    images = [project.dataset(name).uri for name in (question.dataset, question.gallery)]
-    if encoder is None or None in images:
+    if encoder is None or not project.has_images(question.dataset, question.gallery):
         return _by_distance(project, question, k)
     gallery = load_gallery(project, encoder, question.gallery, spec=spec)
-    gallery.require_complete()
+    gallery.require_most()
     rows, _ = gallery.search(_oriented_query(project, encoder, question, spec), k)
     uids = [gallery.uids[row] for row in rows]
     similarities = np.array(_aligned_similarities(project, encoder, question, uids, spec))
@@ -350,7 +351,7 @@ def _without_probability(
         candidates=candidates,
         model=model_label(encoder),
         basis=Basis.APPEARANCE,
-        note=_NO_PAIRS,
+        note=" ".join(filter(None, [_NO_PAIRS, gallery.note])),
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.types import Float32Array, Report, Vec3
+    from napari_neurobridge.types import Float32Array, Projection, Report, Vec3
 
 
 def orientation_frame(project: Project, dataset: str) -> CropFrame:
@@ -63,6 +63,7 @@ def cut_crops(
     *,
     spec: CropSpec | None = None,
     depth_um: float = 0.0,
+    projection: Projection | None = None,
     report: Report | None = None,
 ) -> Float32Array:
     """Cut crops of a dataset, exactly at some places.
@@ -79,6 +80,8 @@ def cut_crops(
         What a crop shows.
     depth_um : float
         How much deeper than the places, along the two-photon optical axis.
+    projection : Projection, optional
+        Of a recording over time; the dataset's own unless given.
     report : callable, optional
         Called as ``report(done, total, message)``; it may raise to cancel.
 
@@ -98,8 +101,9 @@ def cut_crops(
         )
     centers = as_points(centers_um)
     linear = (frame or orientation_frame(project, dataset)).linears(centers)
+    volume = project.volume(dataset)
     return extract_crops(
-        project.volume(dataset),
+        volume if projection is None else volume.by(projection),
         centers + linear[..., 0] * depth_um,
         linear=linear,
         spec=spec,

@@ -178,6 +178,10 @@ class Project:
         """Names of the datasets that are more than a table of points, in the same order."""
         return [name for name, spec in self.datasets.items() if spec.uri is not None]
 
+    def has_images(self, *names: str) -> bool:
+        """Return whether all of some datasets have an image; the two default ones unless given."""
+        return set(names or (self.in_vivo(), self.ex_vivo())) <= set(self.datasets_with_images)
+
     def dataset(self, name: str) -> DatasetSpec:
         """Return a dataset.
 

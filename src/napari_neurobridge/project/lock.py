@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,11 +102,15 @@ def _remove_if_stale(path: Path) -> None:
     holder = _read(path)
     if holder is None:
         if age < _WRITING_SECONDS:
-            raise InputError("A long job is just starting in this project; try again soon.")
+            raise InputError(
+                f"A long job is just starting in this project (lock file {path}).",
+                kind=ErrorKind.LOCKED,
+            )
     elif holder.host != socket.gethostname() or is_alive(holder.pid):
         raise InputError(
             f"A long job already runs in this project (process {holder.pid} on {holder.host} since "
-            f"{holder.since}); wait for it, or delete {path} if it is gone."
+            f"{holder.since}, lock file {path}).",
+            kind=ErrorKind.LOCKED,
         )
     # Moved aside first: of two processes that find it stale, one takes it over. If what was
     # moved is a fresh lock after all, it goes back.

@@ -7,35 +7,23 @@ from weakref import ref
 
 import numpy as np
 from napari.layers import Points
-from napari.layers.base import ActionType
 
 from napari_neurobridge.viewer.attention_layers import AttentionLayers
-from napari_neurobridge.viewer.canvases import SecondCanvas, look_at, show_field, show_slab
-from napari_neurobridge.viewer.dispatch import (
-    LAYOUT_MS,
-    CloseWatcher,
-    MainThreadDispatcher,
-    after_events,
-)
-from napari_neurobridge.viewer.docks import put_beside_main_canvas, stack_docks
+from napari_neurobridge.viewer.canvases import SPACE_AXES, SecondCanvas
+from napari_neurobridge.viewer.dispatch import CloseWatcher, MainThreadDispatcher
+from napari_neurobridge.viewer.docks import CANVAS_NAME, PROJECT_DOCKS, DockColumn
+from napari_neurobridge.viewer.header import CanvasHeader, header_button
 from napari_neurobridge.viewer.hints import Hints
-from napari_neurobridge.viewer.layers import (
-    DATASET_KEY,
-    HINT_KEY,
-    is_drawn,
-    load_image,
-    show_labels,
-    somata_layer_kwargs,
-    somata_view,
-)
+from napari_neurobridge.viewer.keys import WindowKeys
+from napari_neurobridge.viewer.layers import DATASET_KEY, load_image, load_units
 from napari_neurobridge.viewer.link import CanvasLink
 from napari_neurobridge.viewer.outlines import OutlineLayers
 from napari_neurobridge.viewer.plane_layers import PlaneLayers
+from napari_neurobridge.viewer.seeing import Seeing
+from napari_neurobridge.viewer.somata_layers import SomataLayers, position_of
 from napari_neurobridge.workbench.workbench import Workbench
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import napari
     from napari.components import ViewerModel
 
@@ -43,7 +31,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.spaces import Orientation
     from napari_neurobridge.types import Vec3
 
-CANVAS_NAME = "fMOST"
+_FIRST_NAME = "two-photon"
 
 
 class ViewerBinding:
@@ -53,6 +41,18 @@ class ViewerBinding:
     ----------
     viewer : napari.Viewer
         The real viewer, not a proxy of it.
+
+    Attributes
+    ----------
+    workbench : Workbench
+    column : DockColumn
+        Our docks.
+    keys : WindowKeys
+        What the keys do while one of our docks is open.
+    second : SecondCanvas or None
+        The canvas of the ex-vivo side, once a project was opened.
+    header : CanvasHeader or None
+        The bar over napari's own canvas, as long.
     """
 
     def __init__(self, viewer: napari.Viewer) -> None:
@@ -60,31 +60,43 @@ class ViewerBinding:
         self._viewer = ref(viewer)
         self.workbench = Workbench(MainThreadDispatcher())
         self.second: SecondCanvas | None = None
+        self.header: CanvasHeader | None = None
         self.closed = False
-        self._drawn_uids: dict[str, list[str]] = {}
-        self._to_draw: set[str] = set()
+        self._shown_at_first: set[str] = set()
 
         # napari offers no public signal for this.
-        self._watcher = CloseWatcher(viewer.window._qt_window)
+        window = viewer.window._qt_window
+        self._watcher = CloseWatcher(window)
         self._watcher.closing.connect(self.shut)
+        self.column = DockColumn(viewer)
+        self.keys = WindowKeys(window, self.workbench.key_actions())
+        self.column.changed.connect(self._on_docks_changed)
+        self.column.laid_out.connect(self._show_points)
         self._attention_layers = AttentionLayers(self.workbench, self._sides)
         self._outline_layers = OutlineLayers(self.workbench, self._sides)
         self._plane_layers = PlaneLayers(self.workbench, self._sides)
-        self._plane_layers.watch(viewer)
         self._hints = Hints(self.workbench, self._sides)
-        self._hints.watch(viewer)
         self._link = CanvasLink(self.workbench, self._sides)
-        self._link.watch(viewer, 0)
+        self._seeing = Seeing(self._link.paused)
+        self._somata = SomataLayers(self.workbench, self._sides, self._on_somata_layer_made)
+        self._watch(viewer, 0)
+        viewer.events.theme.connect(self._on_theme_changed)
+        self._connect()
+
+    def _connect(self) -> None:
         session, questions = self.workbench.session, self.workbench.questions
-        matches = self.workbench.matches
         session.project_changed.connect(self._on_project_changed)
         session.orientation_changed.connect(self._on_orientation_changed)
-        session.somata_changed.connect(self._draw_soon)
-        session.verdicts_changed.connect(self._draw_all_soon)
-        questions.snapshot_changed.connect(self._draw_all_soon)
         questions.look_requested.connect(self._look_at)
-        matches.match_changed.connect(self._on_match_changed)
-        viewer.mouse_drag_callbacks.append(self._on_clicked)
+        self.workbench.matches.match_changed.connect(self._on_match_changed)
+        session.jobs.submit("units", load_units, lambda _: None, session.show_error)
+
+    def _watch(self, model: ViewerModel, number: int) -> None:
+        """Follow a canvas; 0 is the two-photon one."""
+        self._plane_layers.watch(model)
+        self._hints.watch(model)
+        self._link.watch(model, number)
+        model.mouse_drag_callbacks.append(self._on_clicked)
 
     @property
     def viewer(self) -> napari.Viewer:
@@ -97,37 +109,43 @@ class ViewerBinding:
 
     def _on_project_changed(self, project: Project | None) -> None:
         self._remove_layers()
+        self._shown_at_first.clear()
         if project is None:
             return
-        second = self._open_second_canvas()
+        self._open_header()
+        self._open_second_canvas()
+        self.column.open(PROJECT_DOCKS)
         for model, dataset in self._sides():
-            self._draw_somata(dataset)
+            self._somata.draw(dataset)
             self._outline_layers.draw(dataset)
-            show_slab(model, self._orientation(dataset))
+            self._seeing.turn(model, self._orientation(dataset))
             if project.dataset(dataset).uri is not None:
                 self._load_image(project, dataset)
-        second.fit_contrast()
-        # The magnification depends on the canvases' sizes.
-        after_events(self._show_points, LAYOUT_MS)
+        self._seeing.fit_contrast()
 
     def _show_points(self) -> None:
-        """Show the middle of each dataset that has no image, at the usual magnification."""
+        """Show the middle of each dataset that has no image, once the canvases have their sizes."""
         project = self.workbench.project
         for model, dataset in self._sides():
-            layer = self._somata_layer(model, dataset)
+            layer = self._somata.layer(model)
             assert project is not None
-            if project.dataset(dataset).uri is not None or layer is None or not len(layer.data):
+            if dataset in self._shown_at_first or project.dataset(dataset).uri is not None:
                 continue
+            if layer is None or not len(layer.data):
+                continue
+            self._shown_at_first.add(dataset)
             model.layers.selection.active = layer
-            show_field(model, self._canvas_px(model))
+            self._seeing.show_field(model)
             centers = np.asarray(layer.data)
             middle = np.linalg.norm(centers - np.median(centers, axis=0), axis=1).argmin()
-            look_at(model, _position(layer, int(middle)))
-        self._look_at_what_is_asked()
+            self._seeing.look_at(model, position_of(layer, int(middle)))
+            self._look_at_what_is_asked()
 
     def _on_orientation_changed(self) -> None:
         for model, dataset in self._sides():
-            show_slab(model, self._orientation(dataset))
+            self._seeing.turn(model, self._orientation(dataset))
+        self._seeing.equal_zoom()
+        self._look_at_what_is_asked()
 
     def _orientation(self, dataset: str) -> Orientation:
         assert self.workbench.project is not None
@@ -142,12 +160,11 @@ class ViewerBinding:
                 if name == dataset and self.workbench.project is project:
                     model.add_image(data, **kwargs)
                     model.layers.move(len(model.layers) - 1, 0)
-                    # The keys act on the somata layer, so that is the one to be active.
-                    model.layers.selection.active = self._somata_layer(model, dataset)
-                    show_slab(model, self._orientation(dataset))
-                    show_field(model, self._canvas_px(model))
-            if self.second is not None:
-                self.second.fit_contrast()
+                    # The layer's tools act on the somata, so that is the one to be active.
+                    model.layers.selection.active = self._somata.layer(model)
+                    self._seeing.turn(model, self._orientation(dataset))
+                    self._seeing.show_field(model)
+            self._seeing.fit_contrast()
             self._look_at_what_is_asked()
 
         session = self.workbench.session
@@ -155,56 +172,9 @@ class ViewerBinding:
             f"image {dataset}", lambda: load_image(project, dataset), add, session.show_error
         )
 
-    def _canvas_px(self, model: ViewerModel) -> tuple[int, int]:
-        """Return width and height of a canvas."""
-        if self.second is not None and model is self.second.model:
-            return self.second.qt_viewer.width(), self.second.qt_viewer.height()
-        central = self.viewer.window._qt_window.centralWidget()
-        return central.width(), central.height()
-
-    def _draw_all_soon(self, _: object = None) -> None:
-        for _model, dataset in self._sides():
-            self._draw_soon(dataset)
-
-    def _draw_soon(self, dataset: str) -> None:
-        """Draw a dataset's somata once, however much of the state is changing just now."""
-        if not self._to_draw:
-            after_events(self._draw_what_changed)
-        self._to_draw.add(dataset)
-
-    def _draw_what_changed(self) -> None:
-        datasets, self._to_draw = self._to_draw, set()
-        for dataset in datasets:
-            self._draw_somata(dataset)
-
-    def _draw_somata(self, dataset: str) -> None:
-        """Draw a dataset's somata anew; a layer that somebody deleted comes back."""
-        model = next((model for model, name in self._sides() if name == dataset), None)
-        if model is None:
-            return
-        view = somata_view(self.workbench, dataset)
-        self._drawn_uids[dataset] = list(view.features["uid"])
-        layer = self._somata_layer(model, dataset)
-        if layer is None:
-            layer = model.add_points(view.centers_um, **somata_layer_kwargs(view, dataset))
-            layer.mode = "pan_zoom"
-            layer.events.data.connect(self._on_somata_edited)
-            self._bind_keys(layer)
-            if self.second is not None and model is self.second.model:
-                self.second.edit_with_tools(layer)
-            return
-        if is_drawn(layer, view):
-            return
-        with layer.events.data.blocker(self._on_somata_edited):
-            if not np.array_equal(layer.data, view.centers_um):
-                layer.selected_data = set()
-                layer.data = view.centers_um
-            show_labels(layer, view)
-            layer.features = view.features
-            if len(view.features):
-                layer.border_color = view.border_colors
-                layer.face_color = view.face_colors
-            layer.refresh()
+    def _on_somata_layer_made(self, model: ViewerModel, layer: Points) -> None:
+        self._seeing.watch_layer(model, layer)
+        model.layers.selection.active = layer
 
     def _on_match_changed(self) -> None:
         if self.second is not None:
@@ -223,12 +193,11 @@ class ViewerBinding:
                 continue
             if self.second is not None and model is self.second.model:
                 self._open_second_canvas()
-            if model.dims.ndim < 3:
+            if model.dims.ndim < SPACE_AXES:
                 # Somebody deleted every layer, and with them the canvas forgot its axes.
-                self._draw_somata(dataset)
-                show_slab(model, self._orientation(dataset))
-            with self._link.paused():
-                look_at(model, position_um)
+                self._somata.draw(dataset)
+                self._seeing.turn(model, self._orientation(dataset))
+            self._seeing.look_at(model, position_um)
 
     # --- from the canvases to the workbench ----------------------------------------------
 
@@ -252,36 +221,7 @@ class ViewerBinding:
             dataset, tuple(position), depth_axis=depth_axis, asks="Shift" in event.modifiers
         )
 
-    def _on_somata_edited(self, event: Any) -> None:
-        """Turn an edit of a somata layer into events, then draw what the project says."""
-        layer, verdicts = event.source, self.workbench.verdicts
-        dataset = layer.metadata[DATASET_KEY]
-        rows = [int(index) for index in event.data_indices]
-        if event.action == ActionType.ADDED:
-            self._after(verdicts.add_somata, dataset, [_position(layer, row) for row in rows])
-        elif event.action == ActionType.CHANGED:
-            uids = [layer.features["uid"].iloc[row] for row in rows]
-            positions = [_position(layer, row) for row in rows]
-            self._after(verdicts.move_somata, dataset, uids, positions)
-        elif event.action == ActionType.REMOVED:
-            left = set(layer.features["uid"])
-            removed = [uid for uid in self._drawn_uids[dataset] if uid not in left]
-            self._after(verdicts.delete_somata, dataset, removed)
-        else:
-            return
-        # Also when the project refuses: the layer then gets its circles back.
-        self._draw_soon(dataset)
-
-    def _after(self, action: Callable[..., None], *arguments: Any) -> None:
-        # napari is still inside its own edit: the layer may not be redrawn yet.
-        after_events(lambda: action(*arguments))
-
-    def _bind_keys(self, layer: Points) -> None:
-        """Bind the Match dock's keys to a somata layer alone; napari keeps them elsewhere."""
-        for key, action in self.workbench.key_actions().items():
-            layer.bind_key(key, lambda _layer, action=action: action(), overwrite=True)
-
-    # --- canvases and layers -----------------------------------------------------------
+    # --- canvases, docks and keys --------------------------------------------------------
 
     def _sides(self) -> list[tuple[ViewerModel, str]]:
         """Return each canvas with the dataset that it shows."""
@@ -290,32 +230,39 @@ class ViewerBinding:
             return []
         return [(self.viewer, project.in_vivo()), (self.second.model, project.ex_vivo())]
 
-    def _somata_layer(self, model: ViewerModel, dataset: str) -> Points | None:
-        for layer in model.layers:
-            ours = layer.metadata.get(DATASET_KEY) == dataset and HINT_KEY not in layer.metadata
-            if isinstance(layer, Points) and ours:
-                return layer
-        return None
-
     def _remove_layers(self) -> None:
         models = [self.viewer] + ([self.second.model] if self.second is not None else [])
         for model in models:
             for layer in [layer for layer in model.layers if DATASET_KEY in layer.metadata]:
                 model.layers.remove(layer)
-        self._drawn_uids.clear()
 
-    def _open_second_canvas(self) -> SecondCanvas:
-        """Return the second canvas, docked; also after its dock was closed."""
+    def _open_header(self) -> None:
+        """Put the bar over napari's own canvas."""
+        if self.header is not None:
+            return
+        qt_viewer = self.viewer.window._qt_viewer
+        self.header = CanvasHeader(_FIRST_NAME, self.viewer)
+        layers = header_button("layers", "layers_button", checkable=False)
+        layers.setToolTip("Hide or show napari's layer list and layer controls")
+        layers.clicked.connect(self.column.toggle_layer_docks)
+        self.header.first.addWidget(layers)
+        # A `QtViewer` is a splitter of canvas and console.
+        qt_viewer.insertWidget(0, self.header)
+        qt_viewer.setCollapsible(0, False)
+        self._seeing.watch(self.viewer, self.header, qt_viewer.canvas.native)
+
+    def _open_second_canvas(self) -> None:
+        """Dock the second canvas; also after its dock was closed."""
         window = self.viewer.window
         if self.second is None:
             self.second = SecondCanvas(CANVAS_NAME)
-            self.second.model.mouse_drag_callbacks.append(self._on_clicked)
-            self._plane_layers.watch(self.second.model)
-            self._hints.watch(self.second.model)
-            self._link.watch(self.second.model, 1)
+            self.second.model.theme = self.viewer.theme
+            self._watch(self.second.model, 1)
+            native = self.second.qt_viewer.canvas.native
+            self._seeing.watch(self.second.model, self.second.header, native)
             self.second.lock.toggled.connect(self._link.set_locked)
         if CANVAS_NAME not in window.dock_widgets:
-            dock = window.add_dock_widget(
+            window.add_dock_widget(
                 self.second,
                 name=CANVAS_NAME,
                 area="right",
@@ -323,19 +270,24 @@ class ViewerBinding:
                 add_vertical_stretch=False,
             )
             self.second.show()
-            put_beside_main_canvas(self.viewer, dock)
-        return self.second
+            self.column.put_canvas(self.second)
 
-    def stack_docks(self, front: str) -> None:
-        """Lay the Insight dock on the Match dock; see `docks.stack_docks`."""
+    def _on_theme_changed(self, event: Any) -> None:
+        if self.second is not None:
+            self.second.model.theme = event.value
+
+    def _on_docks_changed(self) -> None:
+        """Let the keys act on pairs while one of our docks is open, and be napari's otherwise."""
         if not self.closed:
-            stack_docks(self.viewer, front)
+            self.keys.set_active(bool(self.column.open_names()))
 
     def shut(self) -> None:
         """Stop all work and let the second canvas go; safe to call twice."""
         if self.closed:
             return
         self.closed = True
+        self.column.shut()
+        self.keys.release()
         self.workbench.close()
         if self.second is not None:
             second, self.second = self.second, None
@@ -344,8 +296,3 @@ class ViewerBinding:
 
 def _same(one: Any, other: Any) -> bool:
     return getattr(one, "__wrapped__", one) is getattr(other, "__wrapped__", other)
-
-
-def _position(layer: Points, index: int) -> Vec3:
-    z, y, x = (float(value) for value in np.asarray(layer.data[index])[-3:])
-    return z, y, x

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Points
+from napari.layers import Points
 from napari.qt import QtViewer
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QAbstractButton,
-    QButtonGroup,
-    QHBoxLayout,
-    QLabel,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
-from superqt import QDoubleRangeSlider
+from qtpy.QtCore import QSize
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_neurobridge.viewer.layers import HINT_KEY
-from napari_neurobridge.viewer.styles import FIELD_UM, SLAB_UM
+from napari_neurobridge.viewer.header import CanvasHeader, header_button
+from napari_neurobridge.viewer.styles import FIELD_UM
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -40,8 +30,8 @@ def axis_order(orientation: Orientation) -> tuple[int, int, int]:
     return depth, rows, columns
 
 
-def show_slab(model: ViewerModel, orientation: Orientation) -> None:
-    """Show slabs that are seen along the two-photon optical axis.
+def show_slab(model: ViewerModel, orientation: Orientation, slab_um: float) -> None:
+    """Show slabs of a thickness, µm, that are seen along the two-photon optical axis.
 
     Axes are reordered and flipped by the camera, so that both canvases show tissue the
     same way round while every layer keeps its dataset's own coordinates.
@@ -53,15 +43,24 @@ def show_slab(model: ViewerModel, orientation: Orientation) -> None:
         "down" if signs[1] == "+" else "up",
         "right" if signs[2] == "+" else "left",
     )
-    half = SLAB_UM / 2
-    model.dims.margin_left = (half,) * 3
-    model.dims.margin_right = (half,) * 3
+    set_slab(model, slab_um)
 
 
-def show_field(model: ViewerModel, canvas_px: tuple[int, int]) -> None:
-    """Show ``FIELD_UM`` of tissue across a canvas of so many pixels."""
+def set_slab(model: ViewerModel, slab_um: float) -> None:
+    """Project so much tissue, µm, around the displayed plane."""
+    model.dims.margin_left = model.dims.margin_right = (slab_um / 2,) * model.dims.ndim
+
+
+def show_field(model: ViewerModel, canvas_px: int) -> None:
+    """Show ``FIELD_UM`` of tissue across a canvas whose shorter edge has so many pixels."""
     model.reset_view()
-    model.scene.camera.zoom = max(min(canvas_px), 100) / FIELD_UM
+    model.scene.camera.zoom = max(canvas_px, 100) / FIELD_UM
+
+
+def show_scale_bar(model: ViewerModel) -> None:
+    """Draw a scale bar in µm."""
+    # Its unit is that of the layers.
+    model.canvas.overlays.scale_bar.visible = True
 
 
 def shows_plane(model: ViewerModel) -> bool:
@@ -83,7 +82,16 @@ def put_under_circles(model: ViewerModel, layer: Layer) -> None:
 
 
 class SecondCanvas(QWidget):
-    """A napari canvas of its own, with its own z slider and contrast."""
+    """A napari canvas of its own, with its own z slider and contrast.
+
+    Attributes
+    ----------
+    model : ViewerModel
+    qt_viewer : QtViewer
+    header : CanvasHeader
+    lock : QPushButton
+        Ties both canvases together.
+    """
 
     def __init__(self, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -91,45 +99,19 @@ class SecondCanvas(QWidget):
         self.model = ViewerModel(title=title)
         self.qt_viewer = QtViewer(self.model)
         self.qt_viewer.show_welcome_screen = False
-        self.contrast = QDoubleRangeSlider(Qt.Orientation.Horizontal)
-        self.contrast.setToolTip("Contrast of the fMOST image")
-
-        self.tools = {
-            mode: _create_tool(text, mode, tip)
-            for mode, text, tip in (
-                ("pan_zoom", "look", "Click a circle to choose it; drag to move the view"),
-                ("add", "+ add", "Click to add a soma"),
-                ("select", "move", "Drag a circle; the Delete key removes it"),
-            )
-        }
-        # A group, not a lambda for each button: a lambda would keep the canvas alive.
-        self._tool_group = QButtonGroup(self)
-        for tool in self.tools.values():
-            self._tool_group.addButton(tool)
-        self._tool_group.buttonClicked.connect(self._on_tool_clicked)
-
-        self.lock = QToolButton()
-        self.lock.setText("lock")
-        self.lock.setObjectName("lock_button")
-        self.lock.setCheckable(True)
+        self.header = CanvasHeader(title, self.model)
+        self.lock = header_button("lock", "lock_button")
+        self.header.first.addWidget(self.lock)
         self.offer_lock(False)
-
-        header = QHBoxLayout()
-        for tool in self.tools.values():
-            header.addWidget(tool)
-        header.addWidget(self.lock)
-        header.addWidget(QLabel("contrast"))
-        header.addWidget(self.contrast, stretch=1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(header)
+        layout.setSpacing(0)
+        layout.addWidget(self.header)
         layout.addWidget(self.qt_viewer, stretch=1)
-        self.contrast.valueChanged.connect(self._on_contrast_moved)
 
-    def edit_with_tools(self, somata: Points) -> None:
-        """Let the tool buttons say what a click on this layer does."""
-        self.tools["pan_zoom"].setChecked(True)
-        self.model.layers.selection.active = somata
+    def minimumSizeHint(self) -> QSize:
+        """Let the dock become as narrow as a small screen needs."""
+        return QSize(200, 160)
 
     def offer_lock(self, offered: bool) -> None:
         """Let the canvases be locked, once it is known how they lie to each other."""
@@ -140,46 +122,7 @@ class SecondCanvas(QWidget):
             else "Accept a pair first: both canvases need an alignment to move together"
         )
 
-    def _on_tool_clicked(self, tool: QAbstractButton) -> None:
-        for layer in self.model.layers:
-            if isinstance(layer, Points) and HINT_KEY not in layer.metadata:
-                self.model.layers.selection.active = layer
-                layer.mode = tool.property("mode")
-
     def shut(self) -> None:
         """Release the canvas before its window goes, as vispy wants it."""
         self.model.layers.clear()
         self.qt_viewer.close()
-
-    @property
-    def image(self) -> Image | None:
-        """The image layer, while there is one."""
-        return next((layer for layer in self.model.layers if isinstance(layer, Image)), None)
-
-    def fit_contrast(self) -> None:
-        """Give the contrast slider the image's range."""
-        image = self.image
-        self.contrast.setEnabled(image is not None)
-        if image is None:
-            return
-        low, high = image.contrast_limits
-        self.contrast.blockSignals(True)
-        self.contrast.setRange(0.0 if low >= 0 else low, float(high + (high - low)))
-        self.contrast.setValue((low, high))
-        self.contrast.blockSignals(False)
-
-    def _on_contrast_moved(self, limits: tuple[float, float]) -> None:
-        low, high = limits
-        if self.image is not None and high > low:
-            self.image.contrast_limits = (low, float(np.nextafter(high, np.inf)))
-
-
-def _create_tool(text: str, mode: str, tip: str) -> QToolButton:
-    tool = QToolButton()
-    tool.setText(text)
-    tool.setToolTip(tip)
-    tool.setObjectName(f"tool_{mode}")
-    tool.setProperty("mode", mode)
-    tool.setCheckable(True)
-    tool.setChecked(mode == "pan_zoom")
-    return tool

@@ -59,3 +59,27 @@ class CloseWatcher(QObject):
         if event is not None and event.type() == QEvent.Type.Close:
             self.closing.emit()
         return super().eventFilter(watched, event)
+
+
+class OnceSoon:
+    """Calls a function once after the events being handled, however often it is called itself.
+
+    Parameters
+    ----------
+    callback : callable
+        Takes nothing.
+    """
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+        self._waiting = False
+
+    def __call__(self, _: object = None) -> None:
+        """Call the function soon; arguments that a signal brings are of no concern."""
+        if not self._waiting:
+            self._waiting = True
+            after_events(self._call)
+
+    def _call(self) -> None:
+        self._waiting = False
+        self._callback()

@@ -1,69 +1,357 @@
-"""Where the docks and the second canvas lie in napari's window."""
+"""Where the docks and the second canvas lie in napari's window.
+
+Our docks are tabs of one column at the right; what is left of the width belongs to two canvases
+of equal size.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+from weakref import ref
 
-from qtpy.QtCore import Qt
+from npe2 import PluginManager
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtWidgets import QApplication, QDockWidget, QTabWidget
 
-from napari_neurobridge.viewer.dispatch import after_events
+from napari_neurobridge.viewer.dispatch import LAYOUT_MS, after_events
+from napari_neurobridge.workbench.user_settings import Layout, change_settings, load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from weakref import ReferenceType
+
     import napari
+    from qtpy.QtGui import QShowEvent
+    from qtpy.QtWidgets import QMainWindow, QWidget
 
-PLUGIN_NAMES = ("napari-neurobridge", "NeuroBridge")
-"""napari names a dock after the first when code opens it, and after the second in its menu."""
+PLUGIN, PLUGIN_TITLE = "napari-neurobridge", "NeuroBridge"
+DATA, MATCH, PAIRS, INSIGHT = "Data", "Match", "Pairs", "Insight"
+TABS = (DATA, MATCH, PAIRS, INSIGHT)
+PROJECT_DOCKS = (DATA, MATCH, PAIRS)
+"""What a project is worked on with; Insight is for when somebody asks for it."""
 
-DATA, MATCH, INSIGHT = "Data", "Match", "Insight"
-LAYER_DOCKS_PX = 330
-"""Width of napari's own layer list and controls."""
+CANVAS_NAME = "fMOST"
+
+COLUMN_PX = 420
+LEAST_COLUMN_PX = 380
+CANVAS_PX = 305
+"""Below this a canvas shows too little; the column and napari's own docks make room for it."""
+_SEPARATOR_PX = 9
+_WATCHED = "neurobridge_watched"
+
+_RIGHT = Qt.DockWidgetArea.RightDockWidgetArea
+_HORIZONTAL = Qt.Orientation.Horizontal
 
 
-def stack_docks(viewer: napari.Viewer, front: str) -> None:
-    """Lay the Insight dock on the Match dock, as tabs; each wants the window's height.
+class DockColumn(QObject):
+    """Lays our docks and the second canvas out, however they were opened.
+
+    napari names the docks differently by the way they are opened, so they are known by the
+    widgets inside, which say that they are there.
 
     Parameters
     ----------
     viewer : napari.Viewer
-    front : str
-        Which of the two is to be seen.
+        The real viewer.
+
+    Signals
+    -------
+    changed
+        A dock of ours was opened or closed.
+    laid_out
+        The canvases have their sizes.
     """
-    match, insight = dock_of(viewer, MATCH), dock_of(viewer, INSIGHT)
-    if match is None or insight is None or match.isFloating() or insight.isFloating():
-        return
-    match.window().tabifyDockWidget(match, insight)
-    (insight if front == INSIGHT else match).raise_()
 
+    changed = Signal()
+    laid_out = Signal()
 
-def dock_of(viewer: napari.Viewer, name: str) -> Any:
-    """Return one of our docks; None while it is not open."""
-    widgets = viewer.window.dock_widgets
-    names = [f"{name} ({plugin})" for plugin in PLUGIN_NAMES]
-    return next((widgets[full].parent() for full in names if full in widgets), None)
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__(viewer.window._qt_window)
+        self._viewer = ref(viewer)
+        self._panels: dict[str, ReferenceType[QWidget]] = {}
+        self._laid: set[str] = set()
+        self._canvas: ReferenceType[QWidget] | None = None
+        self._left = load_settings().layout
+        self._share = self._left.second_canvas_share
+        self._column_px = self._left.column_px or COLUMN_PX
+        self._first_px, self._free_px = 0, 0
+        self._dragged = False
+        self._folded: list[QDockWidget] = []
+        self._made_room = False
+        self._closed = False
+        self._moved = QTimer(self)
+        self._moved.setSingleShot(True)
+        self._moved.setInterval(LAYOUT_MS)
+        self._moved.timeout.connect(self._on_borders_moved)
+        self._window.setTabPosition(_RIGHT, QTabWidget.TabPosition.North)
+        self._window.installEventFilter(self)
+        self._first_canvas.installEventFilter(self)
 
+    @property
+    def _window(self) -> QMainWindow:
+        viewer = self._viewer()
+        assert viewer is not None
+        window: QMainWindow = viewer.window._qt_window
+        return window
 
-def put_beside_main_canvas(viewer: napari.Viewer, dock: Any) -> None:
-    """Put a second canvas left of our open docks, as wide as the first canvas."""
-    window = dock.window()
-    right = Qt.DockWidgetArea.RightDockWidgetArea
-    ours = [dock_of(viewer, name) for name in (DATA, MATCH, INSIGHT)]
-    others = [other for other in ours if other and window.dockWidgetArea(other) == right]
-    match, insight = dock_of(viewer, MATCH), dock_of(viewer, INSIGHT)
-    seen = insight is not None and not insight.visibleRegion().isEmpty()
-    if match in others and insight in others:
-        others.remove(insight)  # it lies on the Match dock
-    for other in others:
-        window.splitDockWidget(dock, other, Qt.Orientation.Horizontal)
-    stack_docks(viewer, INSIGHT if seen else MATCH)
+    @property
+    def _first_canvas(self) -> QWidget:
+        canvas = self._window.centralWidget()
+        assert canvas is not None
+        return canvas
 
-    def share_width() -> None:
-        taken = sum(other.sizeHint().width() for other in others)
-        free = viewer.window.geometry()[2] - taken - LAYER_DOCKS_PX
-        window.resizeDocks(
-            [dock, *others],
-            [max(free // 2, 200), *(other.sizeHint().width() for other in others)],
-            Qt.Orientation.Horizontal,
+    # --- which docks there are ---------------------------------------------------------
+
+    def join(self, panel: QWidget, name: str) -> None:
+        """Know a panel that napari is about to put into a dock; see `Docked`."""
+        panel.setObjectName(f"neurobridge_{name.lower()}")
+        self._panels[name] = ref(panel)
+        self._laid.discard(name)
+        panel.destroyed.connect(partial(self._forget, name, self._panels[name]))
+
+    def on_shown(self, name: str) -> None:
+        """Lay a panel out that has come into its dock."""
+        if name not in self._laid:
+            after_events(partial(self._lay_out, front=name))
+
+    def _forget(self, name: str, panel: ReferenceType[QWidget], _: object = None) -> None:
+        if self._panels.get(name) is panel:
+            del self._panels[name]
+            self._laid.discard(name)
+            after_events(self._tell)
+
+    def dock(self, name: str) -> QDockWidget | None:
+        """Return one of our docks; None while it is not open."""
+        panel = self._panels[name]() if name in self._panels else None
+        dock = None if panel is None else _dock_around(panel)
+        return None if dock is None or dock.isHidden() else dock
+
+    def open(self, names: Sequence[str], front: str | None = None) -> None:
+        """Open docks that are not open yet, as napari's own menu does.
+
+        Parameters
+        ----------
+        names : sequence of str
+        front : str, optional
+            The one that is to be seen.
+        """
+        viewer = self._viewer()
+        if viewer is None or self._closed:
+            return
+        for name in names:
+            panel = self._panels[name]() if name in self._panels else None
+            hidden = None if panel is None else _dock_around(panel)
+            if hidden is not None:
+                hidden.show()
+            elif (make := _panel_maker(name)) is not None:
+                # The name that the menu gives it, so that its entry finds it.
+                title = f"{name} ({PLUGIN_TITLE})"
+                viewer.window.add_dock_widget(make(viewer), name=title, area="right")
+        after_events(lambda: self._lay_out(front=front))
+
+    def open_names(self) -> tuple[str, ...]:
+        """Names of our open docks, in the order of their tabs."""
+        return tuple(name for name in TABS if self.dock(name) is not None)
+
+    def open_as_left(self) -> None:
+        """Open what a project needs, and what was open when the user left."""
+        left = self._left
+        wanted = [name for name in TABS if name in {*PROJECT_DOCKS, *left.docks}]
+        self.open(wanted, front=left.front or None)
+
+    def raise_dock(self, name: str) -> None:
+        """Show one of our docks, which is opened if need be."""
+        self.open([name], front=name)
+
+    def front(self) -> str:
+        """Name of our dock that is in sight; empty if there is none."""
+        seen = [n for n in self.open_names() if not _is_covered(self.dock(n))]
+        return seen[0] if seen else ""
+
+    # --- where they lie -------------------------------------------------------------------
+
+    def put_canvas(self, canvas: QWidget) -> None:
+        """Put the second canvas, which is docked, between the first one and the column."""
+        self._canvas = ref(canvas)
+        after_events(lambda: self._lay_out(split=True))
+
+    def toggle_layer_docks(self) -> None:
+        """Hide napari's layer docks, or show them again."""
+        shown = [dock for dock in self._layer_docks() if dock.isVisible()]
+        for dock in shown or self._folded:
+            dock.setVisible(not shown)
+        self._folded = shown
+        after_events(self._share_width)
+
+    def _lay_out(self, front: str | None = None, *, split: bool = False) -> None:
+        if self._closed:
+            return
+        column, canvas, seen = self._column(), self._canvas_dock(), self.front()
+        old, self._laid = self._laid, set(column)
+        docks = list(column.values())
+        split = canvas is not None and bool(docks) and (split or not old & self._laid)
+        if split:
+            # This takes one dock out of its tabs, so the others follow.
+            self._window.splitDockWidget(canvas, docks[0], _HORIZONTAL)
+        if split or self._laid - old:
+            for dock in docks[1:]:
+                self._window.tabifyDockWidget(docks[0], dock)
+        if (top := self.dock(front or seen)) is not None:
+            top.raise_()
+        for dock in docks:
+            if not dock.property(_WATCHED):
+                dock.setProperty(_WATCHED, True)
+                dock.visibilityChanged.connect(self._tell)
+        self._tell()
+        # Docks have their sizes only once the window has laid them out.
+        after_events(self._share_all)
+
+    def _share_all(self) -> None:
+        self._share_width()
+        after_events(self._tell_laid_out)
+
+    def _column(self) -> dict[str, QDockWidget]:
+        """Return our docks at the right; those elsewhere lie where the user put them."""
+        docks = {name: self.dock(name) for name in TABS}
+        return {
+            name: dock
+            for name, dock in docks.items()
+            if dock is not None and self._is_at_the_right(dock)
+        }
+
+    def _canvas_dock(self) -> QDockWidget | None:
+        canvas = None if self._canvas is None else self._canvas()
+        dock = None if canvas is None else _dock_around(canvas)
+        if dock is None or dock.isHidden() or not self._is_at_the_right(dock):
+            return None
+        return dock
+
+    def _is_at_the_right(self, dock: QDockWidget) -> bool:
+        return not dock.isFloating() and self._window.dockWidgetArea(dock) == _RIGHT
+
+    def _share_width(self) -> None:
+        """Give the column its width, and both canvases their shares of what is left."""
+        if self._closed:
+            return
+        window, canvas, docks = self._window, self._canvas_dock(), list(self._column().values())[:1]
+        free = window.width() - self._first_canvas.x() - _SEPARATOR_PX * len(docks)
+        if canvas is not None:
+            free -= _SEPARATOR_PX
+        least = CANVAS_PX * (1 if canvas is None else 2)
+        column = max(min(self._column_px, free - least), LEAST_COLUMN_PX) if docks else 0
+        if free - column < least - _SEPARATOR_PX and not self._folded and self._makes_room():
+            return
+        second = round((free - column) * self._share)
+        if (layout := window.layout()) is not None:
+            layout.activate()  # else docks that are new have no place yet
+        if canvas is not None:
+            window.resizeDocks([canvas, *docks], [second, column][: 1 + len(docks)], _HORIZONTAL)
+        elif docks:
+            window.resizeDocks(docks, [column], _HORIZONTAL)
+        self._first_px, self._free_px = free - column - second, free - column
+
+    def _makes_room(self) -> bool:
+        """Fold napari's layer docks away for two canvases, once; whether there were any."""
+        if self._made_room or self._canvas_dock() is None:
+            return False
+        self._made_room = True
+        self.toggle_layer_docks()
+        return bool(self._folded)
+
+    def _layer_docks(self) -> list[QDockWidget]:
+        left = Qt.DockWidgetArea.LeftDockWidgetArea
+        found = self._window.findChildren(QDockWidget)
+        return [dock for dock in found if self._window.dockWidgetArea(dock) == left]
+
+    # --- what the user does -----------------------------------------------------------------
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Follow a border that is moved, and a window that grows."""
+        if event is None or self._closed:
+            return False
+        if event.type() == QEvent.Type.Resize:
+            self._dragged |= QApplication.mouseButtons() != Qt.MouseButton.NoButton
+            self._moved.start()
+        return super().eventFilter(watched, event)
+
+    def _on_borders_moved(self) -> None:
+        """Keep the canvases' shares, or learn what the user drags a border for."""
+        if self._closed:
+            return
+        if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
+            self._moved.start()  # still dragging
+            return
+        dragged, self._dragged = self._dragged, False
+        first, canvas = self._first_canvas.width(), self._canvas_dock()
+        if dragged and canvas is not None and abs(first - self._first_px) > _SEPARATOR_PX:
+            # Qt takes the room from all docks of the area: the column gets its own back.
+            self._share = 1 - min(max(first / max(self._free_px, 1), 0.1), 0.9)
+        elif dragged and (column := self.dock(self.front())) is not None:
+            self._column_px = column.width()
+        self._share_width()
+
+    def shut(self) -> None:
+        """Write down where the user left the docks, and lay nothing out any more."""
+        self._closed = True
+        self._window.removeEventFilter(self)
+        self._first_canvas.removeEventFilter(self)
+        names = self.open_names()
+        if not names:
+            return
+        layout = Layout(
+            column_px=self._column_px,
+            second_canvas_share=self._share,
+            docks=names,
+            front=self.front(),
         )
+        change_settings(layout=layout)
 
-    # Docks have their sizes only once the window has laid them out.
-    after_events(share_width)
+    def _tell_laid_out(self) -> None:
+        # A window that has gone meanwhile has nobody to tell, and its signals are no more.
+        if not self._closed:
+            self.laid_out.emit()
+
+    def _tell(self, _: object = None) -> None:
+        if not self._closed:
+            self.changed.emit()
+
+
+class Docked:
+    """Mixed into a panel, tells the column when napari has put it into a dock.
+
+    Not an event filter: one that is written in Python must not meet a widget that is just being
+    destroyed.
+    """
+
+    _column: DockColumn
+    _dock_name: str
+
+    def join(self, column: DockColumn, name: str) -> None:
+        """Become one of the column's tabs."""
+        self._column, self._dock_name = column, name
+        column.join(cast("QWidget", self), name)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Be laid out."""
+        super().showEvent(event)  # type: ignore[misc]  # a QWidget's
+        self._column.on_shown(self._dock_name)
+
+
+def _dock_around(widget: QWidget) -> QDockWidget | None:
+    parent: Any = widget
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parent()
+    return parent
+
+
+def _is_covered(dock: QDockWidget | None) -> bool:
+    return dock is None or dock.visibleRegion().isEmpty()
+
+
+def _panel_maker(name: str) -> Any:
+    """Return what makes the panel of a dock, as our manifest names it; None for an unknown one."""
+    for contribution in PluginManager.instance().iter_widgets():
+        if contribution.plugin_name == PLUGIN and contribution.display_name == name:
+            return contribution.get_callable()
+    return None

@@ -8,18 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.viewer.canvases import SPACE_AXES, shows_plane
-from napari_neurobridge.viewer.dispatch import after_events
+from napari_neurobridge.viewer.dispatch import OnceSoon
 from napari_neurobridge.viewer.layers import DATASET_KEY, HINT_KEY
 from napari_neurobridge.viewer.styles import (
     MARK_RGBA,
-    SLAB_UM,
     ExpectedStyle,
     Mark,
     NeighbourStyle,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Points, Shapes
@@ -31,6 +30,10 @@ if TYPE_CHECKING:
 NEIGHBOURS, EXPECTED = "neighbours", "expected"
 
 _N_VERTICES = 72
+_CORNERS = np.array([(-1.0, 1.0), (-1.0, -1.0), (1.0, 1.0), (1.0, -1.0)])
+_FAR_ENOUGH_UM = 40.0
+"""Beyond this it does not matter how far another mark is; the first corner that has it is taken."""
+
 _FAR_ALPHA = 0.6
 """What lies above or below the slab is drawn, but faintly."""
 
@@ -58,6 +61,33 @@ def ellipse_um(expected: Expected, axes: tuple[int, int]) -> npt.NDArray[np.floa
     return np.asarray(np.array(expected.center_um)[shown] + circle @ spread.T)
 
 
+def badge_places(
+    rings_um: npt.NDArray[np.float64], keep_clear_um: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return where numbers stand beside their rings and cover nothing that is asked about.
+
+    Parameters
+    ----------
+    rings_um : ndarray, shape (N, 2)
+        Centres, µm in the displayed plane.
+    keep_clear_um : ndarray, shape (M, 2)
+        The queried and the picked soma, and the expected place.
+
+    Returns
+    -------
+    ndarray, shape (N, 2)
+        At each ring the corner that is farthest from all others' rings and from what is to be
+        kept clear.
+    """
+    corners = rings_um[:, None] + _CORNERS * NeighbourStyle().ring_um * 0.45
+    others = np.concatenate([rings_um, keep_clear_um])
+    distance = np.linalg.norm(corners[:, :, None] - others, axis=-1)
+    same = np.arange(len(rings_um))
+    distance[same, :, same] = np.inf
+    nearest = distance.min(axis=2, initial=_FAR_ENOUGH_UM)
+    return np.asarray(corners[same, nearest.argmax(axis=1)])
+
+
 class Hints:
     """Keeps the explaining layers of both canvases as the workbench says.
 
@@ -77,24 +107,18 @@ class Hints:
     ) -> None:
         self._workbench = workbench
         self._sides = sides
-        self._waiting = False
+        self._draw_soon = OnceSoon(self._draw)
         workbench.questions.snapshot_changed.connect(self._draw_soon)
         workbench.session.orientation_changed.connect(self._draw_soon)
 
     def watch(self, model: ViewerModel) -> None:
         """Follow a canvas when it shows another plane."""
         model.dims.events.point.connect(self._on_plane_changed)
+        model.dims.events.margin_left.connect(self._on_plane_changed)
         model.dims.events.order.connect(self._draw_soon)
         model.dims.events.ndisplay.connect(self._draw_soon)
 
-    def _draw_soon(self, _: object = None) -> None:
-        """Draw once, however much of the state is changing just now."""
-        if not self._waiting:
-            self._waiting = True
-            after_events(self._draw)
-
     def _draw(self) -> None:
-        self._waiting = False
         if self._workbench.project is None:
             return
         shown = self._workbench.questions.snapshot
@@ -133,20 +157,32 @@ class Hints:
             # Emptied, not hidden: whether a layer is visible is the user's business.
             layer.data = np.zeros((0, 3))
             return
-        depth = model.dims.order[0]
+        depth, *plane = model.dims.order
         rings = np.array([pair.centers_um[dataset] for pair in neighbours])
-        centers = np.concatenate([rings, rings + _beside(model)])
+        centers = np.concatenate([rings, rings])
+        free = badge_places(rings[:, plane], self._asked_about(dataset, plane))
+        centers[len(rings) :, plane] = free
         layer.metadata["depth_um"] = centers[:, depth].copy()
         layer.metadata["accepted"] = np.array([pair.accepted for pair in neighbours])
+        layer.metadata["numbers"] = [pair.number for pair in neighbours]
         centers[:, depth] = 0.0
         layer.translate = _plane(model)
         layer.data = centers
-        numbers = ["" for _ in neighbours] + [str(pair.number) for pair in neighbours]
-        layer.features = {"number": np.array(numbers, dtype=object)}
         style = NeighbourStyle()
         layer.size = np.repeat([style.ring_um, style.badge_um], len(neighbours))
         self._put_on_plane(model, layer)
         layer.editable = False
+
+    def _asked_about(self, dataset: str, plane: Sequence[int]) -> npt.NDArray[np.float64]:
+        """Return the places in the plane that no number may cover, µm, shape (M, 2)."""
+        shown = self._workbench.questions.snapshot
+        places = []
+        if shown.query is not None and shown.query.dataset == dataset:
+            places.append(shown.query.center_um)
+        if shown.gallery == dataset:
+            places += [shown.picked.center_um] if shown.picked is not None else []
+            places += [shown.expected_place.center_um] if shown.expected_place is not None else []
+        return np.array(places).reshape(-1, 3)[:, plane]
 
     def _draw_expected(self, model: ViewerModel, dataset: str, expected: Expected | None) -> None:
         layer: Shapes | None = _hint(model, EXPECTED)
@@ -184,7 +220,8 @@ class Hints:
         if layer is None:
             return False
         camera, dims = model.scene.camera, model.dims
-        new = (dataset, content, dims.order, dims.ndisplay, camera.orientation2d)
+        clear = self._asked_about(dataset, dims.order[1:]).tobytes() if dims.ndim == 3 else b""
+        new = (dataset, content, clear, dims.order, dims.ndisplay, camera.orientation2d)
         old, layer.metadata["drawn"] = layer.metadata.get("drawn"), new
         return bool(old == new)
 
@@ -200,8 +237,9 @@ class Hints:
         translate = _plane(model)
         if not np.array_equal(layer.translate, translate):
             layer.translate = translate
-        plane = translate[model.dims.order[0]]
-        far = np.abs(layer.metadata["depth_um"] - plane) > SLAB_UM / 2
+        depth = model.dims.order[0]
+        away = layer.metadata["depth_um"] - translate[depth]
+        far = np.abs(away) > model.dims.margin_left[depth]
         if not recolour and np.array_equal(far, layer.metadata["far"]):
             return
         layer.metadata["far"] = far
@@ -211,21 +249,20 @@ class Hints:
             return
         accepted, style = layer.metadata["accepted"], NeighbourStyle()
         lines = np.array([MARK_RGBA[Mark.ACCEPTED if a else Mark.CLAIMED] for a in accepted] * 2)
+        n = len(accepted)
         lines[:, 3] = alpha
-        rings = lines[: len(accepted)].copy()
+        # A ring around nothing says nothing; the number tells where its soma is.
+        lines[:n, 3] *= ~far[:n]
+        rings = lines[:n].copy()
         rings[:, 3] *= np.where(accepted, style.fill, 0.0)
-        badges = np.tile(style.badge, (len(accepted), 1))
+        badges = np.tile(style.badge, (n, 1))
         layer.border_color, layer.face_color = lines, np.concatenate([rings, badges])
-
-
-def _beside(model: ViewerModel) -> npt.NDArray[np.float64]:
-    """Return the way from a soma to its badge: up and to the right, however the canvas lies."""
-    down, right = (str(way) for way in model.scene.camera.orientation2d)
-    _, rows, columns = model.dims.order
-    way = np.zeros(3)
-    way[rows] = -1.0 if down == "down" else 1.0
-    way[columns] = 1.0 if right == "right" else -1.0
-    return way * NeighbourStyle().ring_um * 0.45
+        deeper = np.array(["↑", "↓"])[(away[n:] > 0).astype(int)]
+        said = [
+            f"{number}{way if hidden else ''}"
+            for number, way, hidden in zip(layer.metadata["numbers"], deeper, far[n:], strict=True)
+        ]
+        layer.features = {"number": np.array([""] * n + said, dtype=object)}
 
 
 def _plane(model: ViewerModel) -> npt.NDArray[np.float64]:

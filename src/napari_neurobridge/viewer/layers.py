@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pint
+from napari.layers import Points
 
 from napari_neurobridge.viewer.styles import (
+    CHANGED_FILL,
     MARK_COLORS,
     MARK_RGBA,
+    UNITS,
     ImageStyle,
     Mark,
     SomataStyle,
@@ -19,8 +23,6 @@ from napari_neurobridge.viewer.styles import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from napari.layers import Points
 
     from napari_neurobridge.io.volumes import Volume
     from napari_neurobridge.project.folder import Project
@@ -37,8 +39,14 @@ DATASET_KEY = "neurobridge_dataset"
 HINT_KEY = "neurobridge_hint"
 """Metadata key of layers that only explain, and hold no somata to be edited."""
 
+
+def is_somata_layer(layer: object) -> bool:
+    """Return whether a layer holds a dataset's somata, which may be edited."""
+    metadata = getattr(layer, "metadata", {})
+    return isinstance(layer, Points) and DATASET_KEY in metadata and HINT_KEY not in metadata
+
+
 _SAMPLE = (16, 1024, 1024)
-_CHANGED_FILL = (1.0, 1.0, 1.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,8 @@ class SomataView:
     features : DataFrame
         Columns ``uid``, ``mark``, ``label`` (the number of an accepted pair, alike on both
         sides, while no neighbours are numbered), ``probability`` of a claimed pair, and
-        ``changed``, whether the latest verdict changed the most probable partner.
+        ``changed``, whether the latest verdict changed the most probable partner, or the next one
+        would while that is previewed.
     """
 
     centers_um: np.ndarray
@@ -71,7 +80,7 @@ class SomataView:
     def face_colors(self) -> np.ndarray:
         """RGBA of each soma's inside, shape (N, 4): clear but for what has changed."""
         colors = np.zeros((len(self.features), 4))
-        colors[self.features["changed"].to_numpy(dtype=bool)] = _CHANGED_FILL
+        colors[self.features["changed"].to_numpy(dtype=bool)] = CHANGED_FILL
         return colors
 
 
@@ -81,6 +90,7 @@ def somata_view(workbench: Workbench, dataset: str) -> SomataView:
     state, shown = workbench.project.state(), workbench.questions.snapshot
     somata = state.somata.get(dataset, {})
     marks, labels = _marks_and_labels(state, shown)
+    changed = shown.changed if shown.would_change is None else shown.would_change
     plain = Mark.PLAIN if not shown.claimed else Mark.UNMATCHED
     return SomataView(
         centers_um=np.array([soma.center_um for soma in somata.values()]).reshape(-1, 3),
@@ -92,7 +102,7 @@ def somata_view(workbench: Workbench, dataset: str) -> SomataView:
                 "probability": pd.Series(
                     [shown.claimed.get(uid, np.nan) for uid in somata], dtype=np.float64
                 ),
-                "changed": pd.Series([uid in shown.changed for uid in somata], dtype=bool),
+                "changed": pd.Series([uid in changed for uid in somata], dtype=bool),
             }
         ),
     )
@@ -158,14 +168,17 @@ def _sample(volume: Volume) -> Float32Array:
 
 def somata_layer_kwargs(view: SomataView, dataset: str) -> dict[str, Any]:
     """Return keyword arguments of `napari.layers.Points` for a dataset's somata."""
+    style = SomataStyle().as_kwargs()
+    if labelled := _is_labelled(view):
+        style["text"]["string"] = SomataStyle().label
     return {
         "name": dataset + SOMATA_SUFFIX,
         "features": view.features,
         "border_color": view.border_colors if len(view.features) else MARK_COLORS[Mark.PLAIN],
         "face_color": view.face_colors if len(view.features) else "transparent",
-        "metadata": {DATASET_KEY: dataset},
+        "metadata": {DATASET_KEY: dataset, "labelled": labelled},
         "ndim": 3,
-        **SomataStyle().as_kwargs(),
+        **style,
     }
 
 
@@ -176,10 +189,23 @@ def is_drawn(layer: Points, view: SomataView) -> bool:
 
 def show_labels(layer: Points, view: SomataView) -> None:
     """Let a somata layer write its labels, if it has any: writing takes napari a while."""
-    labelled = bool((view.features["label"] != "").any())
-    if labelled != layer.metadata.get("labelled", True):
+    labelled = _is_labelled(view)
+    if labelled != layer.metadata["labelled"]:
         layer.text.string = SomataStyle().label if labelled else {"constant": ""}
         layer.metadata["labelled"] = labelled
+
+
+def _is_labelled(view: SomataView) -> bool:
+    return bool((view.features["label"] != "").any())
+
+
+def load_units() -> None:
+    """Let napari's library of units read its definitions, before the first layer has a unit.
+
+    It does so once, in half a second in which a window would stand still, so it belongs in a
+    worker thread.
+    """
+    pint.get_application_registry().parse_units(UNITS[0])  # type: ignore[no-untyped-call]
 
 
 def contrast_limits(pixels: Float32Array) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_neurobridge.spaces.jacobian import jacobian_of
 from napari_neurobridge.viewer.canvases import SPACE_AXES, look_at, shows_plane
-from napari_neurobridge.viewer.dispatch import after_events
+from napari_neurobridge.viewer.dispatch import OnceSoon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,6 +48,7 @@ class CanvasLink:
         self._ready = False
         self._paused = False
         self._leader: int | None = None
+        self._follow_soon = OnceSoon(self._follow)
         self._settled: dict[int, npt.NDArray[np.float64]] = {}
         workbench.matches.match_changed.connect(self._fit)
 
@@ -101,9 +102,8 @@ class CanvasLink:
             return
         if not force and self._is_still(number):
             return
-        if self._leader is None:
-            after_events(self._follow)
         self._leader = number
+        self._follow_soon()
 
     def _is_still(self, number: int) -> bool:
         sides = self._sides()

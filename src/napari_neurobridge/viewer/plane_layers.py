@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Vectors
 
 from napari_neurobridge.viewer.canvases import SPACE_AXES, put_under_circles, shows_plane
-from napari_neurobridge.viewer.dispatch import after_events
+from napari_neurobridge.viewer.dispatch import OnceSoon
 from napari_neurobridge.viewer.layers import DATASET_KEY
 from napari_neurobridge.viewer.styles import PlaneStyle, sigma_rgba
 
@@ -66,7 +66,7 @@ class PlaneLayers:
     ) -> None:
         self._workbench = workbench
         self._sides = sides
-        self._waiting = False
+        self._draw_soon = OnceSoon(self._draw)
         workbench.plane.changed.connect(self._draw_soon)
 
     def watch(self, model: ViewerModel) -> None:
@@ -75,14 +75,7 @@ class PlaneLayers:
         model.dims.events.order.connect(self._draw_soon)
         model.dims.events.ndisplay.connect(self._draw_soon)
 
-    def _draw_soon(self, _: object = None) -> None:
-        """Draw once, however much of the state is changing just now."""
-        if not self._waiting:
-            self._waiting = True
-            after_events(self._draw)
-
     def _draw(self) -> None:
-        self._waiting = False
         plane = self._workbench.plane
         for model, dataset in self._sides():
             mapped = plane.mapped

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import napari
 
-from napari_neurobridge.viewer.docks import DATA, MATCH, dock_of
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.workbench.draft import PROJECT_SUFFIX
 
@@ -40,7 +39,5 @@ def show_project(viewer: napari.Viewer, path: Path) -> None:
 
 
 def open_docks(viewer: napari.Viewer) -> None:
-    """Open the Data and the Match dock; they are there at most once."""
-    for dock in (DATA, MATCH):
-        if dock_of(viewer, dock) is None:
-            viewer.window.add_plugin_dock_widget("napari-neurobridge", dock)
+    """Open the docks that a project needs; each is there at most once."""
+    binding_for(viewer).column.open_as_left()

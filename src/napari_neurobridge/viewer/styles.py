@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 UNITS = ("micrometer", "micrometer", "micrometer")
 
-SLAB_UM = 20.0
-"""Thickness of tissue that a canvas projects; a soma and a little more."""
+SLAB_UM = 20
+"""Thickness of tissue that a canvas projects at first; a soma and a little more."""
+
+LEAST_SLAB_UM, MOST_SLAB_UM = 5, 60
 
 SOMA_DIAMETER_UM = 16.0
 """Diameter of the circles; a little wider than a cell body, so that it stays visible."""
@@ -49,6 +51,9 @@ MARK_COLORS = {
     Mark.CLAIMED: "#56B4E9",
     Mark.UNMATCHED: "#8C8C8C",
 }
+
+CHANGED_FILL = (1.0, 1.0, 1.0, 0.5)
+"""Inside of a circle whose most probable partner the latest verdict changed, RGBA."""
 
 _UNSURE_COLOR = "#3A5FC8"
 _UNSURE, _SURE = 0.5, 1.0
@@ -145,7 +150,8 @@ class SomataStyle:
             "projection_mode": "all",
             "units": UNITS,
             "text": {
-                "string": self.label,
+                # Nothing, until there is something to write: writing takes napari a while.
+                "string": {"constant": ""},
                 "color": "white",
                 "size": 11,
                 "anchor": "upper_left",

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSize, Signal
-from qtpy.QtGui import QIcon
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QIcon, QPixmap
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.widgets.crop_view import crop_pixmap
-from napari_neurobridge.workbench.snapshot import QuestionSnapshot, ShownCandidate
+from napari_neurobridge.workbench.snapshot import NoneLine, QuestionSnapshot, ShownCandidate
 
-THUMBNAIL = 64
+THUMBNAIL = 48
+_LINES_SEEN = 3.5
+"""So many lines fit at least; half a line tells that there are more."""
 
 
 class CandidateList(QListWidget):
-    """Shows the candidates of a snapshot.
+    """Shows the candidates of a snapshot, and that it may be none of them.
 
     Signals
     -------
     picked : int
-        The place of the line that was picked, from 1.
+        The place of the line that was picked, from 1; 0 is none of them.
     """
 
     picked = Signal(int)
@@ -29,43 +31,82 @@ class CandidateList(QListWidget):
         self._shown = QuestionSnapshot()
         self.setObjectName("candidates")
         self.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
-        self.setMinimumHeight(2 * THUMBNAIL)
+        self.setMinimumHeight(int(_LINES_SEEN * (THUMBNAIL + 4)))
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.currentRowChanged.connect(self._on_row_changed)
 
+    def sizeHint(self) -> QSize:
+        """Ask for the least height: it takes what others leave."""
+        return QSize(super().sizeHint().width(), self.minimumHeight())
+
     def _on_row_changed(self, row: int) -> None:
-        if row >= 0 and self._shown.candidates:
-            self.picked.emit(row + 1)
+        lines = _lines(self._shown)
+        if 0 <= row < len(lines) and self._shown.none is not None:
+            line = lines[row]
+            self.picked.emit(line.place if isinstance(line, ShownCandidate) else 0)
 
     def show_snapshot(self, shown: QuestionSnapshot) -> None:
-        """Show the candidates, the picked one highlighted, or a sentence where there are none."""
+        """Show the lines, the picked one highlighted, or a sentence where there are none."""
         old, self._shown = self._shown, shown
+        lines = _lines(shown)
         with signals_blocked(self):
             # The user's scroll position and the thumbnails stay while the pictures do.
-            if shown.crops is not old.crops or len(shown.candidates) != len(old.candidates):
+            if shown.crops is not old.crops or _places(old) != _places(shown):
                 self.clear()
-            if not shown.candidates:
-                self.clear()
-                if shown.message:
-                    self.addItem(shown.message)
-            for row, candidate in enumerate(shown.candidates):
+            for row, line in enumerate(lines):
                 item = self.item(row)
                 if item is None:
-                    item = self._item(row)
+                    item = self._item(line)
                     self.addItem(item)
-                item.setText(candidate_text(candidate))
-                item.setToolTip(candidate.why)
-            picked = shown.picked
-            self.setCurrentRow(-1 if picked is None or picked.place is None else picked.place - 1)
+                item.setText(line if isinstance(line, str) else line_text(line))
+                item.setToolTip(line.why if isinstance(line, ShownCandidate) else "")
+            self.setCurrentRow(_picked_row(shown))
 
-    def _item(self, row: int) -> QListWidgetItem:
+    def _item(self, line: ShownCandidate | NoneLine | str) -> QListWidgetItem:
         item, crops = QListWidgetItem(), self._shown.crops
-        if crops is not None and crops.candidates is not None:
-            item.setIcon(QIcon(crop_pixmap(crops.candidates[row], THUMBNAIL)))
+        pictures = None if crops is None else crops.candidates
+        if isinstance(line, ShownCandidate) and pictures is not None:
+            item.setIcon(QIcon(crop_pixmap(pictures[line.place - 1], THUMBNAIL)))
+        elif isinstance(line, NoneLine) and pictures is not None:
+            # In line with the others.
+            blank = QPixmap(THUMBNAIL, THUMBNAIL // 2)
+            blank.fill(Qt.GlobalColor.transparent)
+            item.setIcon(QIcon(blank))
         return item
 
 
-def candidate_text(candidate: ShownCandidate) -> str:
-    """Return a candidate's line: how probable it is, then what that rests on."""
-    head = (str(candidate.place), candidate.chance, candidate.uid, candidate.mark)
-    line = "   ".join(part for part in head if part)
-    return f"{line}\n     {candidate.measured}" if candidate.measured else line
+def line_text(line: ShownCandidate | NoneLine) -> str:
+    """Return a line's text: how probable it is, then what that rests on."""
+    if isinstance(line, NoneLine):
+        head: tuple[str, ...] = ("0", "none of these", line.chance)
+        below = line.why
+    else:
+        head = (str(line.place), line.chance, line.uid, line.mark)
+        below = line.measured
+    text = "   ".join(part for part in head if part)
+    return f"{text}\n     {below}" if below else text
+
+
+def _lines(shown: QuestionSnapshot) -> list[ShownCandidate | NoneLine | str]:
+    """Return what stands in the list, from top to bottom; a text is no answer."""
+    lines: list[ShownCandidate | NoneLine | str] = [*shown.candidates]
+    if shown.message:
+        lines.append(shown.message)
+    if shown.none is not None:
+        lines.insert(shown.none.after if shown.candidates else len(lines), shown.none)
+    return lines
+
+
+def _places(shown: QuestionSnapshot) -> tuple[int, int]:
+    """Return what tells whether another line stands in some row."""
+    return len(shown.candidates), -1 if shown.none is None else shown.none.after
+
+
+def _picked_row(shown: QuestionSnapshot) -> int:
+    for row, line in enumerate(_lines(shown)):
+        if isinstance(line, NoneLine) and line.picked:
+            return row
+        if isinstance(line, ShownCandidate) and shown.picked and line.place == shown.picked.place:
+            return row
+    return -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import napari
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -20,7 +20,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_neurobridge.types import Role
+from napari_neurobridge.viewer.docks import DATA, Docked
 from napari_neurobridge.viewer.registry import binding_for
+from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX, scrolled_column
 from napari_neurobridge.widgets.data_forms import (
     ImageForm,
     IndexForm,
@@ -109,15 +111,17 @@ class DataPanel(QWidget):
             Step.INDEX: IndexForm(workbench),
         }
         self.rows = {step: ChecklistRow(step, form) for step, form in forms.items()}
-        for row in self.rows.values():
-            layout.addWidget(row)
-        layout.addStretch(1)
+        layout.addWidget(scrolled_column(self.rows.values()), stretch=1)
         layout.addLayout(self._create_progress_row())
         layout.addWidget(StatusLine(workbench))
 
         workbench.setup.checklist_changed.connect(self._on_checklist_changed)
         workbench.session.job_changed.connect(self._on_job_changed)
         self._on_checklist_changed()
+
+    def minimumSizeHint(self) -> QSize:
+        """Let the dock become as small as a small screen needs: its middle scrolls."""
+        return LEAST_DOCK_PX
 
     # --- controls --------------------------------------------------------------------
 
@@ -221,8 +225,10 @@ def _dropped_files(event: QDropEvent) -> list[Path]:
     return [] if data is None else [Path(url.toLocalFile()) for url in data.urls()]
 
 
-class DataWidget(DataPanel):
+class DataWidget(Docked, DataPanel):
     """The Data dock as napari opens it."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__(binding_for(napari_viewer).workbench)
+        binding = binding_for(napari_viewer)
+        super().__init__(binding.workbench)
+        self.join(binding.column, DATA)

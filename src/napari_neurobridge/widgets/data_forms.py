@@ -25,7 +25,6 @@ from napari_neurobridge.types import DEFAULT_NAMES, USUAL_SOMA_DIAMETER_UM, Proj
 from napari_neurobridge.widgets._form import ModelForm, VectorEdit
 from napari_neurobridge.widgets.claims_form import ClaimsForm
 from napari_neurobridge.widgets.roi_form import RoiForm
-from napari_neurobridge.workbench.checklist import lacks_images
 from napari_neurobridge.workbench.workbench import Workbench
 
 
@@ -231,7 +230,7 @@ class OrientationForm(QWidget):
         project = self._workbench.project
         if project is not None:
             self.form.setValue(project.dataset(project.ex_vivo()).used_orientation)
-            self.suggest_button.setEnabled(not lacks_images(project))
+            self.suggest_button.setEnabled(project.has_images())
 
     def _show_suggestion(self) -> None:
         suggestion = self._workbench.setup.suggestion
@@ -275,7 +274,7 @@ class SomataForm(QWidget):
     def _on_dataset_changed(self, dataset: str) -> None:
         project = self._workbench.project
         known = project is not None and dataset in project.datasets
-        image = project is not None and known and project.dataset(dataset).uri is not None
+        image = project is not None and known and project.has_images(dataset)
         self.detect_button.setEnabled(image)
         self.detect_button.setToolTip("" if image else "There is no image to detect somata in")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import napari
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -28,8 +28,9 @@ from napari_neurobridge.insight import figures
 from napari_neurobridge.insight.evaluation import Progress
 from napari_neurobridge.viewer.attention_layers import CHANNEL_STYLES
 from napari_neurobridge.viewer.dispatch import after_events
-from napari_neurobridge.viewer.docks import INSIGHT
+from napari_neurobridge.viewer.docks import INSIGHT, Docked
 from napari_neurobridge.viewer.registry import binding_for
+from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX
 from napari_neurobridge.widgets.insight_plots import (
     WORDS,
     FigureView,
@@ -95,6 +96,10 @@ class InsightPanel(QWidget):
         workbench.session.job_changed.connect(self._on_job_changed)
         self._on_progress_changed(insights.progress)
         self._on_shown_channels_changed(insights.shown_channels)
+
+    def minimumSizeHint(self) -> QSize:
+        """Let the dock become as small as a small screen needs."""
+        return LEAST_DOCK_PX
 
     # --- controls --------------------------------------------------------------------
 
@@ -342,15 +347,14 @@ class InsightPanel(QWidget):
                 box.setChecked(channel in shown)
 
 
-class InsightWidget(InsightPanel):
+class InsightWidget(Docked, InsightPanel):
     """The Insight dock as napari opens it."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         binding = binding_for(napari_viewer)
         super().__init__(binding.workbench, theme_of(binding.viewer.theme))
         binding.viewer.events.theme.connect(self._on_theme_changed)
-        # napari puts the widget into a dock once it is made.
-        after_events(lambda: binding.stack_docks(INSIGHT))
+        self.join(binding.column, INSIGHT)
 
     def _on_theme_changed(self, event: Any) -> None:
         self.set_theme(theme_of(event.value))

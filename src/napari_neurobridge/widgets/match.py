@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import napari
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import (
     QComboBox,
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QProgressBar,
-    QPushButton,
-    QShortcut,
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_neurobridge.active.queue import QueueStrategy
 from napari_neurobridge.types import NoneReason
+from napari_neurobridge.viewer.docks import MATCH, Docked
 from napari_neurobridge.viewer.registry import binding_for
-from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
+from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX, scrolled
 from napari_neurobridge.widgets.candidate_list import CandidateList
-from napari_neurobridge.widgets.crop_view import CropView
+from napari_neurobridge.widgets.crop_pair import CropPair
+from napari_neurobridge.widgets.foldable import Foldable
+from napari_neurobridge.widgets.legend import LegendButton
 from napari_neurobridge.widgets.match_all import MatchAllBox
-from napari_neurobridge.widgets.status_line import StatusLine
+from napari_neurobridge.widgets.trace_view import TraceView
+from napari_neurobridge.widgets.verdict_bar import VerdictBar
 from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
 from napari_neurobridge.workflows.match import strategy_now
-
-_DEPTH_STEP_UM = 4.0
-
-_EMPTY = "Click a circle in the two-photon canvas, or press space for the next cell."
-_NO_PROJECT = "Open a project in the Data dock, or File ▸ Open Sample ▸ NeuroBridge."
-
 
 _ORDERS = {
     QueueStrategy.CLEAREST: "clearest first",
@@ -45,6 +40,8 @@ _ORDERS = {
 class MatchPanel(QWidget):
     """Shows the current question and takes the verdict.
 
+    All but the question itself and the buttons scrolls, so that these are always in sight.
+
     Parameters
     ----------
     workbench : Workbench
@@ -54,19 +51,25 @@ class MatchPanel(QWidget):
     def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workbench = workbench
-        layout = QVBoxLayout(self)
-        layout.addLayout(self._create_queue_row())
-        layout.addWidget(self._create_header())
-        layout.addWidget(self._create_crops())
-        layout.addWidget(self._create_place())
-        layout.addWidget(self._create_candidates(), stretch=1)
-        layout.addLayout(self._create_none_row())
-        layout.addLayout(self._create_buttons())
+        self.crops = CropPair(workbench)
         self.match_all = MatchAllBox(workbench)
-        layout.addWidget(self.match_all)
-        self.status = StatusLine(workbench)
-        layout.addWidget(self.status)
-        self._create_shortcuts()
+        self.match_all.setTitle("")  # its fold has it
+        self.verdict_bar = VerdictBar(workbench)
+        content = QWidget()
+        inside = QVBoxLayout(content)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.addLayout(self._create_queue_row())
+        inside.addWidget(self.crops)
+        self.trace = TraceView(workbench)
+        inside.addWidget(self.trace)
+        inside.addWidget(self._create_place())
+        inside.addWidget(self._create_candidates(), stretch=1)
+        inside.addLayout(self._create_none_row())
+        self.all_cells = Foldable("All cells", self.match_all, name="all_cells_fold")
+        inside.addWidget(self.all_cells)
+        layout = QVBoxLayout(self)
+        layout.addWidget(scrolled(content), stretch=1)
+        layout.addWidget(self.verdict_bar)
         questions, session = workbench.questions, workbench.session
         self._shown = questions.snapshot
         self._judged: str | None = None
@@ -78,6 +81,10 @@ class MatchPanel(QWidget):
         workbench.matches.match_changed.connect(self._on_match_changed)
         self._on_project_changed()
 
+    def minimumSizeHint(self) -> QSize:
+        """Let the dock become as small as a small screen needs."""
+        return LEAST_DOCK_PX
+
     # --- controls --------------------------------------------------------------------
 
     def _create_queue_row(self) -> QHBoxLayout:
@@ -86,41 +93,19 @@ class MatchPanel(QWidget):
         self.queue_bar = QProgressBar()
         self.queue_bar.setTextVisible(False)
         self.queue_bar.setMaximumHeight(10)
+        self.queue_bar.setMaximumWidth(48)
         self.queue_order = QLabel()
         self.queue_order.setObjectName("queue_order")
+        self.queue_order.setWordWrap(True)
         self.updating_text = QLabel("updating the match …")
         self.updating_text.setObjectName("updating_text")
         row = QHBoxLayout()
-        row.addWidget(self.queue_order)
-        row.addStretch(1)
+        row.addWidget(self.queue_order, stretch=1)
         row.addWidget(self.updating_text)
         row.addWidget(self.queue_text)
         row.addWidget(self.queue_bar)
+        row.addWidget(LegendButton())
         return row
-
-    def _create_header(self) -> QLabel:
-        self.header = QLabel()
-        self.header.setObjectName("query_header")
-        self.header.setWordWrap(True)
-        self.header.setTextFormat(Qt.TextFormat.RichText)
-        return self.header
-
-    def _create_crops(self) -> QWidget:
-        self.query_view = CropView(MARK_COLORS[Mark.QUERY])
-        self.query_view.setObjectName("query_crop")
-        self.choice_view = CropView(MARK_COLORS[Mark.CHOSEN])
-        self.choice_view.setObjectName("choice_crop")
-        self.query_caption, self.choice_caption = QLabel(), QLabel()
-        self.crops = QWidget()
-        grid = QGridLayout(self.crops)
-        grid.setContentsMargins(0, 0, 0, 0)
-        for column, (view, caption) in enumerate(
-            ((self.query_view, self.query_caption), (self.choice_view, self.choice_caption))
-        ):
-            grid.addWidget(caption, 0, column, Qt.AlignmentFlag.AlignHCenter)
-            grid.addWidget(view, 1, column, Qt.AlignmentFlag.AlignHCenter)
-            view.scrolled.connect(self._on_scrolled)
-        return self.crops
 
     def _create_place(self) -> QLabel:
         self.place = QLabel()
@@ -140,50 +125,15 @@ class MatchPanel(QWidget):
         for reason in NoneReason:
             self.none_reason.addItem(reason.replace("_", " "), reason)
         self.none_reason.currentIndexChanged.connect(self._on_reason_changed)
-        self.none_text = QLabel()
-        self.none_text.setObjectName("none_text")
         row = QHBoxLayout()
-        row.addWidget(self.none_text)
+        row.addWidget(QLabel("none of these, because"))
         row.addWidget(self.none_reason, stretch=1)
         return row
 
-    def _create_buttons(self) -> QGridLayout:
-        grid = QGridLayout()
-        verdicts, questions = self._workbench.verdicts, self._workbench.questions
-        actions = (
-            ("accept", "A  accept", "The picked soma is the same cell", verdicts.accept),
-            ("reject", "R  reject", "The picked soma is a different cell", verdicts.reject),
-            ("unsure", "U  unsure", "Not sure whether it is the same cell", verdicts.unsure),
-            ("none", "N  none", "No soma on the other side is the same cell", verdicts.none),
-            ("next", "space  next", "Go to the next cell in the queue", questions.next_query),
-            ("undo", "Z  undo", "Undo your last decision (Shift+Z: redo)", verdicts.undo),
-        )
-        for index, (name, label, tip, action) in enumerate(actions):
-            button = QPushButton(label)
-            button.setObjectName(f"{name}_button")
-            button.setToolTip(tip)
-            button.clicked.connect(lambda _checked=False, action=action: action())
-            grid.addWidget(button, index // 3, index % 3)
-        hint = QLabel("1–9: pick a candidate · F: swap the crops · mouse wheel on a crop: depth")
-        hint.setEnabled(False)
-        hint.setWordWrap(True)  # a small screen needs the width
-        grid.addWidget(hint, 2, 0, 1, 3)
-        return grid
-
-    def _create_shortcuts(self) -> None:
-        for key, action in self._workbench.key_actions().items():
-            shortcut = QShortcut(QKeySequence(key), self)
-            # Elsewhere these keys belong to napari, and in text fields to the text.
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(action)
-
     # --- from the view to the state ------------------------------------------------------
 
-    def _on_scrolled(self, steps: int) -> None:
-        self._workbench.questions.look_deeper(steps * _DEPTH_STEP_UM)
-
     def _on_reason_changed(self, _: int) -> None:
-        self._workbench.verdicts.none_reason = self.none_reason.currentData()
+        self._workbench.verdicts.state_none_reason(self.none_reason.currentData())
 
     # --- from the state to the view ------------------------------------------------------
 
@@ -193,54 +143,19 @@ class MatchPanel(QWidget):
         self._on_match_changed()
 
     def _on_snapshot_changed(self, shown: QuestionSnapshot) -> None:
-        if shown.query != self._shown.query:
-            self.none_reason.setCurrentIndex(0)
         self._shown = shown
-        self._show_header()
+        self.verdict_bar.show_snapshot(shown)
         self.candidates.show_snapshot(shown)
         self.place.setText("\n".join(shown.notes))
         self.place.setVisible(bool(shown.notes))
-        none = f"none of these {shown.chance_of_none}".strip()
-        self.none_text.setText(f"{none}, because")
-        self._show_crops()
-
-    def _show_header(self) -> None:
-        query = self._shown.query
-        if self._workbench.project is None:
-            self.header.setText(_NO_PROJECT)
-            return
-        if query is None:
-            self.header.setText(_EMPTY)
-            return
-        z, y, x = query.center_um
-        place = f"z {z:.1f}&nbsp; y {y:.1f}&nbsp; x {x:.1f} µm"
-        why = self._shown.known or self._shown.reason
-        self.header.setText(f"<b>{query.uid or 'a place'}</b>&nbsp;&nbsp; {place}<br>{why}")
-
-    def _show_crops(self) -> None:
-        shown, project = self._shown, self._workbench.project
+        with signals_blocked(self.none_reason):
+            reason = self._workbench.verdicts.none_reason
+            self.none_reason.setCurrentIndex(self.none_reason.findData(reason))
+        project = self._workbench.project
         self.crops.setVisible(
             project is None or any(spec.uri is not None for spec in project.datasets.values())
         )
-        query, crops, picked = shown.query, shown.crops, shown.picked
-        if query is None or crops is None:
-            for view, caption in (
-                (self.query_view, self.query_caption),
-                (self.choice_view, self.choice_caption),
-            ):
-                view.show_crop(None, "")
-                caption.clear()
-            return
-        chosen = None
-        if picked is not None and picked.place is not None and crops.candidates is not None:
-            chosen = crops.candidates[picked.place - 1]
-        self.choice_caption.setText(picked.uid if picked else "")
-        self.choice_view.show_crop(chosen, "shown in the canvas" if picked else "pick a candidate")
-        flicker = shown.flickered and chosen is not None
-        self.query_view.show_crop(chosen if flicker else crops.query, "no image")
-        depth = f"  {crops.depth_um:+.0f} µm" if crops.depth_um else ""
-        shown_here = picked.uid if flicker and picked else query.uid or "a place"
-        self.query_caption.setText(shown_here + depth)
+        self.crops.show_snapshot(shown)
 
     def _on_verdicts_changed(self) -> None:
         asked, total = self._workbench.questions.progress()
@@ -262,14 +177,16 @@ class MatchPanel(QWidget):
         if self._compares and matches.has_match:
             n_others = matches.n_changed(besides=self._judged)
             others = "1 other cell" if n_others == 1 else f"{n_others} other cells"
-            self.status.add(
+            self.verdict_bar.status.add(
                 f"the most probable partner of {others if n_others else 'no other cell'} changed"
             )
         self._compares = False
 
 
-class MatchWidget(MatchPanel):
+class MatchWidget(Docked, MatchPanel):
     """The Match dock as napari opens it."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__(binding_for(napari_viewer).workbench)
+        binding = binding_for(napari_viewer)
+        super().__init__(binding.workbench)
+        self.join(binding.column, MATCH)

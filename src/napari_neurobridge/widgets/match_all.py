@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
+from napari_neurobridge.workbench.pair_table import Chip
 from napari_neurobridge.widgets.contact_sheet import ContactSheetWindow
 from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
@@ -54,6 +55,10 @@ class MatchAllBox(QGroupBox):
         self.notes = QLabel()
         self.notes.setObjectName("match_all_notes")
         self.notes.setWordWrap(True)
+        self.review = QPushButton()
+        self.review.setObjectName("review_button")
+        self.review.setToolTip("Lists them in the Pairs dock")
+        self.review.clicked.connect(self._on_review_clicked)
         self.legend = QLabel()
         self.legend.setObjectName("match_all_legend")
         self.legend.setWordWrap(True)
@@ -62,6 +67,7 @@ class MatchAllBox(QGroupBox):
         layout.setSpacing(2)
         layout.addWidget(self.text)
         layout.addWidget(self.notes)
+        layout.addWidget(self.review)
         layout.addWidget(self._create_cut())
         layout.addWidget(self.legend)
         layout.addWidget(self._create_plane())
@@ -152,6 +158,9 @@ class MatchAllBox(QGroupBox):
     def _on_start_clicked(self) -> None:
         self._workbench.matches.find_start()
 
+    def _on_review_clicked(self) -> None:
+        self._workbench.pairs.show(Chip.REVIEW)
+
     def _on_sheet_clicked(self) -> None:
         if self._sheet is None:
             self._sheet = ContactSheetWindow(self._workbench, self.window())
@@ -178,6 +187,9 @@ class MatchAllBox(QGroupBox):
             widget.setVisible(claims is not None)
         self.notes.setText("\n".join(matches.notes))
         self.notes.setVisible(bool(matches.notes))
+        n_doubtful = matches.n_doubtful
+        self.review.setText(f"Look at {n_doubtful} doubtful pair{'s' if n_doubtful > 1 else ''}")
+        self.review.setVisible(n_doubtful > 0)
         without = not matches.has_match and not has_landmarks(project)
         self.start_button.setVisible(without)
         self.start_button.setEnabled(not matches.updating)

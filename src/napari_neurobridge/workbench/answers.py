@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from napari_neurobridge.workbench.models import FEW_SOMATA
 from napari_neurobridge.workbench.surroundings import near_expected
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.matching.match import Match
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.types import Candidate, Float32Array, Ranking, Vec3
+    from napari_neurobridge.types import Candidate, Float32Array, Projection, Ranking, Vec3
 
 N_SHOWN = 9
 """Candidates shown with a thumbnail: as many as there are digit keys."""
@@ -108,6 +107,12 @@ class Answer:
         return shown_candidates(self.query, self.ranking)
 
     @property
+    def none_leads(self) -> bool:
+        """Whether none of the candidates is more probable than each of them."""
+        first = max((one.probability or 0.0 for one in self.ranking.candidates), default=0.0)
+        return self.ranking.p_none is not None and self.ranking.p_none > first
+
+    @property
     def blind(self) -> bool:
         """Whether scores and ranks are to be hidden."""
         return self.query.audit
@@ -128,10 +133,9 @@ def answer_query(
     query: Query,
     match: Match | None = None,
     depth_um: float = 0.0,
+    projection: Projection | None = None,
 ) -> Answer:
     """Rank the other dataset's somata for a query and cut the crops that show them.
-
-    A few somata that were added or moved since the last index are embedded first.
 
     Parameters
     ----------
@@ -143,6 +147,8 @@ def answer_query(
         Gives probabilities.
     depth_um : float
         How much deeper than the somata the crops are cut.
+    projection : Projection, optional
+        Of recordings over time; each dataset's own unless given.
 
     Raises
     ------
@@ -158,7 +164,7 @@ def answer_query(
         ranking = rank_position(
             project, encoder, query.center_um, query.dataset, k=N_SHOWN, match=match
         )
-    return with_crops(project, query, ranking, depth_um, match)
+    return with_crops(project, query, ranking, depth_um, match, projection)
 
 
 def locate(
@@ -181,21 +187,8 @@ def locate(
 
 
 def _encoder(project: Project, load: Callable[[], Encoder]) -> Encoder | None:
-    """Return the encoder with a nearly complete index completed; None without images."""
-    if any(project.dataset(name).uri is None for name in (project.in_vivo(), project.ex_vivo())):
-        return None
-    encoder = load()
-    _index_late_somata(project, encoder)
-    return encoder
-
-
-def _index_late_somata(project: Project, encoder: Encoder) -> None:
-    from napari_neurobridge.matching.appearance.gallery import count_embedded, index_project
-
-    count = count_embedded(project, encoder)
-    # With none embedded, the user has not asked for an index yet.
-    if 0 < count.n_somata - count.n_embedded <= FEW_SOMATA and count.n_embedded > 0:
-        index_project(project, encoder)
+    """Return the encoder; None where crops cannot be compared."""
+    return load() if project.has_images() else None
 
 
 def with_crops(
@@ -204,11 +197,12 @@ def with_crops(
     ranking: Ranking,
     depth_um: float = 0.0,
     match: Match | None = None,
+    projection: Projection | None = None,
 ) -> Answer:
-    """Return the answer's crops, taken ``depth_um`` deeper than the somata."""
+    """Return the answer's crops, taken ``depth_um`` deeper than the somata; see `answer_query`."""
     centers = [candidate.center_um for candidate in shown_candidates(query, ranking)]
     query_crops, candidate_crops = (
-        _facing(project, dataset, other, places, depth_um)
+        _facing(project, dataset, other, places, depth_um, projection)
         for dataset, other, places in (
             (query.dataset, ranking.gallery_dataset, [query.center_um]),
             (ranking.gallery_dataset, query.dataset, centers),
@@ -226,12 +220,17 @@ def with_crops(
 
 
 def _facing(
-    project: Project, dataset: str, other: str, centers_um: list[Vec3], depth_um: float
+    project: Project,
+    dataset: str,
+    other: str,
+    centers_um: list[Vec3],
+    depth_um: float,
+    projection: Projection | None,
 ) -> Float32Array | None:
     """Return crops of a dataset that show what those of another do; None without an image."""
-    from napari_neurobridge.project.crops import aligned_frame
+    from napari_neurobridge.project.crops import aligned_frame, cut_crops
 
-    if project.dataset(dataset).uri is None:
+    if not project.has_images(dataset):
         return None
     frame = aligned_frame(project, dataset, other)
-    return project.crops(dataset, centers_um, frame, depth_um=depth_um)
+    return cut_crops(project, dataset, centers_um, frame, depth_um=depth_um, projection=projection)

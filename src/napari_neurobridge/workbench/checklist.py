@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from napari_neurobridge.matching.appearance.search import lacks_few
+from napari_neurobridge.matching.wording import not_indexed
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import DEFAULT_NAMES, Role, Vec3
 
@@ -61,6 +63,9 @@ class IndexState:
         current one.
     note : str
         Why a model that was adopted later is not the current one; empty if there is none.
+    n_late : int
+        Somata that the index which rankings rest on lacks, where there is one: those that were
+        added or moved since.
     """
 
     n_embedded: int
@@ -69,11 +74,17 @@ class IndexState:
     model: str = ""
     ranked_with: str = ""
     note: str = ""
+    n_late: int = 0
 
     @property
     def complete(self) -> bool:
         """Whether all somata are indexed for the current model."""
         return self.n_somata > 0 and self.n_embedded >= self.n_somata
+
+    @property
+    def lacks_few(self) -> bool:
+        """Whether it can be used as it is; the few that it lacks are embedded unasked."""
+        return lacks_few(self.n_embedded, self.n_somata)
 
     def in_words(self) -> str:
         """Return what the Data dock says about it."""
@@ -84,6 +95,8 @@ class IndexState:
         if self.ranked_with:
             missing = self.n_somata - self.n_embedded
             parts.append(f"{missing} cells to index; rankings use {self.ranked_with} until then")
+        if self.n_late:
+            parts.append(not_indexed(self.n_late))
         return "; ".join([*parts, *filter(None, [self.note])])
 
 
@@ -133,12 +146,6 @@ def _choice_in_words(draft: ProjectDraft, role: Role) -> str:
         only = "points only: " if image is None else ""
         parts.append(f"{only}{points.n_points} in {points.path.name}")
     return "; ".join(parts) or "choose a file, or drop it here: an image, or a table of points"
-
-
-def lacks_images(project: Project) -> bool:
-    """Return whether a side has no image, so that no crops can be compared."""
-    sides = project.in_vivo(), project.ex_vivo()
-    return any(project.dataset(name).uri is None for name in sides)
 
 
 def checklist_of_project(project: Project, index: IndexState | None) -> tuple[ChecklistItem, ...]:
@@ -219,7 +226,7 @@ def _soma_items(project: Project, index: IndexState | None) -> list[ChecklistIte
             True,
         )
     ]
-    if lacks_images(project):
+    if not project.has_images():
         detail = "not needed: cells are compared by their places, since a side has no image"
         items.append(ChecklistItem(Step.INDEX, "Index", detail, min(counts.values()) > 0, False))
         return items
@@ -231,7 +238,7 @@ def _soma_items(project: Project, index: IndexState | None) -> list[ChecklistIte
             Step.INDEX,
             "Index",
             detail,
-            index is not None and index.complete,
+            index is not None and (index.complete or index.lacks_few),
             min(counts.values()) > 0,
         )
     )

@@ -99,6 +99,7 @@ class Matches:
         session.project_changed.connect(self._on_project_changed)
         session.orientation_changed.connect(self._start_over)
         session.verdicts_changed.connect(self.refresh)
+        session.index_changed.connect(self.refresh)
 
     # --- what views may ask ----------------------------------------------------------------
 
@@ -111,6 +112,11 @@ class Matches:
     def notes(self) -> tuple[str, ...]:
         """What a person should know about the match, a sentence each."""
         return () if self.match is None else self.match.notes
+
+    @property
+    def n_doubtful(self) -> int:
+        """How many accepted pairs all other cells contradict."""
+        return 0 if self.match is None else len(self.match.doubtful())
 
     @property
     def agreement(self) -> Agreement | None:
@@ -294,7 +300,7 @@ class Matches:
                     report=stop_if_stale,
                 )
                 # What every view asks for first.
-                _ = found.matched(), found.agreement, found.notes
+                _ = found.matched(), found.agreement, found.notes, found.review()
             except NeuroBridgeError:
                 raise
             except Exception as error:
@@ -316,7 +322,11 @@ class Matches:
         before, self.match = self.match, match
         self.decoys = None
         self.updating, self.problem, self._searching = False, problem, False
-        self.changed = _changed(before, match)
+        self.changed = (
+            frozenset()
+            if before is None or match is None
+            else matching.changed_partners(before, match)
+        )
         self.match_changed.emit()
         self.claims_changed.emit()
 
@@ -348,13 +358,3 @@ def _basis(state: State, project: Project) -> object:
         sum(1 for _ in project.embeddings_dir.rglob("shard-*")),
         state.adoptions,
     )
-
-
-def _changed(before: Match | None, after: Match | None) -> frozenset[str]:
-    if before is None or after is None:
-        return frozenset()
-    old, new = (
-        {pair.in_vivo_uid: pair.ex_vivo_uid for pair in match.matched()}
-        for match in (before, after)
-    )
-    return frozenset(uid for uid in old.keys() | new.keys() if old.get(uid) != new.get(uid))

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from napari_neurobridge.models.current import UsableModel
     from napari_neurobridge.project.folder import Project
 
-FEW_SOMATA = 32
-"""Somata embedded while somebody waits for a ranking; a second's work at most."""
-
 
 class EncoderCache:
     """Keeps the encoders that were used; torch is imported at the first use."""
@@ -36,22 +33,25 @@ class EncoderCache:
         return self.load(project, current_model(project))
 
     def ranking(self, project: Project) -> Encoder:
-        """Return the model to rank with: the current one as soon as its index is complete."""
-        return self.load(project, ranking_model(project, few=FEW_SOMATA))
+        """Return the model to rank with; see `ranking_model`."""
+        return self.load(project, ranking_model(project))
 
     def index_state(self, project: Project) -> IndexState:
         """Return how much of a project its current model has embedded; loads no model."""
         from napari_neurobridge.matching.appearance.gallery import count_embedded
 
-        current, ranked = current_model(project), ranking_model(project, few=FEW_SOMATA)
+        current, ranked = current_model(project), ranking_model(project)
         count = count_embedded(project, current)
+        other = ranked.hash != current.hash
+        used = count_embedded(project, ranked) if other else count
         return IndexState(
             n_embedded=count.n_embedded,
             n_somata=count.n_somata,
             n_damaged=count.n_damaged,
             model=current.name,
-            ranked_with="" if ranked.hash == current.hash else ranked.name,
+            ranked_with=ranked.name if other else "",
             note=current.note,
+            n_late=used.n_missing if used.n_embedded else 0,
         )
 
     def load(self, project: Project | None, model: UsableModel) -> Encoder:

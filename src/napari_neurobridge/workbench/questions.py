@@ -20,9 +20,10 @@ from napari_neurobridge.workbench.answers import (
     locate,
     with_crops,
 )
+from napari_neurobridge.workbench.clicks import soma_at
+from napari_neurobridge.workbench.question_queue import QuestionQueue
 from napari_neurobridge.workbench.remedies import explain
-from napari_neurobridge.workbench.snapshot import QuestionSnapshot, take_snapshot
-from napari_neurobridge.workflows.match import questions_of
+from napari_neurobridge.workbench.snapshot import NONE_OF_THESE, QuestionSnapshot, take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,19 +31,14 @@ if TYPE_CHECKING:
     from napari_neurobridge.active.queue import QueueItem
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.errors import NeuroBridgeError
-    from napari_neurobridge.matching.match import Match
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.project.log.fold import State
-    from napari_neurobridge.types import Candidate, Vec3
+    from napari_neurobridge.types import Candidate, Projection, Vec3
     from napari_neurobridge.workbench.matches import Matches
     from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.session import Session
 
 MAX_DEPTH_UM = 20.0
 """How far the crops can be scrolled from the somata."""
-
-CLICK_RADIUS_UM = 12.0
-CLICK_HALF_SLAB_UM = 20.0
 
 
 class Questions:
@@ -69,8 +65,12 @@ class Questions:
         Why there is no answer; empty while there may still be one.
     choice : Candidate or None
         The candidate that a verdict would be about, with its scores.
+    none_picked : bool
+        Whether a verdict would be about none of the candidates.
     flickered : bool
         Whether the chosen crop is shown in the query's place.
+    projection : Projection or None
+        How crops show recordings over time; ``None``: as each dataset says.
     """
 
     snapshot_changed = Signal(object)
@@ -83,16 +83,18 @@ class Questions:
         self.answer: Answer | None = None
         self.problem = ""
         self.choice: Candidate | None = None
+        self.none_picked = False
         self.flickered = False
+        self.projection: Projection | None = None
         self._session = session
         self._encoders = encoders
         self._matches = matches
         self._answered_at = 0.0
         self._depth_um = 0.0
         self._keep: str | None = None
-        self._opened: set[str] = set()
-        self._sorted_for: tuple[State, Match | None, frozenset[str]] | None = None
-        self._sorted_queue: Sequence[QueueItem] = ()
+        self._would_change: frozenset[str] | None = None
+        self._queue = QuestionQueue(session, matches)
+        self._from_queue: str | None = None
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._on_somata_changed)
         session.orientation_changed.connect(self._ask_again)
@@ -102,15 +104,20 @@ class Questions:
 
     # --- asking ----------------------------------------------------------------------
 
-    def select(self, dataset: str, uid: str, *, audit: bool = False) -> None:
-        """Ask about a soma; for an audit, without scores."""
+    def select(
+        self, dataset: str, uid: str, *, audit: bool = False, pick: str | None = None
+    ) -> None:
+        """Ask about a soma; for an audit, without scores.
+
+        ``pick`` names the soma of the other side that is to be picked once there is an answer.
+        """
 
         def ask() -> None:
             soma = self._session.require_project().state().soma(uid)
-            self._opened.add(uid)
+            self._queue.postpone(uid)
             # To click the cell that is being asked about blindly does not uncover it.
             blind = audit or (self.query is not None and self.query.audit and self.query.uid == uid)
-            self._ask(Query(dataset=dataset, center_um=soma.center_um, uid=uid, audit=blind))
+            self._ask(Query(dataset, soma.center_um, uid, blind), keep=pick)
 
         self._session.attempt(ask)
 
@@ -129,7 +136,7 @@ class Questions:
         asks : bool
             Ask about an fMOST soma, too, and rank the two-photon ones.
         """
-        uid = self._soma_at(dataset, position_um, depth_axis)
+        uid = soma_at(self._session.require_project(), dataset, position_um, depth_axis)
         if uid is None:
             self._session.notify(
                 "No soma here. Click a circle, or add one with the layer's + tool."
@@ -152,42 +159,30 @@ class Questions:
                     "No two-photon cell is left to ask about; click one to see it again."
                 )
                 return
+            self._from_queue = item.uid
             self.select(in_vivo, item.uid, audit=item.audit)
 
         self._session.attempt(ask)
 
     def queue(self) -> Sequence[QueueItem]:
-        """Return the two-photon cells nobody has judged, the next one first.
-
-        A cell that was opened and left undecided comes last.
-        """
-        project = self._session.project
-        if project is None:
-            return ()
-        key = (project.state(), self._matches.match, frozenset(self._opened))
-        # Sorting thousands of cells is for when something changed, not for each redraw.
-        if self._sorted_for is None or any(
-            old is not new and old != new for old, new in zip(self._sorted_for, key, strict=True)
-        ):
-            self._sorted_for = key
-            self._sorted_queue = questions_of(project, self._matches.match, postponed=key[2])
-        return self._sorted_queue
+        """Return the two-photon cells nobody has judged, the next one first."""
+        return self._queue.items()
 
     def progress(self) -> tuple[int, int]:
         """Return how many two-photon cells were asked, and how many there are."""
-        project = self._session.project
-        if project is None:
-            return 0, 0
-        total = len(project.state().somata.get(project.in_vivo(), {}))
-        return total - len(self.queue()), total
+        return self._queue.progress()
 
     # --- looking at the answer -----------------------------------------------------------
 
     def choose(self, place: int) -> None:
-        """Pick a shown candidate by its place, counting from 1."""
-        if self.answer is None or not 1 <= place <= len(self.answer.shown):
+        """Pick a shown candidate by its place, counting from 1; 0 is none of these."""
+        if self.answer is None or not 0 <= place <= len(self.answer.shown):
             return
-        self._pick(self.answer.shown[place - 1])
+        if place:
+            self._pick(self.answer.shown[place - 1])
+        else:
+            self.choice, self.none_picked = None, True
+            self._publish()
 
     def choose_soma(self, uid: str) -> None:
         """Pick any soma of the gallery, listed or not."""
@@ -206,17 +201,44 @@ class Questions:
         # From where the user wants to be, not from the crops that have arrived.
         depth = float(np.clip(self._depth_um + step_um, -MAX_DEPTH_UM, MAX_DEPTH_UM))
         self._depth_um = depth
+        self._cut_crops(project, answer, self.projection)
 
-        def show(deeper: Answer) -> None:
-            self.answer = deeper
+    def show_projection(self, projection: Projection) -> None:
+        """Show recordings by another projection over time, once that is computed.
+
+        It takes one look at all frames, and other questions are answered meanwhile.
+        """
+        answer, project = self.answer, self._session.project
+        if answer is None or project is None:
+            return
+        self._cut_crops(project, answer, projection, beside=True)
+
+    def _cut_crops(
+        self,
+        project: Project,
+        answer: Answer,
+        projection: Projection | None,
+        *,
+        beside: bool = False,
+    ) -> None:
+        depth, query, ranking = self._depth_um, answer.query, answer.ranking
+
+        def show(recut: Answer) -> None:
+            self.answer, self.projection = recut, projection
             self._publish()
 
         self._session.jobs.submit(
             "crops",
-            lambda: with_crops(project, answer.query, answer.ranking, depth, answer.match),
+            lambda: with_crops(project, query, ranking, depth, answer.match, projection),
             show,
             self._session.show_error,
+            beside=beside,
         )
+
+    def show_would_change(self, uids: frozenset[str] | None) -> None:
+        """Publish the cells that a verdict would change; None takes them away; see `Preview`."""
+        self._would_change = uids
+        self._publish()
 
     def seconds_spent(self) -> float | None:
         """Return how long the answer has been looked at."""
@@ -225,8 +247,8 @@ class Questions:
     # --- inside ----------------------------------------------------------------------
 
     def _ask(self, query: Query | None, *, keep: str | None = None) -> None:
-        """Rank for a query; ``keep`` names the soma that is to stay picked."""
-        self.query, self.answer, self.choice = query, None, None
+        """Rank for a query; ``keep`` names what is to stay picked."""
+        self.query, self.answer, self.choice, self.none_picked = query, None, None, False
         self.problem, self.flickered, self._depth_um, self._keep = "", False, 0.0, keep
         # Answers about the cell before may still be on their way.
         for key in ("rank", "crops", "locate"):
@@ -261,7 +283,7 @@ class Questions:
         )
 
     def _pick(self, candidate: Candidate, *, look: bool = True) -> None:
-        self.choice = candidate
+        self.choice, self.none_picked = candidate, False
         self._publish()
         if look and self.answer is not None:
             self.look_requested.emit(self.answer.ranking.gallery_dataset, candidate.center_um)
@@ -275,12 +297,14 @@ class Questions:
             self.answer,
             self.choice,
             state=None if project is None else project.state(),
+            none_picked=self.none_picked,
             problem=self.problem,
             flickered=self.flickered,
             reason=self._reason(),
             neighbours=matches.neighbours(*near) if near else (),
             claimed={uid: probability for uid, (_, probability) in matches.partners().items()},
             changed=matches.changed_on_both_sides(),
+            would_change=self._would_change,
         )
         if snapshot != self.snapshot:
             self.snapshot = snapshot
@@ -288,10 +312,9 @@ class Questions:
 
     def _reason(self) -> str:
         """Return why the queue asks about this cell; nothing for one that somebody clicked."""
-        if self.query is None:
+        if self.query is None or self.query.uid != self._from_queue:
             return ""
-        item = next((item for item in self.queue() if item.uid == self.query.uid), None)
-        return "" if item is None or item.audit else item.reason
+        return self._queue.reason(self.query.uid)
 
     def _explain(self, error: NeuroBridgeError) -> None:
         if self.answer is None:
@@ -300,7 +323,7 @@ class Questions:
         self._session.show_error(error)
 
     def _rank(self, project: Project, query: Query, keep: str | None) -> None:
-        match, depth = self._matches.match, self._depth_um
+        match, depth, projection = self._matches.match, self._depth_um, self.projection
 
         def show(answer: Answer) -> None:
             # What was asked of the answer before would bring that one back.
@@ -311,15 +334,17 @@ class Questions:
             if first:
                 self._answered_at = time.monotonic()
             self._publish()
-            if keep is not None:
+            if keep == NONE_OF_THESE:
+                self.choose(0)
+            elif keep is not None:
                 # What was picked before is in sight already, unless the user moved away.
                 self._choose_soma(keep, look=self.choice is None)
             elif not query.audit:  # in which nothing is proposed, not even by being picked
-                self.choose(1)
+                self.choose(0 if answer.none_leads else 1)
 
         self._session.jobs.submit(
             "rank",
-            lambda: answer_query(project, self._loader(project), query, match, depth),
+            lambda: answer_query(project, self._loader(project), query, match, depth, projection),
             show,
             self._explain,
         )
@@ -328,35 +353,28 @@ class Questions:
         return lambda: self._encoders.ranking(project)
 
     def _on_match_changed(self) -> None:
-        """Rank again without taking away what is being looked at; an audit is left alone."""
+        """Rank again without taking away what is being looked at; a seen audit is left alone."""
         self._publish()
         project, query = self._session.project, self.query
-        if self._matches.updating or project is None or query is None or query.audit:
+        if self._matches.updating or project is None or query is None:
+            return
+        if query.audit and self.answer is not None:
             return
         self._rank(project, query, self._picked())
 
     def _picked(self) -> str | None:
         """Return the soma that is picked, or will be once the answer is there."""
+        if self.none_picked:
+            return NONE_OF_THESE
         return self._keep if self.choice is None else self.choice.uid
 
     def _ask_again(self) -> None:
         if self.query is not None:
             self._ask(self.query, keep=self._picked())
 
-    def _soma_at(self, dataset: str, position_um: Vec3, depth_axis: int) -> str | None:
-        project = self._session.require_project()
-        somata = list(project.state().somata.get(dataset, {}).values())
-        if not somata:
-            return None
-        offsets = np.array([soma.center_um for soma in somata]) - np.asarray(position_um)
-        in_plane = np.delete(offsets, depth_axis, axis=1)
-        distances = np.hypot(in_plane[:, 0], in_plane[:, 1])
-        distances[np.abs(offsets[:, depth_axis]) > CLICK_HALF_SLAB_UM] = np.inf
-        nearest = int(distances.argmin())
-        return somata[nearest].uid if distances[nearest] <= CLICK_RADIUS_UM else None
-
     def _on_project_changed(self, _: Project | None) -> None:
-        self._opened = set()
+        self.projection = None
+        self._queue.forget()
         self._ask(None)
 
     def _on_somata_changed(self, dataset: str) -> None:

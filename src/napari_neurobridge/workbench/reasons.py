@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_neurobridge.matching.wording import percent
-from napari_neurobridge.types import Basis
+from napari_neurobridge.types import DEFAULT_NAMES, Basis, Role
 
 if TYPE_CHECKING:
     from napari_neurobridge.types import Candidate, Expected, Ranking
+
+
+_SHOWN = {
+    DEFAULT_NAMES[Role.IN_VIVO]: "the two-photon field",
+    DEFAULT_NAMES[Role.EX_VIVO]: "the fMOST volume",
+}
 
 
 def why(ranking: Ranking, candidate: Candidate) -> str:
@@ -30,6 +36,15 @@ def why(ranking: Ranking, candidate: Candidate) -> str:
     if ranking.note:
         lines.append(ranking.note)
     return "\n".join(lines)
+
+
+def why_none(ranking: Ranking) -> str:
+    """Return in a few words what speaks for none of the candidates; empty if nothing does."""
+    if not ranking.outside:
+        return ""
+    gallery = ranking.gallery_dataset
+    shown = _SHOWN.get(gallery, f"what '{gallery}' shows")
+    return f"expected outside {shown}"
 
 
 def measured(ranking: Ranking, candidate: Candidate) -> str:

@@ -7,6 +7,7 @@ REMEDIES = {
     ErrorKind.NO_DATASET: "create the project anew in the Data dock, with images or points of both",
     ErrorKind.NO_SOMATA: "press Detect somata in the Data dock, or import points",
     ErrorKind.NOT_INDEXED: "press Index in the Data dock",
+    ErrorKind.LOCKED: "wait for it, or delete the lock file if its process is gone",
     ErrorKind.TOO_FEW_PAIRS: "accept some in the Match dock",
     ErrorKind.NO_MODEL: "choose another model",
     ErrorKind.NO_VOXEL_SIZE: "state it as 'voxel size' in the Data dock",

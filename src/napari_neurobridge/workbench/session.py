@@ -70,6 +70,7 @@ class Session:
     orientation_changed = Signal()
     somata_changed = Signal(str)
     verdicts_changed = Signal()
+    index_changed = Signal()
     job_changed = Signal(object)
     notified = Signal(object)
 

@@ -13,10 +13,8 @@ from napari_neurobridge.project.folder import Project
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.workbench.checklist import (
     ChecklistItem,
-    IndexState,
     checklist_of_draft,
     checklist_of_project,
-    lacks_images,
 )
 from napari_neurobridge.workbench.draft import (
     POINTS_SUFFIX,
@@ -36,8 +34,9 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.models.current import UsableModel
     from napari_neurobridge.types import Projection, Role, Vec3
+    from napari_neurobridge.workbench.checklist import IndexState
     from napari_neurobridge.workbench.imports import Imports
-    from napari_neurobridge.workbench.models import EncoderCache
+    from napari_neurobridge.workbench.indexing import Indexing
     from napari_neurobridge.workbench.session import Session
 
 T = TypeVar("T")
@@ -66,8 +65,8 @@ class Setup:
     ----------
     session : Session
         Where the project lives.
-    encoders : EncoderCache
-        Loads the model whose index is counted.
+    indexing : Indexing
+        Knows how far the index is.
     imports : Imports
         Takes dropped files of other programs.
     """
@@ -76,16 +75,16 @@ class Setup:
     checklist_changed = Signal()
     suggestion_changed = Signal()
 
-    def __init__(self, session: Session, encoders: EncoderCache, imports: Imports) -> None:
+    def __init__(self, session: Session, indexing: Indexing, imports: Imports) -> None:
         self.draft = ProjectDraft()
-        self.index_state: IndexState | None = None
         self.suggestion: SuggestedAngle | None = None
         self._session = session
-        self._encoders = encoders
+        self._indexing = indexing
         self._imports = imports
         session.project_changed.connect(self._on_project_changed)
-        session.somata_changed.connect(self._on_somata_changed)
+        session.somata_changed.connect(self._tell)
         session.orientation_changed.connect(self._on_orientation_changed)
+        indexing.changed.connect(self._tell)
 
     # --- a project -------------------------------------------------------------------
 
@@ -271,7 +270,7 @@ class Setup:
             current = change(project)
             self._session.notify(f"the project uses the model {current.label} now")
             self.refresh()
-            if not lacks_images(project):
+            if project.has_images():
                 self.index()
 
         self._session.attempt(start)
@@ -282,6 +281,11 @@ class Setup:
             self._session.jobs.cancel(job)
 
     # --- what to do next -------------------------------------------------------------
+
+    @property
+    def index_state(self) -> IndexState | None:
+        """How much is indexed; None while that is unknown."""
+        return self._indexing.state
 
     def checklist(self) -> tuple[ChecklistItem, ...]:
         """Return what is done and what to do next."""
@@ -305,32 +309,12 @@ class Setup:
     def _on_project_changed(self, project: Project | None) -> None:
         if project is not None:
             self.draft = ProjectDraft()
-        self.index_state = None
         self._suggest(None)
-        self._count_embedded()
+        self._tell()
 
     def _on_orientation_changed(self) -> None:
         self._suggest(None)  # it was about the orientation before
-        self._count_embedded()
+        self._tell()
 
-    def _on_somata_changed(self, _: str) -> None:
-        self._count_embedded()
-
-    def _count_embedded(self) -> None:
+    def _tell(self, _: object = None) -> None:
         self.checklist_changed.emit()
-        # A count of the project before may still be on its way.
-        self._session.jobs.forget("index state")
-        project = self._session.project
-        if project is None or lacks_images(project):
-            return
-
-        def show(state: IndexState) -> None:
-            self.index_state = state
-            self.checklist_changed.emit()
-
-        self._session.jobs.submit(
-            "index state",
-            lambda: self._encoders.index_state(project),
-            show,
-            self._session.show_error,
-        )

@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.matching.wording import percent
+from napari_neurobridge.types import NoneReason
 from napari_neurobridge.workbench.known import marks_on_candidates, verdict_on_query
-from napari_neurobridge.workbench.reasons import measured, notes, why
+from napari_neurobridge.workbench.reasons import measured, notes, why, why_none
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +27,9 @@ AUDIT_REASON = (
     "Random check: decide from what you see. Scores are hidden and the order is random, because "
     "your answer measures how often the program is wrong."
 )
+NONE_OF_THESE = ""
+"""Stands for no soma at all, where the uid of a picked one is asked for."""
+
 _RANKING = "Ranking the candidates …"
 _NO_CANDIDATE = "There is no candidate to show."
 _NONE_NEAR = "There is no soma near the expected place."
@@ -59,6 +63,31 @@ class ShownCandidate:
     chance: str = ""
     measured: str = ""
     why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoneLine:
+    """The line of the candidate list that says that none of them is the cell; its key is 0.
+
+    Attributes
+    ----------
+    after : int
+        How many candidates stand above it: the more probable ones, in an audit all.
+    picked : bool
+        Whether a verdict would be about it.
+    chance : str
+        Its probability, as "> 99 %"; empty in an audit and where there is none.
+    why : str
+        What speaks for it, in a few words; empty in an audit and where nothing does.
+    reason : NoneReason or None
+        The reason that follows from that; ``None`` in an audit.
+    """
+
+    after: int
+    picked: bool = False
+    chance: str = ""
+    why: str = ""
+    reason: NoneReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +133,8 @@ class QuestionSnapshot:
         Whether the picked crop is shown in the query's place.
     notes : tuple of str
         How much is left open, a sentence each; empty in an audit.
-    chance_of_none : str
-        Probability that no soma of the gallery is the cell; empty in an audit.
+    none : NoneLine or None
+        ``None`` until the candidates are ranked.
     expected_place : Expected or None
         Where the partner is expected in ``gallery``; ``None`` in an audit.
     neighbours : tuple of Neighbour
@@ -116,6 +145,9 @@ class QuestionSnapshot:
     changed : frozenset of str
         Cells whose most probable partner the latest verdict changed, and their new partners;
         empty in an audit.
+    would_change : frozenset of str or None
+        The same, if the picked candidate were accepted; ``None`` while nobody asks that, and in
+        an audit.
     """
 
     query: Query | None = None
@@ -128,11 +160,12 @@ class QuestionSnapshot:
     picked: PickedSoma | None = None
     flickered: bool = False
     notes: tuple[str, ...] = ()
-    chance_of_none: str = ""
+    none: NoneLine | None = None
     expected_place: Expected | None = None
     neighbours: tuple[Neighbour, ...] = ()
     claimed: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     changed: frozenset[str] = frozenset()
+    would_change: frozenset[str] | None = None
 
     @property
     def blind(self) -> bool:
@@ -141,7 +174,12 @@ class QuestionSnapshot:
 
     @property
     def asked(self) -> tuple[Query | None, str | None]:
-        """What a verdict would be about: the query, and the uid of the picked soma."""
+        """What a verdict would be about: the query, and the uid of the picked soma.
+
+        In place of the uid `NONE_OF_THESE` when that line is picked.
+        """
+        if self.none is not None and self.none.picked:
+            return self.query, NONE_OF_THESE
         return self.query, None if self.picked is None else self.picked.uid
 
 
@@ -151,12 +189,14 @@ def take_snapshot(
     choice: Candidate | None,
     *,
     state: State | None,
+    none_picked: bool = False,
     problem: str = "",
     flickered: bool = False,
     reason: str = "",
     neighbours: Sequence[Neighbour] = (),
     claimed: Mapping[str, float] | None = None,
     changed: frozenset[str] = frozenset(),
+    would_change: frozenset[str] | None = None,
 ) -> QuestionSnapshot:
     """Return what the views may show; see `QuestionSnapshot`.
 
@@ -166,12 +206,14 @@ def take_snapshot(
         What is asked, the ranking for it once there is one, and the picked candidate.
     state : State or None
         What people decided; ``None`` without a project.
+    none_picked : bool
+        Whether "none of these" is picked in place of a candidate.
     problem : str
         Why there is no answer.
     flickered : bool
     reason : str
         Why the queue asks about this cell.
-    neighbours, claimed, changed
+    neighbours, claimed, changed, would_change
         As in `QuestionSnapshot`, unblinded.
     """
     waiting = _RANKING if query is not None else ""
@@ -189,6 +231,7 @@ def take_snapshot(
             message="" if answer.shown else (_NO_CANDIDATE if shown.blind else _NONE_NEAR),
             gallery=answer.ranking.gallery_dataset,
             candidates=_candidates(answer, state),
+            none=NoneLine(len(answer.shown), none_picked),
             crops=answer.crops,
         )
     if shown.blind:
@@ -200,6 +243,7 @@ def take_snapshot(
         neighbours=tuple(neighbours),
         claimed=MappingProxyType(dict(claimed or {})),
         changed=changed,
+        would_change=would_change,
     )
 
 
@@ -227,8 +271,22 @@ def _with_judgement(shown: QuestionSnapshot, answer: Answer) -> QuestionSnapshot
             for line, candidate in zip(shown.candidates, answer.shown, strict=True)
         ),
         notes=notes(ranking, answer.near),
-        chance_of_none="" if ranking.p_none is None else percent(ranking.p_none),
+        none=_none_line(answer, shown.none is not None and shown.none.picked),
         expected_place=ranking.expected,
+    )
+
+
+def _none_line(answer: Answer, picked: bool) -> NoneLine:
+    ranking = answer.ranking
+    above = sum(
+        ranking.p_none is None or (one.probability or 0.0) >= ranking.p_none for one in answer.shown
+    )
+    return NoneLine(
+        after=above,
+        picked=picked,
+        chance="" if ranking.p_none is None else percent(ranking.p_none),
+        why=why_none(ranking),
+        reason=NoneReason.OUTSIDE if ranking.outside else None,
     )
 
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import InputError, InvalidActionError
+from napari_neurobridge.matching.wording import UNLIKELY, percent
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.events import UndoScope, VerdictEvidence
 from napari_neurobridge.types import Basis, SomaSource
+from napari_neurobridge.workbench.decisions import go_to
 from napari_neurobridge.workbench.session import Remedy
+from napari_neurobridge.workbench.user_settings import change_settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari_neurobridge.project.log.events import Event
     from napari_neurobridge.types import Candidate, NoneReason, Vec3
+    from napari_neurobridge.workbench.answers import Query
     from napari_neurobridge.workbench.questions import Questions
     from napari_neurobridge.workbench.session import Session
+    from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 
 
 class Verdicts:
@@ -29,18 +34,51 @@ class Verdicts:
         Where the project lives.
     questions : Questions
         What is being asked, and which candidate is picked.
+
+    Attributes
+    ----------
+    then_next : bool
+        Whether a decision asks the next question at once; a user's setting.
     """
 
     def __init__(self, session: Session, questions: Questions) -> None:
-        self.none_reason: NoneReason | None = None
         self._session = session
         self._questions = questions
+        self._stated_reason: tuple[NoneReason | None] | None = None
+        self._asked: Query | None = None
+        self._insisted: set[tuple[str, str]] = set()
+        self.then_next = load_settings().next_after_verdict
+        questions.snapshot_changed.connect(self._on_snapshot_changed)
+
+    @property
+    def none_reason(self) -> NoneReason | None:
+        """Why the queried cell has no partner: as a person states it, else as evidence says."""
+        if self._stated_reason is not None:
+            return self._stated_reason[0]
+        line = self._questions.snapshot.none
+        return None if line is None else line.reason
+
+    def state_none_reason(self, reason: NoneReason | None) -> None:
+        """State why the queried cell has no partner, should it be found to have none."""
+        self._stated_reason = (reason,)
+
+    def set_then_next(self, wanted: bool) -> None:
+        """Let each decision ask the next question at once, now and in the next session."""
+        self.then_next = wanted
+        change_settings(next_after_verdict=wanted)
 
     # --- verdicts --------------------------------------------------------------------
 
     def accept(self) -> None:
-        """Record that the chosen candidate is the queried cell."""
-        self._judge("accepted", annotate.accept, forced=partial(annotate.accept, force=True))
+        """Record that the picked candidate is the queried cell, or that none of them is.
+
+        A candidate that is hardly probable is accepted only when the user insists, once.
+        """
+        if self._questions.none_picked:
+            self.none()
+            return
+        force = partial(annotate.accept, force=True)
+        self._judge("accepted", annotate.accept, forced=force, refuses=self._why_improbable)
 
     def reject(self) -> None:
         """Record that the chosen candidate is another cell."""
@@ -64,16 +102,21 @@ class Verdicts:
             )
             why = f" ({reason.replace('_', ' ')})" if reason else ""
             self._decided(f"{uid} has no partner{why}")
+            self._go_on(uid)
 
         self._session.attempt(record)
 
     def undo(self) -> None:
         """Undo this annotator's last decision or edit; never a detection run."""
-        self._step(annotate.undo, "undone")
+        self._step(partial(annotate.undo, scope=UndoScope.HAND), "undone")
+
+    def revert(self, event_id: str) -> None:
+        """Take back a decision or edit of this annotator, however much was done since."""
+        self._step(partial(annotate.revert, event_id=event_id), "undone")
 
     def redo(self) -> None:
         """Redo what was undone last."""
-        self._step(annotate.redo, "redone")
+        self._step(partial(annotate.redo, scope=UndoScope.HAND), "redone")
 
     # --- somata ----------------------------------------------------------------------
 
@@ -128,8 +171,12 @@ class Verdicts:
         judge: Callable[..., object],
         *,
         forced: Callable[..., object] | None = None,
+        refuses: Callable[[str, Candidate], str] | None = None,
     ) -> None:
-        """Record a verdict on the picked candidate; ``forced`` overrides a contradiction."""
+        """Record a verdict on the picked candidate.
+
+        ``forced`` overrides a contradiction; ``refuses`` says why the user is asked first.
+        """
 
         def record() -> None:
             uid, candidate = self._require_query_uid(), self._questions.choice
@@ -146,24 +193,76 @@ class Verdicts:
                     evidence=evidence,
                 )
                 self._decided(f"{done} {uid} ↔ {candidate.uid}")
+                if judge is annotate.reject:
+                    self._pick_after(uid, candidate)
+                else:
+                    self._go_on(uid)
 
-            # The remedy is about this pair, whatever is being asked when it is pressed.
+            def insist() -> None:
+                self._insisted.add((uid, candidate.uid))
+                attempt(lambda: write(judge), remedy)
+
+            def refuse() -> None:
+                raise InvalidActionError(doubt, forceable=True)
+
+            # The remedies are about this pair, whatever is being asked when they are pressed.
             remedy = forced and Remedy("Replace it", lambda: attempt(lambda: write(forced)))
-            attempt(lambda: write(judge), remedy)
+            doubt = "" if refuses is None else refuses(uid, candidate)
+            if doubt:
+                attempt(refuse, Remedy("Accept all the same", insist))
+            else:
+                attempt(lambda: write(judge), remedy)
 
         attempt = self._session.attempt
         attempt(record)
+
+    def _go_on(self, uid: str) -> None:
+        """Ask the next question, if that is wanted and the decided one is still asked."""
+        query = self._questions.query
+        if self.then_next and query is not None and query.uid == uid:
+            self._questions.next_query()
+
+    def _pick_after(self, uid: str, rejected: Candidate) -> None:
+        """Pick the line below a rejected one: the cell itself is not decided yet."""
+        answer = self._questions.answer
+        # In an audit nothing is proposed.
+        if not self.then_next or answer is None or answer.blind or answer.query.uid != uid:
+            return
+        listed = [candidate.uid for candidate in answer.shown]
+        if rejected.uid in listed:
+            below = listed.index(rejected.uid) + 2
+            self._questions.choose(below if below <= len(listed) else 0)
+
+    def _why_improbable(self, uid: str, candidate: Candidate) -> str:
+        """Return why a pair should be looked at again before it is accepted, once; else nothing."""
+        answer, probability = self._questions.answer, candidate.probability
+        # In an audit the question alone would tell what the program thinks.
+        blind = answer is None or answer.blind
+        if blind or probability is None or probability >= UNLIKELY:
+            return ""
+        if (uid, candidate.uid) in self._insisted:
+            return ""
+        return (
+            f"{uid} ↔ {candidate.uid} has a probability of {percent(probability)} and contradicts "
+            "the accepted pairs."
+        )
+
+    def _on_snapshot_changed(self, shown: QuestionSnapshot) -> None:
+        if shown.query != self._asked:
+            self._asked, self._stated_reason = shown.query, None
 
     def _step(self, step: Callable[..., list[Event]], done: str) -> None:
         def record() -> None:
             project = self._session.require_project()
             before = project.state().somata
-            events = step(project, annotator=self._session.annotator, scope=UndoScope.HAND)
+            events = step(project, annotator=self._session.annotator)
             after = project.state().somata
             for dataset in project.datasets:
                 if after.get(dataset) != before.get(dataset):
                     self._session.somata_changed.emit(dataset)
-            self._decided(f"{done}: {annotate.describe_target(project, events)}")
+            told = f"{done}: {annotate.describe_target(project, events)}"
+            self._decided(told)
+            go_to(self._questions, project, project.action_behind(events[0]))
 
         self._session.attempt(record)
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from napari_neurobridge.workbench.activity import CellActivity
 from napari_neurobridge.workbench.answers import N_SHOWN
+from napari_neurobridge.workbench.decisions import Decisions
+from napari_neurobridge.workbench.finder import Finder
 from napari_neurobridge.workbench.contact_sheet import ContactSheet
 from napari_neurobridge.workbench.imports import Imports
+from napari_neurobridge.workbench.indexing import Indexing
 from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
 from napari_neurobridge.workbench.matches import Matches
 from napari_neurobridge.workbench.models import EncoderCache
+from napari_neurobridge.workbench.pair_table import PairTable
 from napari_neurobridge.workbench.plane import PlaneView
+from napari_neurobridge.workbench.preview import Preview
 from napari_neurobridge.workbench.questions import Questions
 from napari_neurobridge.workbench.session import Session
 from napari_neurobridge.workbench.setup import Setup
 from napari_neurobridge.workbench.verdicts import Verdicts
+from napari_neurobridge.workbench.visits import Visits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +47,8 @@ class Workbench:
     ----------
     session : Session
         The open project, the jobs, and what changed.
+    indexing : Indexing
+        How far the index is; embeds what was added since.
     setup : Setup
         From two files to an indexed project.
     imports : Imports
@@ -52,8 +61,20 @@ class Workbench:
         The plane of one side as a surface in the other's space.
     verdicts : Verdicts
         What a person decides.
+    decisions : Decisions
+        The latest of those, to be taken back.
+    pairs : PairTable
+        All decisions and claims in one table.
+    finder : Finder
+        Cells by name or place.
+    visits : Visits
+        The asked cells, to go back and forth.
     contact_sheet : ContactSheet
         Claimed pairs, a page at a time, and random checks of them.
+    activity : CellActivity
+        The queried cell over time, where its side is a recording.
+    preview : Preview
+        What a verdict would change.
     insights : Insights
         How well the model does, and where it looks.
     """
@@ -62,12 +83,19 @@ class Workbench:
         encoders = EncoderCache()
         self.session = Session(dispatch, annotator)
         self.imports = Imports(self.session)
-        self.setup = Setup(self.session, encoders, self.imports)
+        self.indexing = Indexing(self.session, encoders)
+        self.setup = Setup(self.session, self.indexing, self.imports)
         self.matches = Matches(self.session, encoders)
         self.questions = Questions(self.session, encoders, self.matches)
         self.plane = PlaneView(self.session, self.matches, self.questions)
         self.verdicts = Verdicts(self.session, self.questions)
+        self.decisions = Decisions(self.session, self.verdicts)
+        self.pairs = PairTable(self.session, self.matches, self.questions)
+        self.finder = Finder(self.session, self.questions)
+        self.visits = Visits(self.session, self.questions)
         self.contact_sheet = ContactSheet(self.session, self.matches, self.questions, self.verdicts)
+        self.activity = CellActivity(self.session, self.questions)
+        self.preview = Preview(self.session, encoders, self.matches, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)
 
     @property
@@ -83,11 +111,17 @@ class Workbench:
             "U": self.verdicts.unsure,
             "N": self.verdicts.none,
             "F": self.questions.flicker,
+            "P": self.preview.toggle,
             "Space": self.questions.next_query,
             "Z": self.verdicts.undo,
             "Shift+Z": self.verdicts.redo,
+            "Ctrl+Z": self.verdicts.undo,
+            "Ctrl+Shift+Z": self.verdicts.redo,
+            "Ctrl+F": self.finder.request,
+            "Alt+Left": self.visits.back,
+            "Alt+Right": self.visits.forward,
         }
-        for digit in range(1, N_SHOWN + 1):
+        for digit in range(N_SHOWN + 1):  # 0 is none of these
             actions[str(digit)] = partial(self.questions.choose, digit)
         return actions
 

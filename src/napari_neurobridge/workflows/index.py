@@ -56,44 +56,35 @@ def build_index(
     return index_project(project, load_encoder(project, model), report=report)
 
 
-def ranking_model(
-    project: Project, datasets: Sequence[str] | None = None, *, few: int = 0
-) -> UsableModel:
-    """Return the model to rank with: the one adopted last whose index is complete.
+def ranking_model(project: Project, datasets: Sequence[str] | None = None) -> UsableModel:
+    """Return the model to rank with: the one adopted last whose index lacks few somata.
 
     Parameters
     ----------
     project : Project
     datasets : sequence of str, optional
         Whose index counts; the two default datasets unless given.
-    few : int
-        Somata that may be missing in an index where no model has a complete one.
 
     Returns
     -------
     UsableModel
-        The current model where none has an index to rank with. ``note`` says why it is not
-        the current one, or what is wrong with that.
+        Where all lack more than a few, the one that has most; the current model where none has
+        an index. ``note`` says why it is not the current one, or what is wrong with that.
     """
     from napari_neurobridge.matching.appearance.gallery import count_embedded
 
     names = [project.in_vivo(), project.ex_vivo()] if datasets is None else list(datasets)
     models = usable_models(project)
-    if len(models) == 1 or any(project.dataset(name).uri is None for name in names):
+    if len(models) == 1 or not project.has_images(*names):
         return models[0]
     counts = [count_embedded(project, model, datasets=names) for model in models]
-    complete = [row for row, count in enumerate(counts) if count.complete]
-    nearly = [
-        row
-        for row, count in enumerate(counts)
-        if count.n_embedded > 0 and count.n_somata - count.n_embedded <= few
-    ]
-    row = next(iter(complete or nearly), 0)
+    most = max(range(len(models)), key=lambda row: counts[row].n_embedded)  # the newest of equals
+    row = next((row for row, count in enumerate(counts) if count.usable), most)
     if row == 0:
         return models[0]
-    missing = counts[0].n_somata - counts[0].n_embedded
+    missing = f"{counts[0].n_missing} of {counts[0].n_somata} somata"
     note = (
-        f"Ranked with {models[row].label}: {missing} of {counts[0].n_somata} somata are not "
-        f"indexed for the current model {models[0].label} yet."
+        f"Ranked with {models[row].label}: {missing} are not indexed for the current model "
+        f"{models[0].label} yet."
     )
     return replace(models[row], note=" ".join(filter(None, [models[0].note, note])))

@@ -27,7 +27,7 @@ from napari_neurobridge.workflows.claims import waiting_claims
 from napari_neurobridge.workflows.index import load_encoder, ranking_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from napari_neurobridge.active.queue import QueueItem
@@ -90,8 +90,17 @@ class Claims:
         return sum(pair.accepted for pair in self.pairs)
 
 
+def changed_partners(before: Match, after: Match) -> frozenset[str]:
+    """Return the in-vivo cells whose most probable partner is another in a later match."""
+    old, new = (
+        {pair.in_vivo_uid: pair.ex_vivo_uid for pair in match.matched()}
+        for match in (before, after)
+    )
+    return frozenset(uid for uid in old.keys() | new.keys() if old.get(uid) != new.get(uid))
+
+
 def matching_encoder(project: Project, load: Callable[[], Encoder]) -> Encoder | None:
-    """Return the encoder whose index can tell candidates apart; None where there is no index.
+    """Return the encoder whose index can tell candidates apart; None where there is none.
 
     Parameters
     ----------
@@ -105,16 +114,13 @@ def matching_encoder(project: Project, load: Callable[[], Encoder]) -> Encoder |
         If there is no such model.
     """
     sides = project.in_vivo(), project.ex_vivo()
-    if any(project.dataset(name).uri is None for name in sides):
-        return None
-    if not any(project.embeddings_dir.iterdir()):
+    if not project.has_images(*sides) or not any(project.embeddings_dir.iterdir()):
         return None
     from napari_neurobridge.matching.appearance.gallery import load_gallery
 
     encoder = load()
-    galleries = [load_gallery(project, encoder, name) for name in sides]
-    complete = all(0 < len(gallery) == gallery.n_living for gallery in galleries)
-    return encoder if complete else None
+    indexed = all(len(load_gallery(project, encoder, name)) for name in sides)
+    return encoder if indexed else None
 
 
 def n_landmarks(project: Project) -> int:
@@ -163,7 +169,7 @@ def match_all(
     model : str, optional
         Whose index is used; see `ranking_model` unless given.
     images : bool
-        Use what the crops say, where both sides are completely indexed.
+        Use what the crops say, as far as both sides are indexed.
     start : Match, optional
         From before the latest verdict.
     report : callable, optional
@@ -216,10 +222,28 @@ def questions_of(
     postponed : collection of str
         Cells that were looked at and left undecided; they come last.
     """
+    return as_asked(project, undecided_of(project, match, strategy), postponed)
+
+
+def undecided_of(
+    project: Project, match: Match | None, strategy: QueueStrategy | None = None
+) -> list[QueueItem]:
+    """Return the cells that nobody has decided on with why they are asked, as `questions_of`.
+
+    Without audit questions, which say nothing about the cell.
+    """
     state, dataset = project.state(), project.in_vivo()
     items = waiting_questions(state, dataset, match, strategy)
     if state.claims:
         items = claimed_first(items, waiting_claims(state, dataset, project.ex_vivo()))
+    return items
+
+
+def as_asked(
+    project: Project, items: Sequence[QueueItem], postponed: Collection[str] = ()
+) -> list[QueueItem]:
+    """Return `undecided_of` in the order in which they are asked; see `questions_of`."""
+    state, dataset = project.state(), project.in_vivo()
     fresh = [item for item in items if item.uid not in postponed]
     later = [item for item in items if item.uid in postponed]
     asked = n_asked(state, dataset)

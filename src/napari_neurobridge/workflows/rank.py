@@ -72,7 +72,7 @@ def rank_cell(
         dataset = project.state().soma(uid).dataset
     here = project.dataset(dataset or project.in_vivo()).name
     there = project.dataset(gallery or other_dataset(project, here)).name
-    images = None not in (project.dataset(here).uri, project.dataset(there).uri)
+    images = project.has_images(here, there)
     chosen = ranking_model(project, (here, there)) if images and model is None else None
     encoder = load_encoder(project, chosen.path if chosen else model) if images else None
     match = match_between(project, encoder, here, there)

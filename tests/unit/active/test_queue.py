@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,13 +12,16 @@ from hypothesis import strategies as st
 from fixtures.projects import true_partner
 from napari_neurobridge.active.queue import (
     AUDIT_EVERY,
+    CLEAR,
     QueueItem,
     QueueStrategy,
+    _reason,
     clearest_first,
     waiting_questions,
     with_audits,
 )
 from napari_neurobridge.matching.match_datasets import match_datasets
+from napari_neurobridge.matching.wording import percent
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.types import SomaSource
@@ -126,3 +131,38 @@ def test_while_pairs_are_few_cells_far_from_them_are_asked(points_world, tmp_pat
     assert waiting_questions(empty.state(), "two_photon") == clearest_first(
         empty.state(), "two_photon"
     )
+
+
+def test_cells_whose_partner_is_expected_outside_come_last(points_world, tmp_path) -> None:
+    project = points_world.project(tmp_path / "p.neurobridge", 3)
+    # Far from the accepted pairs, but the other side does not show that place.
+    annotate.add_somata(
+        project, "two_photon", [(100.0, 160.0, 900.0)], source=SomaSource.MANUAL, annotator="me"
+    )
+    far = next(s.uid for s in project.state().somata["two_photon"].values() if s.source == "manual")
+    state = project.state()
+    unmatched = waiting_questions(state, "two_photon")
+    assert not any("outside" in item.reason for item in unmatched), "nobody knows"
+    items = waiting_questions(state, "two_photon", match_datasets(project))
+    assert "far from the accepted pairs" in items[0].reason
+    outside = [item.uid for item in items if "outside" in item.reason]
+    assert far in outside
+    assert [item.uid for item in items[-len(outside) :]] == outside
+    assert {item.uid for item in items} == {item.uid for item in unmatched}
+
+
+shares = st.floats(0.0, 1.0)
+
+
+@given(first=shares, second=shares, none=shares, beyond=shares)
+def test_a_reason_agrees_with_its_number(first, second, none, beyond) -> None:
+    total = max(first + second + none + beyond, 1e-9)
+    first, second = sorted((first / total, second / total), reverse=True)
+    reason = _reason(first, second, none / total, beyond / total)
+    assert "100 %" not in reason
+    if "not certain" in reason:
+        (number,) = re.findall(r"\((\d+) %\)", reason)
+        assert 50 <= int(number) <= 95
+    if "confirm" in reason:
+        assert percent(first) in reason
+        assert first >= CLEAR

@@ -225,8 +225,6 @@ def test_crops_count_where_both_sides_are_indexed(project_folder, thumbnail_enco
     assert match.agreement.n_agree <= match.agreement.n_both <= len(uids) - 4
     right = [pair for pair in match.matched() if pair.ex_vivo_uid == true_partner(pair.in_vivo_uid)]
     assert len(right) >= len(uids) - 1
-    annotate.add_somata(project, "fmost", [(1.0, 2.0, 3.0)], source="manual", annotator="me")
-    assert match_datasets(project, thumbnail_encoder).appearance is None
 
 
 def test_a_second_match_keeps_what_was_computed_of_the_crops(

@@ -139,9 +139,14 @@ def test_unknown_names_are_refused(indexed: Project, encoder) -> None:
         rank_soma(indexed, encoder, "tp-00001", gallery="two_photon")
 
 
-def test_an_incomplete_index_says_what_to_run(indexed: Project, encoder) -> None:
-    add_somata(indexed, "fmost", [(9.0, 9.0, 9.0)], source=SomaSource.MANUAL)
-    with pytest.raises(InputError, match="1 of 11 somata of 'fmost' are not indexed"):
+def test_a_soma_added_since_is_not_listed_and_many_are_too_many(indexed: Project, encoder) -> None:
+    (new,) = add_somata(indexed, "fmost", [(9.0, 9.0, 9.0)], source=SomaSource.MANUAL)
+    ranking = rank_soma(indexed, encoder, "tp-00001", k=100)
+    assert len(ranking.candidates) == 10
+    assert new.uid not in [candidate.uid for candidate in ranking.candidates]
+    assert ranking.note.endswith("Not listed: 1 of 11 somata of 'fmost', not indexed.")
+    add_somata(indexed, "fmost", [(9.0, 9.0, 30.0)], source=SomaSource.MANUAL)
+    with pytest.raises(InputError, match="2 of 12 somata of 'fmost' are not indexed"):
         rank_soma(indexed, encoder, "tp-00001")
 
 

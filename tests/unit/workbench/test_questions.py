@@ -16,12 +16,8 @@ from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import SomaSource
 from napari_neurobridge.workbench import questions as module
 from napari_neurobridge.workbench.answers import N_SHOWN
-from napari_neurobridge.workbench.questions import (
-    CLICK_HALF_SLAB_UM,
-    CLICK_RADIUS_UM,
-    MAX_DEPTH_UM,
-    Questions,
-)
+from napari_neurobridge.workbench.clicks import CLICK_HALF_SLAB_UM, CLICK_RADIUS_UM
+from napari_neurobridge.workbench.questions import MAX_DEPTH_UM, Questions
 from napari_neurobridge.workbench.session import Notice
 from napari_neurobridge.workbench.workbench import Workbench
 
@@ -248,6 +244,14 @@ def test_space_asks_the_first_of_the_queue_then_others(points, loop) -> None:
     assert set(left[-2:]) == {first, questions.query.uid}, "opened and undecided come last"
 
 
+def test_why_a_cell_is_asked_is_said_of_those_that_the_queue_asked(points) -> None:
+    questions = points.questions
+    questions.next_query()
+    assert questions.snapshot.reason == "imported, and not asked yet"
+    questions.select("two_photon", questions.queue()[0].uid)
+    assert questions.snapshot.reason == "", "somebody clicked it"
+
+
 def test_the_fifth_question_is_an_audit(points, loop) -> None:
     for _ in range(5):
         points.questions.next_query()
@@ -370,7 +374,7 @@ def test_a_candidate_cannot_be_picked_before_the_ranking_is_there(points, notice
 # --- candidates, crops and depth ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", [0, -1, N_SHOWN + 1])
+@pytest.mark.parametrize("place", [-1, N_SHOWN + 1])
 def test_a_place_that_is_not_shown_picks_nothing(points, loop, place) -> None:
     questions = _ask(points, loop, "tp-00003")
     questions.choose(2)

@@ -214,14 +214,6 @@ def test_an_opened_project_counts_its_index(opened) -> None:
     assert _done(opened)[Step.INDEX]
 
 
-def test_a_new_soma_makes_the_index_incomplete(opened, loop) -> None:
-    opened.verdicts.add_somata("two_photon", [(40.0, 100.0, 100.0)])
-    _finish(opened, loop)
-    assert opened.setup.index_state.n_somata == 2 * N_CELLS + 1
-    assert not opened.setup.index_state.complete
-    assert not _done(opened)[Step.INDEX]
-
-
 def test_points_alone_need_no_index(workbench, loop, points_project_folder) -> None:
     workbench.setup.open_project(points_project_folder)
     _finish(workbench, loop)

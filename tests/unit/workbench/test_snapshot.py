@@ -9,10 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_neurobridge.types import Basis, Candidate, Expected, Ranking
+from napari_neurobridge.types import Basis, Candidate, Expected, NoneReason, Ranking
 from napari_neurobridge.workbench.answers import N_SHOWN, Answer, Query
 from napari_neurobridge.workbench.matches import Neighbour
-from napari_neurobridge.workbench.snapshot import AUDIT_REASON, QuestionSnapshot, take_snapshot
+from napari_neurobridge.workbench.snapshot import (
+    AUDIT_REASON,
+    NONE_OF_THESE,
+    NoneLine,
+    QuestionSnapshot,
+    take_snapshot,
+)
 
 UIDS = [f"fm-{number}" for number in range(N_SHOWN)]
 CENTERS = {uid: (float(row), 2.0 * row, 3.0 * row) for row, uid in enumerate(UIDS)}
@@ -54,6 +60,7 @@ def judgements(draw: st.DrawFn) -> dict[str, object]:
         model=draw(st.sampled_from(["", "a@1", "b@2"])),
         basis=draw(st.sampled_from(Basis)),
         expected=draw(st.none() | st.just(Expected(place, rows))),
+        outside=draw(st.booleans()),
         note=draw(st.sampled_from(["", "Too far from the accepted pairs."])),
     )
     cells = st.sampled_from(["tp-1", "tp-2", *UIDS])
@@ -119,6 +126,7 @@ def test_an_audit_keeps_what_a_person_needs(thought: dict[str, object], picked: 
         np.testing.assert_array_equal(crop, PICTURES[line.uid])
     assert shown.neighbours == (ACCEPTED,)
     assert shown.candidates[shown.picked.place - 1].uid == shown.picked.uid == picked
+    assert shown.none == NoneLine(after=N_SHOWN), "no number, no place in the order, not picked"
 
 
 @given(judgements())
@@ -134,8 +142,25 @@ def test_every_other_question_shows_what_the_program_thinks(thought: dict[str, o
     assert shown.changed == thought["changed"]
     assert shown.neighbours == thought["neighbours"]
     assert shown.expected_place == ranking.expected
-    assert bool(shown.chance_of_none) == (ranking.p_none is not None)
+    assert bool(shown.none.chance) == (ranking.p_none is not None)
+    assert (shown.none.reason is NoneReason.OUTSIDE) == ranking.outside == bool(shown.none.why)
+    none = ranking.p_none or 0.0
+    chances = [one.probability or 0.0 for one in ranking.candidates]
+    assert shown.none.after == sum(chance >= none for chance in chances)
     assert shown.reason == thought["reason"]
+
+
+def test_none_of_these_can_be_what_a_verdict_is_about() -> None:
+    ranking = Ranking("two_photon", "fmost", "tp-1", QUERY.center_um, p_none=0.999, outside=True)
+    for query in (QUERY, AUDIT):
+        answer = Answer(query, ranking, None, None)
+        shown = take_snapshot(query, answer, None, state=None, none_picked=True)
+        assert shown.asked == (query, NONE_OF_THESE)
+        assert shown.none.picked
+        assert take_snapshot(query, answer, None, state=None).asked == (query, None)
+    shown = take_snapshot(QUERY, Answer(QUERY, ranking, None, None), None, state=None)
+    assert shown.none.chance == "> 99 %"
+    assert shown.none.why == "expected outside the fMOST volume"
 
 
 def test_the_order_of_an_audit_differs_from_cell_to_cell() -> None:

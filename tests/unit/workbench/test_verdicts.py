@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.loops import Loop
-from fixtures.projects import N_POINTS, true_partner
+from fixtures.projects import N_POINTS, accept_true_pairs, true_partner
+from napari_neurobridge.matching.wording import UNLIKELY
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.types import NoneReason, SomaSource, Verdict
@@ -95,7 +96,7 @@ def test_a_pair_that_is_not_accepted_is_kept_apart(workbench, loop, act, verdict
 @pytest.mark.parametrize("reason", [None, NoneReason.NOT_A_CELL])
 def test_none_needs_no_candidate_and_keeps_its_reason(workbench, loop, notices, reason) -> None:
     workbench.questions.select("two_photon", UID)
-    workbench.verdicts.none_reason = reason
+    workbench.verdicts.state_none_reason(reason)
     workbench.verdicts.none()
     assert workbench.project.state().none == {UID: reason}
     assert ("not a cell" in notices[-1].text) is (reason is not None)
@@ -130,6 +131,197 @@ def test_what_the_match_thought_is_recorded_with_a_verdict(workbench, loop) -> N
     assert (evidence.first_uid, evidence.first_probability) == match.first_uncalibrated(UID)
     assert evidence.mass_above == match.mass_above(UID, choice.uid)
     assert answer.match is match
+
+
+# --- none is a candidate -----------------------------------------------------------------
+
+
+@pytest.fixture
+def matched(workbench: Workbench, loop: Loop) -> Workbench:
+    """All cells matched from five pairs, and a cell far outside of the other side."""
+    accept_true_pairs(workbench.project, (0, 9, 18, 27, 36))
+    annotate.add_somata(
+        workbench.project,
+        "two_photon",
+        [(50.0, 90.0, 500.0)],
+        source=SomaSource.MANUAL,
+        annotator="other",
+    )
+    workbench.session.somata_were_changed("two_photon")
+    loop.run_until(lambda: workbench.matches.has_match and not workbench.matches.updating)
+    return workbench
+
+
+def _far_cell(workbench: Workbench) -> str:
+    somata = workbench.project.state().somata["two_photon"].values()
+    return next(soma.uid for soma in somata if soma.source is SomaSource.MANUAL)
+
+
+def test_none_is_proposed_where_it_leads_and_accepted_with_its_reason(matched, loop) -> None:
+    uid = _far_cell(matched)
+    _ask(matched, loop, uid)
+    questions = matched.questions
+    assert questions.none_picked
+    assert questions.choice is None
+    assert questions.snapshot.none.after == 0
+    assert "outside the fMOST volume" in questions.snapshot.none.why
+    matched.verdicts.accept()
+    assert matched.project.state().none == {uid: NoneReason.OUTSIDE}
+    evidence = matched.project.state().verdicts[-1].evidence
+    assert (evidence.rank, evidence.probability) == (None, None)
+    assert evidence.mass_above is not None
+
+
+def test_the_reason_that_a_person_states_counts(matched, loop) -> None:
+    uid = _far_cell(matched)
+    _ask(matched, loop, uid)
+    matched.verdicts.state_none_reason(NoneReason.CUT)
+    matched.verdicts.none()
+    assert matched.project.state().none == {uid: NoneReason.CUT}
+    _ask(matched, loop, UID)
+    assert matched.verdicts.none_reason is None, "it was about another cell"
+
+
+def test_a_key_picks_none_and_a_candidate_again(workbench, loop, notices) -> None:
+    _ask(workbench, loop, UID)
+    keys = workbench.key_actions()
+    keys["0"]()
+    assert workbench.questions.snapshot.none.picked
+    assert workbench.questions.snapshot.picked is None
+    keys["R"]()
+    assert "Pick a candidate first" in notices[-1].text, "there is nothing to reject"
+    keys["2"]()
+    assert not workbench.questions.snapshot.none.picked
+    keys["0"]()
+    keys["A"]()
+    assert workbench.project.state().none == {UID: None}
+
+
+def test_what_is_picked_stays_picked_with_a_new_match(matched, loop) -> None:
+    questions = matched.questions
+    _ask(matched, loop, UID)
+    questions.choose(0)
+    before = questions.answer
+    annotate.accept(matched.project, OTHER, true_partner(OTHER), annotator="other")
+    matched.session.verdicts_changed.emit()
+    loop.run_until(lambda: questions.answer not in (None, before))
+    assert questions.none_picked
+
+
+def test_in_an_audit_none_is_proposed_for_no_reason(matched, loop) -> None:
+    uid = _far_cell(matched)
+    _ask(matched, loop, uid, audit=True)
+    assert not matched.questions.none_picked
+    matched.questions.choose(0)
+    matched.verdicts.accept()
+    assert matched.project.state().none == {uid: None}
+
+
+# --- a decision, then the next question --------------------------------------------------
+
+
+@pytest.fixture
+def hurried(matched: Workbench) -> Workbench:
+    """The same, of a user whose decisions ask the next question."""
+    matched.verdicts.set_then_next(True)
+    return matched
+
+
+@pytest.mark.parametrize("key", ["A", "U", "N"])
+def test_a_decision_asks_the_next_question(hurried, loop, key) -> None:
+    _ask(hurried, loop, UID)
+    hurried.key_actions()[key]()
+    assert [verdict.query_uid for verdict in hurried.project.state().verdicts][-1] == UID
+    following = hurried.questions.query.uid
+    assert following not in (UID, None)
+    assert following in {item.uid for item in hurried.questions.queue()}
+
+
+def test_none_that_leads_is_decided_by_one_key(hurried, loop) -> None:
+    uid = _far_cell(hurried)
+    _ask(hurried, loop, uid)
+    hurried.key_actions()["A"]()
+    assert hurried.project.state().none == {uid: NoneReason.OUTSIDE}
+    assert hurried.questions.query.uid != uid
+
+
+def test_a_rejected_candidate_is_followed_by_the_next_line(hurried, loop) -> None:
+    _ask(hurried, loop, UID)
+    questions = hurried.questions
+    hurried.verdicts.reject()
+    assert questions.query.uid == UID, "the cell itself is not decided"
+    assert questions.choice is questions.answer.shown[1]
+    questions.choose(len(questions.answer.shown))
+    hurried.verdicts.reject()
+    assert questions.none_picked, "there is no other line"
+
+
+def test_what_is_refused_stays_asked(hurried, loop, notices) -> None:
+    _ask(hurried, loop, UID)
+    _pick(hurried, loop, "fm-00077")
+    hurried.verdicts.accept()
+    assert hurried.questions.query.uid == UID
+    _ask(hurried, loop, OTHER)
+    refused = next(notice for notice in reversed(notices) if notice.remedy is not None)
+    refused.remedy.apply()
+    assert hurried.questions.query.uid == OTHER, "nobody waits for the next question"
+
+
+def test_the_choice_to_go_on_is_remembered(workbench, loop) -> None:
+    assert not workbench.verdicts.then_next
+    _ask(workbench, loop, UID)
+    workbench.verdicts.none()
+    assert workbench.questions.query.uid == UID
+    workbench.verdicts.set_then_next(True)
+    again = Workbench(loop)
+    assert again.verdicts.then_next
+    again.close()
+
+
+# --- what is asked twice -----------------------------------------------------------------
+
+
+def test_an_improbable_pair_is_accepted_only_when_the_user_insists(matched, loop, notices) -> None:
+    _ask(matched, loop, UID)
+    _pick(matched, loop, "fm-00077")
+    assert matched.questions.choice.probability < UNLIKELY
+    pairs = dict(matched.project.state().pairs)
+    matched.verdicts.accept()
+    assert matched.project.state().pairs == pairs
+    question = notices[-1]
+    assert "< 1 %" in question.text
+    assert question.remedy.label == "Accept all the same"
+    # Pressed late, it is still about that pair.
+    _ask(matched, loop, OTHER)
+    question.remedy.apply()
+    assert matched.project.state().pairs == pairs | {UID: "fm-00077"}
+    matched.verdicts.undo()
+    _ask(matched, loop, UID)
+    _pick(matched, loop, "fm-00077")
+    matched.verdicts.accept()
+    assert matched.project.state().pairs == pairs | {UID: "fm-00077"}, "asked once"
+
+
+def test_a_pair_that_is_insisted_on_may_still_need_another_set_aside(
+    matched, loop, notices
+) -> None:
+    _ask(matched, loop, UID)
+    _pick(matched, loop, "fm-00009")
+    matched.verdicts.accept()
+    notices[-1].remedy.apply()
+    assert notices[-1].remedy.label == "Replace it"
+    notices[-1].remedy.apply()
+    pairs = matched.project.state().pairs
+    assert pairs[UID] == "fm-00009"
+    assert "tp-00009" not in pairs
+
+
+def test_in_an_audit_nothing_is_asked_twice(matched, loop, notices) -> None:
+    _ask(matched, loop, UID, audit=True)
+    _pick(matched, loop, "fm-00077")
+    matched.verdicts.accept()
+    assert matched.project.state().pairs[UID] == "fm-00077"
+    assert not notices[-1].is_error
 
 
 # --- what is refused ---------------------------------------------------------------------

@@ -117,7 +117,7 @@ def test_a_soma_that_was_added_since_does_not_bring_an_old_model_back(project: P
     from napari_neurobridge.types import SomaSource
 
     add_somata(project, "fmost", [(30.0, 40.0, 40.0)], source=SomaSource.MANUAL)
-    assert ranking_model(project, few=5).hash == two.hash
+    assert ranking_model(project).hash == two.hash
 
 
 KILLED = """

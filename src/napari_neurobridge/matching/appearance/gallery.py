@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.errors import ErrorKind, InputError
-from napari_neurobridge.matching.appearance.search import Gallery
+from napari_neurobridge.matching.appearance.search import Gallery, lacks_few
 from napari_neurobridge.matching.appearance.shards import (
     delete_shards,
     gallery_folder,
@@ -80,9 +80,14 @@ class IndexCount:
     n_damaged: int = 0
 
     @property
-    def complete(self) -> bool:
-        """Whether there is a soma, and all of them are indexed."""
-        return 0 < self.n_somata <= self.n_embedded
+    def n_missing(self) -> int:
+        """Living somata that are not indexed."""
+        return self.n_somata - self.n_embedded
+
+    @property
+    def usable(self) -> bool:
+        """Whether one can rank with it: it lacks a few somata at most."""
+        return lacks_few(self.n_embedded, self.n_somata)
 
 
 def model_label(encoder: Encoder) -> str:
@@ -107,7 +112,7 @@ def load_gallery(
     Returns
     -------
     Gallery
-        It may be empty or incomplete; see `Gallery.require_complete`.
+        It may be empty or incomplete; see `Gallery.require_most`.
 
     Raises
     ------

@@ -12,7 +12,12 @@ import numpy.typing as npt
 from napari_neurobridge.errors import ErrorKind, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from napari_neurobridge.types import Float32Array
+
+MOST_MISSING = 0.05
+"""Share of somata that an index may lack and still rank; one soma may be missing in any case."""
 
 _NOT_INDEXED = "not indexed for this model."
 
@@ -53,6 +58,20 @@ class Gallery:
     def row(self, uid: str) -> int | None:
         """Return the row of a soma; ``None`` when it is not indexed."""
         return self._rows.get(uid)
+
+    def missing(self, uids: Iterable[str]) -> frozenset[str]:
+        """Return those of some somata that are not indexed."""
+        return frozenset(uids).difference(self._rows)
+
+    def embeddings_of(self, uids: Sequence[str]) -> Float32Array:
+        """Return the embeddings of somata, shape (len(uids), dim); 0 where one is not indexed."""
+        if tuple(uids) == self.uids:
+            return self.embeddings
+        found = np.zeros((len(uids), self.embeddings.shape[1]), dtype=np.float32)
+        rows = [self._rows.get(uid, -1) for uid in uids]
+        known = np.flatnonzero(np.array(rows) >= 0)
+        found[known] = self.embeddings[np.array(rows)[known]]
+        return found
 
     def search(
         self, query: Float32Array, k: int
@@ -130,14 +149,31 @@ class Gallery:
             )
         return self.embeddings @ np.asarray(query, dtype=np.float32)
 
-    def require_complete(self) -> None:
-        """Raise `InputError` unless every living soma is indexed, and there is one."""
+    @property
+    def note(self) -> str:
+        """What a ranking by it leaves out, in a sentence; empty if nothing."""
+        missing = self.n_living - len(self)
+        if not missing:
+            return ""
+        return f"Not listed: {missing} of {self.n_living} somata of '{self.dataset}', not indexed."
+
+    def require_most(self) -> None:
+        """Raise `InputError` where there is no soma, or the index lacks more than a few of them."""
         if self.n_living == 0:
             raise InputError(f"'{self.dataset}' has no somata to rank.", kind=ErrorKind.NO_SOMATA)
-        if len(self) < self.n_living:
+        if not lacks_few(len(self), self.n_living):
             left_out = " (damaged files of the index were left out)" if self.n_damaged else ""
             raise InputError(
                 f"{self.n_living - len(self)} of {self.n_living} somata of '{self.dataset}'"
                 f"{left_out} are {_NOT_INDEXED}",
                 kind=ErrorKind.NOT_INDEXED,
             )
+
+
+def lacks_few(n_embedded: int, n_somata: int) -> bool:
+    """Return whether an index holds so many of the somata that one can rank with it.
+
+    One soma that somebody added must not make the index useless, and a list of the few that
+    a cancelled run has come to must not pass for a ranking.
+    """
+    return n_embedded > 0 and n_somata - n_embedded <= max(1, int(MOST_MISSING * n_somata))

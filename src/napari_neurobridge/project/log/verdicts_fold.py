@@ -112,7 +112,19 @@ class VerdictsFold:
 
 def fold_verdicts(events: Iterable[Event]) -> VerdictsFold:
     """Fold verdict events, sorted by (time, id), without those that were undone."""
-    standing = _standing_verdicts(events)
+    return _folded(_standing_verdicts(events))
+
+
+def fold_one_more(standing: Iterable[StandingVerdict], event: Event) -> VerdictsFold:
+    """Fold one more verdict event after those that made some verdicts stand."""
+    ledger = _VerdictLedger()
+    for verdict in standing:
+        ledger.enter(verdict, ())
+    ledger.enter_event(event)
+    return _folded(tuple(ledger.standing.values()))
+
+
+def _folded(standing: tuple[StandingVerdict, ...]) -> VerdictsFold:
     accepted = [v for v in standing if v.verdict is Verdict.ACCEPT]
     disputed = _disputed_pairs(standing, accepted)
     agreed = {
@@ -132,9 +144,7 @@ def fold_verdicts(events: Iterable[Event]) -> VerdictsFold:
 def _standing_verdicts(events: Iterable[Event]) -> tuple[StandingVerdict, ...]:
     ledger = _VerdictLedger()
     for event in events:
-        content = event.content
-        if isinstance(content, VerdictGiven):
-            ledger.enter(StandingVerdict.of(event, content), content.revokes)
+        ledger.enter_event(event)
     return tuple(ledger.standing.values())
 
 
@@ -149,6 +159,11 @@ class _VerdictLedger:
         self.standing: dict[_Key, StandingVerdict] = {}
         self._keys_by_event: dict[str, _Key] = {}
         self._accepts_by_soma: dict[tuple[str, str], set[_Key]] = defaultdict(set)
+
+    def enter_event(self, event: Event) -> None:
+        content = event.content
+        if isinstance(content, VerdictGiven):
+            self.enter(StandingVerdict.of(event, content), content.revokes)
 
     def enter(self, verdict: StandingVerdict, revokes: Iterable[str]) -> None:
         for event_id in revokes:

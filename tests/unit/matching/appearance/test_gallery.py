@@ -110,7 +110,7 @@ def test_deleted_somata_leave_the_gallery_without_a_new_index(project: Project, 
     delete_soma(project, uid)
     gallery = load_gallery(project, encoder, "fmost")
     assert uid not in gallery.uids
-    gallery.require_complete()
+    gallery.require_most()
 
 
 def test_a_cancelled_run_keeps_its_shards_and_continues(
@@ -172,9 +172,9 @@ def test_an_orientation_change_asks_for_a_new_index(project: Project, encoder) -
     index_project(project, encoder)
     project.set_orientation("fmost", Orientation(axes="+y+z+x"))
     with pytest.raises(InputError, match=r"9 of 9 .* 'fmost' .*not indexed"):
-        load_gallery(project, encoder, "fmost").require_complete()
+        load_gallery(project, encoder, "fmost").require_most()
     project.set_orientation("fmost", Orientation())
-    load_gallery(project, encoder, "fmost").require_complete()
+    load_gallery(project, encoder, "fmost").require_most()
 
 
 def test_the_gallery_stays_in_memory_until_its_somata_change(project: Project, encoder) -> None:
@@ -197,7 +197,7 @@ def test_index_without_somata_says_what_to_do(tmp_path: Path, project: Project, 
     with pytest.raises(InputError, match="no somata to index"):
         index_project(empty, encoder)
     with pytest.raises(InputError, match="has no somata"):
-        load_gallery(empty, encoder, "fmost").require_complete()
+        load_gallery(empty, encoder, "fmost").require_most()
 
 
 def test_index_refuses_while_another_job_runs(project: Project, encoder) -> None:

@@ -1,0 +1,185 @@
+"""The bar over a canvas: what a click does, how thick the slab is, and the way home."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image, Points
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QButtonGroup,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QDoubleRangeSlider
+from superqt.utils import signals_blocked
+
+from napari_neurobridge.viewer.layers import DATASET_KEY, is_somata_layer
+from napari_neurobridge.viewer.styles import LEAST_SLAB_UM, MOST_SLAB_UM, SLAB_UM
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_neurobridge.types import Vec3
+
+_TOOLS = (
+    ("pan_zoom", "look", "Click a circle to choose it; drag to move the view"),
+    ("add", "+ add", "Click to add a soma"),
+    ("select", "move", "Drag a circle; the Delete key removes it"),
+)
+
+
+class CanvasHeader(QWidget):
+    """Tools of one canvas, in two rows that fit 300 px.
+
+    Parameters
+    ----------
+    title : str
+        What the canvas shows.
+    model : ViewerModel
+        The canvas.
+
+    Signals
+    -------
+    slab_changed : int
+        Thickness of the slab that the user wants, µm.
+    home_wanted
+        The user wants to see the whole again.
+    """
+
+    slab_changed = Signal(int)
+    home_wanted = Signal()
+
+    def __init__(self, title: str, model: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.model = model
+        self.setObjectName(f"{title.lower().replace('-', '_')}_header")
+        self.title = QLabel(f"<b>{title}</b>")
+        self.place = QLabel()
+        self.place.setObjectName("cursor_um")
+        self.place.setMinimumWidth(1)
+        self.place.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.place.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.tools = {mode: header_button(text, f"tool_{mode}", tip) for mode, text, tip in _TOOLS}
+        # A group, not a lambda for each button: a lambda would keep the canvas alive.
+        self._tool_group = QButtonGroup(self)
+        for mode, tool in self.tools.items():
+            tool.setProperty("mode", mode)
+            self._tool_group.addButton(tool)
+        self.tools["pan_zoom"].setChecked(True)
+        self.slab = QSpinBox()
+        self.slab.setObjectName("slab_um")
+        self.slab.setRange(LEAST_SLAB_UM, MOST_SLAB_UM)
+        self.slab.setSingleStep(5)
+        self.slab.setValue(int(SLAB_UM))
+        self.slab.setSuffix(" µm slab")
+        self.slab.setToolTip("Thickness of the tissue that both canvases project")
+        self.home = header_button("home", "home", "Show the whole dataset", checkable=False)
+        self.contrast = QDoubleRangeSlider(Qt.Orientation.Horizontal)
+        self.contrast.setObjectName("contrast")
+        self.contrast.setToolTip(f"Contrast of the {title} image")
+        self.contrast.setEnabled(False)
+        self._create_layout()
+
+        self._tool_group.buttonClicked.connect(self._on_tool_clicked)
+        self.slab.valueChanged.connect(self.slab_changed)
+        self.home.clicked.connect(self.home_wanted)
+        self.contrast.valueChanged.connect(self._on_contrast_moved)
+
+    def _create_layout(self) -> None:
+        self.first = QHBoxLayout()
+        self.first.addWidget(self.title)
+        self.first.addStretch(1)
+        for tool in self.tools.values():
+            self.first.addWidget(tool)
+        second = QHBoxLayout()
+        second.addWidget(self.slab)
+        second.addWidget(self.contrast, stretch=1)
+        second.addWidget(self.home)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 2, 4, 2)
+        layout.setSpacing(2)
+        layout.addLayout(self.first)
+        layout.addLayout(second)
+        layout.addWidget(self.place)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    # --- tools -------------------------------------------------------------------------
+
+    @property
+    def somata(self) -> Points | None:
+        """The layer of somata, while there is one."""
+        return next((layer for layer in self.model.layers if is_somata_layer(layer)), None)
+
+    def show_tool(self, mode: str) -> None:
+        """Show which tool is at work; one that has no button leaves all of them up."""
+        # A group that allows one button only must not keep the last one down.
+        self._tool_group.setExclusive(False)
+        for name, tool in self.tools.items():
+            with signals_blocked(tool):
+                tool.setChecked(name == mode)
+        self._tool_group.setExclusive(True)
+
+    def _on_tool_clicked(self, tool: QAbstractButton) -> None:
+        somata = self.somata
+        if somata is None:
+            self.show_tool("pan_zoom")
+            return
+        self.model.layers.selection.active = somata
+        somata.mode = tool.property("mode")
+
+    # --- seeing ------------------------------------------------------------------------
+
+    def show_slab(self, slab_um: int) -> None:
+        """Show the thickness of the slab."""
+        with signals_blocked(self.slab):
+            self.slab.setValue(slab_um)
+
+    def show_place(self, position_um: Vec3 | None) -> None:
+        """Write where the mouse is, µm (z, y, x)."""
+        if position_um is None:
+            self.place.clear()
+            return
+        z, y, x = position_um
+        self.place.setText(f"z {z:.1f}  y {y:.1f}  x {x:.1f} µm")
+
+    @property
+    def image(self) -> Image | None:
+        """The dataset's image layer, while there is one."""
+        layers = (layer for layer in self.model.layers if isinstance(layer, Image))
+        return next((layer for layer in layers if DATASET_KEY in layer.metadata), None)
+
+    def fit_contrast(self) -> None:
+        """Give the contrast slider the image's range."""
+        image = self.image
+        self.contrast.setEnabled(image is not None)
+        if image is None:
+            return
+        low, high = image.contrast_limits
+        with signals_blocked(self.contrast):
+            self.contrast.setRange(0.0 if low >= 0 else low, float(high + (high - low)))
+            self.contrast.setValue((low, high))
+
+    def _on_contrast_moved(self, limits: tuple[float, float]) -> None:
+        low, high = limits
+        if self.image is not None and high > low:
+            self.image.contrast_limits = (low, float(np.nextafter(high, np.inf)))
+
+
+def header_button(text: str, name: str, tip: str = "", *, checkable: bool = True) -> QPushButton:
+    """Return a small button of a canvas's header."""
+    # Push buttons, since napari's themes show which of those are pressed.
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setObjectName(name)
+    button.setCheckable(checkable)
+    # The canvas keeps the focus, and with it the keys.
+    button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return button

@@ -1,0 +1,123 @@
+"""What every mark in the canvases means, as a popup of the Match dock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qtpy.QtCore import QPointF, QRectF, Qt
+from qtpy.QtGui import QColor, QPainter, QPen, QPixmap
+from qtpy.QtWidgets import QGridLayout, QLabel, QMenu, QToolButton, QWidget, QWidgetAction
+
+from napari_neurobridge.viewer.styles import (
+    CHANGED_FILL,
+    MARK_COLORS,
+    ExpectedStyle,
+    Mark,
+    NeighbourStyle,
+    OutlineStyle,
+)
+
+_SIZE_PX = 22
+_LINE_PX = 2.0
+# The canvases are dark, and so is the ground on which marks are legible.
+_GROUND = "#1e1e1e"
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """One mark and what it says.
+
+    Attributes
+    ----------
+    words : str
+    color : str
+        Of the line, ``#RRGGBB``.
+    fill : tuple of float
+        RGBA of the inside.
+    number : str
+        Stands in a badge beside the circle.
+    """
+
+    words: str
+    color: str
+    fill: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    number: str = ""
+
+
+MARK_WORDS = {
+    Mark.QUERY: "the cell that is asked about",
+    Mark.CHOSEN: "the candidate that is picked",
+    Mark.CANDIDATE: "another listed candidate",
+    Mark.ACCEPTED: "accepted pair; the same number on both sides",
+    Mark.DISPUTED: "disputed: two people disagree",
+    Mark.NO_PARTNER: "found to have no partner",
+    Mark.CLAIMED: "matched by the program (darker: less certain)",
+    Mark.UNMATCHED: "not matched",
+    Mark.PLAIN: "soma, while nothing is matched",
+}
+"""What each mark says; hidden ones are hidden in a random check."""
+
+
+def legend_entries() -> tuple[LegendEntry, ...]:
+    """Return all marks with their words, in the colours that the canvases draw."""
+    circles = [LegendEntry(words, MARK_COLORS[mark]) for mark, words in MARK_WORDS.items()]
+    accepted, claimed = MARK_COLORS[Mark.ACCEPTED], MARK_COLORS[Mark.CLAIMED]
+    inside = QColor(accepted)
+    fill = (inside.redF(), inside.greenF(), inside.blueF(), NeighbourStyle().fill)
+    return (
+        *circles,
+        LegendEntry("accepted pair near the query, for comparison", accepted, fill, "1"),
+        LegendEntry("matched pair near the query", claimed, number="2"),
+        LegendEntry("the partner is expected here (one deviation)", ExpectedStyle().colors[-1]),
+        LegendEntry("changed by the latest verdict, or would change", claimed, CHANGED_FILL),
+        LegendEntry("outline of an imported region", OutlineStyle().color),
+    )
+
+
+def entry_pixmap(entry: LegendEntry) -> QPixmap:
+    """Draw a mark as the canvases do, on their dark ground."""
+    pixmap = QPixmap(_SIZE_PX, _SIZE_PX)
+    pixmap.fill(QColor(_GROUND))
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(QColor(entry.color), _LINE_PX))
+    painter.setBrush(QColor.fromRgbF(*entry.fill))
+    middle, radius = _SIZE_PX / 2, _SIZE_PX / 2 - 4
+    painter.drawEllipse(QPointF(middle, middle), radius, radius)
+    if entry.number:
+        font = painter.font()
+        font.setPixelSize(10)
+        painter.setFont(font)
+        painter.setPen(QColor("white"))
+        painter.drawText(
+            QRectF(pixmap.rect()),
+            Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignRight,
+            entry.number,
+        )
+    painter.end()
+    return pixmap
+
+
+class LegendButton(QToolButton):
+    """Opens the legend; a click elsewhere closes it."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("legend_button")
+        self.setText("?")
+        self.setMinimumWidth(34)
+        self.setToolTip("What the marks in the canvases mean")
+        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        table = QWidget()
+        table.setObjectName("legend")
+        grid = QGridLayout(table)
+        grid.setVerticalSpacing(3)
+        for row, entry in enumerate(legend_entries()):
+            mark = QLabel()
+            mark.setPixmap(entry_pixmap(entry))
+            grid.addWidget(mark, row, 0)
+            grid.addWidget(QLabel(entry.words), row, 1)
+        menu, action = QMenu(self), QWidgetAction(self)
+        action.setDefaultWidget(table)
+        menu.addAction(action)
+        self.setMenu(menu)
