@@ -20,8 +20,8 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
-from napari_neurobridge.workbench.pair_table import Chip
 from napari_neurobridge.widgets.contact_sheet import ContactSheetWindow
+from napari_neurobridge.workbench.pair_table import Chip
 from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
 from napari_neurobridge.workflows.match import has_landmarks

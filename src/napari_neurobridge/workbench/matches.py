@@ -300,7 +300,7 @@ class Matches:
                     report=stop_if_stale,
                 )
                 # What every view asks for first.
-                _ = found.matched(), found.agreement, found.notes, found.review()
+                _ = found.matched(), found.agreement, found.notes
             except NeuroBridgeError:
                 raise
             except Exception as error:

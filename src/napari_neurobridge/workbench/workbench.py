@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from napari_neurobridge.workbench.activity import CellActivity
 from napari_neurobridge.workbench.answers import N_SHOWN
+from napari_neurobridge.workbench.contact_sheet import ContactSheet
 from napari_neurobridge.workbench.decisions import Decisions
 from napari_neurobridge.workbench.finder import Finder
-from napari_neurobridge.workbench.contact_sheet import ContactSheet
 from napari_neurobridge.workbench.imports import Imports
 from napari_neurobridge.workbench.indexing import Indexing
 from napari_neurobridge.workbench.insights import Insights
