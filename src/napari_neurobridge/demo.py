@@ -21,7 +21,7 @@ from napari_neurobridge.errors import InputError, NeuroBridgeError
 from napari_neurobridge.matching.ranking import rank_position
 from napari_neurobridge.viewer.readers import open_docks
 from napari_neurobridge.viewer.registry import binding_for
-from napari_neurobridge.workbench.jobs import JobState, JobStatus
+from napari_neurobridge.workbench.job_status import JobState, JobStatus
 from napari_neurobridge.workbench.sample import SampleFiles, open_sample
 from napari_neurobridge.workflows.export import export_tables
 from napari_neurobridge.workflows.index import load_encoder, ranking_model

@@ -21,6 +21,8 @@ Report: TypeAlias = Callable[[int, int, str], None]
 
 CROP_UM = 120.0
 """Side of a crop unless told otherwise."""
+DEFAULT_FDR = 0.05
+"""Share of the claimed pairs that may be wrong, unless somebody says otherwise."""
 
 USUAL_SOMA_DIAMETER_UM = 14.0
 """What detection looks for unless told otherwise."""

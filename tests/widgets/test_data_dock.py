@@ -21,7 +21,7 @@ from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.styles import FIELD_UM, SLAB_UM
 from napari_neurobridge.widgets.data import DataWidget
 from napari_neurobridge.workbench.checklist import Step
-from napari_neurobridge.workbench.jobs import JobState, JobStatus
+from napari_neurobridge.workbench.job_status import JobState
 from napari_neurobridge.workflows.rois import RoiPlace, import_rois
 
 
@@ -143,7 +143,7 @@ def test_a_suggested_angle_is_used_only_when_asked(
         },
     ]
 
-    def start(name: str, arguments: list[str], on_finished: Any) -> None:
+    def start(name: str, arguments: list[str], on_finished: Any, **_: Any) -> None:
         started.append(arguments)
         on_finished(answers[len(started) - 1])
 
@@ -162,16 +162,6 @@ def test_a_suggested_angle_is_used_only_when_asked(
     assert workbench.project.dataset("fmost").orientation.angle_deg == 12
     assert form.form.value().angle_deg == 12
     assert form.suggestion.isHidden(), "it was about the orientation before"
-
-
-def test_progress_is_shown_and_cancelled(dock: DataWidget, binding: ViewerBinding) -> None:
-    session = binding.workbench.session
-    assert dock.progress.isHidden()
-    session.job_changed.emit(JobStatus("index", JobState.RUNNING, 30, 120, "embedding"))
-    assert not dock.progress.isHidden()
-    assert (dock.progress.value(), dock.progress.maximum()) == (30, 120)
-    session.job_changed.emit(JobStatus("index", JobState.CANCELLED))
-    assert dock.progress.isHidden()
 
 
 def test_dropping_an_image_on_an_open_project_asks_first(
@@ -202,19 +192,6 @@ def test_a_typed_voxel_size_leaves_the_other_one_alone(
     QTest.mouseClick(form.apply_button, Qt.MouseButton.LeftButton)
     assert setup.draft.images[Role.IN_VIVO].voxel_size_um == exact
     assert setup.draft.images[Role.EX_VIVO].voxel_size_um == (1.5, 0.65, 0.65)
-
-
-def test_the_cancel_button_stops_a_job(
-    dock: DataWidget, binding: ViewerBinding, tmp_path: Path, qtbot: Any
-) -> None:
-    states: list[JobStatus] = []
-    binding.workbench.session.job_changed.connect(states.append)
-    arguments = ["simulate-pairs", str(tmp_path / "p.npz"), "--n", "100000", "--seed", "1"]
-    binding.workbench.session.jobs.start("simulate", arguments, lambda _: None)
-    qtbot.waitUntil(lambda: any(status.total for status in states), timeout=60_000)
-    QTest.mouseClick(dock.cancel_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: states[-1].state is JobState.CANCELLED, timeout=30_000)
-    assert binding.workbench.session.jobs.running() == ()
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pandas as pd
 
 from napari_neurobridge.api.results import EvaluationResult, MatchResult, ranking_table
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.types import NoneReason, Verdict
+from napari_neurobridge.types import DEFAULT_FDR, NoneReason, Verdict
 from napari_neurobridge.workflows.judgements import Judgement, judge_all, write_note
 
 if TYPE_CHECKING:
@@ -341,7 +341,7 @@ class OpenProject:
         return MatchResult(match_all(self.folder, model, images=images))
 
     def would_change(
-        self, match: MatchResult, query_uid: str, candidate_uid: str, *, fdr: float = 0.05
+        self, match: MatchResult, query_uid: str, candidate_uid: str, *, fdr: float = DEFAULT_FDR
     ) -> list[str]:
         """Return the cells of both sides that would change, should a pair be accepted.
 

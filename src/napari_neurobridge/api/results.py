@@ -10,6 +10,7 @@ import pandas as pd
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.matching.match_points import GALLERY, QUERIES, row_of
 from napari_neurobridge.spaces.plane_surface import SPACING_UM
+from napari_neurobridge.types import DEFAULT_FDR
 from napari_neurobridge.workflows.match import Claims
 from napari_neurobridge.workflows.surface import surface_of_match
 
@@ -135,7 +136,7 @@ class MatchResult:
         """What a person should know, in sentences."""
         return self.match.notes
 
-    def pairs(self, fdr: float = 0.05) -> pd.DataFrame:
+    def pairs(self, fdr: float = DEFAULT_FDR) -> pd.DataFrame:
         """Return the pairs that may be claimed when a share of them may be wrong.
 
         Parameters
@@ -221,7 +222,7 @@ class MatchResult:
         """
         return surface_of_match(self.match, spacing_um)
 
-    def decoys(self, fdr: float = 0.05) -> DecoyCheck:
+    def decoys(self, fdr: float = DEFAULT_FDR) -> DecoyCheck:
         """Move the other side so that no partner is there, and count what would be claimed.
 
         Several ways to move it within its plane, sheet or volume are tried, each matched again
@@ -234,7 +235,7 @@ class MatchResult:
 class PointMatchResult(MatchResult):
     """Two sets of points matched; their rows take the place of uids."""
 
-    def pairs(self, fdr: float = 0.05) -> pd.DataFrame:
+    def pairs(self, fdr: float = DEFAULT_FDR) -> pd.DataFrame:
         """As `MatchResult.pairs`, with columns ``query`` and ``gallery``: rows of the arrays."""
         table = super().pairs(fdr)
         named = {f"{QUERIES}_uid": "query", f"{GALLERY}_uid": "gallery"}

@@ -11,7 +11,7 @@ from napari_neurobridge.active.queue import QueueStrategy
 from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.io.text_table import text_table
-from napari_neurobridge.types import Report
+from napari_neurobridge.types import DEFAULT_FDR, Report
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.decoys import DecoyCheck
@@ -139,7 +139,7 @@ def match(
     *,
     fdr: Annotated[
         float, typer.Option("--fdr", help="Share of the claimed pairs that may be wrong.")
-    ] = 0.05,
+    ] = DEFAULT_FDR,
     out: Annotated[
         Path | None, typer.Option("--out", help="CSV to write; in the project unless given.")
     ] = None,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from napari_neurobridge.cli._options import ProjectArgument
+from napari_neurobridge.cli._options import AnnotatorOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.types import Report
@@ -39,6 +39,7 @@ def detect(
     threshold: Annotated[
         float | None, typer.Option("--threshold", help="Weakest response that counts as a soma.")
     ] = None,
+    annotator: AnnotatorOption = None,
     report: Report,
 ) -> Detected:
     """Find the somata of one image, or of all."""
@@ -60,5 +61,8 @@ def detect(
     names = [dataset] if dataset is not None else opened.datasets_with_images
     if not names:
         raise InputError("No dataset of this project has an image; import points instead.")
-    counts = {name: detect_dataset(opened, name, params, report=report) for name in names}
+    counts = {
+        name: detect_dataset(opened, name, params, annotator=annotator, report=report)
+        for name in names
+    }
     return Detected(n_somata=sum(counts.values()), datasets=counts)

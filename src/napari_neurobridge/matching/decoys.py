@@ -15,7 +15,7 @@ from napari_neurobridge.matching.decoy_galleries import SPACINGS, SomataLayout, 
 from napari_neurobridge.matching.propagation.propagate import run_propagation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from napari_neurobridge.matching.decoy_galleries import DecoyGallery
     from napari_neurobridge.matching.posterior import Posterior
@@ -183,16 +183,28 @@ def decoy_claims(
         moved = replace(problem, gallery_um=gallery)
         asked = others & _askable(layout, decoy, found)
         for judging in judgings:
-            if report is not None:
-                report(number, len(decoys), f"decoy {number + 1} of {len(decoys)}")
+            told = _told(report, number, len(decoys))
+            told()
             if judging == "again":
-                judged = run_propagation(moved, orientation=orientation, adapt=adapt).posterior
+                judged = run_propagation(
+                    moved, orientation=orientation, adapt=adapt, on_progress=told
+                ).posterior
             else:
                 judged = _judged(found, moved, asked if judging == "grown" else None)
             claims.append(
                 _count(decoy.name, judging, calibration.recalibrated(judged), found, asked, fdr)
             )
     return DecoyCheck(tuple(claims))
+
+
+def _told(report: Report | None, number: int, count: int) -> Callable[..., None]:
+    """Return what tells that a decoy is under way, and so hears of a cancellation in it."""
+
+    def tell(_: object = None) -> None:
+        if report is not None:
+            report(number, count, f"decoy {number + 1} of {count}")
+
+    return tell
 
 
 def _count(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari.layers import Points, Shapes
 
     from napari_neurobridge.types import Expected
-    from napari_neurobridge.workbench.matches import Neighbour
+    from napari_neurobridge.workbench.neighbours import Neighbour
     from napari_neurobridge.workbench.workbench import Workbench
 
 NEIGHBOURS, EXPECTED = "neighbours", "expected"

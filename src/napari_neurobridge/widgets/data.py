@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
-    QProgressBar,
     QPushButton,
     QToolButton,
     QVBoxLayout,
@@ -23,17 +22,13 @@ from napari_neurobridge.types import Role
 from napari_neurobridge.viewer.docks import DATA, Docked
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX, scrolled_column
-from napari_neurobridge.widgets.data_forms import (
-    ImageForm,
-    IndexForm,
-    OrientationForm,
-    SomataForm,
-    VoxelSizeForm,
-)
+from napari_neurobridge.widgets.data_forms import ImageForm, OrientationForm, VoxelSizeForm
+from napari_neurobridge.widgets.job_list import JobList
+from napari_neurobridge.widgets.soma_forms import IndexForm, SomataForm
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.checklist import ChecklistItem, Step
 from napari_neurobridge.workbench.draft import PROJECT_SUFFIX
-from napari_neurobridge.workbench.jobs import JobState, JobStatus
+from napari_neurobridge.workbench.matches import DECOYS_JOB, MATCH_JOB
 from napari_neurobridge.workbench.workbench import Workbench
 
 
@@ -112,11 +107,11 @@ class DataPanel(QWidget):
         }
         self.rows = {step: ChecklistRow(step, form) for step, form in forms.items()}
         layout.addWidget(scrolled_column(self.rows.values()), stretch=1)
-        layout.addLayout(self._create_progress_row())
+        self.jobs = JobList(workbench, without=(MATCH_JOB, DECOYS_JOB))
+        layout.addWidget(self.jobs)
         layout.addWidget(StatusLine(workbench))
 
         workbench.setup.checklist_changed.connect(self._on_checklist_changed)
-        workbench.session.job_changed.connect(self._on_job_changed)
         self._on_checklist_changed()
 
     def minimumSizeHint(self) -> QSize:
@@ -143,19 +138,6 @@ class DataPanel(QWidget):
         column.addLayout(buttons)
         return column
 
-    def _create_progress_row(self) -> QHBoxLayout:
-        self.progress = QProgressBar()
-        self.progress.setObjectName("progress")
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setObjectName("cancel_button")
-        self.cancel_button.clicked.connect(self._on_cancel_clicked)
-        row = QHBoxLayout()
-        row.addWidget(self.progress, stretch=1)
-        row.addWidget(self.cancel_button)
-        self.progress.hide()
-        self.cancel_button.hide()
-        return row
-
     # --- from the view to the state ------------------------------------------------------
 
     def _on_open_clicked(self) -> None:
@@ -172,9 +154,6 @@ class DataPanel(QWidget):
         )
         if folder:
             self._workbench.setup.create_project(Path(folder))
-
-    def _on_cancel_clicked(self) -> None:
-        self._workbench.setup.cancel()
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
         """Take files."""
@@ -207,17 +186,11 @@ class DataPanel(QWidget):
         for item in items:
             self.rows[item.step].show_item(item)
         if upcoming is not self._upcoming:
+            # A form that the user has opened stays as it is.
+            for step, opened in ((self._upcoming, False), (upcoming, True)):
+                if step is not None:
+                    self.rows[step].title.setChecked(opened)
             self._upcoming = upcoming
-            for step, row in self.rows.items():
-                row.title.setChecked(step is upcoming)
-
-    def _on_job_changed(self, status: JobStatus) -> None:
-        running = status.state is JobState.RUNNING
-        self.progress.setVisible(running)
-        self.cancel_button.setVisible(running)
-        self.progress.setRange(0, status.total)
-        self.progress.setValue(status.done)
-        self.progress.setFormat(f"{status.name}: {status.message}  %p%")
 
 
 def _dropped_files(event: QDropEvent) -> list[Path]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from qtpy.QtWidgets import (
     QComboBox,
-    QDoubleSpinBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
@@ -21,10 +20,8 @@ from superqt.utils import signals_blocked
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.spaces import Orientation
-from napari_neurobridge.types import DEFAULT_NAMES, USUAL_SOMA_DIAMETER_UM, Projection, Role, Vec3
+from napari_neurobridge.types import DEFAULT_NAMES, Projection, Role, Vec3
 from napari_neurobridge.widgets._form import ModelForm, VectorEdit
-from napari_neurobridge.widgets.claims_form import ClaimsForm
-from napari_neurobridge.widgets.roi_form import RoiForm
 from napari_neurobridge.workbench.workbench import Workbench
 
 
@@ -237,78 +234,3 @@ class OrientationForm(QWidget):
         self.suggestion.setText("" if suggestion is None else suggestion.text)
         self.suggestion.setVisible(suggestion is not None)
         self.use_button.setVisible(suggestion is not None and suggestion.orientation is not None)
-
-
-class SomataForm(QWidget):
-    """Detects or imports somata; more are added, moved and deleted in the layers themselves."""
-
-    def __init__(self, workbench: Workbench) -> None:
-        super().__init__()
-        self._workbench = workbench
-        self.dataset = QComboBox()
-        self.dataset.setObjectName("detect_dataset")
-        self.diameter = QDoubleSpinBox()
-        self.diameter.setObjectName("soma_diameter")
-        self.diameter.setRange(1.0, 100.0)
-        self.diameter.setSuffix(" µm")
-        self.diameter.setValue(USUAL_SOMA_DIAMETER_UM)
-        self.detect_button = QPushButton("Detect somata")
-        self.detect_button.setObjectName("detect_button")
-        self.import_button = QPushButton("Import points (CSV)…")
-        self.import_button.setObjectName("import_points_button")
-        layout = QFormLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addRow("in", self.dataset)
-        layout.addRow("soma diameter", self.diameter)
-        layout.addRow(self.detect_button)
-        layout.addRow(self.import_button)
-        self.rois = RoiForm(workbench, self.dataset.currentText)
-        layout.addRow(self.rois)
-        layout.addRow(ClaimsForm(workbench))
-        self.dataset.currentTextChanged.connect(self._on_dataset_changed)
-        self.detect_button.clicked.connect(self._on_detect_clicked)
-        self.import_button.clicked.connect(self._on_import_clicked)
-        workbench.session.project_changed.connect(self._on_project_changed)
-        self._on_project_changed()
-
-    def _on_dataset_changed(self, dataset: str) -> None:
-        project = self._workbench.project
-        known = project is not None and dataset in project.datasets
-        image = project is not None and known and project.has_images(dataset)
-        self.detect_button.setEnabled(image)
-        self.detect_button.setToolTip("" if image else "There is no image to detect somata in")
-
-    def _on_detect_clicked(self) -> None:
-        self._workbench.setup.detect(
-            self.dataset.currentText(), soma_diameter_um=self.diameter.value()
-        )
-
-    def _on_import_clicked(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Points in µm: uid,z_um,y_um,x_um", "", "CSV (*.csv)"
-        )
-        if path:
-            self._workbench.setup.import_points(self.dataset.currentText(), Path(path))
-
-    def _on_project_changed(self, _: object = None) -> None:
-        self.dataset.clear()
-        if self._workbench.project is not None:
-            self.dataset.addItems(list(self._workbench.project.datasets))
-
-
-class IndexForm(QWidget):
-    """Embeds all somata, so that clicking one ranks the others."""
-
-    def __init__(self, workbench: Workbench) -> None:
-        super().__init__()
-        explanation = QLabel(
-            "Looks at each soma once with the bundled model. What is done already is kept."
-        )
-        explanation.setWordWrap(True)
-        self.index_button = QPushButton("Index")
-        self.index_button.setObjectName("index_button")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(explanation)
-        layout.addWidget(self.index_button)
-        self.index_button.clicked.connect(lambda _checked=False: workbench.setup.index())

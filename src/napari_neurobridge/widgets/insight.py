@@ -43,7 +43,7 @@ from napari_neurobridge.widgets.insight_words import describe, nothing_to_show
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.insight_steps import Channel
 from napari_neurobridge.workbench.insights import REPORT_JOB
-from napari_neurobridge.workbench.jobs import JobState, JobStatus
+from napari_neurobridge.workbench.job_status import JobState, JobStatus
 from napari_neurobridge.workbench.workbench import Workbench
 
 _COLUMNS = 4

@@ -21,6 +21,8 @@ from superqt.utils import signals_blocked
 
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
 from napari_neurobridge.widgets.contact_sheet import ContactSheetWindow
+from napari_neurobridge.widgets.job_list import JobList
+from napari_neurobridge.workbench.matches import DECOYS_JOB, MATCH_JOB
 from napari_neurobridge.workbench.pair_table import Chip
 from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
@@ -73,6 +75,9 @@ class MatchAllBox(QGroupBox):
         layout.addWidget(self._create_plane())
         layout.addWidget(self._create_start())
         layout.addWidget(self._create_sheet())
+        layout.addWidget(self._create_again())
+        self.jobs = JobList(workbench, only=(MATCH_JOB, DECOYS_JOB))
+        layout.addWidget(self.jobs)
 
         matches, session = workbench.matches, workbench.session
         matches.match_changed.connect(self._refresh)
@@ -95,6 +100,9 @@ class MatchAllBox(QGroupBox):
         self.slider.valueChanged.connect(self._on_slider_moved)
         self.cut_text = QLabel()
         self.cut_text.setObjectName("fdr_text")
+        self.further = QLabel()
+        self.further.setObjectName("next_cut_text")
+        self.further.setWordWrap(True)
         self.decoys_button = QPushButton("Decoy check")
         self.decoys_button.setObjectName("decoys_button")
         self.decoys_button.setToolTip(
@@ -108,12 +116,17 @@ class MatchAllBox(QGroupBox):
         self.save_button.setToolTip("Save the accepted and the matched pairs as a CSV table")
         self.save_button.clicked.connect(self._on_save_clicked)
         self.cut = QWidget()
-        row = QHBoxLayout(self.cut)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.cut_text)
-        row.addWidget(self.slider, stretch=1)
-        row.addWidget(self.decoys_button)
-        row.addWidget(self.save_button)
+        slide, buttons = QHBoxLayout(), QHBoxLayout()
+        slide.addWidget(self.cut_text)
+        slide.addWidget(self.slider, stretch=1)
+        buttons.addWidget(self.decoys_button)
+        buttons.addWidget(self.save_button)
+        column = QVBoxLayout(self.cut)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addLayout(slide)
+        column.addWidget(self.further)
+        column.addLayout(buttons)
         return self.cut
 
     def _create_plane(self) -> QCheckBox:
@@ -146,14 +159,23 @@ class MatchAllBox(QGroupBox):
         self.sheet_button.clicked.connect(self._on_sheet_clicked)
         return self.sheet_button
 
+    def _create_again(self) -> QPushButton:
+        self.again_button = QPushButton("Match again")
+        self.again_button.setObjectName("match_again_button")
+        self.again_button.setToolTip("Matching was cancelled; this starts it anew")
+        self.again_button.clicked.connect(self._on_again_clicked)
+        return self.again_button
+
     # --- from the view to the state ------------------------------------------------------
 
     def _on_slider_moved(self, percent: int) -> None:
         self._workbench.matches.set_fdr(percent / 100)
 
     def _on_decoys_clicked(self) -> None:
-        self.decoys_button.setEnabled(False)
         self._workbench.matches.check_decoys()
+
+    def _on_again_clicked(self) -> None:
+        self._workbench.matches.again()
 
     def _on_start_clicked(self) -> None:
         self._workbench.matches.find_start()
@@ -193,7 +215,11 @@ class MatchAllBox(QGroupBox):
         without = not matches.has_match and not has_landmarks(project)
         self.start_button.setVisible(without)
         self.start_button.setEnabled(not matches.updating)
-        self.decoys_button.setEnabled(matches.decoys is None and not matches.updating)
+        free = not matches.updating and not matches.checking
+        self.decoys_button.setEnabled(matches.decoys is None and free)
+        self.again_button.setVisible(matches.cancelled and has_landmarks(project))
+        self.further.setText(_further_in_words(matches.next_cut()))
+        self.further.setVisible(bool(self.further.text()))
         percent = round(100 * matches.fdr)
         with signals_blocked(self.slider):
             self.slider.setValue(percent)
@@ -226,14 +252,27 @@ class MatchAllBox(QGroupBox):
         if claims is None:
             if matches.updating:
                 return "Matching all cells …"
+            if matches.cancelled:
+                return "Matching was cancelled."
             return matches.problem or "Accept one pair; all other cells are then matched from it."
         n_claimed = len(claims.pairs) - claims.n_accepted
         wrong = f" (about {claims.expected_false:.1f} of them wrong)" if n_claimed else ""
         told = (
             f"{len(claims.pairs)} pairs: {claims.n_accepted} accepted, {n_claimed} matched{wrong}"
         )
+        if matches.cancelled:
+            told += "\nThe latest matching was cancelled: this is from before it."
         if (agreement := matches.agreement) is not None:
             told += f"\n{agreement}"
         if (check := matches.decoys) is not None:
             told += f"\n{f'Decoy check: {check.in_words()}' if check.n_asked else _UNCHECKED}"
         return told
+
+
+def _further_in_words(further: tuple[float, int] | None) -> str:
+    """Return what the slider's next step brings, as "at most 10 % wrong: 31 more pairs"."""
+    if further is None:
+        return ""
+    cut, count = further
+    more = {0: "no more pairs", 1: "1 more pair"}.get(count, f"{count:,} more pairs")
+    return f"At most {100 * cut:.0f} % wrong: {more}"

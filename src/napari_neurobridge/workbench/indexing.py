@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_neurobridge.errors import ErrorKind, NeuroBridgeError
+from napari_neurobridge.errors import Cancelled, ErrorKind, NeuroBridgeError
 
 if TYPE_CHECKING:
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.types import Report
     from napari_neurobridge.workbench.checklist import IndexState
     from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.session import Session
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 MOST_EMBEDDED_UNASKED = 256
 """Somata embedded without being asked for; about ten seconds of work on two cores."""
 
+INDEX_JOB = "index"
+
 _COUNT, _LATE = "index state", "late somata"
+# One soma is embedded before anybody could read about it.
+_QUIET_S = 1.0
 
 
 class Indexing:
@@ -45,9 +50,39 @@ class Indexing:
         self._session = session
         self._encoders = encoders
         self.embedding = False
+        # Whether the user stopped an index: then nothing is embedded unasked.
+        self._declined = False
+        self._tell_kept = False
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self.count)
         session.orientation_changed.connect(self.count)
+
+    def start(self) -> None:
+        """Embed all somata that the current model has not embedded yet, in a child process.
+
+        Raises
+        ------
+        NeuroBridgeError
+            If no project is open, or that is under way.
+        """
+        project = self._session.require_project()
+        self._declined = False
+        self._session.jobs.start(
+            INDEX_JOB,
+            ["index", str(project.path)],
+            lambda _: self._take_over(project),
+            on_stopped=lambda: self._take_over(project, stopped=True),
+            title="Index",
+            in_turn=True,
+        )
+
+    def _take_over(self, project: Project, *, stopped: bool = False) -> None:
+        """Use what another process has embedded, be it all or a part."""
+        if self._session.project is not project:
+            return
+        self._declined, self._tell_kept = stopped, stopped
+        self._session.index_changed.emit()
+        self.count()
 
     def count(self, _: object = None) -> None:
         """Count anew, in the background."""
@@ -66,20 +101,25 @@ class Indexing:
     def _take(self, state: IndexState) -> None:
         self.state = state
         self.changed.emit()
+        if self._tell_kept:
+            self._tell_kept = False
+            kept = f"{state.n_embedded:,} of {state.n_somata:,} kept"
+            self._session.notify(f"Index cancelled: {kept}. Press Index to go on from there.")
         project = self._session.project
         if project is not None and 0 < state.n_late <= MOST_EMBEDDED_UNASKED:
             self._embed_late(project)
 
     def _embed_late(self, project: Project) -> None:
         """Embed the few somata that the index lacks, unless that is under way."""
-        if self.embedding:
+        if self.embedding or self._declined:
             return
         self.embedding = True
 
-        def work() -> int:
+        def work(report: Report) -> int:
             from napari_neurobridge.matching.appearance.gallery import index_project
 
-            return index_project(project, self._encoders.ranking(project)).n_embedded
+            encoder = self._encoders.ranking(project)
+            return index_project(project, encoder, report=report).n_embedded
 
         def done(n_embedded: int) -> None:
             self.embedding = False
@@ -89,14 +129,24 @@ class Indexing:
 
         def refuse(error: NeuroBridgeError) -> None:
             self.embedding = False
+            self._declined = isinstance(error, Cancelled)
             # Whatever long job holds the project, somata are counted again after it.
-            if error.kind is not ErrorKind.LOCKED:
+            if not self._declined and error.kind is not ErrorKind.LOCKED:
                 self._session.show_error(error)
 
-        self._session.jobs.submit(_LATE, work, done, refuse, beside=True)
+        self._session.jobs.follow(
+            _LATE,
+            work,
+            done,
+            refuse,
+            title="Index of new cells",
+            beside=True,
+            in_turn=True,
+            quiet_s=_QUIET_S,
+        )
 
     def _on_project_changed(self, _: Project | None) -> None:
         self.state = None
         self._session.jobs.forget(_LATE)
-        self.embedding = False
+        self.embedding = self._declined = self._tell_kept = False
         self.count()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from psygnal import Signal
 
 from napari_neurobridge.errors import Cancelled, InputError, NeuroBridgeError
-from napari_neurobridge.types import Verdict
+from napari_neurobridge.types import DEFAULT_FDR, Verdict
+from napari_neurobridge.workbench.neighbours import Neighbour, pairs_near
 from napari_neurobridge.workbench.remedies import explain
 from napari_neurobridge.workflows import match as matching
 from napari_neurobridge.workflows.match import Claims
@@ -22,35 +21,17 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.match import Match
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.fold import State
-    from napari_neurobridge.types import Vec3
+    from napari_neurobridge.types import Report, Vec3
     from napari_neurobridge.workbench.models import EncoderCache
     from napari_neurobridge.workbench.session import Session
 
-DEFAULT_FDR = 0.05
-N_NEIGHBOURS = 6
-"""Numbered neighbours of a query, accepted and claimed ones together."""
+CUTS = (0.01, 0.02, 0.05, 0.1, 0.2)
+"""Shares of wrong claims that a person thinks in; what the next of them brings is told."""
 
-_NEIGHBOURHOOD_UM = 150.0
+MATCH_JOB, DECOYS_JOB = "match", "decoys"
 
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A pair near the query, to compare the surroundings by.
-
-    Attributes
-    ----------
-    number : int
-        From 1, the same on both sides.
-    centers_um : dict of str to Vec3
-        Its place in each of the two datasets.
-    accepted : bool
-        By a person; the others are only claimed.
-    """
-
-    number: int
-    uids: tuple[str, str]
-    centers_um: dict[str, Vec3]
-    accepted: bool
+# A match after a verdict is mostly over before anybody could read about it.
+_QUIET_S = 1.0
 
 
 class Matches:
@@ -71,6 +52,8 @@ class Matches:
         Why there is none; empty while there is hope.
     updating : bool
         Whether a newer one is on its way.
+    cancelled : bool
+        Whether the user stopped the latest, so that ``match`` is from before.
     changed : frozenset of str
         In-vivo cells whose most probable partner the latest verdict changed.
     fdr : float
@@ -86,6 +69,7 @@ class Matches:
         self.match: Match | None = None
         self.problem = ""
         self.updating = False
+        self.cancelled = False
         self.changed: frozenset[str] = frozenset()
         self.fdr = DEFAULT_FDR
         self.decoys: DecoyCheck | None = None
@@ -93,7 +77,7 @@ class Matches:
         self._encoders = encoders
         self._basis: object = None
         self._searching = False
-        self._latest = 0
+        self._further: tuple[Claims, tuple[float, int]] | None = None
         self._claims: tuple[object, Claims] | None = None
         self._partners: tuple[Claims | None, dict[str, tuple[str, float]]] | None = None
         session.project_changed.connect(self._on_project_changed)
@@ -159,8 +143,22 @@ class Matches:
     def set_fdr(self, fdr: float) -> None:
         """Move the cut."""
         self.fdr = fdr
-        self.decoys = None
+        self._forget_decoys()
         self.claims_changed.emit()
+
+    def next_cut(self) -> tuple[float, int] | None:
+        """Return the next larger share of `CUTS`, and how many more pairs it allows to claim.
+
+        None without a match, and where the cut is at the last of them.
+        """
+        claims = self.claims()
+        further = next((cut for cut in CUTS if cut > self.fdr), None)
+        if self.match is None or claims is None or further is None:
+            return None
+        if self._further is None or self._further[0] is not claims:
+            more = len(Claims.of(self.match, further).pairs) - len(claims.pairs)
+            self._further = claims, (further, more)
+        return self._further[1]
 
     def check_decoys(self) -> None:
         """Count the matches in galleries that hold no partner; takes some six matches."""
@@ -169,25 +167,28 @@ class Matches:
             return
 
         def show(check: DecoyCheck) -> None:
-            if self.match is match and self.fdr == fdr:
-                self.decoys = check
-                self.claims_changed.emit()
-
-        def stop_if_stale(done: int, total: int, message: str) -> None:
-            if self.match is not match or self.fdr != fdr:
-                raise Cancelled("the match or the cut has changed")
+            self.decoys = check
+            self.claims_changed.emit()
 
         def refuse(error: NeuroBridgeError) -> None:
+            self.claims_changed.emit()
             if not isinstance(error, Cancelled):
                 self._session.show_error(error)
 
-        self._session.jobs.submit(
-            "decoys",
-            lambda: match.decoys(fdr, report=stop_if_stale),
+        self._session.jobs.follow(
+            DECOYS_JOB,
+            lambda report: match.decoys(fdr, report=report),
             show,
             refuse,
+            title="Decoy check",
             beside=True,
         )
+        self.claims_changed.emit()
+
+    @property
+    def checking(self) -> bool:
+        """Whether decoys are being matched."""
+        return DECOYS_JOB in self._session.jobs.running()
 
     def partners(self) -> dict[str, tuple[str, float]]:
         """Return partner and probability of each cell of a claimed pair, of either side."""
@@ -223,28 +224,8 @@ class Matches:
         sides = project.in_vivo(), project.ex_vivo()
         if dataset not in sides:
             return []
-        somata = [project.state().somata.get(name, {}) for name in sides]
-        near: list[tuple[bool, float, tuple[str, str], bool]] = []
-        for pair in claims.pairs:
-            uids = (pair.in_vivo_uid, pair.ex_vivo_uid)
-            if uid in uids or any(u not in s for u, s in zip(uids, somata, strict=True)):
-                continue
-            here = somata[sides.index(dataset)][uids[sides.index(dataset)]].center_um
-            distance = float(np.linalg.norm(np.subtract(here, center_um)))
-            if distance <= _NEIGHBOURHOOD_UM:
-                near.append((not pair.accepted, distance, uids, pair.accepted))
-        return [
-            Neighbour(
-                number,
-                uids,
-                {
-                    name: known[u].center_um
-                    for name, known, u in zip(sides, somata, uids, strict=True)
-                },
-                accepted,
-            )
-            for number, (_, _, uids, accepted) in enumerate(sorted(near)[:N_NEIGHBOURS], start=1)
-        ]
+        somata = {name: project.state().somata.get(name, {}) for name in sides}
+        return pairs_near(claims.pairs, somata, dataset, center_um, uid)
 
     # --- keeping up to date ----------------------------------------------------------------
 
@@ -265,6 +246,11 @@ class Matches:
             return
         self._submit(project, constellation=self._searching)
 
+    def again(self) -> None:
+        """Match what a cancelled match was about."""
+        self._basis = None
+        self.refresh()
+
     def find_start(self) -> None:
         """Look for a first match without any accepted pair; takes a while."""
 
@@ -279,15 +265,10 @@ class Matches:
     def _submit(self, project: Project, *, constellation: bool = False) -> None:
         start = self.match
         self.updating, self.problem, self._searching = True, "", constellation
+        self.cancelled = False
         self.match_changed.emit()
-        self._latest += 1
-        number = self._latest
 
-        def stop_if_stale(done: int, total: int, message: str) -> None:
-            if number != self._latest:
-                raise Cancelled("another match is under way")
-
-        def work() -> Match:
+        def work(report: Report) -> Match:
             from napari_neurobridge.matching.match_datasets import match_datasets
 
             encoder = matching.matching_encoder(project, lambda: self._encoders.ranking(project))
@@ -297,7 +278,7 @@ class Matches:
                     encoder,
                     start=start,
                     constellation=constellation,
-                    report=stop_if_stale,
+                    report=report,
                 )
                 # What every view asks for first.
                 _ = found.matched(), found.agreement, found.notes
@@ -311,16 +292,27 @@ class Matches:
             return found
 
         def refuse(error: NeuroBridgeError) -> None:
+            if isinstance(error, Cancelled):
+                self.cancelled, self.updating, self._searching = True, False, False
+                self.match_changed.emit()
+                return
             self._set(None, explain(error))
             self._session.show_error(error)
 
-        self._session.jobs.submit(
-            "match", work, lambda found: self._set(found, ""), refuse, beside=True
+        self._session.jobs.follow(
+            MATCH_JOB,
+            work,
+            lambda found: self._set(found, ""),
+            refuse,
+            title="First matches without any pair" if constellation else "Matching all cells",
+            beside=True,
+            quiet_s=0.0 if constellation else _QUIET_S,
         )
 
     def _set(self, match: Match | None, problem: str) -> None:
         before, self.match = self.match, match
-        self.decoys = None
+        self._forget_decoys()
+        self.cancelled = False
         self.updating, self.problem, self._searching = False, problem, False
         self.changed = (
             frozenset()
@@ -341,8 +333,11 @@ class Matches:
         self._start_over()
 
     def _forget(self) -> None:
-        self._latest += 1
-        self._session.jobs.forget("match")
+        self._session.jobs.forget(MATCH_JOB)
+
+    def _forget_decoys(self) -> None:
+        self.decoys = None
+        self._session.jobs.forget(DECOYS_JOB)
 
 
 def _basis(state: State, project: Project) -> object:

@@ -93,6 +93,8 @@ def open_sample(
             run(position + 1)
 
         # Somebody may have started the same job by hand meanwhile.
-        workbench.session.attempt(lambda: workbench.session.jobs.start(name, arguments, finished))
+        workbench.session.attempt(
+            lambda: workbench.session.jobs.start(name, arguments, finished, in_turn=True)
+        )
 
     run(0)

@@ -9,19 +9,15 @@ from psygnal import EmitLoopError, Signal
 
 from napari_neurobridge.errors import ErrorKind, InputError, InvalidActionError, NeuroBridgeError
 from napari_neurobridge.project.log.events import default_annotator
-from napari_neurobridge.workbench.jobs import (
-    Dispatch,
-    JobRunner,
-    JobState,
-    JobStatus,
-    call_directly,
-)
+from napari_neurobridge.workbench.job_status import JobState, JobStatus
+from napari_neurobridge.workbench.jobs import Dispatch, JobRunner, call_directly
 from napari_neurobridge.workbench.remedies import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.types import Soma
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +92,14 @@ class Session:
         self.somata_changed.emit(dataset)
         self.verdicts_changed.emit()
 
+    def tell_changed_somata(self, before: Mapping[str, Mapping[str, Soma]]) -> None:
+        """Tell of each dataset whose somata, by dataset and uid, are others than before."""
+        project = self.require_project()
+        after = project.state().somata
+        for dataset in project.datasets:
+            if after.get(dataset) != before.get(dataset):
+                self.somata_changed.emit(dataset)
+
     def notify(self, text: str) -> None:
         """Tell the user what happened."""
         self.notified.emit(Notice(text))
@@ -128,5 +132,6 @@ class Session:
 
     def _on_job_status(self, status: JobStatus) -> None:
         self.job_changed.emit(status)
-        if status.state is JobState.FAILED:
+        # Whoever follows a thread tells himself what went wrong.
+        if status.state is JobState.FAILED and status.message:
             self.notified.emit(Notice(status.message, is_error=True))

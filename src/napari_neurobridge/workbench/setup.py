@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from psygnal import Signal
 
+from napari_neurobridge.errors import Cancelled, NeuroBridgeError
 from napari_neurobridge.io.rois.read import holds_rois
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.spaces import Orientation
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_neurobridge.models.current import UsableModel
-    from napari_neurobridge.types import Projection, Role, Vec3
+    from napari_neurobridge.types import Projection, Report, Role, Vec3
     from napari_neurobridge.workbench.checklist import IndexState
     from napari_neurobridge.workbench.imports import Imports
     from napari_neurobridge.workbench.indexing import Indexing
@@ -172,16 +173,24 @@ class Setup:
 
         def create() -> None:
             sources = self.draft.to_sources()
-            self._open(lambda: create_project(folder, sources))
+            self._open(folder, lambda: create_project(folder, sources))
 
         self._session.attempt(create)
 
     def open_project(self, folder: Path) -> None:
         """Open an existing project folder."""
-        self._open(lambda: Project.open(folder))
+        self._open(folder, lambda: Project.open(folder))
 
-    def _open(self, make: Callable[[], Project]) -> None:
-        self._session.jobs.submit("open", make, self._session.set_project, self._session.show_error)
+    def _open(self, folder: Path, make: Callable[[], Project]) -> None:
+        def refuse(error: NeuroBridgeError) -> None:
+            if not isinstance(error, Cancelled):
+                self._session.show_error(error)
+
+        def work(_: Report) -> Project:
+            return make()
+
+        title = f"Opening {folder.name}"
+        self._session.jobs.follow("open", work, self._session.set_project, refuse, title=title)
 
     def set_orientation(self, orientation: Orientation) -> None:
         """Set how the fMOST dataset lies in the two-photon frame."""
@@ -209,7 +218,9 @@ class Setup:
                     )
                 )
 
-            self._session.jobs.start("orient", ["orient", str(project.path)], take)
+            self._session.jobs.start(
+                "orient", ["orient", str(project.path)], take, title="Angle of the fMOST side"
+            )
 
         self._session.attempt(start)
 
@@ -231,25 +242,9 @@ class Setup:
 
         self._session.attempt(add)
 
-    def detect(self, dataset: str, *, soma_diameter_um: float) -> None:
-        """Detect the somata of a dataset in a child process."""
-
-        def start() -> None:
-            folder = str(self._session.require_project().path)
-            arguments = ["detect", folder, "--dataset", dataset]
-            arguments += ["--soma-diameter", str(soma_diameter_um)]
-            self._session.jobs.start("detect", arguments, lambda _: self.refresh())
-
-        self._session.attempt(start)
-
     def index(self) -> None:
         """Embed all somata that the current model has not embedded yet, in a child process."""
-
-        def start() -> None:
-            folder = str(self._session.require_project().path)
-            self._session.jobs.start("index", ["index", folder], lambda _: self.refresh())
-
-        self._session.attempt(start)
+        self._session.attempt(self._indexing.start)
 
     def adopt_model(self, model: str) -> None:
         """Go over to a model of this name, and index for it in the background.
@@ -276,9 +271,10 @@ class Setup:
         self._session.attempt(start)
 
     def cancel(self) -> None:
-        """Stop the running jobs; what they have finished is kept."""
-        for job in self._session.jobs.running():
-            self._session.jobs.cancel(job)
+        """Stop all long jobs, those that wait first; what they have finished is kept."""
+        jobs = self._session.jobs
+        for job in (*reversed(jobs.waiting()), *jobs.running()):
+            jobs.cancel(job)
 
     # --- what to do next -------------------------------------------------------------
 

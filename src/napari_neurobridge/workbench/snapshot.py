@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.project.log.fold import State
     from napari_neurobridge.types import Candidate, Expected, Vec3
     from napari_neurobridge.workbench.answers import Answer, Crops, Query
-    from napari_neurobridge.workbench.matches import Neighbour
+    from napari_neurobridge.workbench.neighbours import Neighbour
 
 AUDIT_REASON = (
     "Random check: decide from what you see. Scores are hidden and the order is random, because "

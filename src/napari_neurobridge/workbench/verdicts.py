@@ -256,12 +256,8 @@ class Verdicts:
             project = self._session.require_project()
             before = project.state().somata
             events = step(project, annotator=self._session.annotator)
-            after = project.state().somata
-            for dataset in project.datasets:
-                if after.get(dataset) != before.get(dataset):
-                    self._session.somata_changed.emit(dataset)
-            told = f"{done}: {annotate.describe_target(project, events)}"
-            self._decided(told)
+            self._session.tell_changed_somata(before)
+            self._decided(f"{done}: {annotate.describe_target(project, events)}")
             go_to(self._questions, project, project.action_behind(events[0]))
 
         self._session.attempt(record)

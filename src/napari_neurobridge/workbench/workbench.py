@@ -9,6 +9,7 @@ from napari_neurobridge.workbench.activity import CellActivity
 from napari_neurobridge.workbench.answers import N_SHOWN
 from napari_neurobridge.workbench.contact_sheet import ContactSheet
 from napari_neurobridge.workbench.decisions import Decisions
+from napari_neurobridge.workbench.detection import Detection
 from napari_neurobridge.workbench.finder import Finder
 from napari_neurobridge.workbench.imports import Imports
 from napari_neurobridge.workbench.indexing import Indexing
@@ -51,6 +52,8 @@ class Workbench:
         How far the index is; embeds what was added since.
     setup : Setup
         From two files to an indexed project.
+    detection : Detection
+        Somata found by a detector, and taken back.
     imports : Imports
         What other programs found and say.
     matches : Matches
@@ -85,6 +88,7 @@ class Workbench:
         self.imports = Imports(self.session)
         self.indexing = Indexing(self.session, encoders)
         self.setup = Setup(self.session, self.indexing, self.imports)
+        self.detection = Detection(self.session)
         self.matches = Matches(self.session, encoders)
         self.questions = Questions(self.session, encoders, self.matches)
         self.plane = PlaneView(self.session, self.matches, self.questions)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.project.log import annotate
+from napari_neurobridge.types import USUAL_SOMA_DIAMETER_UM, SomaSource
 
 if TYPE_CHECKING:
     from napari_neurobridge.detection.dog import DogParams
@@ -44,3 +46,35 @@ def detect_dataset(
             annotator=annotator,
         )
     return len(project.state().somata[dataset])
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionCost:
+    """What another detection run puts at stake.
+
+    Attributes
+    ----------
+    n_replaced : int
+        Living somata that detectors found; those that are found again keep their uids.
+    n_paired : int
+        Those of them that belong to an accepted pair.
+    """
+
+    n_replaced: int
+    n_paired: int
+
+
+def detection_cost(project: Project, dataset: str) -> DetectionCost:
+    """Return what a detection run in a dataset replaces."""
+    state = project.state()
+    found = {
+        uid for uid, soma in state.somata[dataset].items() if soma.source is SomaSource.DETECTED
+    }
+    paired = {uid for pair in state.agreed for uid in pair}
+    return DetectionCost(len(found), len(found & paired))
+
+
+def last_diameter_um(project: Project, dataset: str) -> float:
+    """Return the soma diameter, µm, of a dataset's last detection run; the usual one if none."""
+    known = project.state().detected_with.get(dataset, {})
+    return float(known.get("soma_diameter_um", USUAL_SOMA_DIAMETER_UM))

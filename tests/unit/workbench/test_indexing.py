@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -10,9 +11,10 @@ import pytest
 from fixtures.loops import Loop
 from fixtures.projects import N_CELLS, ThumbnailEncoder, true_partner
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.matching.appearance.shards import gallery_folder
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log import annotate
-from napari_neurobridge.workbench import indexing
+from napari_neurobridge.workbench import child_process, indexing
 from napari_neurobridge.workbench.checklist import ChecklistItem, IndexState, Step
 from napari_neurobridge.workbench.session import Notice
 from napari_neurobridge.workbench.workbench import Workbench
@@ -25,12 +27,13 @@ class Gate(ThumbnailEncoder):
     """Embeds somata one by one when it may; crops of a query pass."""
 
     def __init__(self) -> None:
-        self.open = threading.Event()
+        self.entered, self.open = threading.Event(), threading.Event()
         self.seen: list[int] = []
         self.refusal: Exception | None = None
 
     def embed(self, crops: object, report: object = None) -> object:
         if report is not None:  # by the index alone
+            self.entered.set()
             assert self.open.wait(60)
             if self.refusal is not None:
                 raise self.refusal
@@ -111,7 +114,7 @@ def test_a_soma_that_is_moved_is_embedded_again_where_it_is_now(bench, loop, gat
 
 def test_what_is_added_meanwhile_is_embedded_next(bench, loop, gate) -> None:
     bench.verdicts.add_somata("two_photon", [NEW])
-    loop.run_until(lambda: bench.setup.index_state.n_late == 1)
+    loop.run_until(gate.entered.is_set)
     for z in (30.0, 50.0):
         bench.verdicts.add_somata("two_photon", [(z, 90.0, 80.0)])
     gate.open.set()
@@ -172,3 +175,29 @@ def test_an_index_of_which_few_are_missing_is_done() -> None:
     assert not IndexState(256, 2012, n_late=1756).lacks_few
     words = IndexState(256, 2012, n_late=1756).in_words()
     assert words == "256 of 2012 somata embedded; 1756 cells not indexed: judged by place only"
+
+
+def test_after_a_cancelled_index_it_is_told_what_was_kept_and_nothing_goes_on_unasked(
+    bench, loop, gate, monkeypatch
+) -> None:
+    monkeypatch.setattr(
+        child_process, "_COMMAND", (sys.executable, "-c", "import time; time.sleep(600)")
+    )
+    notices: list[Notice] = []
+    bench.session.notified.connect(notices.append)
+    whole = bench.matches.match
+    # What a run has come to when it is cancelled: the two-photon side, and nothing else.
+    for shard in gallery_folder(bench.project, gate, "fmost").iterdir():
+        shard.unlink()
+    gate.open.set()
+    bench.setup.index()
+    bench.setup.cancel()
+    loop.run_until(lambda: any("kept" in notice.text for notice in notices))
+    assert notices[-1].text == (
+        f"Index cancelled: {N_CELLS} of {N_ALL} kept. Press Index to go on from there."
+    )
+    assert item(bench).detail.startswith(f"{N_CELLS} of {N_ALL} somata embedded")
+    loop.run_until(lambda: settled(bench) and bench.matches.match is not whole)
+    bench.indexing.count()
+    loop.finish(bench.session.jobs)
+    assert gate.seen == []

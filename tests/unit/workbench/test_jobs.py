@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from napari_neurobridge.errors import InputError, NeuroBridgeError
-from napari_neurobridge.workbench import jobs as module
-from napari_neurobridge.workbench.jobs import JobRunner, JobState, JobStatus
+from napari_neurobridge.errors import Cancelled, InputError, NeuroBridgeError
+from napari_neurobridge.workbench import child_process as module
+from napari_neurobridge.workbench.job_status import JobState, JobStatus
+from napari_neurobridge.workbench.jobs import JobRunner
 
 STUBBORN = """
 import json, os, signal, sys, time
@@ -280,7 +281,8 @@ def test_where_signals_cannot_be_sent_the_child_is_terminated(
 def test_no_child_outlives_the_program() -> None:
     program = f"""
 import threading
-from napari_neurobridge.workbench import jobs as module
+from napari_neurobridge.workbench import child_process as module
+from napari_neurobridge.workbench.jobs import JobRunner
 module._COMMAND = (module.sys.executable, "-c", {STUBBORN!r})
 module._PATIENCE_S = 0.3
 ready = threading.Event()
@@ -288,7 +290,7 @@ def listen(status):
     if status.total:
         print(status.message)
         ready.set()
-runner = module.JobRunner(on_status=listen)
+runner = JobRunner(on_status=listen)
 runner.start("index", [], print)
 ready.wait(60)
 runner.close()
@@ -315,3 +317,146 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+# --- jobs in turn, and threads that tell how far they are --------------------------------
+
+
+class Step:
+    """Work in a thread that goes on when it may."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, report: Callable[[int, int, str], None]) -> str:
+        self.begun.set()
+        report(1, 4, "first quarter")
+        assert self.go.wait(60)
+        report(2, 4, "half")
+        return "answer"
+
+
+def told(statuses: list[JobStatus], name: str) -> list[str]:
+    return [str(status.state) for status in statuses if status.name == name]
+
+
+def test_jobs_in_turn_wait_for_each_other_and_others_do_not(
+    jobs: JobRunner,
+    main_thread: MainThread,
+    statuses: list[JobStatus],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use_script(monkeypatch, "import sys; sys.stdin.read(); print('{}')")
+    first, order = Step(), []
+    jobs.follow("cells", first, lambda _: order.append("cells"), never, in_turn=True, title="Cells")
+    jobs.start("detect", [], lambda _: order.append("detect"), title="Detection", in_turn=True)
+    jobs.start("index", [], lambda _: order.append("index"), in_turn=True)
+    assert jobs.running() == ("cells",)
+    assert jobs.waiting() == ("detect", "index")
+    waiting = [status.in_words() for status in statuses if status.state is JobState.WAITING]
+    assert waiting == ["Detection: waits for Cells", "index: waits for Detection"]
+    jobs.start("orient", [], lambda _: order.append("orient"))
+    main_thread.run_until(lambda: order == ["orient"])
+    with pytest.raises(NeuroBridgeError, match="'index' is already waiting"):
+        jobs.start("index", [], never, in_turn=True)
+    first.go.set()
+    main_thread.run_until(lambda: order == ["orient", "cells", "detect", "index"])
+    assert jobs.running() == jobs.waiting() == ()
+    assert told(statuses, "index") == ["waiting", "running", "finished"]
+
+
+def test_a_waiting_job_is_cancelled_before_it_begins(
+    jobs: JobRunner, main_thread: MainThread, statuses: list[JobStatus]
+) -> None:
+    first, stopped, order = Step(), [], []
+    jobs.follow("cells", first, order.append, never, in_turn=True)
+    jobs.start(
+        "detect", ["no-such-command"], never, on_stopped=lambda: stopped.append(1), in_turn=True
+    )
+    jobs.follow("more", lambda report: "more", order.append, never, in_turn=True)
+    jobs.cancel("detect")
+    assert stopped == [1]
+    assert told(statuses, "detect") == ["waiting", "cancelled"]
+    first.go.set()
+    main_thread.run_until(lambda: order == ["answer", "more"])
+
+
+def test_the_next_job_runs_after_one_that_failed_or_broke(
+    jobs: JobRunner, main_thread: MainThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_script(monkeypatch, "import sys; sys.exit('Error: the disk is full')")
+    first, errors, order = Step(), [], []
+    jobs.follow("cells", first, order.append, never, in_turn=True)
+    jobs.start("detect", [], never, in_turn=True)
+
+    def refuse(report: object) -> None:
+        raise InputError("no")
+
+    jobs.follow("refused", refuse, never, errors.append, in_turn=True)
+    jobs.follow("broken", lambda report: 1 // 0, never, never, in_turn=True)
+    jobs.follow("last", lambda report: "last", order.append, never, in_turn=True)
+    first.go.set()
+    with pytest.raises(ZeroDivisionError):
+        main_thread.run_until(lambda: False)
+    main_thread.run_until(lambda: order == ["answer", "last"])
+    assert [str(error) for error in errors] == ["no"]
+
+
+def test_a_thread_hears_that_it_is_to_end(
+    jobs: JobRunner, main_thread: MainThread, statuses: list[JobStatus]
+) -> None:
+    step, errors = Step(), []
+    jobs.follow("match", step, never, errors.append)
+    main_thread.run_until(lambda: statuses[-1].total == 4)
+    jobs.cancel("match")
+    step.go.set()
+    main_thread.run_until(lambda: bool(errors))
+    assert isinstance(errors[0], Cancelled)
+    assert told(statuses, "match")[-1] == "cancelled"
+    assert jobs.running() == ()
+
+
+def test_what_ended_before_it_heard_counts_as_cancelled(
+    jobs: JobRunner, main_thread: MainThread
+) -> None:
+    go, errors = threading.Event(), []
+    jobs.follow("open", lambda report: go.wait(60), never, errors.append)
+    jobs.cancel("open")
+    go.set()
+    main_thread.run_until(lambda: bool(errors))
+    assert isinstance(errors[0], Cancelled)
+
+
+def test_a_newer_job_of_a_name_ends_the_older_one(jobs: JobRunner, main_thread: MainThread) -> None:
+    older, answers, ended = Step(), [], threading.Event()
+
+    def work(report: Callable[[int, int, str], None]) -> str:
+        try:
+            return older(report)
+        except Cancelled:
+            ended.set()
+            raise
+
+    jobs.follow("match", work, never, never)
+    assert older.begun.wait(60)
+    jobs.follow("match", lambda report: "newer", answers.append, never)
+    older.go.set()
+    main_thread.run_until(lambda: answers == ["newer"] and ended.is_set())
+
+
+def test_what_is_soon_over_is_not_told(main_thread: MainThread, statuses: list[JobStatus]) -> None:
+    now = [0.0]
+    runner = JobRunner(main_thread, statuses.append, clock=lambda: now[0])
+    first, answers = Step(), []
+    runner.follow("match", first, answers.append, never, quiet_s=1.0)
+    first.go.set()
+    main_thread.run_until(lambda: len(answers) == 1)
+    assert statuses == []
+    slow = Step()
+    runner.follow("match", slow, answers.append, never, quiet_s=1.0)
+    assert slow.begun.wait(60)
+    now[0] = 2.0
+    slow.go.set()
+    main_thread.run_until(lambda: len(answers) == 2)
+    assert [(s.done, s.message) for s in statuses] == [(2, "half"), (1, "")]
+    runner.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,14 +11,17 @@ import pytest
 
 from fixtures.loops import Loop
 from fixtures.points import PointsWorld
-from napari_neurobridge.errors import NeuroBridgeError
+from napari_neurobridge.matching import match_datasets as match_datasets_module
 from napari_neurobridge.matching.calibration import audits_of
 from napari_neurobridge.matching.constellation.matcher import ConstellationMatch
 from napari_neurobridge.matching.match import Match
+from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.types import Basis, Report
+from napari_neurobridge.workbench.job_status import JobState, JobStatus
 from napari_neurobridge.workbench.reasons import why
 from napari_neurobridge.workbench.workbench import Workbench
+from napari_neurobridge.workflows.match import Claims
 
 
 @pytest.fixture
@@ -339,25 +343,94 @@ def test_one_soma_is_never_claimed_twice(workbench, loop, points_world) -> None:
     assert (other, taken) not in {(pair.in_vivo_uid, pair.ex_vivo_uid) for pair in pairs}
 
 
-def test_a_decoy_check_stops_without_a_word_when_the_cut_moves(
-    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    matches, notices = workbench.matches, []
-    workbench.session.notified.connect(notices.append)
-
-    def run_now(key, work, on_done, on_error, *, beside=False) -> None:
-        try:
-            on_done(work())
-        except NeuroBridgeError as error:
-            on_error(error)
+@pytest.fixture
+def slow_decoys(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A decoy check that reports, and then waits until it may go on."""
+    go = threading.Event()
 
     def decoys(match: Match, fdr: float, *, report: Report) -> None:
-        matches.set_fdr(0.1)
         report(0, 6, "decoy 1 of 6")
+        assert go.wait(60)
+        report(1, 6, "decoy 2 of 6")
         pytest.fail("it went on")
 
-    monkeypatch.setattr(workbench.session.jobs, "submit", run_now)
     monkeypatch.setattr(Match, "decoys", decoys)
+    yield go
+    go.set()
+
+
+def statuses_of(workbench: Workbench) -> list[JobStatus]:
+    heard: list[JobStatus] = []
+    workbench.session.job_changed.connect(heard.append)
+    return heard
+
+
+def test_a_decoy_check_stops_without_a_word_when_the_cut_moves(
+    workbench: Workbench, loop: Loop, slow_decoys: threading.Event
+) -> None:
+    matches, notices, heard = workbench.matches, [], statuses_of(workbench)
+    workbench.session.notified.connect(notices.append)
     matches.check_decoys()
+    loop.run_until(lambda: heard[-1].total == 6)
+    assert matches.checking
+    matches.set_fdr(0.1)
+    assert heard[-1].state is JobState.CANCELLED
+    assert not matches.checking
+    slow_decoys.set()
+    loop.finish(workbench.session.jobs)
     assert matches.decoys is None
     assert notices == []
+
+
+def test_a_decoy_check_can_be_cancelled(
+    workbench: Workbench, loop: Loop, slow_decoys: threading.Event
+) -> None:
+    matches, notices, told = workbench.matches, [], []
+    workbench.session.notified.connect(notices.append)
+    matches.check_decoys()
+    matches.claims_changed.connect(lambda: told.append(matches.checking))
+    workbench.session.jobs.cancel("decoys")
+    slow_decoys.set()
+    loop.run_until(lambda: told == [False])
+    assert notices == []
+
+
+def test_a_cancelled_match_leaves_the_one_before_and_can_be_made_again(
+    workbench: Workbench, loop: Loop, points_world: PointsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matches, before, go = workbench.matches, workbench.matches.match, threading.Event()
+    real = match_datasets_module.match_datasets
+
+    def slow(project: Project, encoder: object, *, report: Report, **options: object) -> Match:
+        assert go.wait(60)
+        report(0, 1, "matching")
+        return real(project, encoder, report=report, **options)
+
+    monkeypatch.setattr(match_datasets_module, "match_datasets", slow)
+    two_photon, fmost = points_world.some(9)[-1]
+    annotate.accept(workbench.project, two_photon, fmost, annotator="me")
+    workbench.session.verdicts_changed.emit()
+    assert matches.updating
+    workbench.session.jobs.cancel("match")
+    go.set()
+    loop.run_until(lambda: not matches.updating)
+    assert matches.cancelled
+    assert matches.match is before
+    matches.again()
+    loop.run_until(lambda: not matches.updating)
+    assert not matches.cancelled
+    assert len(matches.match.accepted) == len(before.accepted) + 1
+
+
+def test_the_next_cut_says_how_many_more_pairs_it_brings(workbench: Workbench) -> None:
+    matches = workbench.matches
+    for fdr, further in ((0.001, 0.01), (0.05, 0.1), (0.07, 0.1), (0.1, 0.2)):
+        matches.set_fdr(fdr)
+        cut, more = matches.next_cut()
+        assert cut == further
+        claims = len(Claims.of(matches.match, further).pairs)
+        assert more == claims - len(matches.claims().pairs)
+    matches.set_fdr(0.2)
+    assert matches.next_cut() is None
+    workbench.session.set_project(None)
+    assert matches.next_cut() is None

@@ -18,9 +18,9 @@ from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.types import Projection, Role, SomaSource
-from napari_neurobridge.workbench import jobs as jobs_module
+from napari_neurobridge.workbench import child_process
 from napari_neurobridge.workbench.checklist import Step
-from napari_neurobridge.workbench.jobs import JobState, JobStatus
+from napari_neurobridge.workbench.job_status import JobState, JobStatus
 from napari_neurobridge.workbench.session import Notice
 from napari_neurobridge.workbench.workbench import Workbench
 
@@ -53,7 +53,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """A function that lets every child process run some code in place of the command line."""
 
     def run(code: str) -> None:
-        monkeypatch.setattr(jobs_module, "_COMMAND", (sys.executable, "-c", code))
+        monkeypatch.setattr(child_process, "_COMMAND", (sys.executable, "-c", code))
 
     return run
 
@@ -263,33 +263,24 @@ def test_imported_points_are_told_and_a_bad_table_is_explained(opened, notices, 
 # --- long jobs ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("act", "options", "command"),
-    [
-        ("detect", {"dataset": "fmost", "soma_diameter_um": 14.0}, "detect"),
-        ("index", {}, "index"),
-    ],
-)
 def test_a_long_job_runs_on_the_open_project_and_shows_what_it_added(
-    opened, loop, monkeypatch, act: str, options: dict[str, Any], command: str
+    opened, loop, monkeypatch
 ) -> None:
     started: list[tuple[str, list[str], Callable[[dict[str, Any]], None]]] = []
-    monkeypatch.setattr(opened.session.jobs, "start", lambda *call: started.append(call))
-    getattr(opened.setup, act)(**options)
+    monkeypatch.setattr(opened.session.jobs, "start", lambda *call, **_: started.append(call))
+    opened.setup.index()
     ((name, arguments, on_finished),) = started
-    assert name == command
-    assert arguments[:2] == [command, str(opened.project.path)]
-    if act == "detect":
-        assert arguments[2:] == ["--dataset", "fmost", "--soma-diameter", "14.0"]
+    assert name == "index"
+    assert arguments[:2] == ["index", str(opened.project.path)]
 
-    told: list[str] = []
-    opened.session.somata_changed.connect(told.append)
+    told: list[None] = []
+    opened.session.index_changed.connect(lambda: told.append(None))
     # As another process does.
     other = Project.open(opened.project.path)
     annotate.add_somata(other, "fmost", [(1.0, 2.0, 3.0)], source=SomaSource.MANUAL)
     other.close()
     on_finished({})
-    assert sorted(told) == ["fmost", "two_photon"]
+    assert told == [None]
     _finish(opened, loop)
     assert opened.setup.index_state.n_somata == 2 * N_CELLS + 1
 
@@ -302,8 +293,8 @@ def test_a_job_that_fails_says_why_and_may_be_tried_again(opened, loop, notices,
     loop.run_until(lambda: _state(states) is JobState.FAILED)
     assert notices[-1].is_error
     assert "the disk is full" in notices[-1].text
-    told: list[str] = []
-    opened.session.somata_changed.connect(told.append)
+    told: list[None] = []
+    opened.session.index_changed.connect(lambda: told.append(None))
     child("print('{}')")
     opened.setup.index()
     loop.run_until(lambda: _state(states) is JobState.FINISHED)
@@ -325,7 +316,7 @@ def test_the_same_job_twice_is_refused_and_cancel_ends_it(opened, loop, notices,
 
 def test_long_jobs_need_a_project(workbench, notices) -> None:
     workbench.setup.index()
-    workbench.setup.detect("fmost", soma_diameter_um=10.0)
+    workbench.detection.detect("fmost")
     workbench.setup.import_points("fmost", Path("points.csv"))
     workbench.setup.refresh()
     workbench.setup.cancel()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from napari_neurobridge.types import Basis, Candidate, Expected, NoneReason, Ranking
 from napari_neurobridge.workbench.answers import N_SHOWN, Answer, Query
-from napari_neurobridge.workbench.matches import Neighbour
+from napari_neurobridge.workbench.neighbours import Neighbour
 from napari_neurobridge.workbench.snapshot import (
     AUDIT_REASON,
     NONE_OF_THESE,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from napari_neurobridge.matching.calibration import COORDINATES, claimable
+from napari_neurobridge.types import DEFAULT_FDR
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -22,9 +23,6 @@ RowArray = npt.NDArray[np.intp]
 
 REACH_UM = 40.0
 """Pictures choose among the somata this near to where a partner is expected."""
-
-FDR = 0.05
-"""Share of the places' claims that may be wrong."""
 
 FEWEST_TO_TELL = 10
 """Cells for which both must speak before their agreement is told."""
@@ -86,7 +84,7 @@ def agreement_of(
     problem = replace(state.setup.problem, log_ratio=None)
     bare = replace(state, setup=replace(state.setup, problem=problem))
     by_place = COORDINATES.recalibrated(bare.query_posterior()[0])
-    claims = claimable(by_place.confidence, FDR)
+    claims = claimable(by_place.confidence, DEFAULT_FDR)
     claims[list(without)] = False
     claimed = np.where(claims, by_place.best, -1)
     return compare_witnesses(claimed, found.predicted_um, problem.gallery_um, margins)

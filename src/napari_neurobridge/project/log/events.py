@@ -34,14 +34,17 @@ class UndoScope(StrEnum):
     """Which of an annotator's events undo and redo are about.
 
     ``HAND`` leaves out what was not decided one by one: detection runs, imports and adopted
-    models.
+    models. ``DETECTION`` is about detection runs alone.
     """
 
     ALL = "all"
     HAND = "hand"
+    DETECTION = "detection"
 
     def includes(self, payload: Payload) -> bool:
         """Return whether an event of this content is meant."""
+        if self is UndoScope.DETECTION:
+            return isinstance(payload, DetectionRun)
         return self is UndoScope.ALL or payload.by_hand
 
 

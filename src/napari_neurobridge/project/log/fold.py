@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.log.checks_fold import RandomCheck, fold_checks
@@ -73,6 +73,8 @@ class State:
         Annotator who first placed somata in a dataset.
     origins : dict of dataset to tuple of RoiOrigin
         Where imported regions come from, the oldest import first.
+    detected_with : dict of dataset to dict
+        Parameters of the latest detection run that stands.
     histories : dict of annotator to History
         What can be undone and redone.
     claims : tuple of ImportedClaim
@@ -99,6 +101,7 @@ class State:
     numbers: Mapping[str, int] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, tuple[RoiOrigin, ...]] = field(default_factory=dict)
+    detected_with: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     histories: Mapping[str, History] = field(default_factory=dict)
     claims: tuple[ImportedClaim, ...] = ()
     notes: Mapping[NotedKey, tuple[Note, ...]] = field(default_factory=dict)
@@ -226,6 +229,7 @@ class IncrementalFold:
             numbers=somata.numbers,
             owners=somata.owners,
             origins=somata.origins,
+            detected_with=somata.detected_with,
             histories=replay.histories(),
             claims=fold_claims(standing(EventKind.CLAIMS_IMPORTED)),
             notes=fold_notes(standing(EventKind.NOTE)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_neurobridge.project.log.payload import EventKind
 from napari_neurobridge.project.log.soma_events import (
@@ -57,6 +57,8 @@ class SomataFold:
         Annotator whose event first placed somata there.
     origins : dict of dataset to tuple of RoiOrigin
         Where its imported regions come from, the oldest import first.
+    detected_with : dict of dataset to dict
+        Parameters of the latest detection run that stands.
     """
 
     living: Mapping[str, Mapping[str, Soma]] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class SomataFold:
     numbers: Mapping[str, int] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, tuple[RoiOrigin, ...]] = field(default_factory=dict)
+    detected_with: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class IncrementalSomataFold:
@@ -125,6 +128,7 @@ class _SomaLedger:
         self._numbers: dict[str, int] = {}
         self._owners: dict[str, str] = {}
         self._origins: dict[str, tuple[RoiOrigin, ...]] = {}
+        self._detected_with: dict[str, Mapping[str, Any]] = {}
 
     def copy(self) -> _SomaLedger:
         copied = _SomaLedger()
@@ -133,6 +137,7 @@ class _SomaLedger:
         copied._deleted = dict(self._deleted)
         copied._numbers, copied._owners = dict(self._numbers), dict(self._owners)
         copied._origins = dict(self._origins)
+        copied._detected_with = dict(self._detected_with)
         return copied
 
     def enter(self, event: Event, *, cancelled: bool) -> None:
@@ -154,6 +159,7 @@ class _SomaLedger:
             self._numbers,
             self._owners,
             self._origins,
+            self._detected_with,
         )
 
     def _note(self, content: PlacedSomata, annotator: str) -> None:
@@ -199,6 +205,7 @@ class _SomaLedger:
             gone.pop(soma.uid, None)
 
     def _apply_run(self, run: DetectionRun) -> None:
+        self._detected_with[run.dataset] = run.params
         living = self._at(run.dataset)
         found = set(run.uids)
         for uid, soma in list(living.items()):
