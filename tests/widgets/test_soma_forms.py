@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QScrollArea,
+    QTabBar,
     QToolButton,
     QWidget,
 )
@@ -67,11 +68,22 @@ def person(user: User, project_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     project.close()
     workbench.setup.open_project(project_folder)
     user.wait(lambda: workbench.setup.index_state is not None)
+    show_tab(user, "Data")
     title = user.find(QToolButton, "title_somata")
     if not title.isChecked():
         reveal(user, title)
         user.click(title)
     return user
+
+
+def show_tab(user: User, title: str) -> None:
+    """Click the tab of a dock."""
+    for bar in user.window.findChildren(QTabBar):
+        for place in range(bar.count()):
+            if bar.tabText(place).startswith(title) and bar.isVisible():
+                user.click(bar, bar.tabRect(place).center())
+                return
+    raise AssertionError(f"there is no tab {title}")
 
 
 def reveal(user: User, widget: QWidget) -> None:
