@@ -9,8 +9,9 @@ import pandas as pd
 
 from napari_neurobridge.api.results import EvaluationResult, MatchResult, ranking_table
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.project.log.judging import Judgement
 from napari_neurobridge.types import DEFAULT_FDR, NoneReason, Verdict
-from napari_neurobridge.workflows.judgements import Judgement, judge_all, write_note
+from napari_neurobridge.workflows.judgements import judge_all, write_note
 
 if TYPE_CHECKING:
     from types import TracebackType

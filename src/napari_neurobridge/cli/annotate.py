@@ -133,8 +133,8 @@ def annotate(
     """Record verdicts and notes, or take one back."""
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log import annotate as verdicts
+    from napari_neurobridge.project.log.judging import Judgement
     from napari_neurobridge.workflows.judgements import (
-        Judgement,
         judge_all,
         read_judgements,
         write_note,
