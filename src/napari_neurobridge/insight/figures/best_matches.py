@@ -75,7 +75,7 @@ class QueryMatches:
 def best_matches_figure(
     queries: Sequence[QueryMatches],
     *,
-    title: str = "Each query beside its most similar candidates",
+    title: str = "Best matches",
     theme: Theme = LIGHT,
 ) -> Figure:
     """Draw a row of crops for each query: itself, then its candidates.
