@@ -19,6 +19,7 @@ from napari_neurobridge.insight.figures.style import (
     dress,
     write_title,
 )
+from napari_neurobridge.io.grey import brightness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,8 +105,7 @@ def _height_in(picture: Picture, n_columns: int) -> float:
 def _show(ax: Axes, picture: Picture, theme: Theme) -> None:
     pixels = np.asarray(picture.pixels)
     if pixels.ndim == 2:
-        # A square root lifts dim dendrites, as in the docks.
-        ax.imshow(np.sqrt(np.clip(pixels, 0, 1)), cmap="gray", vmin=0, vmax=1)
+        ax.imshow(brightness(pixels), cmap="gray", vmin=0, vmax=1)
     else:
         ax.imshow(pixels)
     bare(ax)
