@@ -156,6 +156,6 @@ def test_the_docks_come_back_as_the_user_left_them(
     later.resize(LAPTOP_PX)
     later.do(lambda: later.viewer.open(str(project_folder), plugin="napari-neurobridge"))
     binding = _opened(later)
-    assert set(binding.column.open_names()) == {"Data", "Match", "Insight"}
+    assert set(binding.column.open_names()) == {"Data", "Match", "Pairs", "Insight"}
     assert binding.column.front() == "Insight"
     binding.shut()
