@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from napari_neurobridge.matching.wording import percent
-from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS
+from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS, LandmarkPairs
 from napari_neurobridge.types import SomaSource, Verdict
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class QueueItem:
 def waiting_questions(
     state: State,
     dataset: str,
+    other: str,
     match: Match | None = None,
     strategy: QueueStrategy | None = None,
 ) -> list[QueueItem]:
@@ -77,15 +78,17 @@ def waiting_questions(
         The fold of the project's events.
     dataset : str
         Dataset whose cells are asked.
+    other : str
+        Dataset in which their partners are sought.
     match : Match, optional
         Makes entropy possible.
     strategy : QueueStrategy, optional
         By default the clearest first, then spread until four pairs are accepted, then entropy.
     """
-    landmarks = [uid for pair in state.agreed for uid in pair if uid in state.somata[dataset]]
+    landmarks = LandmarkPairs.of(state, dataset, other)
     strategy = strategy or default_strategy(len(landmarks))
     clearest = clearest_first(state, dataset)
-    if strategy is QueueStrategy.SPREAD and landmarks:
+    if strategy is QueueStrategy.SPREAD and len(landmarks):
         outside = _expected_outside(clearest, dataset, match)
         inside = [item for item in clearest if item.uid not in outside]
         beyond = [replace(item, reason=_OUTSIDE) for item in clearest if item.uid in outside]
@@ -114,11 +117,11 @@ def _expected_outside(items: Sequence[QueueItem], dataset: str, match: Match | N
 
 
 def _spread(
-    state: State, dataset: str, clearest: Sequence[QueueItem], landmarks: Sequence[str]
+    state: State, dataset: str, clearest: Sequence[QueueItem], landmarks: LandmarkPairs
 ) -> list[QueueItem]:
     """Put the clearer half of the cells first, the farthest from all landmarks leading."""
     somata = state.somata[dataset]
-    tree = cKDTree(np.array([somata[uid].center_um for uid in landmarks]))
+    tree = cKDTree(landmarks.source_um)
     clear, dim = clearest[: -(-len(clearest) // 2)], clearest[-(-len(clearest) // 2) :]
     if not clear:
         return []

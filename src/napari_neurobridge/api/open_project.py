@@ -11,7 +11,7 @@ from napari_neurobridge.api.imports import ProjectImports
 from napari_neurobridge.api.results import EvaluationResult, MatchResult, ranking_table
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.log.judging import Judgement
-from napari_neurobridge.types import NoneReason, Verdict
+from napari_neurobridge.types import DEFAULT_FDR, NoneReason, Verdict
 from napari_neurobridge.workflows.judgements import judge_all, write_note
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ class OpenProject(ProjectImports):
         return MatchResult(match_all(self.folder, model, images=images))
 
     def would_change(
-        self, match: MatchResult, query_uid: str, candidate_uid: str, *, fdr: float = 0.05
+        self, match: MatchResult, query_uid: str, candidate_uid: str, *, fdr: float = DEFAULT_FDR
     ) -> list[str]:
         """Return the cells of both sides that would change, should a pair be accepted.
 

@@ -29,6 +29,8 @@ class AcceptButton(QPushButton):
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
         self._rest.timeout.connect(preview.begin)
+        # The mouse that has just accepted rests on what accepts the next pair.
+        self.clicked.connect(lambda _checked: self._rest.start() if self.underMouse() else None)
         preview.changed.connect(self._on_preview_changed)
 
     def enterEvent(self, event: QEnterEvent | None) -> None:

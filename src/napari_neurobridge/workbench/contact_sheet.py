@@ -345,9 +345,7 @@ class ContactSheet:
         project, queue = self._session.project, self._queue
         if project is None:
             return SheetPage(message=sheet_page.NO_PROJECT)
-        if any(
-            project.dataset(name).uri is None for name in (project.in_vivo(), project.ex_vivo())
-        ):
+        if not project.has_images():
             return SheetPage(message=sheet_page.NO_IMAGES, points_only=True)
         if self.checking and queue.certificate is not None:
             return check_page(shown, queue.certificate)

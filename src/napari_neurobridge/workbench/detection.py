@@ -123,10 +123,10 @@ class Detection:
 
     # --- inside ------------------------------------------------------------------------
 
-    def _in_words(self, find: Callable[[Project, str], Event | None]) -> str:
+    def _in_words(self, find: Callable[[Project, str], Sequence[Event]]) -> str:
         project = self._session.project
-        event = None if project is None else find(project, self._session.annotator)
-        return "" if project is None or event is None else describe(project.action_behind(event))
+        events = () if project is None else find(project, self._session.annotator)
+        return describe(project.action_behind(events[0])) if project and events else ""
 
     def _step(self, step: Callable[..., list[Event]], done: str) -> None:
         def take_back() -> None:

@@ -185,15 +185,15 @@ class Drafting:
 
         def create() -> None:
             sources = self.draft.to_sources()
-            self._open(lambda: create_project(folder, sources))
+            self._open(folder, lambda: create_project(folder, sources))
 
         self._session.attempt(create)
 
     def open_project(self, folder: Path) -> None:
         """Open an existing project folder."""
-        self._open(lambda: Project.open(folder))
+        self._open(folder, lambda: Project.open(folder))
 
-    def _open(self, make: Callable[[], Project]) -> None:
+    def _open(self, folder: Path, make: Callable[[], Project]) -> None:
         def refuse(error: NeuroBridgeError) -> None:
             if not isinstance(error, Cancelled):
                 self._session.show_error(error)
@@ -201,7 +201,8 @@ class Drafting:
         def work(_: Report) -> Project:
             return make()
 
-        self._session.jobs.follow("open", work, self._session.set_project, refuse, title="Open")
+        title = f"Opening {folder.name}"
+        self._session.jobs.follow("open", work, self._session.set_project, refuse, title=title)
 
     def _set_draft(self, draft: ProjectDraft) -> None:
         if self._session.project is not None:

@@ -82,6 +82,8 @@ class Preview:
             self._show(None, _NOTHING_PICKED)
         elif query.audit:
             self._show(None, _BLIND)
+        elif self._matches.updating:  # which comes first, and begins this again
+            self._show(None, _WAITING)
         elif project is None or match is None or query.uid not in match:
             self._show(None, _NO_MATCH)
         else:

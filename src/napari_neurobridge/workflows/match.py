@@ -233,9 +233,10 @@ def undecided_of(
     Without audit questions, which say nothing about the cell.
     """
     state, dataset = project.state(), project.in_vivo()
-    items = waiting_questions(state, dataset, match, strategy)
+    other = project.ex_vivo()
+    items = waiting_questions(state, dataset, other, match, strategy)
     if state.claims:
-        items = claimed_first(items, waiting_claims(state, dataset, project.ex_vivo()))
+        items = claimed_first(items, waiting_claims(state, dataset, other))
     return items
 
 

@@ -103,7 +103,7 @@ def suggest_angle(
 
     names = project.in_vivo(), project.ex_vivo()
     for name in names:
-        if project.dataset(name).uri is None:
+        if not project.has_images(name):
             raise InputError(
                 f"'{name}' has points but no image, so no angle can be found by appearance."
             )

@@ -25,6 +25,7 @@ from napari_neurobridge.matching.wording import percent
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.types import SomaSource
+from napari_neurobridge.workflows.match import strategy_now
 
 
 def _queue(project: Project) -> list[str]:
@@ -102,14 +103,16 @@ def test_lots_fall_on_certain_and_uncertain_cells_alike() -> None:
 def test_the_least_certain_cell_is_asked_first(points_world, tmp_path) -> None:
     project = points_world.project(tmp_path / "p.neurobridge", 8)
     match = match_datasets(project)
-    items = waiting_questions(project.state(), "two_photon", match)
+    items = waiting_questions(project.state(), "two_photon", "fmost", match)
     bits = [item.uncertainty for item in items]
     assert bits == sorted(bits, reverse=True)
     rows = [match.queries.rows[item.uid] for item in items]
     assert bits == pytest.approx(match.posterior_summary("two_photon").bits[rows].tolist())
     assert not {item.uid for item in items} & set(project.state().pairs)
     assert all(item.reason.startswith("asked because") for item in items[:10])
-    clearest = waiting_questions(project.state(), "two_photon", match, QueueStrategy.CLEAREST)
+    clearest = waiting_questions(
+        project.state(), "two_photon", "fmost", match, QueueStrategy.CLEAREST
+    )
     assert {item.uid for item in clearest} == {item.uid for item in items}
     assert clearest[0].uncertainty is None
 
@@ -117,7 +120,7 @@ def test_the_least_certain_cell_is_asked_first(points_world, tmp_path) -> None:
 def test_while_pairs_are_few_cells_far_from_them_are_asked(points_world, tmp_path) -> None:
     project = points_world.project(tmp_path / "p.neurobridge", 2)
     state = project.state()
-    items = waiting_questions(state, "two_photon")
+    items = waiting_questions(state, "two_photon", "fmost")
     pairs = [state.soma(uid).center_um for uid in project.state().pairs]
     clear = items[: (len(items) + 1) // 2]
     distances = [
@@ -128,9 +131,21 @@ def test_while_pairs_are_few_cells_far_from_them_are_asked(points_world, tmp_pat
     assert "far from the accepted pairs" in items[0].reason
     assert len({item.uid for item in items}) == 118
     empty = points_world.project(tmp_path / "q.neurobridge")
-    assert waiting_questions(empty.state(), "two_photon") == clearest_first(
+    assert waiting_questions(empty.state(), "two_photon", "fmost") == clearest_first(
         empty.state(), "two_photon"
     )
+
+
+def test_a_pair_whose_soma_is_gone_counts_nowhere(points_world, tmp_path) -> None:
+    project = points_world.project(tmp_path / "p.neurobridge", 4)
+    assert strategy_now(project) is QueueStrategy.ENTROPY
+    annotate.delete_soma(project, sorted(project.state().pairs.values())[0])
+    assert len(project.state().pairs) == 4
+    assert strategy_now(project) is QueueStrategy.SPREAD
+    state = project.state()
+    asked = waiting_questions(state, "two_photon", "fmost")
+    assert asked == waiting_questions(state, "two_photon", "fmost", None, strategy_now(project))
+    assert "far from the accepted pairs" in asked[0].reason
 
 
 def test_cells_whose_partner_is_expected_outside_come_last(points_world, tmp_path) -> None:
@@ -141,9 +156,9 @@ def test_cells_whose_partner_is_expected_outside_come_last(points_world, tmp_pat
     )
     far = next(s.uid for s in project.state().somata["two_photon"].values() if s.source == "manual")
     state = project.state()
-    unmatched = waiting_questions(state, "two_photon")
+    unmatched = waiting_questions(state, "two_photon", "fmost")
     assert not any("outside" in item.reason for item in unmatched), "nobody knows"
-    items = waiting_questions(state, "two_photon", match_datasets(project))
+    items = waiting_questions(state, "two_photon", "fmost", match_datasets(project))
     assert "far from the accepted pairs" in items[0].reason
     outside = [item.uid for item in items if "outside" in item.reason]
     assert far in outside

@@ -121,6 +121,18 @@ def test_another_pick_is_previewed_in_its_turn(workbench, loop) -> None:
     assert "Accepting changes" in workbench.preview.text
 
 
+def test_a_new_match_comes_before_the_preview(workbench, loop) -> None:
+    matches = workbench.matches
+    accept_true_pairs(workbench.project, (45,))
+    workbench.session.verdicts_changed.emit()
+    assert matches.updating
+    workbench.preview.begin()
+    assert "Working out" in workbench.preview.text
+    old = matches.match
+    loop.run_until(lambda: workbench.questions.snapshot.would_change is not None)
+    assert matches.match is not old, "it is about the new one"
+
+
 def test_an_audit_shows_no_consequence(workbench, loop) -> None:
     workbench.questions.select("two_photon", UID, audit=True)
     loop.run_until(lambda: workbench.questions.answer is not None)
