@@ -19,6 +19,7 @@ from napari_neurobridge.workbench.jobs import Dispatch, call_directly
 from napari_neurobridge.workbench.layers_in import LayersIn
 from napari_neurobridge.workbench.matches import Matches
 from napari_neurobridge.workbench.models import EncoderCache
+from napari_neurobridge.workbench.overlay import Overlay
 from napari_neurobridge.workbench.pair_table import PairTable
 from napari_neurobridge.workbench.plane import PlaneView
 from napari_neurobridge.workbench.preview import Preview
@@ -70,6 +71,8 @@ class Workbench:
         The queried cell, its candidates, and the one that is picked.
     plane : PlaneView
         The plane of one side as a surface in the other's space.
+    overlay : Overlay
+        The ex-vivo image over the in-vivo one.
     verdicts : Verdicts
         What a person decides.
     decisions : Decisions
@@ -106,6 +109,7 @@ class Workbench:
         self.matches = Matches(self.session, encoders)
         self.questions = Questions(self.session, encoders, self.matches)
         self.plane = PlaneView(self.session, self.matches, self.questions)
+        self.overlay = Overlay(self.session, self.matches, self.questions)
         self.verdicts = Verdicts(self.session, self.questions)
         self.decisions = Decisions(self.session, self.verdicts)
         self.pairs = PairTable(self.session, self.matches, self.questions)
