@@ -41,13 +41,13 @@ class Picture:
     title : str
     pixels : array_like, shape (rows, columns) or (rows, columns, 3 or 4)
         Grey in [0, 1], or colours.
-    um_per_pixel : float
-        For the scale bar.
+    um_per_pixel : float or None
+        For the scale bar; ``None`` where the picture has one already.
     """
 
     title: str
     pixels: ArrayLike
-    um_per_pixel: float
+    um_per_pixel: float | None
 
 
 def pair_figure(
@@ -110,5 +110,7 @@ def _show(ax: Axes, picture: Picture, theme: Theme) -> None:
         ax.imshow(pixels)
     bare(ax)
     ax.set_title(picture.title, color=theme.ink, fontsize=SMALL_FONT)
+    if picture.um_per_pixel is None:
+        return
     most_um = _BAR_SHARE * pixels.shape[1] * picture.um_per_pixel
     draw_scale_bar(ax, picture.um_per_pixel, round_length(most_um))
