@@ -1,6 +1,7 @@
 """Measure how fast the Pairs dock's table of 20,000 rows is collected, sorted, narrowed and drawn.
 
-Prints a row of the table in docs/benchmarks.md. Needs no display: run with QT_QPA_PLATFORM=offscreen.
+Prints a row of the table in docs/benchmarks.md. Needs no display where
+QT_QPA_PLATFORM=offscreen.
 """
 
 from __future__ import annotations

@@ -414,6 +414,15 @@ def test_no_voxel_size(tmp_path: Path, image: Path) -> None:
     assert not (tmp_path / "new.neurobridge").exists()
 
 
+def test_a_voxel_size_that_looks_like_a_mistake_is_told(tmp_path: Path, image: Path) -> None:
+    doubtful = ("--voxel-two-photon", 2, 1, 1, "--voxel-fmost", 1680, 650, 650)
+    (note,) = answer(*init(tmp_path, image, *doubtful))["notes"]
+    assert note.startswith("Check the voxel size of fmost: 1680 µm along z is unusual")
+    assert "1680 in nm" in note
+    usual = init(tmp_path / "b", image, *VOXELS)
+    assert answer(*usual)["notes"] == []
+
+
 def test_axes_that_cannot_be_read(tmp_path: Path, image: Path) -> None:
     assert "axes" in refusal(*init(tmp_path, image, *VOXELS, "--axes", "zqx")).lower()
     odd = tmp_path / "odd.tif"

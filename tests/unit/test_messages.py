@@ -51,6 +51,41 @@ def test_lower_layers_name_no_option_no_command_and_no_dock() -> None:
     assert named == []
 
 
+OPTION_OR_COMMAND = re.compile(r"(?<![\w-])--[a-z]{2,}|(?<!napari-)\bneurobridge [a-z]+")
+# Commands that docks run as child processes, whose errors they show. What orient refuses by the
+# name of an option is about options that no dock gives.
+RUN_BY_DOCKS = {"somata.py": "detect", "retrieval.py": "index", "export.py": "export"}
+
+
+def test_docks_name_no_option_and_no_command() -> None:
+    """Arguments of child processes are single words; sentences are for people."""
+    named = [
+        f"{name}:{line}: {text}"
+        for folder in ("workbench", "viewer", "widgets")
+        for path in sorted((PACKAGE / folder).rglob("*.py"))
+        for name in [path.relative_to(PACKAGE).as_posix()]
+        for line, text in texts(path)
+        if " " in text.strip() and OPTION_OR_COMMAND.search(text)
+    ]
+    assert named == []
+
+
+def test_no_error_of_a_command_that_docks_run_names_an_option() -> None:
+    named = []
+    for name, command in RUN_BY_DOCKS.items():
+        tree = ast.parse((PACKAGE / "cli" / name).read_text(encoding="utf-8"))
+        functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+        for node in ast.walk(functions[command]):
+            if isinstance(node, ast.Raise):
+                named += [f"{name}: {t}" for t in _texts_in(node) if OPTION_OR_COMMAND.search(t)]
+    assert named == []
+
+
+def _texts_in(tree: ast.AST) -> list[str]:
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return [node.value for node in constants if isinstance(node.value, str)]
+
+
 @pytest.mark.parametrize("kind", ErrorKind)
 def test_the_command_line_knows_a_remedy_of_each_kind(kind: ErrorKind) -> None:
     message = _remedies.explain(InputError("Something is amiss.", kind=kind))

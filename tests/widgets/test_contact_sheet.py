@@ -10,11 +10,13 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QPushButton
 
 from fixtures.pictured import PicturedWorld
+from fixtures.points import PointsWorld
 from fixtures.user import LAPTOP_PX, User
 from napari_neurobridge.types import Verdict
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets.contact_sheet import ContactSheetWindow
 from napari_neurobridge.widgets.sheet_tiles import SMALLEST_PX, Grid, TilesView
+from napari_neurobridge.workbench.pair_table import Chip
 from napari_neurobridge.workbench.sheet_page import MOST_TILES, PageKind
 from napari_neurobridge.workbench.workbench import Workbench
 
@@ -200,3 +202,21 @@ def test_a_blind_question_empties_the_sheet(window, workbench, user) -> None:
     workbench.questions.select("two_photon", pairs_of(workbench)[0][0], audit=True)
     assert not window.findChild(TilesView).isVisible()
     assert "random check is open" in window.findChild(QLabel, "sheet_message").text()
+
+
+def test_points_without_images_lead_to_the_pairs_table(
+    user: User, points_world: PointsWorld, tmp_path: Path
+) -> None:
+    folder = tmp_path / "points.neurobridge"
+    points_world.project(folder, 8).close()
+    user.menu("Plugins", "NeuroBridge", "Match")
+    workbench = binding_for(user.viewer).workbench
+    workbench.setup.open_project(folder)
+    user.wait(lambda: workbench.matches.has_match and not workbench.matches.updating)
+    user.do(user.find(QPushButton, "contact_sheet_button").click)
+    opened = next(w for w in QApplication.topLevelWidgets() if isinstance(w, ContactSheetWindow))
+    assert "points only" in opened.message.text()
+    user.click(opened.pairs_button)
+    assert not opened.isVisible()
+    user.wait(lambda: bool(user.docks("Pairs")))
+    assert workbench.pairs.chips == {Chip.CLAIMED}

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QLabel, QLineEdit, QPushButton, QToolButton
+from qtpy.QtWidgets import (
+    QApplication,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QTabBar,
+    QToolButton,
+    QWidget,
+)
 
 from fixtures.projects import accept_true_pairs
 from fixtures.user import DESK_PX, LAPTOP_PX, User
@@ -19,6 +27,8 @@ from napari_neurobridge.widgets.pairs_model import COLUMNS
 from napari_neurobridge.widgets.pairs_view import PairsView
 from napari_neurobridge.workbench.pair_rows import Column, PairRow
 from napari_neurobridge.workbench.workbench import Workbench
+
+W = TypeVar("W", bound=QWidget)
 
 ACCEPTED = (0, 9, 18, 27, 36, 45)
 WRONG = ("tp-00020", "fm-00040")
@@ -35,6 +45,9 @@ def workbench(user: User, points_project_folder: Path) -> Workbench:
     project.close()
     user.menu("Plugins", "NeuroBridge", "Pairs")
     bench.setup.open_project(points_project_folder)
+    user.wait(lambda: bench.project is not None)
+    user.settle(60)
+    _show_tab(user, "Pairs")
     user.wait(lambda: bench.matches.has_match and not bench.matches.updating)
     user.wait(lambda: len(bench.pairs.rows) > 20)
     return bench
@@ -42,6 +55,24 @@ def workbench(user: User, points_project_folder: Path) -> Workbench:
 
 def _table(user: User) -> PairsView:
     return user.find(PairsView, "pairs_table")
+
+
+def _part(user: User, kind: type[W], name: str) -> W:
+    """Return a widget of the Pairs dock; the Match dock has some of the same names."""
+    (dock,) = user.docks("Pairs")
+    found = dock.findChild(kind, name)
+    assert found is not None
+    return found
+
+
+def _show_tab(user: User, name: str) -> None:
+    """Click the tab of a dock."""
+    for bar in user.window.findChildren(QTabBar):
+        titles = [bar.tabText(place).split(" (", 1)[0] for place in range(bar.count())]
+        if name in titles:
+            user.click(bar, bar.tabRect(titles.index(name)).center())
+    (dock,) = user.docks(name)
+    user.wait(lambda: user.shows(dock))
 
 
 def _rows(user: User) -> list[PairRow]:
@@ -104,7 +135,7 @@ def test_several_rows_are_judged_at_once_by_button_and_by_key(workbench, user) -
     assert button.text() == "A  accept 3"
     user.click(button)
     assert dict(workbench.project.state().pairs) == before | dict(keys)
-    user.click(user.find(QToolButton, "undo_step_button"))
+    user.click(_part(user, QToolButton, "undo_step_button"))
     assert dict(workbench.project.state().pairs) == before
 
     user.wait(lambda: not workbench.matches.updating)
@@ -128,7 +159,7 @@ def test_the_wrong_pair_that_the_match_names_is_found_by_one_chip(workbench, use
 
 
 def test_the_match_dock_leads_to_the_doubtful_pairs(workbench, user) -> None:
-    user.menu("Plugins", "NeuroBridge", "Match")
+    _show_tab(user, "Match")
     button = user.find(QPushButton, "review_button")
     assert button.text() == "Look at 1 doubtful pair"
     user.do(button.click)
@@ -205,29 +236,60 @@ def test_a_row_that_is_no_longer_asked_about_is_let_go(workbench, user) -> None:
     assert not user.find(QPushButton, "pairs_accept_button").isEnabled()
 
 
+def test_the_keys_judge_the_selected_row(workbench, user) -> None:
+    user.click(_chip(user, "claimed"))
+    row = _rows(user)[1]
+    _click_row(user, 1)
+    user.wait(lambda: workbench.questions.snapshot.picked is not None)
+    user.press(Qt.Key.Key_A)
+    assert row.key in workbench.project.state().pairs.items()
+    user.press(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert row.key not in workbench.project.state().pairs.items()
+    assert workbench.questions.snapshot.query.uid == row.key[0]
+
+
 # --- the row of find, back, undo and history -----------------------------------------------
 
 
 def test_a_cell_is_found_and_one_goes_back_and_forth(workbench, user) -> None:
-    field = user.find(QLineEdit, "find_field")
+    field = _part(user, QLineEdit, "find_field")
     for uid in ("tp-00007", "tp-00012"):
         user.type(field, uid)
         user.press(Qt.Key.Key_Return)
         assert workbench.questions.query.uid == uid
         assert not field.hasFocus()
-    user.click(user.find(QToolButton, "back_button"))
+    user.click(_part(user, QToolButton, "back_button"))
     assert workbench.questions.query.uid == "tp-00007"
-    user.click(user.find(QToolButton, "forward_button"))
+    user.click(_part(user, QToolButton, "forward_button"))
     assert workbench.questions.query.uid == "tp-00012"
     user.type(field, "tp-00077")
     user.press(Qt.Key.Key_Return)
-    assert "the nearest uids are tp-00049" in user.find(QLabel, "status_text").text()
+    assert "the nearest uids are tp-00049" in _part(user, QLabel, "status_text").text()
     assert field.hasFocus()
+
+
+@pytest.mark.parametrize("front", ["Pairs", "Data"])
+def test_the_key_leads_to_a_field_in_sight(workbench, user, front) -> None:
+    _show_tab(user, front)
+    user.press(Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
+    user.wait(lambda: getattr(QApplication.focusWidget(), "objectName", str)() == "find_field")
+    user.do(lambda: QTest.keyClicks(QApplication.focusWidget(), "tp-00033"))
+    user.press(Qt.Key.Key_Return)
+    assert workbench.questions.query.uid == "tp-00033"
+
+
+def test_alt_and_arrows_go_back_and_forth(workbench, user) -> None:
+    for uid in ("tp-00007", "tp-00012"):
+        user.do(lambda uid=uid: workbench.questions.select("two_photon", uid))
+    user.press(Qt.Key.Key_Left, Qt.KeyboardModifier.AltModifier)
+    assert workbench.questions.query.uid == "tp-00007"
+    user.press(Qt.Key.Key_Right, Qt.KeyboardModifier.AltModifier)
+    assert workbench.questions.query.uid == "tp-00012"
 
 
 def test_history_reverts_what_is_clicked_and_goes_there(workbench, user) -> None:
     annotate.note(workbench.project, *WRONG, "?", annotator=workbench.session.annotator)
-    history = user.find(QPushButton, "history_button")
+    history = _part(user, QPushButton, "history_button")
     menu = history.menu()
     menu.aboutToShow.emit()
     texts = [action.text() for action in menu.actions()]
@@ -237,14 +299,16 @@ def test_history_reverts_what_is_clicked_and_goes_there(workbench, user) -> None
     user.wait(lambda: workbench.questions.snapshot.picked is not None)
     assert workbench.questions.snapshot.query.uid == WRONG[0]
     assert workbench.questions.snapshot.picked.uid == WRONG[1]
-    user.click(user.find(QToolButton, "redo_step_button"))
+    user.click(_part(user, QToolButton, "redo_step_button"))
     assert workbench.project.state().pairs[WRONG[0]] == WRONG[1]
 
 
 def test_nothing_is_undone_where_there_is_nothing(user: User, points_project_folder: Path) -> None:
     user.menu("Plugins", "NeuroBridge", "Pairs")
     names = ("back_button", "forward_button", "undo_step_button", "redo_step_button")
-    assert not any(user.find(QToolButton, name).isEnabled() for name in names)
+    assert not any(_part(user, QToolButton, name).isEnabled() for name in names)
     binding_for(user.viewer).workbench.setup.open_project(points_project_folder)
     user.wait(lambda: binding_for(user.viewer).workbench.project is not None)
+    user.settle(60)
+    _show_tab(user, "Pairs")
     assert user.find(QLabel, "pairs_count").text().startswith("No pairs yet")

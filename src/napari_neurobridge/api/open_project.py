@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from napari_neurobridge.api.imports import ProjectImports
 from napari_neurobridge.api.results import EvaluationResult, MatchResult, ranking_table
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.log.judging import Judgement
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.matching.appearance.gallery import IndexResult
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.types import Vec3
     from napari_neurobridge.workflows.random_check import Certificate
     from napari_neurobridge.workflows.train import TrainingResult
 
 
-class OpenProject:
+class OpenProject(ProjectImports):
     """A project folder; made by `create` and `open`, and a context manager that closes it.
 
     Parameters
@@ -97,93 +97,6 @@ class OpenProject:
         from napari_neurobridge.workflows.index import build_index
 
         return build_index(self.folder, model)
-
-    def import_rois(
-        self,
-        path: str | Path,
-        dataset: str,
-        *,
-        voxel_size_um: Vec3 | None = None,
-        pixel_um: float | None = None,
-        z_um: float | None = None,
-        every: bool = False,
-        min_probability: float | None = None,
-    ) -> pd.DataFrame:
-        """Import cells of ImageJ, suite2p, CaImAn, NWB, a label image or a CSV as somata.
-
-        Parameters
-        ----------
-        path : str or Path
-        dataset : str
-            Where they lie; it needs no image.
-        voxel_size_um : Vec3, optional
-            µm (z, y, x) of the image in which they were found, where file and dataset do not
-            say it; or ``pixel_um``, the same along y and x.
-        pixel_um : float, optional
-        z_um : float, optional
-            Depth of their plane in the dataset.
-        every : bool
-            Also what the other program calls no cell.
-        min_probability : float, optional
-            suite2p's cells above this probability, not its own choice.
-
-        Returns
-        -------
-        DataFrame
-            What was imported, as `somata`.
-
-        Raises
-        ------
-        InputError
-            See `napari_neurobridge.workflows.rois.import_rois`.
-        """
-        from napari_neurobridge.io.rois.read import RoiReading
-        from napari_neurobridge.io.rois.suite2p import Kept
-        from napari_neurobridge.workflows.rois import RoiPlace, import_rois
-
-        found = import_rois(
-            self.folder,
-            dataset,
-            Path(path),
-            place=RoiPlace(voxel_size_um, pixel_um, z_um),
-            reading=RoiReading(Kept(every, min_probability)),
-        )
-        return self.somata(dataset).loc[[soma.uid for soma in found.somata]]
-
-    def import_matches(self, path: str | Path, sessions: dict[str, int] | None = None) -> int:
-        """Import another program's pairs as claims to review, and return how many there are.
-
-        Nothing rests on a claim until somebody accepts the pair.
-
-        Parameters
-        ----------
-        path : str or Path
-            CellReg, ROICaT or Track2p, or a table of uids.
-        sessions : dict of str to int, optional
-            Which session of the file each of two datasets is, counted from 0.
-
-        Raises
-        ------
-        InputError
-            See `napari_neurobridge.workflows.claims.import_matches`.
-        """
-        from napari_neurobridge.workflows.claims import import_matches
-
-        return import_matches(self.folder, Path(path), sessions).n_claims
-
-    def claims(self) -> pd.DataFrame:
-        """Return other programs' claims, and what people have said about them.
-
-        Columns ``first_uid, second_uid, first_dataset, second_dataset, program, score, status``.
-        """
-        from napari_neurobridge.workflows.claims import review_claims
-
-        columns = ["first_uid", "second_uid", "first_dataset", "second_dataset"]
-        rows = [
-            (*one.claim.pair, *one.claim.datasets, one.claim.program, one.claim.score, one.status)
-            for one in review_claims(self.folder.state())
-        ]
-        return pd.DataFrame(rows, columns=[*columns, "program", "score", "status"])
 
     def somata(self, dataset: str) -> pd.DataFrame:
         """Return the somata of a dataset: ``uid, z_um, y_um, x_um, source, confidence``.

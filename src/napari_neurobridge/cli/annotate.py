@@ -106,7 +106,11 @@ def annotate(
     ] = None,
     from_file: Annotated[
         Path | None,
-        typer.Option("--from", help="CSV two_photon_uid,fmost_uid[,verdict]; accepts by default."),
+        typer.Option(
+            "--from",
+            help="CSV two_photon_uid,fmost_uid[,verdict], or places in µm (two_photon_z_um, …) "
+            "within 3 µm of somata; accepts by default.",
+        ),
     ] = None,
     notes: Annotated[
         list[str] | None,
@@ -134,12 +138,7 @@ def annotate(
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log import annotate as verdicts
     from napari_neurobridge.project.log.judging import Judgement
-from napari_neurobridge.workflows.judgements import (
-        Judgement,
-        judge_all,
-        read_judgements,
-        write_note,
-    )
+    from napari_neurobridge.workflows.judgements import judge_all, read_judgements, write_note
 
     judgements = [
         Judgement(verdict, first, second)
@@ -151,13 +150,14 @@ from napari_neurobridge.workflows.judgements import (
         for first, second in (pair.split(_JOINT) for pair in pairs or ())
     ]
     judgements += [Judgement(Verdict.NONE, uid, reason=reason) for uid in none or ()]
-    if from_file is not None:
-        judgements += read_judgements(from_file)
-    if sum((bool(judgements or notes), undo, redo, revert is not None)) != 1:
+    given = bool(judgements or notes) or from_file is not None
+    if sum((given, undo, redo, revert is not None)) != 1:
         raise InputError("Give verdicts or notes, or one of --undo, --redo and --revert.")
     if reason is not None and not none:
         raise InputError("--reason belongs to --none.")
     opened = Project.open(project)
+    if from_file is not None:
+        judgements += read_judgements(opened, from_file)
     if undo:
         events = verdicts.undo(opened, annotator)
     elif redo:

@@ -58,14 +58,17 @@ class DatasetRow(BaseModel):
 
 
 class ProjectMade(CommandResult):
-    """The project and all its datasets."""
+    """The project and all its datasets, and what looks wrong with them."""
 
     project: str
     datasets: list[DatasetRow]
+    notes: list[str]
 
     @classmethod
     def of(cls, project: "Project") -> "ProjectMade":
         """Describe an open project."""
+        from napari_neurobridge.workflows.setup import doubtful_voxel_sizes
+
         somata = project.state().somata
         rows = [
             DatasetRow(
@@ -81,13 +84,15 @@ class ProjectMade(CommandResult):
             )
             for spec in project.datasets.values()
         ]
-        return cls(project=str(project.path), datasets=rows)
+        notes = [f"Check the voxel size of {doubt}." for doubt in doubtful_voxel_sizes(project)]
+        return cls(project=str(project.path), datasets=rows, notes=notes)
 
     def summary(self) -> str:
         """Return a table under the project's path."""
         header = ("name", "role", "voxel_size_um", "n_somata", "uri")
         rows = [[getattr(row, name) for name in header] for row in self.datasets]
         lines = [self.project, text_table(header, rows)]
+        lines += [f"Warning: {note}" for note in self.notes]
         if self._not_stated():
             lines.append(
                 "The orientation is not stated, so the same axes are assumed. State it with "

@@ -1,5 +1,6 @@
-"""``detect``: the somata of a dataset."""
+"""``detect`` and ``import-points``: the somata of a dataset."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,9 +22,25 @@ class Detected(CommandResult):
         return text_table(("dataset", "somata"), list(self.datasets.items()))
 
 
+class PointsImported(CommandResult):
+    """Somata that a table of points added."""
+
+    dataset: str
+    n_somata: int
+    first_uid: str
+
+    def summary(self) -> str:
+        """Return a sentence."""
+        return (
+            f"{self.n_somata} points are somata of '{self.dataset}' now, the first of which is "
+            f"'{self.first_uid}'."
+        )
+
+
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     command(app, "detect")(detect)
+    command(app, "import-points")(import_points)
 
 
 def detect(
@@ -66,3 +83,20 @@ def detect(
         for name in names
     }
     return Detected(n_somata=sum(counts.values()), datasets=counts)
+
+
+def import_points(
+    project: ProjectArgument,
+    points: Annotated[
+        Path, typer.Argument(metavar="POINTS.csv", help="Points [uid,]z_um,y_um,x_um.")
+    ],
+    *,
+    dataset: Annotated[str, typer.Option("--dataset", help="In whose space they lie.")],
+    annotator: AnnotatorOption = None,
+) -> PointsImported:
+    """Add a table of points to the somata of a dataset, with an image or without."""
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.workflows import setup
+
+    somata = setup.import_points(Project.open(project), dataset, points, annotator=annotator)
+    return PointsImported(dataset=dataset, n_somata=len(somata), first_uid=somata[0].uid)

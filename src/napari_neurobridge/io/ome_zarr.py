@@ -77,7 +77,7 @@ class _Level:
 
 
 class OmeZarrWriter:
-    """Write a (z, y, x) volume plane by plane, with its pyramid, in OME-Zarr 0.5.
+    """Write a (z, y, x) volume or a (t, y, x) recording plane by plane, in OME-Zarr 0.5.
 
     Use it as a context manager. The folder appears under its name when the block ends
     well, and not at all when it raises. Memory holds a slab of one chunk's thickness
@@ -87,12 +87,14 @@ class OmeZarrWriter:
     ----------
     path : str or Path
         Folder to be, usually ``*.ome.zarr``; an existing one is replaced.
-    voxel_size_um : Vec3
-        µm, (z, y, x).
+    voxel_size_um : Vec3 or None
+        µm, (z, y, x); ``None`` writes no unit, so that whoever reads it asks.
     chunks : tuple of int
         Chunk shape; an odd thickness is raised to the next even one.
     levels : int, optional
         Number of resolutions; by default until a plane is about 256 pixels wide.
+    recording : bool
+        Whether the planes follow in time; they are not averaged then.
 
     Examples
     --------
@@ -104,17 +106,20 @@ class OmeZarrWriter:
         self,
         path: str | Path,
         *,
-        voxel_size_um: Vec3,
+        voxel_size_um: Vec3 | None,
         chunks: tuple[int, int, int] = (32, 128, 128),
         levels: int | None = None,
+        recording: bool = False,
     ) -> None:
-        if min(voxel_size_um) <= 0:
+        if voxel_size_um is not None and min(voxel_size_um) <= 0:
             raise InputError(f"Voxel sizes must be positive µm, not {voxel_size_um}.")
         self.path = Path(path)
-        self.voxel_size_um = voxel_size_um
+        self._voxel_size = voxel_size_um or (1.0, 1.0, 1.0)
+        self._unit = {} if voxel_size_um is None else {"unit": "micrometer"}
+        self._recording = recording
         # Pairs of planes are averaged, so that a slab must not end within a pair.
         self._chunks = (chunks[0] + chunks[0] % 2, *chunks[1:])
-        self._n_levels = levels
+        self._n_levels = 1 if recording else levels
         self._context = atomic_folder(self.path)
         self._levels: list[_Level] = []
 
@@ -158,14 +163,14 @@ class OmeZarrWriter:
     def _create(self, slab: npt.NDArray[Any]) -> None:
         group = zarr.create_group(self._folder, zarr_format=3)
         height, width = slab.shape[1:]
-        factors = pyramid_factors(self.voxel_size_um, (height, width), self._n_levels)
+        factors = pyramid_factors(self._voxel_size, (height, width), self._n_levels)
         for index, factor in enumerate([*factors, None]):
             array = group.create_array(
                 str(index),
                 shape=(0, height, width),
                 chunks=self._chunks,
                 dtype=slab.dtype,
-                dimension_names=["z", "y", "x"],
+                dimension_names=["t" if self._recording else "z", "y", "x"],
             )
             self._levels.append(_Level(array, factor))
             if factor is not None:
@@ -175,18 +180,23 @@ class OmeZarrWriter:
         group.attrs["ome"] = {"version": "0.5", "multiscales": [self._multiscale(factors)]}
 
     def _multiscale(self, factors: list[tuple[int, int, int]]) -> dict[str, Any]:
-        scale = np.array(self.voxel_size_um, dtype=float)
+        scale = np.array(self._voxel_size, dtype=float)
+        if self._recording:
+            scale[0] = 1.0  # frames; how long one takes is not known
+        finest = scale
         datasets = []
         for index, factor in enumerate([*factors, (1, 1, 1)]):
             # An averaged voxel lies between those that it was made of.
-            offset = (scale - np.array(self.voxel_size_um)) / 2
+            offset = (scale - finest) / 2
             transforms = [
                 {"type": "scale", "scale": scale.tolist()},
                 {"type": "translation", "translation": offset.tolist()},
             ]
             datasets.append({"path": str(index), "coordinateTransformations": transforms})
             scale = scale * factor
-        axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
+        axes = [{"name": axis, "type": "space", **self._unit} for axis in "zyx"]
+        if self._recording:
+            axes[0] = {"name": "t", "type": "time"}
         name = self.path.name.removesuffix(".zarr").removesuffix(".ome")
         return {"name": name, "axes": axes, "datasets": datasets, "type": "mean"}
 

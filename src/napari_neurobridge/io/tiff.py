@@ -19,6 +19,11 @@ import zarr
 
 from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.io import scanimage
+from napari_neurobridge.io.signatures import (
+    READ_FORMATS,
+    describe_foreign_file,
+    starts_like_tiff,
+)
 from napari_neurobridge.io.source import (
     ArrayLike,
     ImageSource,
@@ -72,6 +77,7 @@ def open_tiff(path: Path, axes: str | None = None) -> ImageSource:
     InputError
         If the file is no TIFF, is truncated, is in colour, or its axes are unknown.
     """
+    _refuse_foreign(path)
     try:
         with ExitStack() as closing_on_error:
             tif = closing_on_error.enter_context(tifffile.TiffFile(path))
@@ -83,6 +89,16 @@ def open_tiff(path: Path, axes: str | None = None) -> ImageSource:
             f"so copy it again from where it was recorded."
         ) from error
     return source
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Say what a file is that is no TIFF: it is neither truncated nor damaged."""
+    try:
+        foreign = None if starts_like_tiff(path) else describe_foreign_file(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    if foreign is not None:
+        raise InputError(f"{path} is {foreign}; {READ_FORMATS}.")
 
 
 def _read_source(tif: tifffile.TiffFile, path: Path, axes: str | None) -> ImageSource:

@@ -10,14 +10,16 @@ from napari.layers import Points
 
 from napari_neurobridge.viewer.attention_layers import AttentionLayers
 from napari_neurobridge.viewer.canvases import SPACE_AXES, SecondCanvas, keep_in_window
-from napari_neurobridge.viewer.dispatch import CloseWatcher, MainThreadDispatcher
-from napari_neurobridge.viewer.docks import CANVAS_NAME, PROJECT_DOCKS, DockColumn
-from napari_neurobridge.viewer.header import CanvasHeader, header_button
+from napari_neurobridge.viewer.dispatch import CloseWatcher, MainThreadDispatcher, after_events
+from napari_neurobridge.viewer.docks import CANVAS_NAME, MATCH, PAIRS, PROJECT_DOCKS, DockColumn
+from napari_neurobridge.viewer.header import CanvasHeader, OverlayControls, header_button
 from napari_neurobridge.viewer.hints import Hints
 from napari_neurobridge.viewer.keys import WindowKeys
 from napari_neurobridge.viewer.layers import DATASET_KEY, load_image, load_units
 from napari_neurobridge.viewer.link import CanvasLink
+from napari_neurobridge.viewer.log_timer import LogTimer
 from napari_neurobridge.viewer.outlines import OutlineLayers
+from napari_neurobridge.viewer.overlay_layer import OverlayLayer
 from napari_neurobridge.viewer.plane_layers import PlaneLayers
 from napari_neurobridge.viewer.seeing import Seeing
 from napari_neurobridge.viewer.somata_layers import SomataLayers, position_of
@@ -68,6 +70,7 @@ class ViewerBinding:
         window = viewer.window._qt_window
         self._watcher = CloseWatcher(window)
         self._watcher.closing.connect(self.shut)
+        self._log_timer = LogTimer(self.workbench.watch, window)
         self.column = DockColumn(viewer)
         self.keys = WindowKeys(window, self.workbench.key_actions())
         self.column.changed.connect(self._on_docks_changed)
@@ -79,6 +82,8 @@ class ViewerBinding:
         self._link = CanvasLink(self.workbench, self._sides)
         self._seeing = Seeing(self._link.paused)
         self._somata = SomataLayers(self.workbench, self._sides, self._on_somata_layer_made)
+        self._overlay = OverlayLayer(self.workbench, self._sides, self._seeing.canvas_px)
+        self._overlay.watch(viewer)
         self._watch(viewer, 0)
         viewer.events.theme.connect(self._on_theme_changed)
         self._connect()
@@ -89,6 +94,8 @@ class ViewerBinding:
         session.orientation_changed.connect(self._on_orientation_changed)
         questions.look_requested.connect(self._look_at)
         self.workbench.matches.match_changed.connect(self._on_match_changed)
+        self.workbench.pairs.show_requested.connect(self._show_pairs)
+        self.workbench.finder.requested.connect(self._show_field_soon)
         session.jobs.submit("units", load_units, lambda _: None, session.show_error)
 
     def _watch(self, model: ViewerModel, number: int) -> None:
@@ -104,6 +111,20 @@ class ViewerBinding:
         viewer = self._viewer()
         assert viewer is not None
         return viewer
+
+    # --- from the workbench to the docks -----------------------------------------------------
+
+    def _show_pairs(self) -> None:
+        self.column.raise_dock(PAIRS)
+
+    def _show_field_soon(self) -> None:
+        """Bring up the Match dock, unless another dock in sight has a field to find cells with."""
+
+        def show() -> None:
+            if self.workbench.finder.waiting and not self.closed:
+                self.column.raise_dock(MATCH)
+
+        after_events(show)
 
     # --- from the workbench to the canvases ----------------------------------------------
 
@@ -246,6 +267,7 @@ class ViewerBinding:
         layers.setToolTip("Hide or show napari's layer list and layer controls")
         layers.clicked.connect(self.column.toggle_layer_docks)
         self.header.first.addWidget(layers)
+        self.header.foot.insertWidget(0, OverlayControls(self.workbench.overlay))
         # A `QtViewer` is a splitter of canvas and console.
         qt_viewer.insertWidget(0, self.header)
         qt_viewer.setCollapsible(0, False)
@@ -287,6 +309,7 @@ class ViewerBinding:
         if self.closed:
             return
         self.closed = True
+        self._log_timer.stop()
         self.column.shut()
         self.keys.release()
         self.workbench.close()

@@ -195,6 +195,10 @@ class DockColumn(QObject):
             # This takes one dock out of its tabs, so the others follow.
             self._window.splitDockWidget(canvas, docks[0], _HORIZONTAL)
         if split or self._laid - old:
+            # What is new goes to where the others lie, which the first tab may not be yet.
+            there = next((dock for name, dock in column.items() if name in old), docks[0])
+            if there is not docks[0] and not split:
+                self._window.tabifyDockWidget(there, docks[0])
             for dock in docks[1:]:
                 self._window.tabifyDockWidget(docks[0], dock)
         if (top := self.dock(front or seen)) is not None:

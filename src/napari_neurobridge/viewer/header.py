@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QSizePolicy,
+    QSlider,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_neurobridge.types import Vec3
+    from napari_neurobridge.workbench.overlay import Overlay
 
 _TOOLS = (
     ("pan_zoom", "look", "Click a circle to choose it; drag to move the view"),
@@ -108,7 +110,9 @@ class CanvasHeader(QWidget):
         layout.setSpacing(2)
         layout.addLayout(self.first)
         layout.addLayout(second)
-        layout.addWidget(self.place)
+        self.foot = QHBoxLayout()
+        self.foot.addWidget(self.place, stretch=1)
+        layout.addLayout(self.foot)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
 
     # --- tools -------------------------------------------------------------------------
@@ -171,6 +175,51 @@ class CanvasHeader(QWidget):
         low, high = limits
         if self.image is not None and high > low:
             self.image.contrast_limits = (low, float(np.nextafter(high, np.inf)))
+
+
+class OverlayControls(QWidget):
+    """Shows the other side's image over this one, and how much of it.
+
+    Parameters
+    ----------
+    overlay : Overlay
+        Shared state; the controls read it and call its methods.
+    """
+
+    def __init__(self, overlay: Overlay, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._overlay = overlay
+        self.button = header_button("overlay", "overlay_button")
+        self.opacity = QSlider(Qt.Orientation.Horizontal)
+        self.opacity.setObjectName("overlay_opacity")
+        self.opacity.setRange(0, 100)
+        self.opacity.setMaximumWidth(70)
+        self.opacity.setToolTip("How much of the fMOST image is seen")
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.button)
+        layout.addWidget(self.opacity)
+        self.button.toggled.connect(overlay.show)
+        self.opacity.valueChanged.connect(self._on_opacity_moved)
+        overlay.changed.connect(self._refresh)
+        self._refresh()
+
+    def _on_opacity_moved(self, percent: int) -> None:
+        self._overlay.set_opacity(percent / 100)
+
+    def _refresh(self) -> None:
+        overlay = self._overlay
+        with signals_blocked(self.button), signals_blocked(self.opacity):
+            self.button.setChecked(overlay.wanted)
+            self.opacity.setValue(round(100 * overlay.opacity))
+        self.button.setEnabled(overlay.offered)
+        self.opacity.setVisible(overlay.wanted)
+        self.button.setToolTip(
+            "The fMOST image, warped by the alignment, in green over the two-photon image in "
+            "magenta; F swaps them. Hidden in a random check."
+            if overlay.offered
+            else "Two images and an accepted pair are needed: the alignment warps one of them"
+        )
 
 
 def header_button(text: str, name: str, tip: str = "", *, checkable: bool = True) -> QPushButton:

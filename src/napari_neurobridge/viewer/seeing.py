@@ -75,8 +75,12 @@ class Seeing:
 
     def show_field(self, model: ViewerModel) -> None:
         """Show the usual field of tissue, equally magnified in both canvases."""
-        sizes = [(canvas.width(), canvas.height()) for _, _, canvas in self._sides]
-        show_field(model, min(min(size) for size in sizes))
+        show_field(model, self.canvas_px())
+
+    def canvas_px(self) -> int:
+        """Return the shortest edge of both canvases, in pixels."""
+        edges = [min(canvas.width(), canvas.height()) for _, _, canvas in self._sides]
+        return min(edges, default=0)
 
     def equal_zoom(self) -> None:
         """Magnify the second canvas as the first."""

@@ -16,6 +16,7 @@ from napari_neurobridge.viewer.layers import (
     somata_layer_kwargs,
     somata_view,
 )
+from napari_neurobridge.workflows.brightest_plane import Slab, at_brightest_plane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +110,7 @@ class SomataLayers:
         dataset = layer.metadata[DATASET_KEY]
         rows = [int(index) for index in event.data_indices]
         if event.action == ActionType.ADDED:
-            self._after(verdicts.add_somata, dataset, [position_of(layer, row) for row in rows])
+            self._add(dataset, [position_of(layer, row) for row in rows])
         elif event.action == ActionType.CHANGED:
             uids = [layer.features["uid"].iloc[row] for row in rows]
             positions = [position_of(layer, row) for row in rows]
@@ -122,6 +123,24 @@ class SomataLayers:
             return
         # Also when the project refuses: the layer then gets its circles back.
         self.draw_soon(dataset)
+
+    def _add(self, dataset: str, centers_um: list[Vec3]) -> None:
+        """Add somata where they were clicked, each in its brightest plane of the slab."""
+        session, verdicts = self._workbench.session, self._workbench.verdicts
+        project = session.project
+        model = next(model for model, name in self._sides() if name == dataset)
+        depth = model.dims.order[0]
+        slab = Slab(depth, float(model.dims.margin_left[depth]))
+
+        def find() -> list[Vec3]:
+            assert project is not None
+            return [at_brightest_plane(project, dataset, center, slab) for center in centers_um]
+
+        def add(found: list[Vec3]) -> None:
+            if session.project is project:
+                verdicts.add_somata(dataset, found)
+
+        session.jobs.submit(f"brightest {centers_um[0]}", find, add, session.show_error)
 
     def _after(self, action: Callable[..., None], *arguments: Any) -> None:
         # napari is still inside its own edit: the layer may not be redrawn yet.

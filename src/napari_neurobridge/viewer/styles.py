@@ -134,6 +134,25 @@ class ImageStyle:
 
 
 @dataclass(frozen=True)
+class OverlayStyle:
+    """Look of the warped image over the other: green over magenta, white where they agree."""
+
+    over: str = "green"
+    under: str = "magenta"
+
+    def as_kwargs(self) -> dict[str, Any]:
+        """Return keyword arguments of `napari.layers.Image`."""
+        return {
+            "colormap": self.over,
+            "blending": "additive",
+            "contrast_limits": (0.0, 1.0),
+            "gamma": ImageStyle().gamma,
+            "interpolation2d": "linear",
+            "units": UNITS,
+        }
+
+
+@dataclass(frozen=True)
 class SomataStyle:
     """Look of the circles around somata."""
 

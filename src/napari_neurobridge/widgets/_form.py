@@ -8,12 +8,14 @@ from typing import Any, get_args
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QEvent, QLocale, Signal
+from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
+    QLabel,
     QSpinBox,
     QWidget,
 )
@@ -21,6 +23,8 @@ from qtpy.QtWidgets import (
 from napari_neurobridge.errors import InputError
 
 _LARGEST = 1e6
+_FRAME_PX, _BUTTONS_PX = 28, 40
+"""What a theme draws around a number, and the width of its two buttons."""
 
 
 class VectorEdit(QWidget):
@@ -28,18 +32,22 @@ class VectorEdit(QWidget):
 
     valueChanged = Signal()
 
-    def __init__(self, *, unit: str = " µm", minimum: float = -_LARGEST) -> None:
+    def __init__(self, *, unit: str = "µm", minimum: float = -_LARGEST) -> None:
         super().__init__()
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
         self.boxes = []
         for axis in "zyx":
             box = _NumberBox(minimum, _LARGEST)
-            box.setPrefix(f"{axis} ")
-            box.setSuffix(unit)
+            # Three numbers stand in a dock's width: their digits need the buttons' room.
+            box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+            box.setAccessibleName(f"{axis} in {unit}")
             box.valueChanged.connect(lambda _: self.valueChanged.emit())
-            layout.addWidget(box)
+            layout.addWidget(QLabel(axis))
+            layout.addWidget(box, stretch=1)
             self.boxes.append(box)
+        layout.addWidget(QLabel(unit))
 
     def value(self) -> tuple[float, float, float]:
         """Return (z, y, x)."""
@@ -131,17 +139,37 @@ def _editor_for(field: FieldInfo) -> QWidget:
 
 
 class _NumberBox(QDoubleSpinBox):
-    """A number with as many digits as it needs: 0.65, not 0.650000."""
+    """A number with as many digits as it needs, all in sight: 0.65, not 0.650000."""
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
+        # Written with a point whatever the computer's language; a comma is understood.
+        self.setLocale(QLocale.c())
         self.setDecimals(9)
         self.setRange(low, high)
         self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.textChanged.connect(self._fit_width)
+        self._fit_width()
 
     def textFromValue(self, value: float) -> str:
-        """Return up to nine digits, without trailing zeros."""
-        return f"{value:.9g}"
+        """Return up to seven digits, without trailing zeros."""
+        return f"{value:.7g}"
+
+    def validate(self, text: str | None, position: int) -> tuple[QValidator.State, str, int]:
+        """Read a decimal comma as a point."""
+        return super().validate((text or "").replace(",", "."), position)
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Keep the width when a theme sets its own."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange:
+            self._fit_width()
+
+    def _fit_width(self, _: str = "") -> None:
+        # A theme's least width hides what `minimumSizeHint` says, but not this.
+        has_buttons = self.buttonSymbols() != QDoubleSpinBox.ButtonSymbols.NoButtons
+        digits_px = self.fontMetrics().horizontalAdvance(self.text() or "0")
+        self.setMinimumWidth(digits_px + _FRAME_PX + (_BUTTONS_PX if has_buttons else 0))
 
 
 def _bounds(field: FieldInfo) -> tuple[float, float]:

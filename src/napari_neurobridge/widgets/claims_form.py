@@ -1,4 +1,4 @@
-"""The part of the Data dock that imports other programs' pairs."""
+"""The part of the Data dock that imports pairs: to be reviewed, or as accepted ones."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from napari_neurobridge.project.folder import Project
 from napari_neurobridge.workbench.workbench import Workbench
 
 _FILES = "Matches (*.mat *.json *.npy *.csv);;All (*)"
+_REVIEWED, _ACCEPTED = "claims to review", "accepted pairs"
 _COUNTED = {
     "as the file says": None,
     "all ROIs of a session's file": CountedRows.FILE,
@@ -37,10 +38,17 @@ class ClaimsForm(QWidget):
     def __init__(self, workbench: Workbench) -> None:
         super().__init__()
         self._workbench = workbench
-        self.button = QPushButton("Import matches…")
+        self.button = QPushButton("Import pairs…")
         self.button.setObjectName("import_matches_button")
         self.button.setToolTip(
-            "CellReg, ROICaT, Track2p, or a table of uids: to be reviewed, never taken for verdicts"
+            "CellReg, ROICaT, Track2p, or a table (CSV) of two uids, or of two places in µm within "
+            "3 µm of somata"
+        )
+        self.taken_as = QComboBox()
+        self.taken_as.setObjectName("pairs_taken_as")
+        self.taken_as.addItems([_REVIEWED, _ACCEPTED])
+        self.taken_as.setToolTip(
+            "Claims are asked about and nothing rests on them; accepted pairs count at once"
         )
         self.sessions = (QSpinBox(), QSpinBox())
         self.sessions[1].setValue(1)
@@ -54,6 +62,7 @@ class ClaimsForm(QWidget):
         layout = QFormLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addRow(self.button)
+        layout.addRow("they are", self.taken_as)
         layout.addRow("sessions, from 0", row)
         layout.addRow("numbers count", self.counted)
         self.button.clicked.connect(self._on_clicked)
@@ -63,7 +72,9 @@ class ClaimsForm(QWidget):
     def _on_clicked(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Choose the matches", "", _FILES)
         project = self._workbench.project
-        if path and project is not None:
+        if path and self.taken_as.currentText() == _ACCEPTED:
+            self._workbench.imports.accept_pairs(Path(path))
+        elif path and project is not None:
             sides = (project.in_vivo(), project.ex_vivo())
             numbers = (box.value() for box in self.sessions)
             self._workbench.imports.import_matches(

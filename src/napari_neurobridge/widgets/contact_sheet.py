@@ -26,6 +26,7 @@ from napari_neurobridge.viewer.styles import SheetStyle
 from napari_neurobridge.widgets.sheet_tiles import TilesView
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.contact_sheet import DEFAULT_SHARE
+from napari_neurobridge.workbench.pair_table import Chip
 from napari_neurobridge.workbench.sheet_page import SheetPage
 from napari_neurobridge.workbench.workbench import Workbench
 
@@ -54,6 +55,7 @@ class ContactSheetWindow(QDialog):
         self.setObjectName("contact_sheet")
         self.setWindowTitle("NeuroBridge: contact sheet")
         self.setWindowFlag(Qt.WindowType.WindowMaximizeButtonHint)
+        self._workbench = workbench
         self._sheet = workbench.contact_sheet
         self._flicker = QTimer(self)
         self._flicker.setInterval(FLICKER_MS)
@@ -94,9 +96,18 @@ class ContactSheetWindow(QDialog):
         self.message.setWordWrap(True)
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.pairs_button = _button(
+            "sheet_pairs_button", self._on_pairs_clicked, "Open the Pairs table"
+        )
+        self.told = QWidget()
+        layout = QVBoxLayout(self.told)
+        layout.addStretch(1)
+        layout.addWidget(self.message)
+        layout.addWidget(self.pairs_button, alignment=Qt.AlignmentFlag.AlignHCenter)
+        layout.addStretch(1)
         self.stage = QStackedWidget()
         self.stage.addWidget(self.tiles)
-        self.stage.addWidget(self.message)
+        self.stage.addWidget(self.told)
         return self.stage
 
     def _create_actions(self) -> QHBoxLayout:
@@ -161,7 +172,10 @@ class ContactSheetWindow(QDialog):
         }
         actions |= {key: partial(self._move, step) for key, step in steps.items()}
         for key, action in actions.items():
-            QShortcut(QKeySequence(key), self).activated.connect(action)
+            shortcut = QShortcut(QKeySequence(key), self)
+            # A key that is held down must not close one page after the other.
+            shortcut.setAutoRepeat(key in steps)
+            shortcut.activated.connect(action)
 
     def _fit_screen(self) -> None:
         screen = self.screen()
@@ -175,6 +189,10 @@ class ContactSheetWindow(QDialog):
 
     def _move(self, step: Callable[[], int]) -> None:
         self._sheet.move_to(self._sheet.cursor + step())
+
+    def _on_pairs_clicked(self) -> None:
+        self.close()
+        self._workbench.pairs.show(Chip.CLAIMED)
 
     def _on_check_clicked(self) -> None:
         if self._sheet.can_go_on:
@@ -242,7 +260,8 @@ class ContactSheetWindow(QDialog):
     def _on_page_changed(self, page: SheetPage) -> None:
         self.title.setText(page.title)
         self.message.setText(page.message)
-        self.stage.setCurrentWidget(self.tiles if page.tiles else self.message)
+        self.pairs_button.setVisible(page.points_only)
+        self.stage.setCurrentWidget(self.tiles if page.tiles else self.told)
         self._on_marks_changed()
 
     def _on_pictures_changed(self) -> None:
@@ -260,8 +279,8 @@ class ContactSheetWindow(QDialog):
         certificate = sheet.certificate
         self.save_button.setVisible(certificate is not None and certificate.complete)
         self.review_button.setVisible(sheet.checking)
-        self.share.setVisible(not sheet.checking and not sheet.can_go_on)
-        self.check_button.setVisible(not sheet.checking)
+        self.share.setVisible(not (sheet.checking or sheet.can_go_on or sheet.page.points_only))
+        self.check_button.setVisible(not sheet.checking and not sheet.page.points_only)
         n_draws = sheet.draws_for(self.share.currentData())
         self.check_button.setEnabled(sheet.can_go_on or n_draws > 0)
         self.check_button.setText(

@@ -10,6 +10,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QFileDialog,
     QFrame,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -18,17 +19,25 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_neurobridge.project.presence import Visitor
 from napari_neurobridge.types import Role
 from napari_neurobridge.viewer.docks import DATA, Docked
+from napari_neurobridge.viewer.layer_sources import offered_layers
+from napari_neurobridge.viewer.pictures import canvas_pictures
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX, scrolled_column
-from napari_neurobridge.widgets.data_forms import ImageForm, OrientationForm, VoxelSizeForm
+from napari_neurobridge.widgets.data_forms import OrientationForm
+from napari_neurobridge.widgets.export_menu import ExportButton, Pictures, no_pictures
+from napari_neurobridge.widgets.image_forms import ImageForm, VoxelSizeForm
 from napari_neurobridge.widgets.job_list import JobList
+from napari_neurobridge.widgets.layer_form import Layers, no_layers
+from napari_neurobridge.widgets.recent_menu import RecentButton
 from napari_neurobridge.widgets.soma_forms import IndexForm, SomataForm
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.checklist import ChecklistItem, Step
 from napari_neurobridge.workbench.draft import PROJECT_SUFFIX
 from napari_neurobridge.workbench.matches import DECOYS_JOB, MATCH_JOB
+from napari_neurobridge.workbench.watch import in_words
 from napari_neurobridge.workbench.workbench import Workbench
 
 
@@ -88,21 +97,32 @@ class DataPanel(QWidget):
     ----------
     workbench : Workbench
         Shared state; the panel reads it and calls its methods.
+    layers : callable, optional
+        Returns the viewer's layers that may become datasets.
+    pictures : callable, optional
+        Returns what both canvases show.
     """
 
-    def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        workbench: Workbench,
+        parent: QWidget | None = None,
+        *,
+        layers: Layers = no_layers,
+        pictures: Pictures = no_pictures,
+    ) -> None:
         super().__init__(parent)
         self._workbench = workbench
         self._upcoming: Step | None = None
         self.setAcceptDrops(True)
         layout = QVBoxLayout(self)
-        layout.addLayout(self._create_project_row())
+        layout.addLayout(self._create_project_row(pictures))
         forms = {
-            Step.TWO_PHOTON: ImageForm(workbench, Role.IN_VIVO),
-            Step.FMOST: ImageForm(workbench, Role.EX_VIVO),
+            Step.TWO_PHOTON: ImageForm(workbench, Role.IN_VIVO, layers),
+            Step.FMOST: ImageForm(workbench, Role.EX_VIVO, layers),
             Step.VOXEL_SIZES: VoxelSizeForm(workbench),
             Step.ORIENTATION: OrientationForm(workbench),
-            Step.SOMATA: SomataForm(workbench),
+            Step.SOMATA: SomataForm(workbench, layers),
             Step.INDEX: IndexForm(workbench),
         }
         self.rows = {step: ChecklistRow(step, form) for step, form in forms.items()}
@@ -112,6 +132,8 @@ class DataPanel(QWidget):
         layout.addWidget(StatusLine(workbench))
 
         workbench.setup.checklist_changed.connect(self._on_checklist_changed)
+        workbench.watch.others_changed.connect(self._on_others_changed)
+        self._on_others_changed(workbench.watch.others)
         self._on_checklist_changed()
 
     def minimumSizeHint(self) -> QSize:
@@ -120,7 +142,7 @@ class DataPanel(QWidget):
 
     # --- controls --------------------------------------------------------------------
 
-    def _create_project_row(self) -> QVBoxLayout:
+    def _create_project_row(self, pictures: Pictures) -> QVBoxLayout:
         self.project_name = QLabel()
         self.project_name.setObjectName("project_name")
         self.project_name.setWordWrap(True)
@@ -130,11 +152,17 @@ class DataPanel(QWidget):
         self.create_button.setObjectName("create_button")
         self.open_button.clicked.connect(self._on_open_clicked)
         self.create_button.clicked.connect(self._on_create_clicked)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.open_button)
-        buttons.addWidget(self.create_button)
+        buttons = QGridLayout()
+        buttons.addWidget(self.open_button, 0, 0)
+        buttons.addWidget(RecentButton(self._workbench), 0, 1)
+        buttons.addWidget(self.create_button, 1, 0)
+        buttons.addWidget(ExportButton(self._workbench, pictures), 1, 1)
+        self.others_text = QLabel()
+        self.others_text.setObjectName("others_text")
+        self.others_text.setWordWrap(True)
         column = QVBoxLayout()
         column.addWidget(self.project_name)
+        column.addWidget(self.others_text)
         column.addLayout(buttons)
         return column
 
@@ -192,6 +220,11 @@ class DataPanel(QWidget):
                     self.rows[step].title.setChecked(opened)
             self._upcoming = upcoming
 
+    def _on_others_changed(self, others: tuple[Visitor, ...]) -> None:
+        self.others_text.setVisible(bool(others))
+        words = in_words(others)
+        self.others_text.setText(f"{words[0].upper()}{words[1:]}: both stay in step.")
+
 
 def _dropped_files(event: QDropEvent) -> list[Path]:
     data = event.mimeData()
@@ -203,5 +236,9 @@ class DataWidget(Docked, DataPanel):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         binding = binding_for(napari_viewer)
-        super().__init__(binding.workbench)
+        super().__init__(
+            binding.workbench,
+            layers=lambda: offered_layers(binding.viewer),
+            pictures=lambda: canvas_pictures(binding),
+        )
         self.join(binding.column, DATA)

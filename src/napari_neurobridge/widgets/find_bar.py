@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeyEvent
+from qtpy.QtGui import QKeyEvent, QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QPushButton, QToolButton, QWidget
 
 from napari_neurobridge.workbench.workbench import Workbench
@@ -94,10 +94,20 @@ class FindBar(QWidget):
             # The next keys judge what was found.
             self.field.clearFocus()
 
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Put the cursor into the field, if that is what the bar was brought up for."""
+        super().showEvent(event)
+        if self._workbench.finder.waiting:
+            self._take_cursor()
+
     def _on_requested(self) -> None:
         if self.isVisible():
-            self.field.setFocus()
-            self.field.selectAll()
+            self._take_cursor()
+
+    def _take_cursor(self) -> None:
+        self._workbench.finder.waiting = False
+        self.field.setFocus()
+        self.field.selectAll()
 
     # --- from the state to the view ------------------------------------------------------
 

@@ -21,6 +21,7 @@ from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX, scrolled
 from napari_neurobridge.widgets.candidate_list import CandidateList
 from napari_neurobridge.widgets.crop_pair import CropPair
+from napari_neurobridge.widgets.find_bar import FindBar
 from napari_neurobridge.widgets.foldable import Foldable
 from napari_neurobridge.widgets.legend import LegendButton
 from napari_neurobridge.widgets.match_all import MatchAllBox
@@ -80,6 +81,7 @@ class MatchPanel(QWidget):
         session.project_changed.connect(self._on_project_changed)
         workbench.matches.match_changed.connect(self._on_match_changed)
         self._on_project_changed()
+        layout.insertWidget(0, FindBar(workbench))
 
     def minimumSizeHint(self) -> QSize:
         """Let the dock become as small as a small screen needs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import napari
+from qtpy.QtCore import QSize
 from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import (
     QGridLayout,
@@ -18,7 +19,9 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.types import Verdict
+from napari_neurobridge.viewer.docks import PAIRS, Docked
 from napari_neurobridge.viewer.registry import binding_for
+from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX
 from napari_neurobridge.widgets.find_bar import FindBar
 from napari_neurobridge.widgets.pairs_model import PairsModel, status_icon
 from napari_neurobridge.widgets.pairs_view import PairsView
@@ -78,6 +81,10 @@ class PairsPanel(QWidget):
         workbench.session.project_changed.connect(self._show_counts)
         self._show_narrowed()
         self._show_selection()
+
+    def minimumSizeHint(self) -> QSize:
+        """Let the dock become as small as a small screen needs."""
+        return LEAST_DOCK_PX
 
     # --- controls --------------------------------------------------------------------
 
@@ -198,20 +205,18 @@ class PairsPanel(QWidget):
             self.buttons[verdict].setText(f"{label} {n_rows}" if n_rows > 1 else label)
             self.buttons[verdict].setEnabled(n_rows > 0)
 
-    def _on_snapshot_changed(self, shown: QuestionSnapshot) -> None:
+    def _on_snapshot_changed(self, _: QuestionSnapshot) -> None:
         """Let go of a row that is no longer what is being asked about."""
         self._show_counts()
         rows = self.table.selected()
-        if len(rows) != 1:
-            return
-        cell, partner = (*rows[0].key, None)[:2]
-        elsewhere = shown.picked is not None and partner is not None and shown.picked.uid != partner
-        if shown.query is None or shown.query.uid != cell or elsewhere:
+        if len(rows) == 1 and not self._workbench.pairs.is_asked(rows[0]):
             self.table.select(())
 
 
-class PairsWidget(PairsPanel):
+class PairsWidget(Docked, PairsPanel):
     """The Pairs dock as napari opens it."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__(binding_for(napari_viewer).workbench)
+        binding = binding_for(napari_viewer)
+        super().__init__(binding.workbench)
+        self.join(binding.column, PAIRS)

@@ -11,11 +11,11 @@ from napari_neurobridge.widgets.pairs_model import COLUMNS, PairsModel
 from napari_neurobridge.workbench.pair_rows import Column, PairRow, RowKey
 
 _WIDTHS_PX = {
-    Column.IN_VIVO: 94,
-    Column.EX_VIVO: 78,
-    Column.STATUS: 80,
-    Column.PROBABILITY: 56,
-    Column.RESIDUAL: 74,
+    Column.IN_VIVO: 90,
+    Column.EX_VIVO: 72,
+    Column.STATUS: 102,
+    Column.PROBABILITY: 54,
+    Column.RESIDUAL: 70,
     Column.CONTRADICTS: 190,
     Column.NOTE: 150,
     Column.ANNOTATOR: 90,

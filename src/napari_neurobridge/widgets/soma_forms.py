@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.widgets.claims_form import ClaimsForm
+from napari_neurobridge.widgets.layer_form import Layers, PointsLayerButton, no_layers
 from napari_neurobridge.widgets.roi_form import RoiForm
 from napari_neurobridge.workbench.workbench import Workbench
 
@@ -25,7 +26,7 @@ from napari_neurobridge.workbench.workbench import Workbench
 class SomataForm(QWidget):
     """Detects or imports somata; more are added, moved and deleted in the layers themselves."""
 
-    def __init__(self, workbench: Workbench) -> None:
+    def __init__(self, workbench: Workbench, layers: Layers = no_layers) -> None:
         super().__init__()
         self._workbench = workbench
         self.dataset = QComboBox()
@@ -55,6 +56,7 @@ class SomataForm(QWidget):
         layout.addRow(self.undo_button)
         layout.addRow(self.redo_button)
         layout.addRow(self.import_button)
+        layout.addRow(PointsLayerButton(workbench, self.dataset.currentText, layers))
         self.rois = RoiForm(workbench, self.dataset.currentText)
         layout.addRow(self.rois)
         layout.addRow(ClaimsForm(workbench))

@@ -102,7 +102,7 @@ class IndexState:
 
 def format_um(values: Vec3) -> str:
     """Return a voxel size as text, µm (z, y, x)."""
-    return " × ".join(f"{value:.3g}" for value in values) + " µm"
+    return " × ".join(f"{value:.6g}" for value in values) + " µm"
 
 
 def checklist_of_draft(draft: ProjectDraft) -> tuple[ChecklistItem, ...]:
@@ -122,6 +122,7 @@ def checklist_of_draft(draft: ProjectDraft) -> tuple[ChecklistItem, ...]:
         detail = "; ".join(
             f"{DEFAULT_NAMES[role]} "
             + ("? — type it" if image.voxel_size_um is None else format_um(image.voxel_size_um))
+            + (" — unusual" if image.doubt else "")
             for role, image in draft.images.items()
         )
     items.append(

@@ -11,6 +11,7 @@ from napari_neurobridge.project.log.events import Event, UndoScope, VerdictGiven
 from napari_neurobridge.project.log.notes import NoteWritten
 from napari_neurobridge.project.log.payload import step_of
 from napari_neurobridge.project.log.soma_events import SomaAdded, SomaDeleted, SomaMoved
+from napari_neurobridge.workbench.snapshot import NONE_OF_THESE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,7 +131,8 @@ def go_to(questions: Questions, project: Project, event: Event) -> None:
     content, state = event.content, project.state()
     match content:
         case VerdictGiven():
-            uid, other, audit = content.query_uid, content.candidate_uid, content.evidence.audit
+            uid, audit = content.query_uid, content.evidence.audit
+            other = content.candidate_uid or NONE_OF_THESE
         case NoteWritten():
             uid, other, audit = content.uids[0], (*content.uids, None)[1], False
         case SomaAdded() | SomaMoved() | SomaDeleted():
@@ -143,7 +145,7 @@ def go_to(questions: Questions, project: Project, event: Event) -> None:
     dataset = next((name for name, somata in state.somata.items() if uid in somata), None)
     if dataset is None:
         return
-    alive = other is not None and any(other in somata for somata in state.somata.values())
+    alive = other == NONE_OF_THESE or any(other in somata for somata in state.somata.values())
     questions.select(dataset, uid, audit=audit, pick=other if alive else None)
 
 

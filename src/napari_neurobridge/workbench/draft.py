@@ -6,9 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from numpy import allclose
+
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.tables import read_points
 from napari_neurobridge.io.volumes import ImageInfo, inspect_image
+from napari_neurobridge.io.voxel_sizes import doubt_of
 from napari_neurobridge.types import DEFAULT_NAMES, Projection, Role, Vec3
 from napari_neurobridge.workflows.setup import DatasetSource
 
@@ -35,6 +38,10 @@ class ImageChoice:
         Counts from 0.
     projection : Projection
         How a recording becomes one plane.
+    confirmed : bool
+        Whether a person said that the voxel size is right although it looks like a mistake.
+    suggested_um : Vec3 or None
+        What the voxel size may be, where nobody knows it; a person has to say that it is.
     """
 
     info: ImageInfo
@@ -42,16 +49,53 @@ class ImageChoice:
     stated_axes: str | None = None
     channel: int = 0
     projection: Projection = Projection.MEAN
+    confirmed: bool = False
+    suggested_um: Vec3 | None = None
 
     @classmethod
-    def from_file(cls, path: Path, *, axes: str | None = None) -> ImageChoice:
-        """Read a file's metadata; raises `InputError` when it cannot be read."""
-        return cls(info=inspect_image(path, axes=axes), stated_axes=axes)
+    def from_file(
+        cls,
+        path: Path,
+        *,
+        axes: str | None = None,
+        voxel_size_um: Vec3 | None = None,
+        suggested_um: Vec3 | None = None,
+    ) -> ImageChoice:
+        """Read a file's metadata; raises `InputError` when it cannot be read.
+
+        A voxel size that is the file's own counts as not stated.
+        """
+        info = inspect_image(path, axes=axes)
+        own = info.voxel_size_um
+        if voxel_size_um is not None and own is not None and allclose(voxel_size_um, own):
+            voxel_size_um = None
+        return cls(info, voxel_size_um, axes, suggested_um=suggested_um)
 
     @property
     def voxel_size_um(self) -> Vec3 | None:
         """µm (z, y, x): as typed, else as in the file; ``None`` while nobody knows."""
         return self.stated_voxel_size_um or self.info.voxel_size_um
+
+    @property
+    def doubt(self) -> str:
+        """Why the voxel size looks like a mistake; empty when it does not, or is confirmed."""
+        if self.voxel_size_um is None or self.confirmed:
+            return ""
+        lengths = dict(zip(self.info.axes, self.info.shape, strict=True))
+        shape = lengths.get("z", 1), lengths.get("y", 1), lengths.get("x", 1)
+        return doubt_of(self.voxel_size_um, shape)
+
+    def read_anew(self, axes: str | None) -> ImageChoice:
+        """Read the same file by another order of axes; what else was stated stays.
+
+        Raises
+        ------
+        InputError
+            If the axes do not fit the image.
+        """
+        info = inspect_image(self.info.path, axes=axes)
+        channel = min(self.channel, info.channels - 1)
+        return replace(self, info=info, stated_axes=axes, channel=channel)
 
 
 @dataclass(frozen=True)
@@ -97,9 +141,19 @@ class ProjectDraft:
         """Return a draft with a voxel size, µm (z, y, x), typed by a person."""
         if role not in self.images:
             raise InputError("Choose the image before its voxel size.")
-        if min(voxel_size_um) <= 0:
-            raise InputError(f"Voxel sizes must be positive µm, not {voxel_size_um}.")
-        return self.with_image(role, replace(self.images[role], stated_voxel_size_um=voxel_size_um))
+        lacking = [a for a, size in zip("zyx", voxel_size_um, strict=True) if not size > 0]
+        if lacking:
+            raise InputError(
+                f"A voxel size must be above 0 µm; that of {DEFAULT_NAMES[role]} is missing along "
+                f"{', '.join(lacking)}."
+            )
+        stated = replace(self.images[role], stated_voxel_size_um=voxel_size_um, confirmed=False)
+        return self.with_image(role, stated)
+
+    def with_confirmed_sizes(self) -> ProjectDraft:
+        """Return a draft whose unusual voxel sizes a person said to be right."""
+        images = {role: replace(image, confirmed=True) for role, image in self.images.items()}
+        return replace(self, images=images)
 
     def with_reading(self, role: Role, *, channel: int, projection: Projection) -> ProjectDraft:
         """Return a draft that reads an image by another channel or projection."""
@@ -112,8 +166,18 @@ class ProjectDraft:
 
     @property
     def complete(self) -> bool:
-        """Whether both sides are there, and the voxel sizes of what images there are."""
-        return all(map(self.chosen, Role)) and not self.missing_voxel_sizes
+        """Whether both sides are there, and no voxel size is missing or in doubt."""
+        ready = not self.missing_voxel_sizes and not self.doubts
+        return all(map(self.chosen, Role)) and ready
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Voxel sizes that look like mistakes and are not confirmed, a sentence each."""
+        return tuple(
+            f"{DEFAULT_NAMES[role]}: {image.doubt}"
+            for role, image in self.images.items()
+            if image.doubt
+        )
 
     @property
     def missing_voxel_sizes(self) -> tuple[Role, ...]:
@@ -204,6 +268,8 @@ class ProjectDraft:
         if self.missing_voxel_sizes:
             names = ", ".join(DEFAULT_NAMES[role] for role in self.missing_voxel_sizes)
             raise InputError(f"Type the voxel size of {names} in µm; the file does not say it.")
+        if self.doubts:
+            raise InputError(f"Confirm or correct the voxel size of {self.doubts[0]}.")
         return tuple(map(self._source, Role))
 
     def _source(self, role: Role) -> DatasetSource:

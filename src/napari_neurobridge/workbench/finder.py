@@ -35,17 +35,23 @@ class Finder:
         Where the project lives.
     questions : Questions
         Asks.
+
+    Attributes
+    ----------
+    waiting : bool
+        Whether somebody wants to type what is to be found, and sees no field for it yet.
     """
 
     requested = Signal()
-    """Somebody wants to type what is to be found."""
 
     def __init__(self, session: Session, questions: Questions) -> None:
+        self.waiting = False
         self._session = session
         self._questions = questions
 
     def request(self) -> None:
-        """Let whoever has a field for it put the cursor there."""
+        """Let whoever has a field for it put the cursor there, now or once it is seen."""
+        self.waiting = True
         self.requested.emit()
 
     def find(self, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What other programs found and say, brought into the open project."""
+"""What other programs and people found and say, brought into the open project."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from psygnal import Signal
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.rois.read import RoiReading
 from napari_neurobridge.io.rois.suite2p import Kept
+from napari_neurobridge.project.log.annotate import judge_together
 from napari_neurobridge.workflows.claims import ImportedMatches, import_matches
+from napari_neurobridge.workflows.judgements import read_judgements
 from napari_neurobridge.workflows.rois import ImportedRois, RoiPlace, import_rois
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_neurobridge.io.tracking import CountedRows
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.project.log.events import Event
     from napari_neurobridge.workbench.session import Session
 
 
@@ -103,6 +107,33 @@ class Imports:
                 annotator=self._session.annotator,
             )
             self._session.jobs.submit("import matches", add, tell, self._session.show_error)
+
+        self._session.attempt(start)
+
+    def accept_pairs(self, path: Path) -> None:
+        """Record the pairs of a table as verdicts, accepted where it says nothing else.
+
+        All of them are one step of undo; where one contradicts what is recorded, none is.
+        """
+        annotator = self._session.annotator
+
+        def record(project: Project) -> list[Event]:
+            return judge_together(project, read_judgements(project, path), annotator=annotator)
+
+        def tell(events: list[Event]) -> None:
+            self._session.verdicts_changed.emit()
+            self._session.notify(f"recorded {len(events)} verdicts from {path.name}")
+
+        def start() -> None:
+            if path.suffix.lower() != ".csv":
+                raise InputError(
+                    f"{path.name} is no table of pairs (CSV), so that its pairs can only be "
+                    "imported to be reviewed."
+                )
+            project = self._session.require_project()
+            self._session.jobs.submit(
+                "import pairs", partial(record, project), tell, self._session.show_error
+            )
 
         self._session.attempt(start)
 

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_neurobridge.errors import Cancelled, NeuroBridgeError
@@ -48,6 +49,8 @@ class JobRunner:
         Hears each change of a long job.
     clock : callable, optional
         Returns seconds; for estimates of the time left.
+    answering : callable, optional
+        Gets the key of short work, and returns the context in which its answer is taken.
     """
 
     def __init__(
@@ -56,8 +59,10 @@ class JobRunner:
         on_status: Callable[[JobStatus], None] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        answering: Callable[[str], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self._dispatch = dispatch
+        self._answering = answering
         self._on_status = on_status or (lambda status: None)
         self._clock = clock
         # One worker: a laptop's cores belong to the network that runs inside the job.
@@ -110,10 +115,11 @@ class JobRunner:
                 if self._closed or generation != self._generations[key]:
                     return
                 error = future.exception()
-                if isinstance(error, NeuroBridgeError):
-                    on_error(error)
-                else:
-                    on_done(future.result())
+                with self._answering(key):
+                    if isinstance(error, NeuroBridgeError):
+                        on_error(error)
+                    else:
+                        on_done(future.result())
 
             self._dispatch(answer)
 

@@ -281,7 +281,7 @@ class Matches:
                     report=report,
                 )
                 # What every view asks for first.
-                _ = found.matched(), found.agreement, found.notes, found.review()
+                _ = found.matched(), found.agreement, found.notes
             except NeuroBridgeError:
                 raise
             except Exception as error:

@@ -101,6 +101,8 @@ class PairRow:
                 return "" if self.residual_um is None else f"{self.residual_um:.1f}"
             case Column.TIME:
                 return _local_time(self.time) if self.time else ""
+            case Column.STATUS if self.review and self.status is not PairStatus.REVIEW:
+                return f"{self.status} ⚠"
         return str(self.value(column))
 
     def value(self, column: Column) -> Any:

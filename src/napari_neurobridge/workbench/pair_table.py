@@ -17,6 +17,7 @@ from napari_neurobridge.project.log.notes import note_of
 from napari_neurobridge.types import Verdict
 from napari_neurobridge.workbench.pair_rows import Column, PairRow, PairStatus, pair_rows
 from napari_neurobridge.workbench.session import Remedy
+from napari_neurobridge.workbench.snapshot import NONE_OF_THESE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -148,12 +149,14 @@ class PairTable:
 
     def ask(self, row: PairRow) -> None:
         """Ask about a row's cell, with its partner picked; both canvases move there."""
-        shown = self._questions.snapshot
-        partner = row.key[1] if len(row.key) == 2 else None
-        picked = None if shown.picked is None else shown.picked.uid
-        if shown.query is not None and shown.query.uid == row.key[0] and picked == partner:
-            return
-        self._questions.select(row.datasets[0], row.key[0], pick=partner)
+        query, picked = self._questions.snapshot.asked
+        if query is None or query.uid != row.key[0] or picked != _partner(row):
+            self._questions.select(row.datasets[0], row.key[0], pick=_partner(row))
+
+    def is_asked(self, row: PairRow) -> bool:
+        """Return whether a verdict would be about a row, or will be once there is an answer."""
+        query, picked = self._questions.snapshot.asked
+        return query is not None and query.uid == row.key[0] and picked in (None, _partner(row))
 
     def decide(
         self, rows: Sequence[PairRow], verdict: Verdict, reason: NoneReason | None = None
@@ -273,3 +276,8 @@ class PairTable:
     def _show(self, rows: tuple[PairRow, ...]) -> None:
         self.rows = rows
         self.changed.emit()
+
+
+def _partner(row: PairRow) -> str:
+    """Return what a row picks."""
+    return row.key[1] if len(row.key) == 2 else NONE_OF_THESE

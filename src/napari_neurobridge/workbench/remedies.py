@@ -14,7 +14,7 @@ REMEDIES = {
     ErrorKind.NO_PIXEL_SIZE: "type it as 'pixel of ROIs' beside Import ROIs in the Data dock",
     ErrorKind.NO_DEPTH: "type it as 'depth of ROIs' beside Import ROIs in the Data dock",
     ErrorKind.NOT_CLASSIFIED: "tick 'also what is no cell' beside Import ROIs in the Data dock",
-    ErrorKind.UNKNOWN_ROWS: "choose it as 'numbers count' beside Import matches in the Data dock",
+    ErrorKind.UNKNOWN_ROWS: "choose it as 'numbers count' beside Import pairs in the Data dock",
     ErrorKind.NO_ROIS: "import them with Import ROIs in the Data dock",
     ErrorKind.UNKNOWN_AXES: "state their order as 'axes' in the Data dock",
 }

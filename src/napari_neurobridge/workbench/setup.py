@@ -1,46 +1,35 @@
-"""From two files to an indexed project: the actions behind the Data dock."""
+"""From a project to an indexed one: the actions behind the Data dock."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_neurobridge.errors import Cancelled, NeuroBridgeError
-from napari_neurobridge.io.rois.read import holds_rois
-from napari_neurobridge.project.folder import Project
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.workbench.checklist import (
     ChecklistItem,
     checklist_of_draft,
     checklist_of_project,
 )
-from napari_neurobridge.workbench.draft import (
-    POINTS_SUFFIX,
-    PROJECT_SUFFIX,
-    ImageChoice,
-    PointsChoice,
-    ProjectDraft,
-)
-from napari_neurobridge.workbench.session import Notice, Remedy
+from napari_neurobridge.workbench.drafting import Drafting
 from napari_neurobridge.workflows.adopt import adopt_model, roll_back
 from napari_neurobridge.workflows.orient import state_orientation
-from napari_neurobridge.workflows.setup import create_project, import_points
+from napari_neurobridge.workflows.setup import import_points
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari_neurobridge.models.current import UsableModel
-    from napari_neurobridge.types import Projection, Report, Role, Vec3
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.types import Soma
     from napari_neurobridge.workbench.checklist import IndexState
     from napari_neurobridge.workbench.imports import Imports
     from napari_neurobridge.workbench.indexing import Indexing
     from napari_neurobridge.workbench.session import Session
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,7 +48,7 @@ class SuggestedAngle:
     text: str
 
 
-class Setup:
+class Setup(Drafting):
     """Makes a project ready for questions, and knows what is still to be done.
 
     Parameters
@@ -72,125 +61,18 @@ class Setup:
         Takes dropped files of other programs.
     """
 
-    draft_changed = Signal()
-    checklist_changed = Signal()
     suggestion_changed = Signal()
 
     def __init__(self, session: Session, indexing: Indexing, imports: Imports) -> None:
-        self.draft = ProjectDraft()
+        super().__init__(session, imports)
         self.suggestion: SuggestedAngle | None = None
-        self._session = session
         self._indexing = indexing
-        self._imports = imports
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._tell)
         session.orientation_changed.connect(self._on_orientation_changed)
         indexing.changed.connect(self._tell)
 
-    # --- a project -------------------------------------------------------------------
-
-    def choose_image(self, role: Role, path: Path, *, axes: str | None = None) -> None:
-        """Read an image's metadata into the draft; notifies when it cannot be read."""
-        self._choose({role: path}, {}, axes)
-
-    def choose_points(self, role: Role, path: Path) -> None:
-        """Read a table of points into the draft; notifies when it cannot be read."""
-        self._choose({}, {role: path})
-
-    def _choose(
-        self, images: Mapping[Role, Path], points: Mapping[Role, Path], axes: str | None = None
-    ) -> None:
-        """Read files into the draft; asks first when that would close a project."""
-        project = self._session.project
-        if project is not None:
-            start = Remedy("Start a new one", lambda: self._begin(images, points, axes))
-            text = f"{project.path.name} is open. Everything in it is saved."
-            self._session.notified.emit(Notice(text, remedy=start))
-            return
-        self._begin(images, points, axes)
-
-    def _begin(
-        self, images: Mapping[Role, Path], points: Mapping[Role, Path], axes: str | None
-    ) -> None:
-        for role, path in images.items():
-            self._inspect(
-                f"image {role}",
-                partial(ImageChoice.from_file, path, axes=axes),
-                partial(self._take_image, role),
-            )
-        for role, path in points.items():
-            self._inspect(
-                f"points {role}",
-                partial(PointsChoice.from_file, path),
-                partial(self._take_points, role),
-            )
-
-    def _inspect(self, what: str, read: Callable[[], T], take: Callable[[T], None]) -> None:
-        self._session.jobs.submit(f"inspect {what}", read, take, self._session.show_error)
-
-    def _take_image(self, role: Role, choice: ImageChoice) -> None:
-        self._set_draft(self.draft.with_image(role, choice))
-
-    def _take_points(self, role: Role, choice: PointsChoice) -> None:
-        self._set_draft(self.draft.with_points(role, choice))
-
-    def take_files(self, paths: Sequence[Path]) -> None:
-        """Do the obvious with dropped files: open a project, offer ROIs, or fill the checklist."""
-        for path in paths:
-            if path.suffix == PROJECT_SUFFIX:
-                self.open_project(path)
-                return
-            if holds_rois(path):
-                self._session.attempt(partial(self._imports.offer_rois, path))
-                return
-        draft = ProjectDraft() if self._session.project is not None else self.draft
-        tables = [path for path in paths if path.suffix.lower() == POINTS_SUFFIX]
-        images = [path for path in paths if path not in tables]
-
-        def take() -> None:
-            self._choose(draft.assign_roles(images), draft.assign_points(tables))
-
-        self._session.attempt(take)
-
-    def set_voxel_size(self, role: Role, voxel_size_um: Vec3) -> None:
-        """Set a voxel size, µm (z, y, x), that the file does not state."""
-        self._session.attempt(
-            lambda: self._set_draft(self.draft.with_voxel_size(role, voxel_size_um))
-        )
-
-    def set_reading(self, role: Role, *, channel: int, projection: Projection) -> None:
-        """Set which channel is used, and how a recording becomes one plane."""
-        self._session.attempt(
-            lambda: self._set_draft(
-                self.draft.with_reading(role, channel=channel, projection=projection)
-            )
-        )
-
-    def create_project(self, folder: Path) -> None:
-        """Make a project folder from the draft and open it."""
-        if folder.suffix != PROJECT_SUFFIX:
-            folder = folder.with_name(folder.name + PROJECT_SUFFIX)
-
-        def create() -> None:
-            sources = self.draft.to_sources()
-            self._open(folder, lambda: create_project(folder, sources))
-
-        self._session.attempt(create)
-
-    def open_project(self, folder: Path) -> None:
-        """Open an existing project folder."""
-        self._open(folder, lambda: Project.open(folder))
-
-    def _open(self, folder: Path, make: Callable[[], Project]) -> None:
-        def refuse(error: NeuroBridgeError) -> None:
-            if not isinstance(error, Cancelled):
-                self._session.show_error(error)
-
-        def work(_: Report) -> Project:
-            return make()
-
-        title = f"Opening {folder.name}"
-        self._session.jobs.follow("open", work, self._session.set_project, refuse, title=title)
+    # --- orientation -----------------------------------------------------------------
 
     def set_orientation(self, orientation: Orientation) -> None:
         """Set how the fMOST dataset lies in the two-photon frame."""
@@ -233,14 +115,21 @@ class Setup:
     def import_points(self, dataset: str, path: Path) -> None:
         """Add the somata of a CSV with columns ``uid,z_um,y_um,x_um``."""
 
-        def add() -> None:
-            somata = import_points(
-                self._session.require_project(), dataset, path, annotator=self._session.annotator
-            )
+        def tell(somata: list[Soma]) -> None:
             self._session.somata_were_changed(dataset)
             self._session.notify(f"imported {len(somata)} somata into {dataset}")
 
-        self._session.attempt(add)
+        def start() -> None:
+            add = partial(
+                import_points,
+                self._session.require_project(),
+                dataset,
+                path,
+                annotator=self._session.annotator,
+            )
+            self._session.jobs.submit("import points", add, tell, self._session.show_error)
+
+        self._session.attempt(start)
 
     def index(self) -> None:
         """Embed all somata that the current model has not embedded yet, in a child process."""
@@ -295,16 +184,9 @@ class Setup:
         for dataset in project.datasets if project is not None else ():
             self._session.somata_were_changed(dataset)
 
-    def _set_draft(self, draft: ProjectDraft) -> None:
-        if self._session.project is not None:
-            self._session.set_project(None)
-        self.draft = draft
-        self.draft_changed.emit()
-        self.checklist_changed.emit()
-
     def _on_project_changed(self, project: Project | None) -> None:
         if project is not None:
-            self.draft = ProjectDraft()
+            self._forget_draft()
         self._suggest(None)
         self._tell()
 

@@ -10,21 +10,26 @@ from napari_neurobridge.workbench.answers import N_SHOWN
 from napari_neurobridge.workbench.contact_sheet import ContactSheet
 from napari_neurobridge.workbench.decisions import Decisions
 from napari_neurobridge.workbench.detection import Detection
+from napari_neurobridge.workbench.exports import Exports
 from napari_neurobridge.workbench.finder import Finder
 from napari_neurobridge.workbench.imports import Imports
 from napari_neurobridge.workbench.indexing import Indexing
 from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
+from napari_neurobridge.workbench.layers_in import LayersIn
 from napari_neurobridge.workbench.matches import Matches
 from napari_neurobridge.workbench.models import EncoderCache
+from napari_neurobridge.workbench.overlay import Overlay
 from napari_neurobridge.workbench.pair_table import PairTable
 from napari_neurobridge.workbench.plane import PlaneView
 from napari_neurobridge.workbench.preview import Preview
 from napari_neurobridge.workbench.questions import Questions
+from napari_neurobridge.workbench.recent import RecentProjects
 from napari_neurobridge.workbench.session import Session
 from napari_neurobridge.workbench.setup import Setup
 from napari_neurobridge.workbench.verdicts import Verdicts
 from napari_neurobridge.workbench.visits import Visits
+from napari_neurobridge.workbench.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +53,8 @@ class Workbench:
     ----------
     session : Session
         The open project, the jobs, and what changed.
+    recent : RecentProjects
+        What was open lately.
     indexing : Indexing
         How far the index is; embeds what was added since.
     setup : Setup
@@ -56,12 +63,16 @@ class Workbench:
         Somata found by a detector, and taken back.
     imports : Imports
         What other programs found and say.
+    layers_in : LayersIn
+        What already lies in the viewer.
     matches : Matches
         All cells matched at once, kept up to date.
     questions : Questions
         The queried cell, its candidates, and the one that is picked.
     plane : PlaneView
         The plane of one side as a surface in the other's space.
+    overlay : Overlay
+        The ex-vivo image over the in-vivo one.
     verdicts : Verdicts
         What a person decides.
     decisions : Decisions
@@ -80,18 +91,25 @@ class Workbench:
         What a verdict would change.
     insights : Insights
         How well the model does, and where it looks.
+    exports : Exports
+        Tables, and figures of pairs.
+    watch : Watch
+        What other windows do in the same project.
     """
 
     def __init__(self, dispatch: Dispatch = call_directly, annotator: str | None = None) -> None:
         encoders = EncoderCache()
         self.session = Session(dispatch, annotator)
+        self.recent = RecentProjects(self.session)
         self.imports = Imports(self.session)
         self.indexing = Indexing(self.session, encoders)
         self.setup = Setup(self.session, self.indexing, self.imports)
+        self.layers_in = LayersIn(self.session, self.setup)
         self.detection = Detection(self.session)
         self.matches = Matches(self.session, encoders)
         self.questions = Questions(self.session, encoders, self.matches)
         self.plane = PlaneView(self.session, self.matches, self.questions)
+        self.overlay = Overlay(self.session, self.matches, self.questions)
         self.verdicts = Verdicts(self.session, self.questions)
         self.decisions = Decisions(self.session, self.verdicts)
         self.pairs = PairTable(self.session, self.matches, self.questions)
@@ -101,6 +119,8 @@ class Workbench:
         self.activity = CellActivity(self.session, self.questions)
         self.preview = Preview(self.session, encoders, self.matches, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)
+        self.exports = Exports(self.session, self.questions)
+        self.watch = Watch(self.session)
 
     @property
     def project(self) -> Project | None:
@@ -131,4 +151,5 @@ class Workbench:
 
     def close(self) -> None:
         """Stop all work; called when the viewer closes."""
+        self.watch.close()
         self.session.jobs.close()

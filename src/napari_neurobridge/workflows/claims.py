@@ -8,13 +8,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import ErrorKind, InputError
-from napari_neurobridge.io.tables import read_table
 from napari_neurobridge.io.tracking import CountedRows, TrackedCells, read_tracking
 from napari_neurobridge.project.log.claims import ClaimsImported
 from napari_neurobridge.project.log.events import default_annotator
 from napari_neurobridge.project.log.soma_events import SomaAdded
 from napari_neurobridge.types import Role, Verdict
-from napari_neurobridge.workflows.setup import named_uid
+from napari_neurobridge.workflows.pair_tables import read_pair_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.claims import ImportedClaim
     from napari_neurobridge.project.log.fold import State
-
-_UID_SUFFIX = "_uid"
 
 
 class ClaimStatus(StrEnum):
@@ -97,8 +94,9 @@ def import_matches(
         somata its numbers mean.
     """
     if path.suffix.lower() == ".csv":
-        program, names, pairs, scores = _from_table(project, path)
-        n_shown = len(pairs)
+        table = read_pair_table(project, path)
+        program, names, pairs = "table", list(table.datasets), table.pairs
+        scores, n_shown = table.scores, len(pairs)
     else:
         program, names, pairs, scores, n_shown = _from_tracking(project, path, sessions, counted)
     if not pairs:
@@ -117,29 +115,6 @@ def import_matches(
     )
     project.record(annotator or default_annotator(), lambda _state: [claims])
     return ImportedMatches(program, claims.datasets, len(pairs), n_shown - len(pairs))
-
-
-def _from_table(
-    project: Project, path: Path
-) -> tuple[str, list[str], list[tuple[str, str]], list[float | None]]:
-    """Read ``<dataset>_uid,<dataset>_uid[,score]``."""
-    table = read_table(path, what="table of pairs")
-    names = [name for name in project.datasets if name + _UID_SUFFIX in table]
-    if len(names) != 2:
-        raise InputError(
-            f"{path} needs two columns of uids, named after two datasets of the project, such as "
-            "two_photon_uid,fmost_uid."
-        )
-    state = project.state()
-    columns = []
-    for name in names:
-        uids = [named_uid(state, name, uid) for uid in table.text(name + _UID_SUFFIX)]
-        for row, uid in enumerate(uids):
-            if uid not in state.somata[name]:
-                raise table.refusal(row, f"names '{uid}', which is no soma of '{name}'")
-        columns.append(uids)
-    scores = table.numbers(["score"])[:, 0].tolist() if "score" in table else [None] * len(uids)
-    return "table", names, list(zip(*columns, strict=True)), scores
 
 
 def _from_tracking(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.project.log.fold import StandingVerdict, State
     from napari_neurobridge.types import Soma
 
+_SOMATA_OF = "somata_"
 _TYPES = {"text": pa.string(), "number": pa.float64(), "count": pa.int64(), "flag": pa.bool_()}
 
 
@@ -92,20 +93,50 @@ def export_tables(project: Project, out: Path, table_format: str = TableFormat.C
         raise InputError(f"There is no export format '{table_format}'; use {known}.")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; name a folder to export to.")
-    state = project.state()
-    tables = {
-        f"somata_{name}": ([_soma_row(soma) for soma in somata.values()], _SOMATA)
-        for name, somata in state.somata.items()
-    }
-    tables["pairs"] = (list(_pair_rows(state)), _PAIRS)
-    tables["verdicts"] = ([_verdict_row(verdict, state) for verdict in state.verdicts], _VERDICTS)
-    if state.notes:
-        # Also those on pairs that nobody has judged.
-        tables["notes"] = (list(_note_rows(state)), _NOTES)
     return [
-        _write(out / f"{name}.{table_format}", rows, schema)
-        for name, (rows, schema) in tables.items()
+        export_table(project, name, out / f"{name}.{table_format}") for name in table_names(project)
     ]
+
+
+def table_names(project: Project) -> list[str]:
+    """Return the names of a project's tables.
+
+    Those are ``somata_<dataset>``, ``pairs``, ``verdicts``, and ``notes`` if there are any, also on
+    pairs that nobody has judged.
+    """
+    state = project.state()
+    names = [*(_SOMATA_OF + name for name in state.somata), "pairs", "verdicts"]
+    return [*names, "notes"] if state.notes else names
+
+
+def export_table(project: Project, name: str, path: Path) -> Path:
+    """Write one table, and return its path.
+
+    Parameters
+    ----------
+    project : Project
+    name : str
+        One of `table_names`.
+    path : Path
+        CSV or Parquet, by its suffix; replaced in one step.
+
+    Raises
+    ------
+    InputError
+        If there is no such table.
+    """
+    if name not in table_names(project):
+        known = ", ".join(table_names(project))
+        raise InputError(f"There is no table '{name}'; the tables are {known}.")
+    state = project.state()
+    if name == "pairs":
+        return _write(path, list(_pair_rows(state)), _PAIRS)
+    if name == "verdicts":
+        return _write(path, [_verdict_row(v, state) for v in state.verdicts], _VERDICTS)
+    if name == "notes":
+        return _write(path, list(_note_rows(state)), _NOTES)
+    somata = state.somata[name.removeprefix(_SOMATA_OF)]
+    return _write(path, [_soma_row(soma) for soma in somata.values()], _SOMATA)
 
 
 def _soma_row(soma: Soma) -> dict[str, Any]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.tables import read_table
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.judging import Judgement
 from napari_neurobridge.types import Verdict
+from napari_neurobridge.workflows.pair_tables import read_pair_table
 from napari_neurobridge.workflows.setup import named_uid
 
 if TYPE_CHECKING:
@@ -22,14 +21,12 @@ if TYPE_CHECKING:
     from napari_neurobridge.project.log.fold import State
 
 
-_PAIR_COLUMNS = ("two_photon_uid", "fmost_uid")
-
-
-def read_judgements(path: Path) -> list[Judgement]:
-    """Read verdicts from a CSV ``two_photon_uid,fmost_uid[,verdict]``.
+def read_judgements(project: Project, path: Path) -> list[Judgement]:
+    """Read verdicts from a table of pairs, see `read_pair_table`, with a column ``verdict``.
 
     Parameters
     ----------
+    project : Project
     path : Path
         Rows without a verdict are accepted pairs; further columns are ignored.
 
@@ -38,25 +35,20 @@ def read_judgements(path: Path) -> list[Judgement]:
     InputError
         If the file cannot be read, lacks a column, or a row is not valid.
     """
-    table = read_table(path, what="table of pairs")
-    for column in _PAIR_COLUMNS:
-        if column not in table:
-            raise InputError(
-                f"{path} lacks the column {column}; a table of pairs has the columns "
-                "two_photon_uid,fmost_uid."
-            )
+    found = read_pair_table(project, path)
+    table = found.table
     verdicts = table.text("verdict") if "verdict" in table else [""] * len(table.rows)
-    rows = zip(*map(table.text, _PAIR_COLUMNS), verdicts, strict=True)
-    return [_judgement(table, number, *row) for number, row in enumerate(rows)]
+    return [
+        Judgement(_verdict(table, row, said), first, second)
+        for row, (said, (first, second)) in enumerate(zip(verdicts, found.pairs, strict=True))
+    ]
 
 
-def _judgement(table: Table, number: int, first: str, second: str, verdict: str) -> Judgement:
-    if not first or not second:
-        raise table.refusal(number, "lacks a two_photon_uid or fmost_uid; name both somata")
-    verdict = verdict or Verdict.ACCEPT
-    if verdict not in (Verdict.ACCEPT, Verdict.REJECT, Verdict.UNSURE):
-        raise table.refusal(number, f"says '{verdict}'; a verdict is accept, reject or unsure")
-    return Judgement(Verdict(verdict), first, second)
+def _verdict(table: Table, row: int, said: str) -> Verdict:
+    said = said or Verdict.ACCEPT
+    if said not in (Verdict.ACCEPT, Verdict.REJECT, Verdict.UNSURE):
+        raise table.refusal(row, f"says '{said}'; a verdict is accept, reject or unsure")
+    return Verdict(said)
 
 
 def judge_all(

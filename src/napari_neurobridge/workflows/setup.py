@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.tables import read_points
 from napari_neurobridge.io.volumes import open_volume
+from napari_neurobridge.io.voxel_sizes import doubt_of
 from napari_neurobridge.project.folder import DatasetSpec, Project, dataset_spec
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.types import Projection, Role, Soma, SomaSource, Vec3
@@ -106,6 +107,24 @@ def create_project(path: Path, sources: Sequence[DatasetSource]) -> Project:
         if source.points is not None:
             import_points(project, source.name, source.points)
     return project
+
+
+def doubtful_voxel_sizes(project: Project, names: Sequence[str] | None = None) -> list[str]:
+    """Return which datasets have a voxel size that looks like a mistake, a sentence each.
+
+    Parameters
+    ----------
+    project : Project
+    names : sequence of str, optional
+        Datasets to look at; all with images unless given.
+    """
+    doubts = []
+    for name in project.datasets_with_images if names is None else names:
+        if project.dataset(name).uri is not None:
+            volume = project.volume(name)
+            if doubt := doubt_of(volume.voxel_size_um, volume.shape):
+                doubts.append(f"{name}: {doubt}")
+    return doubts
 
 
 def add_dataset(project: Project, source: DatasetSource) -> DatasetSpec:

@@ -37,3 +37,15 @@ def test_regions_and_claims_are_tables(tmp_path: Path) -> None:
         assert len(p.pairs()) == 0
         p.accept(claim["first_uid"], claim["second_uid"])
         assert p.claims()["status"].tolist() == ["accepted"]
+
+
+def test_points_and_pairs_are_imported_from_tables(
+    points_project_folder: Path, tmp_path: Path
+) -> None:
+    project = nb.open(points_project_folder)
+    points, pairs = tmp_path / "points.csv", tmp_path / "pairs.csv"
+    points.write_text("uid,z_um,y_um,x_um\na,1,2,3\n")
+    assert list(project.import_points(points, "fmost").index) == ["a"]
+    pairs.write_text("two_photon_uid,fmost_z_um,fmost_y_um,fmost_x_um\ntp-00001,1.5,2,3\n")
+    assert project.import_pairs(pairs) == 1
+    assert project.folder.state().pairs == {"tp-00001": "a"}

@@ -102,3 +102,17 @@ def test_claims_are_imported_and_listed(
         "claims": found["claims"][1:],
         "n_waiting": 1,
     }
+
+
+def test_points_are_added_to_a_dataset_with_an_image(
+    capsys: pytest.CaptureFixture[str], project: Project, tmp_path: Path
+) -> None:
+    table = tmp_path / "points.csv"
+    table.write_text("uid,z_um,y_um,x_um\na,1,2,3\nb,4,5,6\n")
+    assert project.dataset("fmost").uri is not None
+    before = set(project.state().somata["fmost"])
+    request = ("import-points", project.path, table, "--dataset", "fmost")
+    code, out, _ = call(capsys, *request, "--json")
+    assert code == 0
+    assert json.loads(out) == {"dataset": "fmost", "n_somata": 2, "first_uid": "a"}
+    assert set(project.state().somata["fmost"]) == before | {"a", "b"}

@@ -3,6 +3,7 @@ import struct
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.io.volumes import inspect_image, open_volume
@@ -133,11 +134,25 @@ def test_missing_and_foreign_files(tmp_path):
     with pytest.raises(InputError, match="no file"):
         open_volume(tmp_path / "none.tif", name="a")
     (tmp_path / "text.tif").write_text("no image")
-    with pytest.raises(InputError, match="cannot be read as TIFF"):
+    with pytest.raises(InputError, match="is no TIFF image; NeuroBridge reads TIFF"):
         open_volume(tmp_path / "text.tif", name="a")
     (tmp_path / "empty.tif").write_bytes(b"")
-    with pytest.raises(InputError, match="cannot be read as TIFF"):
+    with pytest.raises(InputError, match="is an empty file; NeuroBridge reads TIFF"):
         open_volume(tmp_path / "empty.tif", name="a")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("png", "a PNG image"), ("jpeg", "a JPEG image"), ("bmp", "a BMP image")]
+)
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_another_kind_of_picture_is_named_as_what_it_is(tmp_path, kind, name, suffix):
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(path, format=kind)
+    with pytest.raises(InputError) as refused:
+        inspect_image(path)
+    assert str(refused.value) == (
+        f"{path} is {name}; NeuroBridge reads TIFF, OME-TIFF, OME-Zarr and CSV."
+    )
 
 
 WRITERS: dict[str, dict] = {

@@ -66,9 +66,26 @@ def test_a_missing_voxel_size_is_asked_for_and_never_assumed(draft: ProjectDraft
     assert "two_photon ?" in _by_step(checklist_of_draft(draft))[Step.VOXEL_SIZES].detail
     with pytest.raises(InputError, match="voxel size of two_photon"):
         draft.to_sources()
-    with pytest.raises(InputError, match="positive"):
+    with pytest.raises(InputError, match="above 0 µm; that of two_photon is missing along y"):
         draft.with_voxel_size(Role.IN_VIVO, (1.0, 0.0, 1.0))
     assert draft.with_voxel_size(Role.IN_VIVO, (4.0, 2.0, 2.0)).complete
+
+
+def test_an_unusual_voxel_size_is_confirmed_or_corrected_first(draft: ProjectDraft) -> None:
+    doubtful = draft.with_voxel_size(Role.EX_VIVO, (1680.0, 650.0, 650.0))
+    (doubt,) = doubtful.doubts
+    assert doubt.startswith("fmost: 1680 µm along z")
+    assert "1680 in nm, which is 1.68 µm?" in doubt
+    assert not doubtful.complete
+    voxels = _by_step(checklist_of_draft(doubtful))[Step.VOXEL_SIZES]
+    assert not voxels.done
+    assert "unusual" in voxels.detail
+    with pytest.raises(InputError, match="Confirm or correct the voxel size of fmost"):
+        doubtful.to_sources()
+    assert doubtful.with_confirmed_sizes().complete
+    assert doubtful.with_voxel_size(Role.EX_VIVO, (1.68, 0.65, 0.65)).complete
+    again = doubtful.with_confirmed_sizes().with_voxel_size(Role.EX_VIVO, (1900.0, 1.0, 1.0))
+    assert again.doubts, "another size is another question"
 
 
 @pytest.mark.parametrize(

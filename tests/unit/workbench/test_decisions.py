@@ -70,6 +70,17 @@ def test_an_undone_audit_is_asked_blindly_again(workbench, loop) -> None:
     assert workbench.questions.snapshot.blind
 
 
+def test_undo_of_none_goes_to_the_cell_with_none_picked(workbench, loop) -> None:
+    workbench.questions.select("two_photon", FIRST[0])
+    loop.run_until(lambda: workbench.questions.answer is not None)
+    workbench.verdicts.none()
+    workbench.questions.select("two_photon", SECOND[0])
+    workbench.verdicts.undo()
+    loop.run_until(lambda: workbench.questions.answer is not None)
+    assert workbench.questions.query.uid == FIRST[0]
+    assert workbench.questions.none_picked
+
+
 def test_undo_of_a_moved_soma_looks_at_it_and_leaves_the_question(workbench, looked) -> None:
     before = workbench.project.state().soma("fm-00001").center_um
     workbench.questions.select("two_photon", SECOND[0])

@@ -107,6 +107,7 @@ def test_accepted_pairs_that_all_other_cells_contradict_are_for_review(project: 
     }
     assert rows[PAIR].contradicts == "all other cells (97 %)"
     assert rows[PAIR].status is PairStatus.ACCEPTED
+    assert [row.text(Column.STATUS) for row in rows.values()] == ["accepted ⚠", "accepted"]
 
 
 def test_claims_of_other_programs_wait_for_review(project: Project) -> None:

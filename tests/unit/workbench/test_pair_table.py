@@ -146,8 +146,14 @@ def test_a_row_asks_about_its_cell_with_its_partner_picked(workbench, loop) -> N
 def test_a_row_of_a_cell_without_partner_asks_about_it(workbench, loop) -> None:
     annotate.none(workbench.project, "fm-00099", annotator="me")
     workbench.session.verdicts_changed.emit()
-    workbench.pairs.ask(_row(workbench, "fm-00099"))
+    row = _row(workbench, "fm-00099")
+    workbench.pairs.ask(row)
     assert workbench.questions.query.dataset == "fmost"
+    loop.run_until(lambda: workbench.questions.answer is not None)
+    assert workbench.questions.none_picked
+    assert workbench.pairs.is_asked(row)
+    workbench.questions.choose(1)
+    assert not workbench.pairs.is_asked(row)
 
 
 def test_an_audit_hides_claims_and_is_not_uncovered_by_a_row(workbench, loop) -> None:

@@ -154,12 +154,92 @@ def test_a_missing_voxel_size_is_asked_for_before_anything_is_made(
     assert not (tmp_path / "mouse.neurobridge").exists()
     assert "voxel size of two_photon" in notices[-1].text
     setup.set_voxel_size(Role.IN_VIVO, (0.0, 1.0, 1.0))
-    assert "positive" in notices[-1].text
+    assert "two_photon is missing along z" in notices[-1].text
     assert not setup.draft.complete
     setup.set_voxel_size(Role.IN_VIVO, (4.0, 1.0, 1.0))
     setup.create_project(tmp_path / "mouse.neurobridge")
     _finish(workbench, loop)
     assert workbench.project is not None
+
+
+@pytest.fixture
+def silent_stack(tmp_path: Path) -> Path:
+    """A stack whose file says nothing of itself."""
+    path = tmp_path / "silent.tif"
+    stack = np.zeros((4, 8, 8), np.uint16)
+    tifffile.imwrite(path, stack, metadata=None, photometric="minisblack")
+    return path
+
+
+def test_axes_are_applied_whenever_they_are_typed(
+    workbench, loop, notices, silent_stack, image_folder
+) -> None:
+    setup = workbench.setup
+    setup.choose_image(Role.IN_VIVO, silent_stack)
+    _finish(workbench, loop)
+    assert "does not say what its 3 axes" in notices[-1].text
+    setup.set_axes(Role.IN_VIVO, "zyx")
+    _finish(workbench, loop)
+    assert setup.draft.images[Role.IN_VIVO].info.axes == "zyx"
+    assert notices[-1].text == "", "what was wrong is mended"
+    setup.set_voxel_size(Role.IN_VIVO, (4.0, 1.0, 1.0))
+    setup.set_axes(Role.IN_VIVO, "tyx")
+    _finish(workbench, loop)
+    image = setup.draft.images[Role.IN_VIVO]
+    assert (image.info.axes, image.stated_axes) == ("tyx", "tyx")
+    assert image.voxel_size_um == (4.0, 1.0, 1.0)
+    setup.set_axes(Role.IN_VIVO, "yx")
+    _finish(workbench, loop)
+    assert "has 3 axes, but 'yx' names 2" in notices[-1].text
+    assert setup.draft.images[Role.IN_VIVO] is image
+    setup.set_axes(Role.EX_VIVO, "tyx")  # before there is a file
+    setup.take_files([image_folder / "fmost.tif"])
+    _finish(workbench, loop)
+    assert setup.draft.images[Role.EX_VIVO].info.axes == "tyx"
+
+
+def test_axes_are_about_the_file_chosen_last(workbench, loop, silent_stack, image_folder) -> None:
+    setup = workbench.setup
+    setup.choose_image(Role.IN_VIVO, image_folder / "two_photon.tif")
+    setup.choose_image(Role.IN_VIVO, silent_stack)
+    _finish(workbench, loop)
+    setup.set_axes(Role.IN_VIVO, "tyx")
+    _finish(workbench, loop)
+    assert Path(setup.draft.images[Role.IN_VIVO].info.path) == silent_stack
+
+
+def test_an_error_goes_when_its_action_succeeds_and_not_before(
+    workbench, loop, notices, image_folder, tmp_path
+) -> None:
+    setup = workbench.setup
+    setup.choose_image(Role.IN_VIVO, tmp_path / "gone.tif")
+    _finish(workbench, loop)
+    assert notices[-1].is_error
+    setup.choose_image(Role.EX_VIVO, image_folder / "fmost.tif")
+    _finish(workbench, loop)
+    assert notices[-1].is_error, "that was another action"
+    setup.choose_image(Role.IN_VIVO, image_folder / "two_photon.tif")
+    _finish(workbench, loop)
+    assert notices[-1] == Notice("")
+    setup.open_project(tmp_path / "gone.neurobridge")
+    _finish(workbench, loop)
+    assert notices[-1].is_error
+    setup.create_project(tmp_path / "new.neurobridge")
+    _finish(workbench, loop)
+    assert workbench.project is not None
+    assert not notices[-1].is_error
+
+
+def test_one_side_s_voxel_size_does_not_excuse_the_other_s(
+    workbench, loop, notices, image_folder
+) -> None:
+    setup = workbench.setup
+    setup.take_files([image_folder / "two_photon.tif", image_folder / "fmost.tif"])
+    _finish(workbench, loop)
+    setup.set_voxel_size(Role.IN_VIVO, (0.0, 1.0, 0.0))
+    setup.set_voxel_size(Role.EX_VIVO, (2.0, 1.0, 1.0))
+    assert notices[-1].is_error
+    assert "two_photon is missing along z, x" in notices[-1].text
 
 
 def test_a_reading_is_checked_and_kept(workbench, loop, notices, image_folder) -> None:
@@ -243,18 +323,22 @@ def test_an_orientation_is_kept_and_told(opened, notices) -> None:
     assert notices[-1].is_error
 
 
-def test_imported_points_are_told_and_a_bad_table_is_explained(opened, notices, tmp_path) -> None:
+def test_imported_points_are_told_and_a_bad_table_is_explained(
+    opened, loop, notices, tmp_path
+) -> None:
     told: list[str] = []
     opened.session.somata_changed.connect(told.append)
     table = tmp_path / "more.csv"
     write_points(table, ["one", "two"], np.array([(1.0, 2.0, 3.0), (4.0, 5.0, 6.0)]))
     opened.setup.import_points("fmost", table)
+    _finish(opened, loop)
     assert told == ["fmost"]
     assert opened.project.state().soma("two").center_um == (4.0, 5.0, 6.0)
     assert "2 somata" in notices[-1].text
     bad = tmp_path / "bad.csv"
     bad.write_text("uid,z_um,y_um,x_um\na,1,2,nowhere\n", encoding="utf-8")
     opened.setup.import_points("fmost", bad)
+    _finish(opened, loop)
     assert told == ["fmost"]
     assert notices[-1].is_error
     assert "bad.csv" in notices[-1].text

@@ -1,4 +1,4 @@
-"""Verdicts read from a table, and a project's content written to tables."""
+"""A project's content written to tables."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from napari_neurobridge.io.tables import read_points
 from napari_neurobridge.project.folder import DatasetSpec, Project
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.events import VerdictEvidence
-from napari_neurobridge.types import NoneReason, Role, SomaSource, Verdict
+from napari_neurobridge.types import NoneReason, Role, SomaSource
 from napari_neurobridge.workflows.export import export_tables
-from napari_neurobridge.workflows.judgements import Judgement, read_judgements
 
 
 @pytest.fixture
@@ -121,37 +120,3 @@ def test_export_refuses_what_it_cannot_do(points_project: Project, tmp_path: Pat
     taken.write_text("")
     with pytest.raises(InputError, match="is a file"):
         export_tables(points_project, taken)
-
-
-def test_judgements_are_read_in_order(tmp_path: Path) -> None:
-    path = tmp_path / "pairs.csv"
-    path.write_text(
-        "\ufefffmost_uid,two_photon_uid,verdict,note\nfm-1,tp-1,,x\nfm-2,tp-2,reject,\n",
-        encoding="utf-8",
-    )
-    assert read_judgements(path) == [
-        Judgement(Verdict.ACCEPT, "tp-1", "fm-1"),
-        Judgement(Verdict.REJECT, "tp-2", "fm-2"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("", "no table of pairs: it is empty"),
-        ("two_photon_uid,fmost_uid\n", "no rows"),
-        ("a,b\n1,2\n", "lacks the column two_photon_uid"),
-        ("two_photon_uid,fmost_uid\ntp-1\n", "line 2, has 1 field where the header has 2"),
-        ("two_photon_uid,fmost_uid\ntp-1,fm-1\ntp-2,\n", "line 3, lacks a two_photon_uid"),
-        ("two_photon_uid,fmost_uid,verdict\ntp-1,fm-1,maybe\n", "'maybe'"),
-        ("two_photon_uid,fmost_uid,verdict\ntp-1,fm-1,none\n", "'none'"),
-    ],
-)
-def test_a_table_that_names_no_pairs_is_refused(tmp_path: Path, text: str, says: str) -> None:
-    path = tmp_path / "pairs.csv"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=says):
-        read_judgements(path)
-    path.write_bytes(b"\xff\xfe\x00bad")
-    with pytest.raises(InputError, match="no table of pairs"):
-        read_judgements(path)

@@ -12,6 +12,7 @@ from napari_neurobridge.insight.figures.best_matches import (
 )
 from napari_neurobridge.insight.figures.certificate import certificate_figure
 from napari_neurobridge.insight.figures.embedding import embedding_figure
+from napari_neurobridge.insight.figures.pair import Picture, pair_figure
 from napari_neurobridge.insight.figures.reliability import reliability_figure
 from napari_neurobridge.insight.figures.retrieval import (
     confusion_figure,
@@ -30,6 +31,7 @@ __all__ = [
     "DARK",
     "LIGHT",
     "MatchCrop",
+    "Picture",
     "QueryMatches",
     "Theme",
     "attention_figure",
@@ -37,6 +39,7 @@ __all__ = [
     "certificate_figure",
     "confusion_figure",
     "embedding_figure",
+    "pair_figure",
     "reliability_figure",
     "save_figure",
     "several",

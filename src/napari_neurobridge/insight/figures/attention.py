@@ -13,6 +13,7 @@ from napari_neurobridge.insight.figures.style import (
     WIDTH_IN,
     Theme,
     bare,
+    draw_scale_bar,
     dress,
     write_title,
 )
@@ -85,7 +86,7 @@ def attention_figure(
     for ax, words in zip(axes[0], ("crop", "local channel", "global channel", "gate"), strict=True):
         ax.set_title(words)
     if pixel_um is not None:
-        _scale_bar(axes[1, 0], pixel_um)
+        draw_scale_bar(axes[1, 0], pixel_um, 20.0)
     write_title(figure, theme, title or _usual_title(maps))
     return figure
 
@@ -133,21 +134,3 @@ def _show_gate(ax: Axes, gate: Float32Array, theme: Theme) -> None:
     bare(ax)
     ax.set_ylim(0, 1)
     ax.set_xlim(-0.5, 0.5)
-
-
-def _scale_bar(ax: Axes, pixel_um: float, length_um: float = 20.0) -> None:
-    from matplotlib.patheffects import withStroke
-
-    # Outlined, since what lies beneath may be bright.
-    outline = [withStroke(linewidth=2, foreground="black")]
-    side = ax.get_images()[0].get_size()[0]
-    start, length = 0.06 * side, length_um / pixel_um
-    ax.plot([start, start + length], [0.94 * side] * 2, color="white", linewidth=2.5)
-    ax.text(
-        start,
-        0.91 * side,
-        f"{length_um:g} µm",
-        color="white",
-        fontsize=SMALL_FONT - 1,
-        path_effects=outline,
-    )

@@ -134,6 +134,31 @@ def bare(ax: Axes) -> None:
     ax.spines[:].set_visible(False)
 
 
+def draw_scale_bar(ax: Axes, pixel_um: float, length_um: float) -> None:
+    """Draw a bar of some length over the picture in axes, at its lower left."""
+    from matplotlib.patheffects import withStroke
+
+    # Outlined, since what lies beneath may be bright.
+    outline = [withStroke(linewidth=2, foreground="black")]
+    rows, columns = ax.get_images()[0].get_size()
+    start, length = 0.06 * columns, length_um / pixel_um
+    ax.plot(
+        [start, start + length],
+        [0.94 * rows] * 2,
+        color="white",
+        linewidth=2.5,
+        path_effects=[withStroke(linewidth=4, foreground="black")],
+    )
+    ax.text(
+        start,
+        0.91 * rows,
+        f"{length_um:g} µm",
+        color="white",
+        fontsize=SMALL_FONT - 1,
+        path_effects=outline,
+    )
+
+
 def line_style(theme: Theme, index: int) -> tuple[str, str]:
     """Return colour and dashes of the curve with this index."""
     return theme.lines[index % len(theme.lines)], DASHES[index // len(theme.lines) % len(DASHES)]

@@ -1,0 +1,156 @@
+"""What comes into a project from tables and other programs; the first half of `OpenProject`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from napari_neurobridge.workflows.judgements import judge_all, read_judgements
+
+if TYPE_CHECKING:
+    from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.types import Vec3
+
+
+class ProjectImports:
+    """Imports; each method does what the command of its name does.
+
+    Attributes
+    ----------
+    folder : Project
+        What the library's own functions take.
+    """
+
+    folder: Project
+
+    def somata(self, dataset: str) -> pd.DataFrame:
+        """Return the somata of a dataset."""
+        raise NotImplementedError
+
+    def import_rois(
+        self,
+        path: str | Path,
+        dataset: str,
+        *,
+        voxel_size_um: Vec3 | None = None,
+        pixel_um: float | None = None,
+        z_um: float | None = None,
+        every: bool = False,
+        min_probability: float | None = None,
+    ) -> pd.DataFrame:
+        """Import cells of ImageJ, suite2p, CaImAn, NWB, a label image or a CSV as somata.
+
+        Parameters
+        ----------
+        path : str or Path
+        dataset : str
+            Where they lie; it needs no image.
+        voxel_size_um : Vec3, optional
+            µm (z, y, x) of the image in which they were found, where file and dataset do not
+            say it; or ``pixel_um``, the same along y and x.
+        pixel_um : float, optional
+        z_um : float, optional
+            Depth of their plane in the dataset.
+        every : bool
+            Also what the other program calls no cell.
+        min_probability : float, optional
+            suite2p's cells above this probability, not its own choice.
+
+        Returns
+        -------
+        DataFrame
+            What was imported, as `somata`.
+
+        Raises
+        ------
+        InputError
+            See `napari_neurobridge.workflows.rois.import_rois`.
+        """
+        from napari_neurobridge.io.rois.read import RoiReading
+        from napari_neurobridge.io.rois.suite2p import Kept
+        from napari_neurobridge.workflows.rois import RoiPlace, import_rois
+
+        found = import_rois(
+            self.folder,
+            dataset,
+            Path(path),
+            place=RoiPlace(voxel_size_um, pixel_um, z_um),
+            reading=RoiReading(Kept(every, min_probability)),
+        )
+        return self.somata(dataset).loc[[soma.uid for soma in found.somata]]
+
+    def import_matches(self, path: str | Path, sessions: dict[str, int] | None = None) -> int:
+        """Import another program's pairs as claims to review, and return how many there are.
+
+        Nothing rests on a claim until somebody accepts the pair.
+
+        Parameters
+        ----------
+        path : str or Path
+            CellReg, ROICaT or Track2p, or a table of uids.
+        sessions : dict of str to int, optional
+            Which session of the file each of two datasets is, counted from 0.
+
+        Raises
+        ------
+        InputError
+            See `napari_neurobridge.workflows.claims.import_matches`.
+        """
+        from napari_neurobridge.workflows.claims import import_matches
+
+        return import_matches(self.folder, Path(path), sessions).n_claims
+
+    def import_points(self, path: str | Path, dataset: str) -> pd.DataFrame:
+        """Add a CSV ``[uid,]z_um,y_um,x_um`` to the somata of a dataset, and return them.
+
+        Raises
+        ------
+        InputError
+            If the table cannot be read, the dataset is unknown, or a uid is taken.
+        """
+        from napari_neurobridge.workflows.setup import import_points
+
+        somata = import_points(self.folder, dataset, Path(path))
+        return self.somata(dataset).loc[[soma.uid for soma in somata]]
+
+    def import_pairs(self, path: str | Path, *, force: bool = False) -> int:
+        """Record the pairs of a table as verdicts, accepted unless a column ``verdict`` differs.
+
+        Parameters
+        ----------
+        path : str or Path
+            CSV that names two somata in each row by uids, or by places in µm within 3 µm of them.
+        force : bool
+            Also where a cell is paired already; that pair is revoked.
+
+        Returns
+        -------
+        int
+            How many verdicts were recorded.
+
+        Raises
+        ------
+        InputError
+            If the table cannot be read, or a row names no soma; nothing is recorded then.
+        InvalidActionError
+            If a pair contradicts one that is recorded, and ``force`` is not set.
+        """
+        judgements = read_judgements(self.folder, Path(path))
+        judge_all(self.folder, judgements, force=force)
+        return len(judgements)
+
+    def claims(self) -> pd.DataFrame:
+        """Return other programs' claims, and what people have said about them.
+
+        Columns ``first_uid, second_uid, first_dataset, second_dataset, program, score, status``.
+        """
+        from napari_neurobridge.workflows.claims import review_claims
+
+        columns = ["first_uid", "second_uid", "first_dataset", "second_dataset"]
+        rows = [
+            (*one.claim.pair, *one.claim.datasets, one.claim.program, one.claim.score, one.status)
+            for one in review_claims(self.folder.state())
+        ]
+        return pd.DataFrame(rows, columns=[*columns, "program", "score", "status"])
