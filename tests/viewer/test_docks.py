@@ -160,3 +160,24 @@ def test_the_docks_come_back_as_the_user_left_them(
     assert set(binding.column.open_names()) == {"Data", "Match", "Pairs", "Insight"}
     assert binding.column.front() == "Insight"
     binding.shut()
+
+
+def test_the_second_canvas_stays_in_the_window_where_it_can_be_drawn(
+    user: User, project_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _open_project(user, project_folder, monkeypatch)
+    (dock,) = user.docks("fMOST")
+    title = dock.titleBarWidget()
+
+    assert not title.float_button.isVisible()
+    # As a double click on any title does.
+    user.do(lambda: QTest.mouseDClick(title, Qt.MouseButton.LeftButton, pos=QPoint(60, 5)))
+    assert not dock.isFloating()
+    begin = QPoint(60, 5)
+    user.do(lambda: QTest.mousePress(title, Qt.MouseButton.LeftButton, pos=begin))
+    for step in range(1, 5):
+        way = begin + QPoint(-40 * step, 40 * step)
+        user.do(lambda way=way: QTest.mouseMove(title, way))
+    user.do(lambda: QTest.mouseRelease(title, Qt.MouseButton.LeftButton, pos=way))
+    assert not dock.isFloating()
+    assert user.shows(dock)
