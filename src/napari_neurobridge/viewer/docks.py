@@ -71,6 +71,7 @@ class DockColumn(QObject):
         self._viewer = ref(viewer)
         self._panels: dict[str, ReferenceType[QWidget]] = {}
         self._laid: set[str] = set()
+        self._fronts: dict[str, str] = {}
         self._canvas: ReferenceType[QWidget] | None = None
         self._left = load_settings().layout
         self._share = self._left.second_canvas_share
@@ -112,8 +113,9 @@ class DockColumn(QObject):
 
     def on_shown(self, name: str) -> None:
         """Lay a panel out that has come into its dock."""
+        front = self._fronts.pop(name, name)
         if name not in self._laid:
-            after_events(partial(self._lay_out, front=name))
+            after_events(partial(self._lay_out, front=front))
 
     def _forget(self, name: str, panel: ReferenceType[QWidget], _: object = None) -> None:
         if self._panels.get(name) is panel:
@@ -139,12 +141,14 @@ class DockColumn(QObject):
         viewer = self._viewer()
         if viewer is None or self._closed:
             return
+        front = front or self.front()
         for name in names:
             panel = self._panels[name]() if name in self._panels else None
             hidden = None if panel is None else _dock_around(panel)
             if hidden is not None:
                 hidden.show()
             elif (make := _panel_maker(name)) is not None:
+                self._fronts[name] = front or name
                 # The name that the menu gives it, so that its entry finds it.
                 title = f"{name} ({PLUGIN_TITLE})"
                 viewer.window.add_dock_widget(make(viewer), name=title, area="right")
