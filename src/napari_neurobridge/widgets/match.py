@@ -170,6 +170,8 @@ class MatchPanel(QWidget):
     def _on_match_changed(self) -> None:
         matches = self._workbench.matches
         self.updating_text.setVisible(matches.updating)
+        # One row of a narrow dock has no room for both.
+        self.queue_bar.setVisible(not matches.updating)
         project = self._workbench.project
         order = "" if project is None else _ORDERS[strategy_now(project)]
         self.queue_order.setText(f"Queue: {order}" if order else "Queue")
