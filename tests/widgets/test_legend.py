@@ -39,7 +39,7 @@ def test_every_mark_is_explained_in_its_own_colour(qtbot: Any) -> None:
 
 
 def test_the_popup_holds_all_lines(qtbot: Any) -> None:
-    button = LegendButton()
+    button = LegendButton(("A", "2"))
     qtbot.addWidget(button)
     for _ in range(2):  # each time it opens
         button.menu().aboutToShow.emit()

@@ -106,7 +106,7 @@ class MatchPanel(QWidget):
         row.addWidget(self.updating_text)
         row.addWidget(self.queue_text)
         row.addWidget(self.queue_bar)
-        row.addWidget(LegendButton())
+        row.addWidget(LegendButton(tuple(self._workbench.key_actions())))
         return row
 
     def _create_place(self) -> QLabel:
