@@ -15,6 +15,7 @@ from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QDockWidget, QTabWidget
 
 from napari_neurobridge.viewer.dispatch import LAYOUT_MS, after_events
+from napari_neurobridge.viewer.styles import quiet_stylesheet
 from napari_neurobridge.workbench.user_settings import Layout, change_settings, load_settings
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class DockColumn(QObject):
         self._moved.setSingleShot(True)
         self._moved.setInterval(LAYOUT_MS)
         self._moved.timeout.connect(self._on_borders_moved)
+        viewer.events.theme.connect(self._on_theme_changed)
         self._window.setTabPosition(_RIGHT, QTabWidget.TabPosition.North)
         self._window.installEventFilter(self)
         self._first_canvas.installEventFilter(self)
@@ -106,9 +108,20 @@ class DockColumn(QObject):
     def join(self, panel: QWidget, name: str) -> None:
         """Know a panel that napari is about to put into a dock; see `Docked`."""
         panel.setObjectName(f"neurobridge_{name.lower()}")
+        self._show_theme(panel)
         self._panels[name] = ref(panel)
         self._laid.discard(name)
         panel.destroyed.connect(partial(self._forget, name, self._panels[name]))
+
+    def _on_theme_changed(self, _: object = None) -> None:
+        for panel in [panel() for panel in self._panels.values()]:
+            if panel is not None:
+                self._show_theme(panel)
+
+    def _show_theme(self, panel: QWidget) -> None:
+        viewer = self._viewer()
+        if viewer is not None:
+            panel.setStyleSheet(quiet_stylesheet(viewer.theme))
 
     def on_shown(self, name: str) -> None:
         """Lay a panel out that has come into its dock."""

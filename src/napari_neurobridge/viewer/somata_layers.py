@@ -16,6 +16,7 @@ from napari_neurobridge.viewer.layers import (
     somata_layer_kwargs,
     somata_view,
 )
+from napari_neurobridge.viewer.styles import canvas_ink
 from napari_neurobridge.workflows.brightest_plane import Slab, at_brightest_plane
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class SomataLayers:
         if layer is None:
             layer = model.add_points(view.centers_um, **somata_layer_kwargs(view, dataset))
             layer.mode = "pan_zoom"
+            layer.text.color = self._ink(model, dataset)
             layer.events.data.connect(self._on_edited)
             self._on_made(model, layer)
             return
@@ -87,6 +89,18 @@ class SomataLayers:
                 layer.border_color = view.border_colors
                 layer.face_color = view.face_colors
             layer.refresh()
+
+    def show_theme(self) -> None:
+        """Write the numbers so that they are seen on the canvas of the theme."""
+        for model, dataset in self._sides():
+            if (layer := self.layer(model)) is not None:
+                layer.text.color = self._ink(model, dataset)
+
+    def _ink(self, model: ViewerModel, dataset: str) -> str:
+        """Return white over an image, which is mostly dark, and what the bare canvas needs."""
+        project = self._workbench.project
+        bare = project is None or project.dataset(dataset).uri is None
+        return canvas_ink(model.theme) if bare else "white"
 
     def draw_soon(self, dataset: str) -> None:
         """Draw a dataset's somata once, however much of the state is changing just now."""
