@@ -249,17 +249,13 @@ class RandomPerson:
             return
         dock = self._pick(docks)
         title = dock.titleBarWidget()
-        button = self._pick(
-            [
-                button
-                for name in ("close_button", "hide_button", "float_button")
-                if (button := getattr(title, name, None)) is not None
-            ]
-            or [None]
-        )
-        self._say(f"  {button and button.objectName()} of {getattr(dock, 'name', '')}")
-        if button is not None:
-            self._do(lambda: QTest.mouseClick(button, Qt.MouseButton.LeftButton))
+        found = [] if title is None else title.findChildren(QAbstractButton)
+        buttons = [button for button in found if button.isVisible()]
+        if not buttons:
+            return
+        button = self._pick(buttons)
+        self._say(f"  {button.objectName()} of {getattr(dock, 'name', '')}")
+        self._do(lambda: QTest.mouseClick(button, Qt.MouseButton.LeftButton))
 
     def _delete_layer(self) -> None:
         model = self._some_canvas()[1]

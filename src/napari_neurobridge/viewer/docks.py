@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from npe2 import PluginManager
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QDockWidget, QTabWidget
 
@@ -111,11 +112,12 @@ class DockColumn(QObject):
         self._show_theme(panel)
         self._panels[name] = ref(panel)
         self._laid.discard(name)
-        panel.destroyed.connect(partial(self._forget, name, self._panels[name]))
+        # No partial: Python may collect it with the panel before Qt tells that the panel goes.
+        panel.destroyed.connect(self._on_panel_destroyed)
 
     def _on_theme_changed(self, _: object = None) -> None:
-        for panel in [panel() for panel in self._panels.values()]:
-            if panel is not None:
+        for name in self._panels:
+            if (panel := self._panel(name)) is not None:
                 self._show_theme(panel)
 
     def _show_theme(self, panel: QWidget) -> None:
@@ -128,15 +130,24 @@ class DockColumn(QObject):
         if name not in self._laid:
             after_events(partial(self._lay_out, front=name))
 
-    def _forget(self, name: str, panel: ReferenceType[QWidget], _: object = None) -> None:
-        if self._panels.get(name) is panel:
+    def _on_panel_destroyed(self, _: object = None) -> None:
+        after_events(self._forget_destroyed)
+
+    def _forget_destroyed(self) -> None:
+        gone = {name for name in self._panels if self._panel(name) is None}
+        for name in gone:
             del self._panels[name]
-            self._laid.discard(name)
-            after_events(self._tell)
+        self._laid -= gone
+        self._tell()
+
+    def _panel(self, name: str) -> QWidget | None:
+        """Return the panel of a dock, unless Qt has deleted it."""
+        panel = self._panels[name]() if name in self._panels else None
+        return panel if panel is not None and isalive(panel) else None
 
     def dock(self, name: str) -> QDockWidget | None:
         """Return one of our docks; None while it is not open."""
-        panel = self._panels[name]() if name in self._panels else None
+        panel = self._panel(name)
         dock = None if panel is None else _dock_around(panel)
         return None if dock is None or dock.isHidden() else dock
 
@@ -153,7 +164,7 @@ class DockColumn(QObject):
         if viewer is None or self._closed:
             return
         for name in names:
-            panel = self._panels[name]() if name in self._panels else None
+            panel = self._panel(name)
             hidden = None if panel is None else _dock_around(panel)
             if hidden is not None:
                 hidden.show()
