@@ -55,7 +55,7 @@ _KEYS_OF_ANY_PROGRAM = (
     "PgDown",
 )
 _WORDS = ("tp-00003", "fm-00009", "nobody", "40, 60, 80", "1.6", "0", "-3", "1e9", "µ")
-_BEAT_MS = 40
+_BEAT_MS, _LONG_BEATS = 40, 10
 _WEIGHTS = {
     "click_widget": 24,
     "press": 28,
@@ -95,6 +95,7 @@ class RandomPerson:
         self.latest: deque[str] = deque(maxlen=20)
         self._seed, self._diary, self._files = seed, diary, files
         self._rng = np.random.default_rng(seed)
+        self._busy, self._beats_within = False, 0
         # What opens a menu waits in it; this answers.
         self._beat = QTimer()
         self._beat.timeout.connect(self._answer_what_waits)
@@ -248,17 +249,13 @@ class RandomPerson:
             return
         dock = self._pick(docks)
         title = dock.titleBarWidget()
-        button = self._pick(
-            [
-                button
-                for name in ("close_button", "hide_button", "float_button")
-                if (button := getattr(title, name, None)) is not None
-            ]
-            or [None]
-        )
-        self._say(f"  {button and button.objectName()} of {getattr(dock, 'name', '')}")
-        if button is not None:
-            self._do(lambda: QTest.mouseClick(button, Qt.MouseButton.LeftButton))
+        found = [] if title is None else title.findChildren(QAbstractButton)
+        buttons = [button for button in found if button.isVisible()]
+        if not buttons:
+            return
+        button = self._pick(buttons)
+        self._say(f"  {button.objectName()} of {getattr(dock, 'name', '')}")
+        self._do(lambda: QTest.mouseClick(button, Qt.MouseButton.LeftButton))
 
     def _delete_layer(self) -> None:
         model = self._some_canvas()[1]
@@ -352,7 +349,14 @@ class RandomPerson:
     # --- inside --------------------------------------------------------------------------
 
     def _do(self, action: Callable[[], Any]) -> None:
-        self.user.do(action)
+        def act() -> None:
+            self._busy, self._beats_within = True, 0
+            try:
+                action()
+            finally:
+                self._busy = False
+
+        self.user.do(act)
 
     def _say(self, words: str) -> None:
         self.latest.append(words)
@@ -381,6 +385,12 @@ class RandomPerson:
         elif isinstance(modal, QDialog) and not isinstance(modal, QFileDialog):
             self._say(f"  away with {modal.objectName() or type(modal).__name__}")
             modal.reject()
+        elif self._busy:
+            self._beats_within += 1
+            if self._beats_within > _LONG_BEATS:
+                # Marked text that is dragged: Qt follows the real mouse, which does not move.
+                self._say("  let go")
+                QTest.keyClick(self.user.window, Qt.Key.Key_Escape)
 
 
 class _Canvas:

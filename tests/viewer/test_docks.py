@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,25 @@ def test_the_second_canvas_stays_in_the_window_where_it_can_be_drawn(
     user.do(lambda: QTest.mouseRelease(title, Qt.MouseButton.LeftButton, pos=way))
     assert not dock.isFloating()
     assert user.shows(dock)
+
+
+def test_a_dock_that_was_closed_for_good_leaves_nothing_behind(
+    user: User, project_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binding = _open_project(user, project_folder, monkeypatch)
+    for name in ("Match", "Data"):
+        binding.column.raise_dock(name)
+        user.settle(60)
+        button = user.docks(name)[0].titleBarWidget().close_button
+
+        def close(button: QPushButton = button) -> None:
+            button.click()
+            # Python may collect a panel before Qt deletes it, and what Qt then calls is no more.
+            gc.collect()
+
+        user.do(close)
+        user.settle(20)
+        assert name not in binding.column.open_names()
+    user.menu("Plugins", "NeuroBridge", "Match")
+    assert binding.column.front() == "Match"
+    assert len(user.docks("Match")) == 1

@@ -298,6 +298,7 @@ class ViewerBinding:
     def _on_theme_changed(self, event: Any) -> None:
         if self.second is not None:
             self.second.model.theme = event.value
+        self._somata.show_theme()
 
     def _on_docks_changed(self) -> None:
         """Let the keys act on pairs while one of our docks is open, and be napari's otherwise."""

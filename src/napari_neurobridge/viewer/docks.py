@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from npe2 import PluginManager
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QDockWidget, QTabWidget
 
 from napari_neurobridge.viewer.dispatch import LAYOUT_MS, after_events
+from napari_neurobridge.viewer.styles import quiet_stylesheet
 from napari_neurobridge.workbench.user_settings import Layout, change_settings, load_settings
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class DockColumn(QObject):
         self._moved.setSingleShot(True)
         self._moved.setInterval(LAYOUT_MS)
         self._moved.timeout.connect(self._on_borders_moved)
+        viewer.events.theme.connect(self._on_theme_changed)
         self._window.setTabPosition(_RIGHT, QTabWidget.TabPosition.North)
         self._window.installEventFilter(self)
         self._first_canvas.installEventFilter(self)
@@ -107,9 +110,21 @@ class DockColumn(QObject):
     def join(self, panel: QWidget, name: str) -> None:
         """Know a panel that napari is about to put into a dock; see `Docked`."""
         panel.setObjectName(f"neurobridge_{name.lower()}")
+        self._show_theme(panel)
         self._panels[name] = ref(panel)
         self._laid.discard(name)
-        panel.destroyed.connect(partial(self._forget, name, self._panels[name]))
+        # No partial: Python may collect it with the panel before Qt tells that the panel goes.
+        panel.destroyed.connect(self._on_panel_destroyed)
+
+    def _on_theme_changed(self, _: object = None) -> None:
+        for name in self._panels:
+            if (panel := self._panel(name)) is not None:
+                self._show_theme(panel)
+
+    def _show_theme(self, panel: QWidget) -> None:
+        viewer = self._viewer()
+        if viewer is not None:
+            panel.setStyleSheet(quiet_stylesheet(viewer.theme))
 
     def on_shown(self, name: str) -> None:
         """Lay a panel out that has come into its dock."""
@@ -117,15 +132,24 @@ class DockColumn(QObject):
         if name not in self._laid:
             after_events(partial(self._lay_out, front=front))
 
-    def _forget(self, name: str, panel: ReferenceType[QWidget], _: object = None) -> None:
-        if self._panels.get(name) is panel:
+    def _on_panel_destroyed(self, _: object = None) -> None:
+        after_events(self._forget_destroyed)
+
+    def _forget_destroyed(self) -> None:
+        gone = {name for name in self._panels if self._panel(name) is None}
+        for name in gone:
             del self._panels[name]
-            self._laid.discard(name)
-            after_events(self._tell)
+        self._laid -= gone
+        self._tell()
+
+    def _panel(self, name: str) -> QWidget | None:
+        """Return the panel of a dock, unless Qt has deleted it."""
+        panel = self._panels[name]() if name in self._panels else None
+        return panel if panel is not None and isalive(panel) else None
 
     def dock(self, name: str) -> QDockWidget | None:
         """Return one of our docks; None while it is not open."""
-        panel = self._panels[name]() if name in self._panels else None
+        panel = self._panel(name)
         dock = None if panel is None else _dock_around(panel)
         return None if dock is None or dock.isHidden() else dock
 
@@ -143,7 +167,7 @@ class DockColumn(QObject):
             return
         front = front or self.front()
         for name in names:
-            panel = self._panels[name]() if name in self._panels else None
+            panel = self._panel(name)
             hidden = None if panel is None else _dock_around(panel)
             if hidden is not None:
                 hidden.show()

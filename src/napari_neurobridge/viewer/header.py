@@ -23,7 +23,7 @@ from superqt import QDoubleRangeSlider
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.viewer.layers import DATASET_KEY, is_somata_layer
-from napari_neurobridge.viewer.styles import LEAST_SLAB_UM, MOST_SLAB_UM, SLAB_UM
+from napari_neurobridge.viewer.styles import LEAST_SLAB_UM, MOST_SLAB_UM, SLAB_UM, quiet_stylesheet
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -90,6 +90,8 @@ class CanvasHeader(QWidget):
         self.contrast.setEnabled(False)
         self._create_layout()
 
+        model.events.theme.connect(self._show_theme)
+        self._show_theme()
         self._tool_group.buttonClicked.connect(self._on_tool_clicked)
         self.slab.valueChanged.connect(self.slab_changed)
         self.home.clicked.connect(self.home_wanted)
@@ -114,6 +116,9 @@ class CanvasHeader(QWidget):
         self.foot.addWidget(self.place, stretch=1)
         layout.addLayout(self.foot)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def _show_theme(self, _: object = None) -> None:
+        self.setStyleSheet(quiet_stylesheet(self.model.theme))
 
     # --- tools -------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.io.volumes import Volume
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.fold import State
-    from napari_neurobridge.types import Float32Array
+    from napari_neurobridge.types import Float32Array, Soma
     from napari_neurobridge.workbench.snapshot import QuestionSnapshot
     from napari_neurobridge.workbench.workbench import Workbench
 
@@ -50,13 +50,48 @@ _SAMPLE = (16, 1024, 1024)
 
 
 @dataclass(frozen=True)
+class SomataTable:
+    """Names and places of a dataset's somata, by row; 10⁵ of them take a moment to collect.
+
+    Attributes
+    ----------
+    somata : mapping of str to Soma
+        Of which it is; a state shares them with the next one for as long as none changes.
+    uids : ndarray of object, shape (N,)
+    centers_um : ndarray, shape (N, 3)
+    rows : dict of str to int
+        Where each uid is.
+    """
+
+    somata: Mapping[str, Soma]
+    uids: np.ndarray
+    centers_um: np.ndarray
+    rows: Mapping[str, int]
+
+    @classmethod
+    def of(cls, somata: Mapping[str, Soma]) -> SomataTable:
+        """Collect the somata of one dataset."""
+        uids = np.empty(len(somata), dtype=object)
+        uids[:] = list(somata)
+        centers_um = np.array([soma.center_um for soma in somata.values()]).reshape(-1, 3)
+        return cls(somata, uids, centers_um, {uid: row for row, uid in enumerate(somata)})
+
+    def column(self, values: Mapping[str, object], default: object, dtype: type) -> np.ndarray:
+        """Return one value for each row: by uid, or the default."""
+        column = np.full(len(self.uids), default, dtype=dtype)
+        for uid, value in values.items():
+            if (row := self.rows.get(uid)) is not None:
+                column[row] = value
+        return column
+
+
+@dataclass(frozen=True)
 class SomataView:
     """What a somata layer draws.
 
     Attributes
     ----------
-    centers_um : ndarray, shape (N, 3)
-        µm (z, y, x) of the dataset's space.
+    table : SomataTable
     features : DataFrame
         Columns ``uid``, ``mark``, ``label`` (the number of an accepted pair, alike on both
         sides, while no neighbours are numbered), ``probability`` of a claimed pair, and
@@ -64,8 +99,13 @@ class SomataView:
         would while that is previewed.
     """
 
-    centers_um: np.ndarray
+    table: SomataTable
     features: pd.DataFrame
+
+    @property
+    def centers_um(self) -> np.ndarray:
+        """µm (z, y, x) of the dataset's space, shape (N, 3)."""
+        return self.table.centers_um
 
     @property
     def border_colors(self) -> np.ndarray:
@@ -84,25 +124,33 @@ class SomataView:
         return colors
 
 
-def somata_view(workbench: Workbench, dataset: str) -> SomataView:
-    """Return the somata of one dataset, marked by what is known and asked about them."""
+def somata_view(workbench: Workbench, dataset: str, table: SomataTable | None = None) -> SomataView:
+    """Return the somata of one dataset, marked by what is known and asked about them.
+
+    Parameters
+    ----------
+    workbench, dataset
+    table : SomataTable, optional
+        Of an earlier view; used where the somata are still the same.
+    """
     assert workbench.project is not None
     state, shown = workbench.project.state(), workbench.questions.snapshot
     somata = state.somata.get(dataset, {})
+    if table is None or table.somata is not somata:
+        table = SomataTable.of(somata)
     marks, labels = _marks_and_labels(state, shown)
     changed = shown.changed if shown.would_change is None else shown.would_change
     plain = Mark.PLAIN if not shown.claimed else Mark.UNMATCHED
+    marked = {uid: str(mark) for uid, mark in marks.items()}
     return SomataView(
-        centers_um=np.array([soma.center_um for soma in somata.values()]).reshape(-1, 3),
+        table=table,
         features=pd.DataFrame(
             {
-                "uid": pd.Series(list(somata), dtype=object),
-                "mark": pd.Series([str(marks.get(uid, plain)) for uid in somata], dtype=object),
-                "label": pd.Series([labels.get(uid, "") for uid in somata], dtype=object),
-                "probability": pd.Series(
-                    [shown.claimed.get(uid, np.nan) for uid in somata], dtype=np.float64
-                ),
-                "changed": pd.Series([uid in changed for uid in somata], dtype=bool),
+                "uid": pd.Series(table.uids, dtype=object),
+                "mark": pd.Series(table.column(marked, str(plain), object), dtype=object),
+                "label": pd.Series(table.column(labels, "", object), dtype=object),
+                "probability": table.column(shown.claimed, np.nan, np.float64),
+                "changed": table.column(dict.fromkeys(changed, True), False, np.bool_),
             }
         ),
     )

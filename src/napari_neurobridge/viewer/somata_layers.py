@@ -16,6 +16,7 @@ from napari_neurobridge.viewer.layers import (
     somata_layer_kwargs,
     somata_view,
 )
+from napari_neurobridge.viewer.styles import canvas_ink
 from napari_neurobridge.workflows.brightest_plane import Slab, at_brightest_plane
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from napari.layers import Points
 
     from napari_neurobridge.types import Vec3
+    from napari_neurobridge.viewer.layers import SomataTable
     from napari_neurobridge.workbench.workbench import Workbench
 
 
@@ -49,7 +51,7 @@ class SomataLayers:
         self._workbench = workbench
         self._sides = sides
         self._on_made = on_made
-        self._drawn_uids: dict[str, list[str]] = {}
+        self._tables: dict[str, SomataTable] = {}
         self._to_draw: set[str] = set()
         self._draw_changed = OnceSoon(self._draw_what_changed)
         session, questions = workbench.session, workbench.questions
@@ -66,12 +68,13 @@ class SomataLayers:
         model = next((model for model, name in self._sides() if name == dataset), None)
         if model is None:
             return
-        view = somata_view(self._workbench, dataset)
-        self._drawn_uids[dataset] = list(view.features["uid"])
+        view = somata_view(self._workbench, dataset, self._tables.get(dataset))
+        self._tables[dataset] = view.table
         layer = self.layer(model)
         if layer is None:
             layer = model.add_points(view.centers_um, **somata_layer_kwargs(view, dataset))
             layer.mode = "pan_zoom"
+            layer.text.color = self._ink(model, dataset)
             layer.events.data.connect(self._on_edited)
             self._on_made(model, layer)
             return
@@ -84,9 +87,23 @@ class SomataLayers:
             show_labels(layer, view)
             layer.features = view.features
             if len(view.features):
-                layer.border_color = view.border_colors
-                layer.face_color = view.face_colors
+                # Each colour would draw all circles; the refresh does it once.
+                with layer.events.border_color.blocker(), layer.events.face_color.blocker():
+                    layer.border_color = view.border_colors
+                    layer.face_color = view.face_colors
             layer.refresh()
+
+    def show_theme(self) -> None:
+        """Write the numbers so that they are seen on the canvas of the theme."""
+        for model, dataset in self._sides():
+            if (layer := self.layer(model)) is not None:
+                layer.text.color = self._ink(model, dataset)
+
+    def _ink(self, model: ViewerModel, dataset: str) -> str:
+        """Return white over an image, which is mostly dark, and what the bare canvas needs."""
+        project = self._workbench.project
+        bare = project is None or project.dataset(dataset).uri is None
+        return canvas_ink(model.theme) if bare else "white"
 
     def draw_soon(self, dataset: str) -> None:
         """Draw a dataset's somata once, however much of the state is changing just now."""
@@ -117,7 +134,7 @@ class SomataLayers:
             self._after(verdicts.move_somata, dataset, uids, positions)
         elif event.action == ActionType.REMOVED:
             left = set(layer.features["uid"])
-            removed = [uid for uid in self._drawn_uids[dataset] if uid not in left]
+            removed = [uid for uid in self._tables[dataset].somata if uid not in left]
             self._after(verdicts.delete_somata, dataset, removed)
         else:
             return

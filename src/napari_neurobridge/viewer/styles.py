@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from napari.utils.theme import get_theme
 
 UNITS = ("micrometer", "micrometer", "micrometer")
 
@@ -49,13 +50,18 @@ MARK_COLORS = {
     Mark.NO_PARTNER: "#CC79A7",
     # The palette's light blue where a pair is sure; see `confidence_rgba`.
     Mark.CLAIMED: "#56B4E9",
-    Mark.UNMATCHED: "#8C8C8C",
+    # Darker than every other mark: to most colour-blind eyes green and pink are grey.
+    Mark.UNMATCHED: "#6E6E6E",
 }
+
+MARK_GROUND = "#1E1E1E"
+"""Under marks outside of the canvases: their colours are made for dark images."""
 
 CHANGED_FILL = (1.0, 1.0, 1.0, 0.5)
 """Inside of a circle whose most probable partner the latest verdict changed, RGBA."""
 
-_UNSURE_COLOR = "#3A5FC8"
+# The way from here to light blue keeps clear of the accepted pairs' green, for every eye.
+_UNSURE_COLOR = "#4858F8"
 _UNSURE, _SURE = 0.5, 1.0
 
 _EXACT_COLOR, _VAGUE_COLOR = "#E2CCFF", "#5A30B5"
@@ -114,6 +120,54 @@ def _between(one: str, other: str, share: npt.NDArray[np.float64]) -> npt.NDArra
     """Return colours between two, (N, 4), by shares (N, 1) of the other."""
     first, second = np.array(rgba(one)), np.array(rgba(other))
     return np.asarray(first + share * (second - first))
+
+
+# WCAG 2.2 asks for 4.5; a little more, since Qt rounds.
+_LEAST_CONTRAST = 4.7
+
+
+def contrast(one: npt.ArrayLike, other: npt.ArrayLike) -> float:
+    """Return the contrast of two colours, RGB in [0, 1]: 1 to 21 (WCAG 2.2)."""
+    low, high = sorted(_luminance(np.asarray(color)[:3]) for color in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(color: npt.NDArray[np.float64]) -> float:
+    linear = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def quiet_stylesheet(theme: str) -> str:
+    """Return how disabled controls and the hints in empty fields look, legible in a theme.
+
+    napari draws the former with a third of its text's opacity, and Qt the latter with half of it.
+    """
+    colors = get_theme(theme)
+    text, *grounds = (
+        np.array(color.as_rgb_tuple(alpha=False)) / 255
+        for color in (colors.text, colors.background, colors.foreground, colors.primary)
+    )
+    quiet = text
+    for share in np.linspace(0.0, 1.0, 41):
+        fainter = text + share * (grounds[-1] - text)
+        if min(contrast(fainter, ground) for ground in grounds) < _LEAST_CONTRAST:
+            break
+        quiet = fainter
+    ink = "#" + "".join(f"{round(255 * part):02X}" for part in quiet)
+    return f"*:disabled {{ color: {ink} }} QLineEdit {{ placeholder-text-color: {ink} }}"
+
+
+def canvas_ink(theme: str) -> str:
+    """Return the colour of what is written onto the bare canvas of a theme."""
+    canvas = np.array(get_theme(theme).canvas.as_rgb_tuple(alpha=False)) / 255
+    return max(("white", "black"), key=lambda ink: contrast(canvas, [float(ink == "white")] * 3))
+
+
+def swatch(color: str, symbol: str) -> str:
+    """Return a symbol in a mark's colour, as rich text that is seen in both themes."""
+    return (
+        f"<span style='color:{color}; background-color:{MARK_GROUND}'>&nbsp;{symbol}&nbsp;</span>"
+    )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_neurobridge.types import Verdict
-from napari_neurobridge.viewer.styles import SheetStyle
+from napari_neurobridge.viewer.styles import SheetStyle, swatch
 from napari_neurobridge.widgets.sheet_tiles import TilesView
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.contact_sheet import DEFAULT_SHARE
@@ -247,7 +247,7 @@ class ContactSheetWindow(QDialog):
         name, color = (
             ("two-photon", style.two_photon) if self.tiles.front else ("fMOST", style.fmost)
         )
-        self.side.setText(f"<span style='color:{color}'>■</span> {name} side of")
+        self.side.setText(f"{swatch(color, '■')} {name} side of")
         self.side.setMinimumWidth(max(self.side.minimumWidth(), self.side.sizeHint().width()))
         self.flicker_button.setChecked(self._flicker.isActive())
 

@@ -13,6 +13,7 @@ from napari_neurobridge.viewer.keys import napari_meanings
 from napari_neurobridge.viewer.styles import (
     CHANGED_FILL,
     MARK_COLORS,
+    MARK_GROUND,
     ExpectedStyle,
     Mark,
     NeighbourStyle,
@@ -21,8 +22,6 @@ from napari_neurobridge.viewer.styles import (
 
 _SIZE_PX = 22
 _LINE_PX = 2.0
-# The canvases are dark, and so is the ground on which marks are legible.
-_GROUND = "#1e1e1e"
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def legend_entries() -> tuple[LegendEntry, ...]:
 def entry_pixmap(entry: LegendEntry) -> QPixmap:
     """Draw a mark as the canvases do, on their dark ground."""
     pixmap = QPixmap(_SIZE_PX, _SIZE_PX)
-    pixmap.fill(QColor(_GROUND))
+    pixmap.fill(QColor(MARK_GROUND))
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(QPen(QColor(entry.color), _LINE_PX))

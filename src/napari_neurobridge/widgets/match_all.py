@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
-from napari_neurobridge.viewer.styles import MARK_COLORS, Mark
+from napari_neurobridge.viewer.styles import MARK_COLORS, Mark, swatch
 from napari_neurobridge.widgets.contact_sheet import ContactSheetWindow
 from napari_neurobridge.widgets.job_list import JobList
 from napari_neurobridge.workbench.matches import DECOYS_JOB, MATCH_JOB
@@ -230,7 +230,7 @@ class MatchAllBox(QGroupBox):
 
     def _show_legend(self, shown: QuestionSnapshot) -> None:
         seen = _LEGEND[:1] if shown.blind else _LEGEND
-        words = [f"<span style='color:{MARK_COLORS[mark]}'>◯</span> {word}" for mark, word in seen]
+        words = [f"{swatch(MARK_COLORS[mark], '◯')} {word}" for mark, word in seen]
         hidden = ["matches are hidden in a random check"] if shown.blind else []
         self.legend.setText("&nbsp; ".join(words + hidden))
         self.save_button.setEnabled(not shown.blind)
