@@ -65,6 +65,7 @@ def test_the_menus_docks_are_tabs_of_one_column_beside_two_equal_canvases(
 
     _assert_laid_out(user, binding, 300 if size == LAPTOP_PX else 350)
     assert {"Data", "Match"} <= set(binding.column.open_names())
+    assert binding.column.front() == "Data", "the checklist stays in sight"
     user.menu("Plugins", "NeuroBridge", "Insight")
     user.settle(60)
     _assert_laid_out(user, binding, 300 if size == LAPTOP_PX else 350)
