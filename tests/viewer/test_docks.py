@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from fixtures.user import DESK_PX, LAPTOP_PX, User
 from napari_neurobridge.viewer.binding import ViewerBinding
-from napari_neurobridge.viewer.docks import CANVAS_PX, COLUMN_PX, TABS
+from napari_neurobridge.viewer.docks import CANVAS_PX, COLUMN_PX, PROJECT_DOCKS, TABS
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.workbench.user_settings import load_settings
 
@@ -64,8 +64,8 @@ def test_the_menus_docks_are_tabs_of_one_column_beside_two_equal_canvases(
     binding = _open_project(user, project_folder, monkeypatch)
 
     _assert_laid_out(user, binding, 300 if size == LAPTOP_PX else 350)
-    assert {"Data", "Match"} <= set(binding.column.open_names())
-    assert binding.column.front() == "Data", "the checklist stays in sight"
+    assert binding.column.open_names() == PROJECT_DOCKS
+    assert binding.column.front() == "Data", "what the user works in stays in sight"
     user.menu("Plugins", "NeuroBridge", "Insight")
     user.settle(60)
     _assert_laid_out(user, binding, 300 if size == LAPTOP_PX else 350)
@@ -157,6 +157,27 @@ def test_the_docks_come_back_as_the_user_left_them(
     later.resize(LAPTOP_PX)
     later.do(lambda: later.viewer.open(str(project_folder), plugin="napari-neurobridge"))
     binding = _opened(later)
-    assert set(binding.column.open_names()) == {"Data", "Match", "Insight"}
+    assert set(binding.column.open_names()) == {"Data", "Match", "Pairs", "Insight"}
     assert binding.column.front() == "Insight"
     binding.shut()
+
+
+def test_the_second_canvas_stays_in_the_window_where_it_can_be_drawn(
+    user: User, project_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _open_project(user, project_folder, monkeypatch)
+    (dock,) = user.docks("fMOST")
+    title = dock.titleBarWidget()
+
+    assert not title.float_button.isVisible()
+    # As a double click on any title does.
+    user.do(lambda: QTest.mouseDClick(title, Qt.MouseButton.LeftButton, pos=QPoint(60, 5)))
+    assert not dock.isFloating()
+    begin = QPoint(60, 5)
+    user.do(lambda: QTest.mousePress(title, Qt.MouseButton.LeftButton, pos=begin))
+    for step in range(1, 5):
+        way = begin + QPoint(-40 * step, 40 * step)
+        user.do(lambda way=way: QTest.mouseMove(title, way))
+    user.do(lambda: QTest.mouseRelease(title, Qt.MouseButton.LeftButton, pos=way))
+    assert not dock.isFloating()
+    assert user.shows(dock)

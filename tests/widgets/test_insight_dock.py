@@ -429,7 +429,8 @@ def test_the_best_matches_hide_the_pair_of_a_random_check(
         return " ".join(text.get_text() for text in evaluated.view.figure.findobj(Text))
 
     _turn_to(evaluated, Page.BEST_MATCHES, qtbot)
-    uid = opened.workbench.insights.subject.pairs[3][0].uid
+    insights = opened.workbench.insights
+    uid = insights.subject.pairs[insights.evaluation.exampled[0]][0].uid
     assert uid in named()
     opened.workbench.questions.select("two_photon", uid, audit=True)
     qtbot.waitUntil(lambda: uid not in named(), timeout=_PATIENCE_MS)

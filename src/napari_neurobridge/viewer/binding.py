@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Points
 
 from napari_neurobridge.viewer.attention_layers import AttentionLayers
-from napari_neurobridge.viewer.canvases import SPACE_AXES, SecondCanvas
+from napari_neurobridge.viewer.canvases import SPACE_AXES, SecondCanvas, keep_in_window
 from napari_neurobridge.viewer.dispatch import CloseWatcher, MainThreadDispatcher, after_events
 from napari_neurobridge.viewer.docks import CANVAS_NAME, MATCH, PAIRS, PROJECT_DOCKS, DockColumn
 from napari_neurobridge.viewer.header import CanvasHeader, OverlayControls, header_button
@@ -284,13 +284,14 @@ class ViewerBinding:
             self._seeing.watch(self.second.model, self.second.header, native)
             self.second.lock.toggled.connect(self._link.set_locked)
         if CANVAS_NAME not in window.dock_widgets:
-            window.add_dock_widget(
+            dock = window.add_dock_widget(
                 self.second,
                 name=CANVAS_NAME,
                 area="right",
                 tabify=False,
                 add_vertical_stretch=False,
             )
+            keep_in_window(dock)
             self.second.show()
             self.column.put_canvas(self.second)
 

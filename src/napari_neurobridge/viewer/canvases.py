@@ -8,7 +8,7 @@ from napari.components import ViewerModel
 from napari.layers import Points
 from napari.qt import QtViewer
 from qtpy.QtCore import QSize
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QPushButton, QVBoxLayout, QWidget
 
 from napari_neurobridge.viewer.header import CanvasHeader, header_button
 from napari_neurobridge.viewer.styles import FIELD_UM
@@ -87,6 +87,19 @@ def put_under_circles(model: ViewerModel, layer: Layer) -> None:
     """Add a layer under the circles, which are to be seen and clicked."""
     circles = [index for index, other in enumerate(model.layers) if isinstance(other, Points)]
     model.layers.insert(min(circles, default=len(model.layers)), layer)
+
+
+def keep_in_window(dock: QDockWidget) -> None:
+    """Let nobody tear a canvas off its window.
+
+    Qt gives what becomes a window of its own a new OpenGL context, in which nothing exists that
+    vispy has made: it would draw errors from then on.
+    """
+    dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetClosable)
+    title = dock.titleBarWidget()
+    button = None if title is None else title.findChild(QPushButton, "QTitleBarFloatButton")
+    if button is not None:
+        button.hide()
 
 
 class SecondCanvas(QWidget):

@@ -71,7 +71,7 @@ class DockColumn(QObject):
         self._viewer = ref(viewer)
         self._panels: dict[str, ReferenceType[QWidget]] = {}
         self._laid: set[str] = set()
-        self._opening: set[str] = set()
+        self._fronts: dict[str, str] = {}
         self._canvas: ReferenceType[QWidget] | None = None
         self._left = load_settings().layout
         self._share = self._left.second_canvas_share
@@ -112,17 +112,15 @@ class DockColumn(QObject):
         panel.destroyed.connect(partial(self._forget, name, self._panels[name]))
 
     def on_shown(self, name: str) -> None:
-        """Lay a panel out that has come into its dock, and that napari's menu has opened."""
-        if name in self._opening:
-            self._opening.discard(name)
-        elif name not in self._laid:
-            after_events(partial(self._lay_out, front=name))
+        """Lay a panel out that has come into its dock."""
+        front = self._fronts.pop(name, name)
+        if name not in self._laid:
+            after_events(partial(self._lay_out, front=front))
 
     def _forget(self, name: str, panel: ReferenceType[QWidget], _: object = None) -> None:
         if self._panels.get(name) is panel:
             del self._panels[name]
             self._laid.discard(name)
-            self._opening.discard(name)
             after_events(self._tell)
 
     def dock(self, name: str) -> QDockWidget | None:
@@ -151,7 +149,7 @@ class DockColumn(QObject):
             if hidden is not None:
                 hidden.show()
             elif (make := _panel_maker(name)) is not None:
-                self._opening.add(name)
+                self._fronts[name] = front or name
                 # The name that the menu gives it, so that its entry finds it.
                 title = f"{name} ({PLUGIN_TITLE})"
                 viewer.window.add_dock_widget(make(viewer), name=title, area="right")

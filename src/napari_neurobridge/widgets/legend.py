@@ -108,6 +108,15 @@ class LegendButton(QToolButton):
         self.setMinimumWidth(34)
         self.setToolTip("What the marks in the canvases mean")
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self)
+        menu.aboutToShow.connect(self._fill)
+        self.setMenu(menu)
+
+    def _fill(self) -> None:
+        """Make the table when somebody first wants to see it."""
+        menu = self.menu()
+        if menu is None or menu.actions():
+            return
         table = QWidget()
         table.setObjectName("legend")
         grid = QGridLayout(table)
@@ -117,7 +126,6 @@ class LegendButton(QToolButton):
             mark.setPixmap(entry_pixmap(entry))
             grid.addWidget(mark, row, 0)
             grid.addWidget(QLabel(entry.words), row, 1)
-        menu, action = QMenu(self), QWidgetAction(self)
+        action = QWidgetAction(menu)
         action.setDefaultWidget(table)
         menu.addAction(action)
-        self.setMenu(menu)
