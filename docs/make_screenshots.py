@@ -41,7 +41,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QLineEdit,
     QPushButton,
-    QSlider,
     QTableView,
     QToolButton,
     QWidget,
@@ -64,11 +63,12 @@ if TYPE_CHECKING:
 
 IMAGES = DOCS / "images"
 SCREEN_PX = (1920, 1080)
-SCENE = ("--seed", "7", "--size-um", "100", "350", "350")
+SCENE = ("--seed", "7", "--size-um", "100", "300", "300")
 N_PAIRS = 6
 N_ASKED = 60
 MOST_NONE = 0.3
 SAME_CELL_UM = 5.0
+ANOTHER_CELL_UM = 15.0
 FAR_APART_UM = 60.0
 DRAWN_S = 1.5
 PATIENCE_MS = 600_000
@@ -116,6 +116,8 @@ class Photographer:
         picture = user.window.grab()
         painter = QPainter(picture)
         at = user.window.mapFromGlobal(menu.mapToGlobal(menu.rect().topLeft()))
+        # As it lies on a screen that ends where the window ends.
+        at.setX(min(at.x(), user.window.width() - menu.width()))
         painter.drawPixmap(at, menu.grab())
         painter.end()
         picture.save(str(folder / f"{name}.png"))
@@ -132,8 +134,9 @@ def tutorial(photographer: Photographer, folder: Path) -> None:
         photographer.take(user, name, LAPTOP_PX, **options)
 
     def take_large(name: str) -> None:
+        show_all_tissue(user, SCREEN_PX)
         photographer.take(user, name, SCREEN_PX)
-        user.resize(LAPTOP_PX)
+        show_all_tissue(user, LAPTOP_PX)
 
     user.menu("Plugins", "NeuroBridge", "Data")
     take("tutorial-01-data")
@@ -158,7 +161,6 @@ def tutorial(photographer: Photographer, folder: Path) -> None:
     wait_for_match(user)
     bring_into_view(user, "fdr_slider")
     take("tutorial-08-matched")
-    user.find(QSlider, "fdr_slider")
     ask_a_likely_cell(user, truth)
     take_large("match")
     show_overlay(user, take_large)
@@ -169,7 +171,6 @@ def tutorial(photographer: Photographer, folder: Path) -> None:
     take_large("pairs")
     user.show_tab("Data")
     export_all(user, folder, photographer)
-    take("tutorial-13-exported")
     user.menu("Plugins", "NeuroBridge", "Insight")
     press(user, "evaluate_button")
     insights = workbench_of(user).insights
@@ -225,6 +226,7 @@ def points(photographer: Photographer, folder: Path) -> None:
     accept_true_pairs(user, truth)
     wait_for_match(user)
     ask_a_likely_cell(user, truth)
+    show_all_tissue(user, SCREEN_PX)
     photographer.take(user, "match-points", SCREEN_PX)
     close_napari(user)
 
@@ -267,7 +269,7 @@ def accept_true_pairs(
     bench, accepted = workbench_of(user), []
     for _ in range(N_ASKED):
         user.press(Qt.Key.Key_Space)
-        user.wait(lambda: bench.questions.answer is not None, PATIENCE_MS)
+        user.wait(lambda: bench.questions.snapshot.candidates, PATIENCE_MS)
         snapshot = bench.questions.snapshot
         number = true_candidate(snapshot, truth)
         if number is None or any(
@@ -321,6 +323,13 @@ def ask_a_likely_cell(user: User, truth: TruePairs) -> None:
     user.press("1")
 
 
+def show_all_tissue(user: User, size_px: tuple[int, int]) -> None:
+    """Give the window a size, and press home over both canvases."""
+    user.resize(size_px)
+    for button in all_of(user, QPushButton, "home"):
+        user.click(button)
+
+
 def show_overlay(user: User, take: Callable[[str], None]) -> None:
     """Lay the fMOST image over the two-photon one, take the picture, and take it off again."""
     button = next(b for b in all_of(user, QWidget, "overlay_button") if b.isVisible())
@@ -349,7 +358,7 @@ def review_on_the_sheet(user: User, truth: TruePairs, take: Callable[..., None])
     def finish_page() -> None:
         page = sheet.page
         for index, tile in enumerate(page.tiles):
-            if not is_true_pair(bench.project, tile.pair, truth):
+            if is_wrong_pair(bench.project, tile.pair, truth):
                 user.click(window.tiles, at=window.tiles.grid.place(index).center())
         user.press(Qt.Key.Key_Return)
 
@@ -390,8 +399,8 @@ def look_at_a_row(user: User) -> None:
 
 def export_all(user: User, folder: Path, photographer: Photographer) -> None:
     """Choose all tables in the menu of the button Export."""
-    answer_dialogs(folder / "tables")
     (folder / "tables").mkdir(exist_ok=True)
+    answer_dialogs(Path("tables"))  # so that the picture names no folder of this machine
     button = user.find(QPushButton, "export_button")
     user.choose(
         button,
@@ -477,12 +486,12 @@ def let_draw(user: User) -> None:
     user.wait(lambda: time.monotonic() > drawn)
 
 
-def is_true_pair(project: Project, pair: tuple[str, str], truth: TruePairs) -> bool:
-    """Return whether the simulation knows two somata to be one cell."""
+def is_wrong_pair(project: Project, pair: tuple[str, str], truth: TruePairs) -> bool:
+    """Return whether the simulation knows the cell's partner to be elsewhere."""
     somata = project.state().somata
     partner_um = truth.partner_of(somata["two_photon"][pair[0]].center_um)
     found_um = somata["fmost"][pair[1]].center_um
-    return partner_um is not None and np.linalg.norm(found_um - partner_um) <= SAME_CELL_UM
+    return partner_um is not None and np.linalg.norm(found_um - partner_um) > ANOTHER_CELL_UM
 
 
 def run(*arguments: object) -> str:
@@ -500,13 +509,15 @@ def main() -> None:
     parser.add_argument("--look", type=Path, help="folder for all pictures at both sizes")
     parser.add_argument("--only", choices=PARTS, help="make a part of the pictures")
     options = parser.parse_args()
-    photographer = Photographer(options.look)
-    (options.look or IMAGES).mkdir(parents=True, exist_ok=True)
+    photographer = Photographer(options.look and options.look.resolve())
+    (photographer.look or IMAGES).mkdir(parents=True, exist_ok=True)
     get_settings().application.save_window_geometry = False
     for name in [options.only] if options.only else PARTS:
         with tempfile.TemporaryDirectory() as temporary:
             os.environ[FOLDER_VARIABLE] = str(Path(temporary) / "settings")
+            os.chdir(temporary)
             PARTS[name](photographer, Path(temporary))
+            os.chdir(DOCS)
 
 
 if __name__ == "__main__":

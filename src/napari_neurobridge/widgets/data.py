@@ -40,7 +40,7 @@ from napari_neurobridge.workbench.matches import DECOYS_JOB, MATCH_JOB
 from napari_neurobridge.workbench.watch import in_words
 from napari_neurobridge.workbench.workbench import Workbench
 
-_NEXT = "All is there. Go on in the tab <b>Match</b>, and press space: it asks about a cell."
+_NEXT = "Ready: go on in the tab <b>Match</b>, and press space."
 
 
 class ChecklistRow(QFrame):
