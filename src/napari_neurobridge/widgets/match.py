@@ -99,7 +99,7 @@ class MatchPanel(QWidget):
         self.queue_order = QLabel()
         self.queue_order.setObjectName("queue_order")
         self.queue_order.setWordWrap(True)
-        self.updating_text = QLabel("updating the match …")
+        self.updating_text = QLabel("updating …")
         self.updating_text.setObjectName("updating_text")
         row = QHBoxLayout()
         row.addWidget(self.queue_order, stretch=1)
