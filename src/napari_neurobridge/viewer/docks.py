@@ -208,9 +208,11 @@ class DockColumn(QObject):
                 self._window.tabifyDockWidget(docks[0], dock)
         if (top := self.dock(front or seen)) is not None:
             top.raise_()
-        for dock in docks:
+        for name, dock in column.items():
             if not dock.property(_WATCHED):
                 dock.setProperty(_WATCHED, True)
+                # Four tabs have no room for the plugin's name, which the dock's own title has.
+                dock.setWindowTitle(name)
                 dock.visibilityChanged.connect(self._tell)
         self._tell()
         # Docks have their sizes only once the window has laid them out.
