@@ -160,12 +160,13 @@ class DockColumn(QObject):
         ----------
         names : sequence of str
         front : str, optional
-            The one that is to be seen.
+            The one that is to be seen; by default the one that is seen now, else the first.
         """
         viewer = self._viewer()
         if viewer is None or self._closed:
             return
-        front = front or self.front()
+        # Qt would show the dock that comes last.
+        front = front or self.front() or next(iter(names), "")
         for name in names:
             panel = self._panel(name)
             hidden = None if panel is None else _dock_around(panel)
@@ -231,9 +232,11 @@ class DockColumn(QObject):
                 self._window.tabifyDockWidget(docks[0], dock)
         if (top := self.dock(front or seen)) is not None:
             top.raise_()
-        for dock in docks:
+        for name, dock in column.items():
             if not dock.property(_WATCHED):
                 dock.setProperty(_WATCHED, True)
+                # Four tabs have no room for the plugin's name, which the dock's own title has.
+                dock.setWindowTitle(name)
                 dock.visibilityChanged.connect(self._tell)
         self._tell()
         # Docks have their sizes only once the window has laid them out.
