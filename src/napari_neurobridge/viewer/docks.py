@@ -145,7 +145,7 @@ class DockColumn(QObject):
     def _panel(self, name: str) -> QWidget | None:
         """Return the panel of a dock, unless Qt has deleted it."""
         panel = self._panels[name]() if name in self._panels else None
-        return panel if panel is not None and isalive(panel) else None
+        return panel if panel is not None and _is_alive(panel) else None
 
     def dock(self, name: str) -> QDockWidget | None:
         """Return one of our docks; None while it is not open."""
@@ -390,3 +390,7 @@ def _panel_maker(name: str) -> Any:
         if contribution.plugin_name == PLUGIN and contribution.display_name == name:
             return contribution.get_callable()
     return None
+
+
+def _is_alive(widget: QWidget) -> bool:
+    return bool(isalive(widget))  # type: ignore[no-untyped-call]
