@@ -1,190 +1,525 @@
-"""Make every picture of the documentation from the real program.
+"""Make every picture of the window in the documentation, as a person would come to see it.
 
-Run ``python docs/make_screenshots.py`` where there is a display, or under ``xvfb-run -a -s
-"-screen 0 1920x1200x24"``.
+Each picture is reached through napari's own menus, clicks and keys; only the answers of file
+dialogs are given beforehand. Run it where there is a display, or under Xvfb, which takes some ten
+minutes::
+
+    xvfb-run -a -s "-screen 0 1920x1200x24" python docs/make_screenshots.py
+
+The tutorial is photographed at 1366 x 768 pixels, everything else at 1920 x 1080. With ``--look
+FOLDER`` each picture is taken at both sizes, into that folder, and those of the documentation stay
+as they are: to see whether all fits. ``--only tutorial``, ``demo`` or ``points`` makes a part.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent / "tests"))
 
 import napari
 import numpy as np
-from qtpy.QtWidgets import QApplication
+from napari.settings import get_settings
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QPainter
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QDialog,
+    QFileDialog,
+    QLineEdit,
+    QPushButton,
+    QTableView,
+    QToolButton,
+    QWidget,
+)
 
 from napari_neurobridge.demo import TruePairs
 from napari_neurobridge.io.tables import write_points
 from napari_neurobridge.project.folder import Project
-from napari_neurobridge.project.log import annotate
-from napari_neurobridge.viewer.readers import open_docks
+from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.viewer.registry import binding_for
-from napari_neurobridge.widgets.insight_plots import Page
-from napari_neurobridge.workbench.sample import SampleFiles
-from napari_neurobridge.workflows.setup import DatasetSource, create_project
+from napari_neurobridge.workbench.user_settings import FOLDER_VARIABLE
+from window_user import LAPTOP_PX, StallWatch, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qtpy.QtWidgets import QMenu
+
     from napari_neurobridge.workbench.workbench import Workbench
 
-IMAGES = Path(__file__).parent / "images"
-
-
-WINDOW_PX = (1900, 1100)
-N_PAIRS = 40
-N_LANDMARKS = 8
-N_LEAST_CERTAIN = 10
-MOST_NONE = 0.5
+IMAGES = DOCS / "images"
+SCREEN_PX = (1920, 1080)
+SCENE = ("--seed", "7", "--size-um", "100", "300", "300")
+N_PAIRS = 6
+N_ASKED = 60
+MOST_NONE = 0.3
 SAME_CELL_UM = 5.0
-PATIENCE_S = 600.0
+ANOTHER_CELL_UM = 15.0
+FAR_APART_UM = 60.0
+DRAWN_S = 1.5
+PATIENCE_MS = 600_000
 
 
-def make_demo_screenshot(folder: Path) -> None:
-    """Run the headless demo in a folder, and keep its picture of the window."""
-    command = [sys.executable, "-m", "napari_neurobridge.cli", "demo", "--headless", "--json"]
-    answer = subprocess.run(
-        [*command, "--out", str(folder)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    shutil.copyfile(json.loads(answer.stdout)["screenshot"], IMAGES / "demo.png")
+class EventLoop:
+    """Runs Qt's events until something is so."""
+
+    def waitUntil(self, callback: Callable[[], Any], *, timeout: int = PATIENCE_MS) -> None:
+        """Return when the callback returns something true."""
+        deadline = time.monotonic() + timeout / 1000
+        while not callback():
+            if time.monotonic() > deadline:
+                raise TimeoutError("The program took longer than it should.")
+            QTest.qWait(10)
 
 
-def make_match_screenshot(folder: Path) -> None:
-    """Ask about a cell of the demo's project, near a few accepted pairs."""
-    files = SampleFiles(folder)
-    accept_true_pairs(files, N_LANDMARKS)
-    viewer, workbench = open_project(files.project)
-    wait_until(lambda: "two_photon" in viewer.layers and binding_for(viewer).second.header.image)
-    ask_near_the_middle(workbench)
-    take(viewer, "match.png")
-    viewer.close()
+@dataclass
+class Photographer:
+    """Takes the pictures: each at its own size, or all at both sizes into a folder to look at."""
+
+    look: Path | None
+
+    def take(
+        self, user: User, name: str, size_px: tuple[int, int], *, of: QWidget | None = None
+    ) -> None:
+        """Take a picture of the window, or of a dialog that has come up."""
+        if self.look is None:
+            self._take(user, IMAGES / f"{name}.png", size_px, of)
+            return
+        for size in (LAPTOP_PX, SCREEN_PX):
+            self._take(user, self.look / f"{name}-{size[0]}.png", size, of)
+
+    def _take(self, user: User, path: Path, size: tuple[int, int], of: QWidget | None) -> None:
+        if of is None:
+            user.resize(size)
+        else:
+            of.resize(size[0] - 20, size[1] - 80)
+        let_draw(user)
+        (user.window if of is None else of).grab().save(str(path))
+
+    def take_menu(self, user: User, name: str, menu: QMenu) -> None:
+        """Take a picture of the window with a menu that lies over it."""
+        folder = IMAGES if self.look is None else self.look
+        picture = user.window.grab()
+        painter = QPainter(picture)
+        at = user.window.mapFromGlobal(menu.mapToGlobal(menu.rect().topLeft()))
+        # As it lies on a screen that ends where the window ends.
+        at.setX(min(at.x(), user.window.width() - menu.width()))
+        painter.drawPixmap(at, menu.grab())
+        painter.end()
+        picture.save(str(folder / f"{name}.png"))
 
 
-def make_points_screenshot(folder: Path) -> None:
-    """Match the cells of the demo's project by nothing but their places."""
-    files, tables = SampleFiles(folder), folder / "tables"
+def tutorial(photographer: Photographer, folder: Path) -> None:
+    """From two files to an exported table, and a look at all docks on the way."""
+    run("simulate", folder / "scene", *SCENE)
+    truth = TruePairs.read(folder / "scene" / "truth.csv")
+    orientation = Orientation.model_validate_json((folder / "scene/orientation.json").read_text())
+    user = open_napari()
+
+    def take(name: str, **options: Any) -> None:
+        photographer.take(user, name, LAPTOP_PX, **options)
+
+    def take_large(name: str) -> None:
+        show_all_tissue(user, SCREEN_PX)
+        photographer.take(user, name, SCREEN_PX)
+        show_all_tissue(user, LAPTOP_PX)
+
+    user.menu("Plugins", "NeuroBridge", "Data")
+    take("tutorial-01-data")
+    scene = folder / "scene"
+    user.drop(panel(user, "Data"), [scene / "two_photon.ome.tif", scene / "fmost.ome.zarr"])
+    user.wait(user.find(QPushButton, "create_button").isEnabled)
+    take("tutorial-02-dropped")
+    create_project(user, folder / "mouse17.neurobridge")
+    take("tutorial-03-created")
+    state_orientation(user, orientation)
+    take("tutorial-04-oriented")
+    press(user, "detect_both_button")
+    wait_for_jobs(user)
+    take("tutorial-05-detected")
+    press(user, "index_button")
+    wait_for_jobs(user)
+    take("tutorial-06-indexed")
+    take_large("data")
+
+    user.show_tab("Match")
+    accept_true_pairs(user, truth, before_last=lambda: take("tutorial-07-question"))
+    wait_for_match(user)
+    let_draw(user)
+    bring_into_view(user, "contact_sheet_button")
+    take("tutorial-08-matched")
+    ask_a_likely_cell(user, truth)
+    take_large("match")
+    show_overlay(user, take_large)
+    review_on_the_sheet(user, truth, take)
+    user.show_tab("Pairs")
+    look_at_a_row(user)
+    take("tutorial-11-pairs")
+    take_large("pairs")
+    user.show_tab("Data")
+    export_all(user, folder, photographer)
+    user.menu("Plugins", "NeuroBridge", "Insight")
+    press(user, "evaluate_button")
+    insights = workbench_of(user).insights
+    user.wait(lambda: insights.evaluation is not None and insights.progress is None, PATIENCE_MS)
+    press(user, "page_map")
+    take_large("insight")
+    press(user, "page_attention")
+    press(user, "explain_button")
+    user.wait(lambda: insights.attention is not None, PATIENCE_MS)
+    take_large("insight-attention")
+    close_napari(user)
+
+
+def sample(photographer: Photographer, folder: Path) -> None:
+    """File > Open Sample, as somebody does it who has no data."""
+    user = open_napari()
+    user.menu("File", "Open Sample", "NeuroBridge", "Simulated scene (two-photon and fMOST)")
+    bench = workbench_of(user)
+    user.wait(lambda: bench.setup.index_state is not None, PATIENCE_MS)
+    wait_for_jobs(user)
+    photographer.take(user, "sample", SCREEN_PX)
+    close_napari(user)
+
+
+def demo(photographer: Photographer, folder: Path) -> None:
+    """Keep the picture that the headless demo takes of its own window."""
+    answer = run("demo", "--headless", "--json", "--out", folder / "demo")
+    target = IMAGES if photographer.look is None else photographer.look
+    shutil.copyfile(json.loads(answer)["screenshot"], target / "demo.png")
+
+
+def points(photographer: Photographer, folder: Path) -> None:
+    """Two tables of points, without any image."""
+    run("simulate", folder / "scene", *SCENE)
+    truth = TruePairs.read(folder / "scene" / "truth.csv")
+    source, tables = folder / "scene.neurobridge", folder / "tables"
+    orientation = folder / "scene" / "orientation.json"
+    sides = (folder / "scene/two_photon.ome.tif", folder / "scene/fmost.ome.zarr")
+    run("init", source, "--two-photon", sides[0], "--fmost", sides[1])
+    run("detect", source)
     tables.mkdir()
-    source = Project.open(files.project)
-    sources = []
-    for spec in source.datasets.values():
-        somata = source.state().somata[spec.name].values()
-        table = tables / f"{spec.name}.csv"
-        write_points(table, [s.uid for s in somata], [s.center_um for s in somata])
-        sources.append(
-            DatasetSource(spec.name, spec.role, points=table, orientation=spec.orientation)
-        )
-    project = create_project(tables / "points.neurobridge", sources)
-    for one, other in source.state().pairs.items():
-        annotate.accept(project, one, other, annotator="truth")
-    source.close()
+    project = Project.open(source)
+    for name, somata in project.state().somata.items():
+        table = tables / f"{name}_cells.csv"
+        write_points(table, list(somata), [soma.center_um for soma in somata.values()])
     project.close()
-    viewer, workbench = open_project(tables / "points.neurobridge")
-    ask_near_the_middle(workbench)
-    take(viewer, "match-points.png")
-    viewer.close()
+    user = open_napari()
+    user.menu("Plugins", "NeuroBridge", "Data")
+    user.drop(panel(user, "Data"), [tables / "two_photon_cells.csv", tables / "fmost_cells.csv"])
+    create_project(user, tables / "points.neurobridge")
+    state_orientation(user, Orientation.model_validate_json(orientation.read_text()))
+    user.show_tab("Match")
+    accept_true_pairs(user, truth)
+    wait_for_match(user)
+    ask_a_likely_cell(user, truth)
+    show_all_tissue(user, SCREEN_PX)
+    photographer.take(user, "match-points", SCREEN_PX)
+    close_napari(user)
 
 
-def open_project(path: Path) -> tuple[napari.Viewer, Workbench]:
-    """Open a project beside its docks, and wait until its cells are matched."""
-    viewer = napari.Viewer(title="NeuroBridge")
-    viewer.window.resize(*WINDOW_PX)
-    open_docks(viewer)
-    viewer.window.remove_dock_widget(viewer.window.dock_widgets["Data (NeuroBridge)"])
-    workbench = binding_for(viewer).workbench
-    workbench.setup.open_project(path)
-    wait_until(lambda: workbench.matches.match is not None and not workbench.matches.updating)
-    return viewer, workbench
+# --- what the user does --------------------------------------------------------------------
 
 
-def ask_near_the_middle(workbench: Workbench) -> None:
-    """Ask about a cell that may well be found, with its surroundings in sight."""
-    questions, somata = workbench.questions, workbench.project.state().somata["two_photon"]
-    match = workbench.matches.match
+def create_project(user: User, path: Path) -> None:
+    """Press the button, and answer its dialog."""
+    answer_dialogs(path)
+    press(user, "create_button")
+    user.wait(lambda: workbench_of(user).project is not None, PATIENCE_MS)
+    user.settle()
+
+
+def state_orientation(user: User, orientation: Orientation) -> None:
+    """Type the axes, the angle and the expansion, and turn the fMOST side."""
+    title = user.find(QToolButton, "title_orientation")
+    user.reveal(title)
+    if not title.isChecked():
+        user.click(title)
+    data = panel(user, "Data")
+    axes = data.findChild(QComboBox, "axes").lineEdit()
+    for name, text in (
+        ("angle_deg", f"{orientation.angle_deg:g}"),
+        ("expansion", f"{orientation.expansion:g}"),
+    ):
+        field = data.findChild(QWidget, name)
+        user.reveal(field)
+        user.type(field.findChild(QLineEdit) or field, text)
+    user.reveal(axes)
+    user.type(axes, orientation.axes)
+    press(user, "orientation_button")
+
+
+def accept_true_pairs(
+    user: User, truth: TruePairs, before_last: Callable[[], None] = lambda: None
+) -> None:
+    """Press space until the cell's partner is listed, pick it by its number, and press A."""
+    bench, accepted = workbench_of(user), []
+    for _ in range(N_ASKED):
+        user.press(Qt.Key.Key_Space)
+        user.wait(lambda: bench.questions.snapshot.candidates, PATIENCE_MS)
+        snapshot = bench.questions.snapshot
+        number = true_candidate(snapshot, truth)
+        if number is None or any(
+            np.linalg.norm(np.subtract(snapshot.query.center_um, place)) < FAR_APART_UM
+            for place in accepted
+        ):
+            continue
+        accepted.append(snapshot.query.center_um)
+        user.press(str(number))
+        if len(accepted) == N_PAIRS:
+            before_last()
+        user.press("A")
+        wait_for_match(user, required=False)
+        if len(accepted) == N_PAIRS:
+            return
+    raise RuntimeError(f"Only {len(accepted)} cells had their partner among the candidates.")
+
+
+def true_candidate(snapshot: Any, truth: TruePairs) -> int | None:
+    """Return the number of the candidate that the simulation knows to be right."""
+    partner_um = truth.partner_of(snapshot.query.center_um)
+    if partner_um is None:
+        return None
+    for number, candidate in enumerate(snapshot.candidates, start=1):
+        place_um = getattr(candidate, "center_um", None)
+        if place_um is not None and np.linalg.norm(place_um - partner_um) <= SAME_CELL_UM:
+            return number
+    return None
+
+
+def ask_a_likely_cell(user: User, truth: TruePairs) -> None:
+    """Type the name of an undecided cell near the middle whose partner is probably there."""
+    bench = workbench_of(user)
+    match, somata = bench.matches.match, bench.project.state().somata["two_photon"]
     middle = np.mean([soma.center_um for soma in somata.values()], axis=0)
-
-    def off_the_middle(uid: str) -> float:
-        return float(np.linalg.norm(somata[uid].center_um - middle))
-
     waiting = [
         item.uid
-        for item in questions.queue()
-        if not item.audit and match.judge(item.uid).none < MOST_NONE
+        for item in bench.questions.queue()
+        if not item.audit
+        and match.judge(item.uid).none < MOST_NONE
+        and truth.partner_of(somata[item.uid].center_um) is not None
     ]
-    questions.select("two_photon", min(waiting[:N_LEAST_CERTAIN], key=off_the_middle))
-    wait_until(lambda: questions.answer is not None)
+    uid = min(waiting, key=lambda u: float(np.linalg.norm(somata[u].center_um - middle)))
+    user.press(Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
+    field = next(f for f in all_of(user, QLineEdit, "find_field") if user.sees(f))
+    user.do(lambda: QTest.keyClicks(field, uid))
+    user.do(lambda: QTest.keyClick(field, Qt.Key.Key_Return))
+    user.wait(lambda: bench.questions.answer is not None, PATIENCE_MS)
+    user.settle(30)
+    user.do(user.window.setFocus)
+    user.press("1")
 
 
-def make_insight_screenshots(folder: Path) -> None:
-    """Accept true pairs of the demo's project, evaluate them, and explain one similarity."""
-    files = SampleFiles(folder)
-    accept_true_pairs(files, N_PAIRS)
-    viewer = napari.Viewer(title="NeuroBridge")
-    viewer.window.resize(*WINDOW_PX)
-    open_docks(viewer)
-    viewer.window.remove_dock_widget(viewer.window.dock_widgets["Data (NeuroBridge)"])
-    _, dock = viewer.window.add_plugin_dock_widget("napari-neurobridge", "Insight")
-    workbench = binding_for(viewer).workbench
-    insights, questions = workbench.insights, workbench.questions
-    workbench.setup.open_project(files.project)
-    wait_until(lambda: "two_photon" in viewer.layers and binding_for(viewer).second.header.image)
-
-    dock.evaluate_button.click()
-    wait_until(lambda: insights.evaluation is not None and insights.progress is None)
-    dock.show_page(Page.MAP)
-    insights.select(int(np.argmax(np.diag(insights.evaluation.similarity))), fmost=False)
-    wait_until(lambda: questions.choice is not None)
-    dock.parent().raise_()
-    take(viewer, "insight.png")
-
-    dock.show_page(Page.ATTENTION)
-    dock.explain_button.click()
-    wait_until(lambda: insights.attention is not None)
-    take(viewer, "insight-attention.png")
-    viewer.close()
+def show_all_tissue(user: User, size_px: tuple[int, int]) -> None:
+    """Give the window a size, and press home over both canvases."""
+    user.resize(size_px)
+    for button in all_of(user, QPushButton, "home"):
+        user.click(button)
 
 
-def accept_true_pairs(files: SampleFiles, n_pairs: int) -> None:
-    """Accept so many pairs of detected somata that the simulation knows to be one cell."""
-    project, truth = Project.open(files.project), TruePairs.read(files.truth)
-    somata = [list(project.state().somata[name].values()) for name in project.datasets]
-    centers = [np.array([soma.center_um for soma in side]) for side in somata]
-    for places in zip(truth.two_photon_um, truth.fmost_um, strict=True):
-        apart = [
-            np.linalg.norm(c - place, axis=1) for c, place in zip(centers, places, strict=True)
-        ]
-        if len(project.state().pairs) < n_pairs and max(d.min() for d in apart) < SAME_CELL_UM:
-            one, other = (side[d.argmin()].uid for side, d in zip(somata, apart, strict=True))
-            annotate.accept(project, one, other, annotator="truth", force=True)
-    project.close()
+def show_overlay(user: User, take: Callable[[str], None]) -> None:
+    """Lay the fMOST image over the two-photon one, take the picture, and take it off again."""
+    button = next(b for b in all_of(user, QWidget, "overlay_button") if b.isVisible())
+    overlay = workbench_of(user).overlay
+    user.click(button)
+    user.wait(lambda: overlay.image is not None, PATIENCE_MS)
+    take("overlay")
+    user.click(button)
 
 
-def take(viewer: napari.Viewer, name: str) -> None:
-    """Let the canvases draw, and keep a picture of the window."""
-    deadline = time.monotonic() + 3
-    wait_until(lambda: time.monotonic() > deadline)
-    viewer.window.screenshot(str(IMAGES / name), canvas_only=False, flash=False)
+def review_on_the_sheet(user: User, truth: TruePairs, take: Callable[..., None]) -> None:
+    """Mark what is wrong, page by page, and let a random check certify the rest."""
+    bench = workbench_of(user)
+    sheet = bench.contact_sheet
+    bring_into_view(user, "contact_sheet_button")
+    press(user, "contact_sheet_button")
+    window = next(
+        w
+        for w in QApplication.topLevelWidgets()
+        if isinstance(w, QDialog) and w.objectName() == "contact_sheet" and w.isVisible()
+    )
+    window.resize(LAPTOP_PX[0] - 20, LAPTOP_PX[1] - 80)
+    window.activateWindow()
+    user.wait(window.isActiveWindow)
+
+    def finish_page() -> None:
+        page = sheet.page
+        for index, tile in enumerate(page.tiles):
+            if is_wrong_pair(bench.project, tile.pair, truth):
+                user.click(window.tiles, at=window.tiles.grid.place(index).center())
+        user.press(Qt.Key.Key_Return)
+
+    pictures_are_there(user, sheet)
+    user.press("F")
+    take("tutorial-09-sheet", of=window)
+    finish_page()
+    user.wait(lambda: sheet.n_left >= 0)
+    wait_for_match(user)
+    if user.find(QPushButton, "sheet_check_button").isEnabled():
+        press(user, "sheet_check_button")
+        while sheet.checking and sheet.page.tiles:
+            pictures_are_there(user, sheet)
+            finish_page()
+            user.settle(30)
+    take("tutorial-10-certificate", of=window)
+    user.do(window.close)
+    user.window.activateWindow()
+    user.wait(user.window.isActiveWindow)
+    wait_for_match(user)
 
 
-def wait_until(reached: Callable[[], object]) -> None:
-    """Run Qt's events until something has come true."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not reached():
-        if time.monotonic() > deadline:
-            raise TimeoutError("The program took longer than ten minutes.")
-        QApplication.processEvents()
-        time.sleep(0.01)
+def pictures_are_there(user: User, sheet: Any) -> None:
+    """Wait until all crops of the page are cut."""
+    user.wait(
+        lambda: all(sheet.pictures(tile.pair) is not None for tile in sheet.page.tiles), PATIENCE_MS
+    )
+
+
+def look_at_a_row(user: User) -> None:
+    """Click the second row of the table; both canvases go there."""
+    table = user.find(QTableView, "pairs_table")
+    user.wait(lambda: table.model().rowCount() > 2, PATIENCE_MS)
+    at = table.visualRect(table.model().index(1, 0)).center()
+    user.click(table.viewport(), at)
+    user.wait(lambda: workbench_of(user).questions.answer is not None, PATIENCE_MS)
+
+
+def export_all(user: User, folder: Path, photographer: Photographer) -> None:
+    """Choose all tables in the menu of the button Export."""
+    (folder / "tables").mkdir(exist_ok=True)
+    answer_dialogs(Path("tables"))  # so that the picture names no folder of this machine
+    button = user.find(QPushButton, "export_button")
+    user.choose(
+        button,
+        "All tables",
+        look=lambda menu: photographer.take_menu(user, "tutorial-12-export", menu),
+    )
+    user.settle(30)
+
+
+# --- what the script needs ---------------------------------------------------------------------
+
+
+def open_napari() -> User:
+    """Open an empty napari as large as a laptop's screen."""
+    viewer = napari.Viewer()
+    user = User(viewer, EventLoop(), StallWatch())
+    user.resize(LAPTOP_PX)
+    return user
+
+
+def close_napari(user: User) -> None:
+    """Close the window, and forget where its docks lay."""
+    user.viewer.close()
+    user.settle()
+    shutil.rmtree(os.environ[FOLDER_VARIABLE], ignore_errors=True)
+
+
+def workbench_of(user: User) -> Workbench:
+    """Return what the docks show, to know when to go on."""
+    return binding_for(user.viewer).workbench
+
+
+def panel(user: User, name: str) -> QWidget:
+    """Return the inside of a dock."""
+    return user.docks(name)[0].inner_widget()
+
+
+def all_of(user: User, kind: type[Any], name: str) -> list[Any]:
+    """Return all widgets of the window with a name."""
+    return list(user.window.findChildren(kind, name))
+
+
+def bring_into_view(user: User, name: str) -> None:
+    """Scroll to a widget of the docks."""
+    user.reveal(user.find(QWidget, name))
+
+
+def press(user: User, name: str) -> None:
+    """Scroll to a button, and click it."""
+    button = user.find(QPushButton, name)
+    user.reveal(button)
+    user.click(button)
+
+
+def answer_dialogs(path: Path) -> None:
+    """Answer the file dialogs that come next; they are the system's own, beyond any script."""
+    for question in ("getSaveFileName", "getOpenFileName"):
+        setattr(QFileDialog, question, lambda *_, **__: (str(path), ""))
+    QFileDialog.getExistingDirectory = lambda *_, **__: str(path)
+
+
+def wait_for_jobs(user: User) -> None:
+    """Wait until the program has nothing to do any more."""
+    jobs = workbench_of(user).session.jobs
+    user.settle()
+    user.wait(lambda: not jobs.running() and not jobs.waiting(), PATIENCE_MS)
+    user.settle(30)
+
+
+def wait_for_match(user: User, *, required: bool = True) -> None:
+    """Wait until the last verdict has told on all cells."""
+    matches = workbench_of(user).matches
+    user.wait(
+        lambda: not matches.updating and (matches.has_match or not required),
+        PATIENCE_MS,
+    )
+    user.settle(30)
+
+
+def let_draw(user: User) -> None:
+    """Let the canvases draw what they show now."""
+    drawn = time.monotonic() + DRAWN_S
+    user.wait(lambda: time.monotonic() > drawn)
+
+
+def is_wrong_pair(project: Project, pair: tuple[str, str], truth: TruePairs) -> bool:
+    """Return whether the simulation knows the cell's partner to be elsewhere."""
+    somata = project.state().somata
+    partner_um = truth.partner_of(somata["two_photon"][pair[0]].center_um)
+    found_um = somata["fmost"][pair[1]].center_um
+    return partner_um is not None and np.linalg.norm(found_um - partner_um) > ANOTHER_CELL_UM
+
+
+def run(*arguments: object) -> str:
+    """Run one command of the program, and return what it prints."""
+    command = [sys.executable, "-m", "napari_neurobridge.cli", *map(str, arguments)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+PARTS = {"tutorial": tutorial, "sample": sample, "demo": demo, "points": points}
+
+
+def main() -> None:
+    """Make the pictures that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--look", type=Path, help="folder for all pictures at both sizes")
+    parser.add_argument("--only", choices=PARTS, help="make a part of the pictures")
+    options = parser.parse_args()
+    photographer = Photographer(options.look and options.look.resolve())
+    (photographer.look or IMAGES).mkdir(parents=True, exist_ok=True)
+    get_settings().application.save_window_geometry = False
+    for name in [options.only] if options.only else PARTS:
+        with tempfile.TemporaryDirectory() as temporary:
+            os.environ[FOLDER_VARIABLE] = str(Path(temporary) / "settings")
+            os.chdir(temporary)
+            PARTS[name](photographer, Path(temporary))
+            os.chdir(DOCS)
 
 
 if __name__ == "__main__":
-    IMAGES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as temporary:
-        make_demo_screenshot(Path(temporary) / "demo")
-        make_match_screenshot(Path(temporary) / "demo")
-        make_points_screenshot(Path(temporary) / "demo")
-        make_insight_screenshots(Path(temporary) / "demo")
+    main()

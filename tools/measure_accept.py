@@ -14,10 +14,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from typing import TYPE_CHECKING
 
 import napari
 import numpy as np
@@ -30,10 +31,14 @@ from fixtures.user import LAPTOP_PX, StallWatch
 from napari_neurobridge.io.tables import write_points
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.types import Role
-from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.readers import show_project
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.workflows.setup import DatasetSource, create_project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_neurobridge.viewer.binding import ViewerBinding
 
 SIZES = ((1000, 1000), (500, 21_571))
 N_LANDMARKS, N_ACCEPTED = 12, 10
@@ -170,8 +175,10 @@ def measure(n_queries: int, n_gallery: int, *, profile: bool) -> None:
         watch.stop()
         print(
             f"{n_queries:,} x {n_gallery:,} cells: an accepted pair is shown after "
-            f"{statistics.median(taken):.2f} s (median of {N_ACCEPTED}), at most {max(taken):.2f} s; "
-            f"longest stall {1000 * watch.longest.seconds:.0f} ms ({innermost(watch.longest.stack)}); "
+            f"{statistics.median(taken):.2f} s (median of {N_ACCEPTED}), "
+            f"at most {max(taken):.2f} s; "
+            f"longest stall {1000 * watch.longest.seconds:.0f} ms "
+            f"({innermost(watch.longest.stack)}); "
             f"opened after {opened:.2f} s, longest stall then "
             f"{1000 * opening.longest.seconds:.0f} ms ({innermost(opening.longest.stack)}); "
             f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Qt
@@ -24,6 +24,9 @@ from napari_neurobridge.widgets.pairs_view import PairsView
 from napari_neurobridge.workbench.pair_rows import pair_rows
 from napari_neurobridge.workbench.pair_table import Chip
 from napari_neurobridge.workbench.workbench import Workbench
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 N_ROWS, N_DECIDED, N_STEPS = 20_000, 8_000, 100
 SIDES = ("two_photon", "fmost")

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_neurobridge.errors import InputError, NeuroBridgeError
 from napari_neurobridge.matching.ranking import rank_position
+from napari_neurobridge.viewer.docks import MATCH
 from napari_neurobridge.viewer.readers import open_docks
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.workbench.job_status import JobState, JobStatus
@@ -117,8 +118,7 @@ def main(*, headless: bool, out: Path | None, json_output: bool) -> int:
     viewer.window.resize(*_WINDOW_PX)
     open_docks(viewer)
     if not headless:
-        workbench = binding_for(viewer).workbench
-        open_sample(workbench, folder, on_ready=workbench.questions.next_query)
+        open_sample(binding_for(viewer).workbench, folder, on_ready=lambda: _ask_first(viewer))
         napari.run()
         return 0
     try:
@@ -127,6 +127,13 @@ def main(*, headless: bool, out: Path | None, json_output: bool) -> int:
         viewer.close()
     sys.stdout.write(result.model_dump_json() + "\n" if json_output else _as_text(result))
     return 0
+
+
+def _ask_first(viewer: napari.Viewer) -> None:
+    """Show the Match dock, and ask about the first cell."""
+    binding = binding_for(viewer)
+    binding.column.raise_dock(MATCH)
+    binding.workbench.questions.next_query()
 
 
 def run_headless(viewer: napari.Viewer, folder: Path) -> DemoResult:
@@ -149,10 +156,14 @@ def run_headless(viewer: napari.Viewer, folder: Path) -> DemoResult:
     open_sample(workbench, folder, on_ready=lambda: ready.append(True))
     _wait_until(lambda: bool(ready) and workbench.project is not None, failures)
 
-    truth = TruePairs.read(files.truth)
+    truth, matches = TruePairs.read(files.truth), workbench.matches
+    _ask_first(viewer)
     for _ in range(_N_ACCEPTED):
-        _accept_true_partner(workbench, truth, failures)
-    _settle(2.0)  # until the canvases show the pair that was accepted last
+        _pick_true_partner(workbench, truth, failures)
+        workbench.verdicts.accept()
+    _wait_until(lambda: matches.has_match and not matches.updating, failures)
+    _pick_true_partner(workbench, truth, failures)
+    _settle(2.0)  # until the canvases show the pair that was picked last
     screenshot = folder / "screenshot.png"
     viewer.window.screenshot(str(screenshot), canvas_only=False, flash=False)
 
@@ -167,8 +178,8 @@ def run_headless(viewer: napari.Viewer, folder: Path) -> DemoResult:
     )
 
 
-def _accept_true_partner(workbench: Workbench, truth: TruePairs, failures: list[str]) -> None:
-    """Ask cell after cell until a true partner is among the candidates, and accept it."""
+def _pick_true_partner(workbench: Workbench, truth: TruePairs, failures: list[str]) -> None:
+    """Ask cell after cell until a true partner is among the candidates, and pick it."""
     questions = workbench.questions
     for _ in range(len(questions.queue())):
         questions.next_query()
@@ -181,7 +192,6 @@ def _accept_true_partner(workbench: Workbench, truth: TruePairs, failures: list[
         for candidate in questions.answer.shown:
             if _is_same_cell(candidate.center_um, partner_um):
                 questions.choose_soma(candidate.uid)
-                workbench.verdicts.accept()
                 return
 
 

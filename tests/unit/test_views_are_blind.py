@@ -30,6 +30,7 @@ OPEN = {
         {"match_changed", "claims_changed", "has_match", "updating", "problem", "notes"}
         | {"n_changed", "claims", "fdr", "set_fdr", "decoys", "check_decoys", "agreement"}
         | {"find_start", "save_pairs", "n_doubtful"}
+        | {"next_cut", "again", "cancelled", "checking"}
     ),
 }
 """What views may use of the workbench's two parts that know scores."""

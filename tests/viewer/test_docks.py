@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from fixtures.user import DESK_PX, LAPTOP_PX, User
 from napari_neurobridge.viewer.binding import ViewerBinding
-from napari_neurobridge.viewer.docks import CANVAS_PX, COLUMN_PX, TABS
+from napari_neurobridge.viewer.docks import CANVAS_PX, COLUMN_PX, PROJECT_DOCKS, TABS
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.workbench.user_settings import load_settings
 
@@ -65,7 +65,8 @@ def test_the_menus_docks_are_tabs_of_one_column_beside_two_equal_canvases(
     binding = _open_project(user, project_folder, monkeypatch)
 
     _assert_laid_out(user, binding, 300 if size == LAPTOP_PX else 350)
-    assert {"Data", "Match"} <= set(binding.column.open_names())
+    assert binding.column.open_names() == PROJECT_DOCKS
+    assert binding.column.front() == "Data", "what the user works in stays in sight"
     user.menu("Plugins", "NeuroBridge", "Insight")
     user.settle(60)
     _assert_laid_out(user, binding, 300 if size == LAPTOP_PX else 350)
@@ -157,7 +158,7 @@ def test_the_docks_come_back_as_the_user_left_them(
     later.resize(LAPTOP_PX)
     later.do(lambda: later.viewer.open(str(project_folder), plugin="napari-neurobridge"))
     binding = _opened(later)
-    assert set(binding.column.open_names()) == {"Data", "Match", "Insight"}
+    assert set(binding.column.open_names()) == {"Data", "Match", "Pairs", "Insight"}
     assert binding.column.front() == "Insight"
     binding.shut()
 

@@ -14,6 +14,7 @@ from fixtures.user import User
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.docks import TABS
 from napari_neurobridge.viewer.keys import napari_meanings
+from napari_neurobridge.widgets.legend import keys_in_words
 
 
 @pytest.fixture
@@ -92,6 +93,9 @@ def test_no_key_of_ours_hides_one_of_naparis_without_a_word(opened: ViewerBindin
     said = napari_meanings(opened.keys.shortcuts)
     assert "image transform mode" in said["2"]
     assert "U" not in said
+    words = keys_in_words(tuple(opened.keys.shortcuts))
+    for key in said:
+        assert f"{key} (" in words
 
 
 def test_a_second_key_of_the_window_does_not_silence_ours(

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QFileDialog, QLabel, QMenu, QPushButton, QTabBar
+from qtpy.QtWidgets import QFileDialog, QLabel, QMenu, QPushButton
 
 from fixtures.user import User
 from napari_neurobridge.types import Role
@@ -30,38 +28,6 @@ def _entries(menu: QMenu) -> dict[str, Any]:
     return {action.text(): action for action in menu.actions()}
 
 
-def _pick(user: User, button: QPushButton, starts: str) -> list[str]:
-    """Click a button, and the entry of its menu that starts so; returns all entries."""
-    seen: list[str] = []
-    timer = QTimer()
-
-    def choose() -> None:
-        menu = button.menu()
-        if not menu.isVisible():
-            return
-        timer.stop()
-        seen.extend(action.text() for action in menu.actions())
-        action = next(a for a in menu.actions() if a.text().startswith(starts))
-        at = menu.actionGeometry(action).center()
-        QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=at)
-        if menu.isVisible():  # a disabled entry closes nothing
-            menu.close()
-
-    timer.timeout.connect(choose)
-    timer.start(5)
-    user.click(button)
-    assert seen
-    return seen
-
-
-def _to_tab(user: User, name: str) -> None:
-    """Bring a dock to the front by its tab, where others lie over it."""
-    for bar in user.window.findChildren(QTabBar):
-        for index in range(bar.count()):
-            if bar.tabText(index).startswith(name) and bar.isVisible():
-                user.click(bar, bar.tabRect(index).center())
-
-
 def test_layers_become_a_project(
     user: User, bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,13 +38,13 @@ def test_layers_become_a_project(
     user.viewer.add_points(rng.uniform(0, 50, (30, 3)), name="brain cells", units=("um",) * 3)
     target = tmp_path / "site.ome.zarr"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target), ""))
-    seen = _pick(user, user.find(QPushButton, "two_photon_layer_button"), "site 3")
+    seen = user.choose(user.find(QPushButton, "two_photon_layer_button"), "site 3")
     assert seen[0] == "site 3  (image)"
     assert "colour image" in seen[1]
     assert seen[2] == "brain cells  (points)"
     user.wait(lambda: Role.IN_VIVO in bench.setup.draft.images)
     assert target.is_dir()
-    _pick(user, user.find(QPushButton, "fmost_layer_button"), "brain cells")
+    user.choose(user.find(QPushButton, "fmost_layer_button"), "brain cells")
     user.wait(lambda: bench.setup.draft.complete)
     folder = tmp_path / "new.neurobridge"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(folder), ""))
@@ -92,7 +58,7 @@ def test_layers_become_a_project(
 
 def test_a_photo_cannot_be_chosen(user: User, bench: Workbench) -> None:
     user.viewer.add_image(np.zeros((9, 9, 3), np.uint8), rgb=True, name="photo")
-    _pick(user, user.find(QPushButton, "two_photon_layer_button"), "photo")
+    user.choose(user.find(QPushButton, "two_photon_layer_button"), "photo")
     user.settle()
     assert not bench.setup.draft.images
 
@@ -103,12 +69,12 @@ def test_a_project_is_opened_again_and_one_that_is_gone_is_not_offered(
     other = tmp_path / "other.neurobridge"
     shutil.copytree(points_project_folder, other)
     recent = user.find(QPushButton, "recent_button")
-    assert _pick(user, recent, "no project") == ["no project was opened yet"]
+    assert user.choose(recent, "no project") == ["no project was opened yet"]
     for folder in (points_project_folder, other):
         bench.setup.open_project(folder)
         user.wait(lambda folder=folder: bench.project and bench.project.path == folder)
-    _to_tab(user, "Data")
-    seen = _pick(user, recent, points_project_folder.name)
+    user.show_tab("Data")
+    seen = user.choose(recent, points_project_folder.name)
     assert seen == ["other.neurobridge", points_project_folder.name]
     user.wait(lambda: bench.project.path == points_project_folder)
     shutil.rmtree(other)
@@ -132,7 +98,7 @@ def test_tables_and_a_figure_of_the_pair_are_exported_from_the_dock(
     bench.questions.select("two_photon", "tp-00001")
     user.wait(lambda: bench.questions.snapshot.candidates)
     bench.questions.choose(1)
-    _to_tab(user, "Data")
+    user.show_tab("Data")
 
     def save_as(name: str) -> Path:
         # The dialog's name has no suffix: the usual one is added.
@@ -141,7 +107,7 @@ def test_tables_and_a_figure_of_the_pair_are_exported_from_the_dock(
 
     status = user.find(QLabel, "status_text")
     verdicts = save_as("mine")
-    seen = _pick(user, export, "Verdicts")
+    seen = user.choose(export, "Verdicts")
     assert [text for text in seen if text][:4] == [
         "Somata of two_photon (CSV)…",
         "Somata of fmost (CSV)…",
@@ -151,13 +117,13 @@ def test_tables_and_a_figure_of_the_pair_are_exported_from_the_dock(
     user.wait(verdicts.with_suffix(".csv").exists)
     user.wait(lambda: "wrote mine.csv" in status.text())
     figure = save_as("pair.png")
-    _pick(user, export, "Figure of this pair")
+    user.choose(export, "Figure of this pair")
     user.wait(figure.exists)
     user.wait(lambda: "wrote pair.png" in status.text())
     height, width = np.asarray(Image.open(figure)).shape[:2]
     assert width == 1200, "six inches"
     assert height > width, "crops above, canvases below"
     save_as("page.png")
-    _pick(user, export, "Insight: Top-k")
+    user.choose(export, "Insight: Top-k")
     user.wait(lambda: "Evaluate" in status.text() or "pairs" in status.text())
     assert not (tmp_path / "page.png").exists(), "there is nothing to draw yet"

@@ -22,6 +22,7 @@ from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.events import VerdictEvidence
 from napari_neurobridge.viewer.attention_layers import CHANNEL_KEY, crop_layer
 from napari_neurobridge.viewer.binding import ViewerBinding
+from napari_neurobridge.viewer.docks import INSIGHT
 from napari_neurobridge.widgets.insight import InsightWidget
 from napari_neurobridge.widgets.insight_plots import Page
 from napari_neurobridge.workbench.insight_steps import Channel
@@ -47,7 +48,9 @@ viewer.close()
 
 
 def _open_dock(binding: ViewerBinding, qtbot: Any) -> InsightWidget:
-    dock = show_dock(binding, "Insight")
+    # A project's own docks are open by now; this one is for when somebody asks.
+    binding.column.open([*binding.column.open_names(), INSIGHT], front=INSIGHT)
+    dock = show_dock(binding, INSIGHT)
     qtbot.waitUntil(dock.isVisible)
     return dock
 
@@ -429,7 +432,8 @@ def test_the_best_matches_hide_the_pair_of_a_random_check(
         return " ".join(text.get_text() for text in evaluated.view.figure.findobj(Text))
 
     _turn_to(evaluated, Page.BEST_MATCHES, qtbot)
-    uid = opened.workbench.insights.subject.pairs[3][0].uid
+    insights = opened.workbench.insights
+    uid = insights.subject.pairs[insights.evaluation.exampled[0]][0].uid
     assert uid in named()
     opened.workbench.questions.select("two_photon", uid, audit=True)
     qtbot.waitUntil(lambda: uid not in named(), timeout=_PATIENCE_MS)

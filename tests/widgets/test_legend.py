@@ -39,9 +39,12 @@ def test_every_mark_is_explained_in_its_own_colour(qtbot: Any) -> None:
 
 
 def test_the_popup_holds_all_lines(qtbot: Any) -> None:
-    button = LegendButton()
+    button = LegendButton(("A", "2"))
     qtbot.addWidget(button)
-    table = button.menu().actions()[0].defaultWidget()
+    for _ in range(2):  # each time it opens
+        button.menu().aboutToShow.emit()
+    (action,) = button.menu().actions()
+    table = action.defaultWidget()
     words = [label.text() for label in table.findChildren(QLabel) if label.text()]
     assert words == [entry.words for entry in legend_entries()]
     assert table.sizeHint().width() <= 400

@@ -288,6 +288,20 @@ def test_the_line_of_the_picked_candidate_is_marked_wherever_it_stands(
     assert dock.candidates.currentRow() == place
 
 
+def test_no_pairs_are_saved_while_a_question_is_asked_blindly(
+    dock: MatchWidget, opened_points: ViewerBinding, qtbot: Any
+) -> None:
+    """The table would name the partner that the program holds for right."""
+    _accept(opened_points, qtbot)
+    button = dock.match_all.save_button
+    assert button.isEnabled()
+    _ask(opened_points, qtbot, "tp-00005", audit=True)
+    assert not button.isEnabled()
+    assert "random check" in button.toolTip()
+    _ask(opened_points, qtbot, "tp-00006")
+    assert button.isEnabled()
+
+
 def test_the_pairs_are_saved(
     dock: MatchWidget,
     opened_points: ViewerBinding,

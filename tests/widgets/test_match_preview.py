@@ -10,7 +10,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox, QPushButton
 
 from fixtures.projects import accept_true_pairs
-from fixtures.viewers import finish_jobs, handle_events
+from fixtures.viewers import finish_jobs, handle_events, show_dock
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.widgets.match import MatchPanel
 
@@ -29,7 +29,9 @@ def dock(opened_points: ViewerBinding, qtbot: Any) -> MatchPanel:
     qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
     questions.choose_soma(OTHERS)
     qtbot.waitUntil(lambda: getattr(questions.choice, "uid", None) == OTHERS, timeout=20_000)
-    return opened_points.viewer.window._qt_window.findChild(MatchPanel)
+    panel = show_dock(opened_points, "Match")
+    qtbot.waitUntil(lambda: not _accept(panel).visibleRegion().isEmpty())
+    return panel
 
 
 def _accept(dock: MatchPanel) -> QPushButton:

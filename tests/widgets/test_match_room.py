@@ -137,3 +137,15 @@ def test_the_line_of_none_can_be_clicked(person: User) -> None:
     person.do(lambda: QTest.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=place))
     assert _binding(person).workbench.questions.snapshot.none.picked
     assert panel.candidates.currentRow() == row
+
+
+def test_a_match_on_its_way_makes_nothing_wider_than_the_dock(person: User) -> None:
+    workbench = binding_for(person.viewer).workbench
+    panel = _panel(person)
+    panel.queue_text.setText("1456 of 21571 asked")
+    workbench.matches.updating = True
+    workbench.matches.match_changed.emit()
+    person.settle(20)
+    area = panel.findChild(QScrollArea)
+    assert area.widget().minimumSizeHint().width() <= area.viewport().width()
+    assert person.sees(panel.findChild(QToolButton, "legend_button"))

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QLabel
 from fixtures.user import User
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log import annotate
-from napari_neurobridge.project.presence import Presence
+from napari_neurobridge.project.presence import WindowPresence
 from napari_neurobridge.types import SomaSource
 from napari_neurobridge.viewer.log_timer import PERIOD_MS
 from napari_neurobridge.viewer.registry import binding_for
@@ -31,7 +31,7 @@ def test_another_window_is_named_and_its_work_is_drawn(
 ) -> None:
     words = user.find(QLabel, "others_text")
     assert not words.isVisible()
-    colleague = Presence(points_project_folder, "ben")
+    colleague = WindowPresence(points_project_folder, "ben")
     colleague.refresh()
     user.wait(words.isVisible, timeout_ms=10 * PERIOD_MS)
     assert words.text() == "Also open elsewhere, in another window: both stay in step."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QScrollArea,
+    QTabBar,
     QToolButton,
     QWidget,
 )
@@ -22,7 +23,10 @@ from fixtures.user import User
 from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.viewer.registry import binding_for
+from napari_neurobridge.widgets.data import DataPanel
 from napari_neurobridge.workbench import child_process
+
+W = TypeVar("W", bound=QWidget)
 
 # What the command does, without searching an image for it.
 DETECTED = """
@@ -67,11 +71,22 @@ def person(user: User, project_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     project.close()
     workbench.setup.open_project(project_folder)
     user.wait(lambda: workbench.setup.index_state is not None)
+    show_tab(user, "Data")
     title = user.find(QToolButton, "title_somata")
     if not title.isChecked():
         reveal(user, title)
         user.click(title)
     return user
+
+
+def show_tab(user: User, title: str) -> None:
+    """Click the tab of a dock."""
+    for bar in user.window.findChildren(QTabBar):
+        for place in range(bar.count()):
+            if bar.tabText(place).startswith(title) and bar.isVisible():
+                user.click(bar, bar.tabRect(place).center())
+                return
+    raise AssertionError(f"there is no tab {title}")
 
 
 def reveal(user: User, widget: QWidget) -> None:
@@ -84,8 +99,15 @@ def reveal(user: User, widget: QWidget) -> None:
     user.settle(10)
 
 
+def seen(user: User, kind: type[W], name: str) -> W:
+    """Return a widget of the Data dock: other docks have a status line, too."""
+    found = user.window.findChild(DataPanel).findChild(kind, name)
+    assert found is not None, f"there is no {name}"
+    return found
+
+
 def press(user: User, name: str) -> None:
-    button = user.find(QPushButton, name)
+    button = seen(user, QPushButton, name)
     reveal(user, button)
     user.click(button)
 
@@ -108,10 +130,10 @@ def test_detecting_again_asks_remembers_and_is_undone_in_one_click(person: User)
     assert diameter.value() == 9.0, "as the last time, although the dock is new"
 
     press(person, "detect_button")
-    text = person.find(QLabel, "status_text")
+    text = seen(person, QLabel, "status_text")
     assert text.text().startswith("Detecting again replaces 5 cells in fmost, 1 of them in pairs.")
     assert workbench.project.state().somata["fmost"] == before
-    remedy = person.find(QPushButton, "remedy_button")
+    remedy = seen(person, QPushButton, "remedy_button")
     assert remedy.text() == "Detect again"
     press(person, "remedy_button")
     person.wait(lambda: idle(person) and "now" in text.text())
@@ -119,7 +141,7 @@ def test_detecting_again_asks_remembers_and_is_undone_in_one_click(person: User)
 
     press(person, "undo_detection_button")
     assert workbench.project.state().somata["fmost"] == before
-    redo = person.find(QPushButton, "redo_detection_button")
+    redo = seen(person, QPushButton, "redo_detection_button")
     assert redo.text() == "Redo detection in fmost (8 somata)"
     press(person, "redo_detection_button")
     assert workbench.project.state().somata["fmost"] != before
@@ -144,7 +166,7 @@ def test_both_sides_are_one_click_and_an_index_waits_its_turn(person: User) -> N
     assert workbench.detection.diameter_um("two_photon") == 11.0
     assert workbench.detection.diameter_um("fmost") == 9.0
     press(person, "cancel_index")
-    person.wait(lambda: "kept" in person.find(QLabel, "status_text").text())
+    person.wait(lambda: "kept" in seen(person, QLabel, "status_text").text())
     person.wait(lambda: idle(person))
 
 

@@ -237,6 +237,8 @@ def _with_match(items: Sequence[QueueItem], dataset: str, match: Match) -> list[
 def _reason(first: float, second: float, none: float, beyond: float) -> str:
     if beyond >= max(first, none):
         return "asked because no accepted pair is near enough to predict its place"
+    if none >= CLEAR:
+        return f"asked to confirm that it has no partner ({percent(none)})"
     if none >= max(first, 0.5):
         return f"asked because it may have no partner (probability {percent(none)})"
     if first >= CLEAR:

@@ -33,7 +33,7 @@ FEWEST_TO_EVALUATE = 2
 MOST_MAPPED = 400
 """Pairs on the map of embeddings; more would be a blot."""
 
-MOST_EXAMPLES, N_BEST = 8, 5
+MOST_EXAMPLES, N_BEST = 4, 5
 """Queries in the grid of best matches, and candidates of each (paper 1, figure 2)."""
 
 _BATCH = 16

@@ -121,8 +121,7 @@ def _draw_best_matches(
         )
         return figures.QueryMatches(pairs.two_photon[row], matches, called[row][0])
 
-    title = f"{evaluation.model}: queries beside their most similar candidates · {len(rows)} of "
-    title += figures.several(len(evaluation), "pair")
+    title = f"Best matches · {len(rows)} of {figures.several(len(evaluation), 'pair')}"
     return figures.best_matches_figure([of(row) for row in rows], title=title, theme=theme)
 
 

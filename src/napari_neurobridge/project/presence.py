@@ -58,7 +58,7 @@ class Visitor(BaseModel):
         return self.host == socket.gethostname()
 
 
-class Presence:
+class WindowPresence:
     """Says that a project is open in one window, and who else has it open.
 
     Parameters

@@ -55,6 +55,14 @@ def show_field(model: ViewerModel, canvas_px: int) -> None:
     """Show ``FIELD_UM`` of tissue across a canvas whose shorter edge has so many pixels."""
     model.reset_view()
     model.scene.camera.zoom = max(canvas_px, 100) / FIELD_UM
+    show_middle(model)
+
+
+def show_middle(model: ViewerModel) -> None:
+    """Show the middle of what a canvas's depth slider runs through."""
+    depth = model.dims.order[0]
+    first, last, _ = model.dims.range[depth]
+    model.dims.set_point(depth, (first + last) / 2)
 
 
 def show_scale_bar(model: ViewerModel) -> None:

@@ -73,6 +73,7 @@ class DockColumn(QObject):
         self._viewer = ref(viewer)
         self._panels: dict[str, ReferenceType[QWidget]] = {}
         self._laid: set[str] = set()
+        self._fronts: dict[str, str] = {}
         self._canvas: ReferenceType[QWidget] | None = None
         self._left = load_settings().layout
         self._share = self._left.second_canvas_share
@@ -127,8 +128,9 @@ class DockColumn(QObject):
 
     def on_shown(self, name: str) -> None:
         """Lay a panel out that has come into its dock."""
+        front = self._fronts.pop(name, name)
         if name not in self._laid:
-            after_events(partial(self._lay_out, front=name))
+            after_events(partial(self._lay_out, front=front))
 
     def _on_panel_destroyed(self, _: object = None) -> None:
         after_events(self._forget_destroyed)
@@ -143,7 +145,7 @@ class DockColumn(QObject):
     def _panel(self, name: str) -> QWidget | None:
         """Return the panel of a dock, unless Qt has deleted it."""
         panel = self._panels[name]() if name in self._panels else None
-        return panel if panel is not None and isalive(panel) else None
+        return panel if panel is not None and _is_alive(panel) else None
 
     def dock(self, name: str) -> QDockWidget | None:
         """Return one of our docks; None while it is not open."""
@@ -158,17 +160,20 @@ class DockColumn(QObject):
         ----------
         names : sequence of str
         front : str, optional
-            The one that is to be seen.
+            The one that is to be seen; by default the one that is seen now, else the first.
         """
         viewer = self._viewer()
         if viewer is None or self._closed:
             return
+        # Qt would show the dock that comes last.
+        front = front or self.front() or next(iter(names), "")
         for name in names:
             panel = self._panel(name)
             hidden = None if panel is None else _dock_around(panel)
             if hidden is not None:
                 hidden.show()
             elif (make := _panel_maker(name)) is not None:
+                self._fronts[name] = front or name
                 # The name that the menu gives it, so that its entry finds it.
                 title = f"{name} ({PLUGIN_TITLE})"
                 viewer.window.add_dock_widget(make(viewer), name=title, area="right")
@@ -227,9 +232,11 @@ class DockColumn(QObject):
                 self._window.tabifyDockWidget(docks[0], dock)
         if (top := self.dock(front or seen)) is not None:
             top.raise_()
-        for dock in docks:
+        for name, dock in column.items():
             if not dock.property(_WATCHED):
                 dock.setProperty(_WATCHED, True)
+                # Four tabs have no room for the plugin's name, which the dock's own title has.
+                dock.setWindowTitle(name)
                 dock.visibilityChanged.connect(self._tell)
         self._tell()
         # Docks have their sizes only once the window has laid them out.
@@ -383,3 +390,7 @@ def _panel_maker(name: str) -> Any:
         if contribution.plugin_name == PLUGIN and contribution.display_name == name:
             return contribution.get_callable()
     return None
+
+
+def _is_alive(widget: QWidget) -> bool:
+    return bool(isalive(widget))  # type: ignore[no-untyped-call]

@@ -10,7 +10,7 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QShortcut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from qtpy.QtWidgets import QWidget
 
@@ -61,13 +61,13 @@ class WindowKeys(QObject):
         self.shortcuts.clear()
 
 
-def napari_meanings(keys: Mapping[str, object]) -> dict[str, str]:
+def napari_meanings(keys: Collection[str]) -> dict[str, str]:
     """Return what napari itself would do with keys, for those that it binds.
 
     Parameters
     ----------
-    keys : mapping of str
-        Keys as Qt names them.
+    keys : collection of str
+        As Qt names them.
 
     Returns
     -------

@@ -78,7 +78,7 @@ class SomataTable:
 
     def column(self, values: Mapping[str, object], default: object, dtype: type) -> np.ndarray:
         """Return one value for each row: by uid, or the default."""
-        column = np.full(len(self.uids), default, dtype=dtype)
+        column: np.ndarray = np.full(len(self.uids), default, dtype=dtype)
         for uid, value in values.items():
             if (row := self.rows.get(uid)) is not None:
                 column[row] = value

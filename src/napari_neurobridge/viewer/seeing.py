@@ -9,6 +9,7 @@ from napari_neurobridge.viewer.canvases import (
     look_at,
     set_slab,
     show_field,
+    show_middle,
     show_scale_bar,
     show_slab,
 )
@@ -70,8 +71,11 @@ class Seeing:
             set_slab(model, slab_um)
 
     def turn(self, model: ViewerModel, orientation: Orientation) -> None:
-        """Show a canvas along the two-photon optical axis."""
+        """Show a canvas along the two-photon optical axis, in the middle where that is another."""
+        before = model.dims.order[0]
         show_slab(model, orientation, self.slab_um)
+        if model.dims.order[0] != before:
+            show_middle(model)
 
     def show_field(self, model: ViewerModel) -> None:
         """Show the usual field of tissue, equally magnified in both canvases."""

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QFormLayout,
-    QHBoxLayout,
+    QLabel,
     QPushButton,
     QSpinBox,
     QWidget,
@@ -19,6 +19,8 @@ from napari_neurobridge.project.folder import Project
 from napari_neurobridge.workbench.workbench import Workbench
 
 _FILES = "Matches (*.mat *.json *.npy *.csv);;All (*)"
+_SHORT = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+_LEAST_LETTERS = 12
 _REVIEWED, _ACCEPTED = "claims to review", "accepted pairs"
 _COUNTED = {
     "as the file says": None,
@@ -52,18 +54,23 @@ class ClaimsForm(QWidget):
         )
         self.sessions = (QSpinBox(), QSpinBox())
         self.sessions[1].setValue(1)
-        row = QHBoxLayout()
+        self.names = (QLabel(), QLabel())
         for box, name in zip(self.sessions, ("first", "second"), strict=True):
             box.setObjectName(f"{name}_session")
-            row.addWidget(box)
+            box.setToolTip("Which session of the file it is, counted from 0; not for a table")
         self.counted = QComboBox()
         self.counted.setObjectName("counted_rows")
         self.counted.addItems(list(_COUNTED))
+        for choice in (self.taken_as, self.counted):
+            # Its longest entry must not widen the dock; the open list shows it whole.
+            choice.setSizeAdjustPolicy(_SHORT)
+            choice.setMinimumContentsLength(_LEAST_LETTERS)
         layout = QFormLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addRow(self.button)
         layout.addRow("they are", self.taken_as)
-        layout.addRow("sessions, from 0", row)
+        for label, box in zip(self.names, self.sessions, strict=True):
+            layout.addRow(label, box)
         layout.addRow("numbers count", self.counted)
         self.button.clicked.connect(self._on_clicked)
         workbench.session.project_changed.connect(self._on_project_changed)
@@ -85,7 +92,6 @@ class ClaimsForm(QWidget):
 
     def _on_project_changed(self, project: Project | None) -> None:
         if project is not None:
-            for box, name in zip(
-                self.sessions, (project.in_vivo(), project.ex_vivo()), strict=True
-            ):
-                box.setPrefix(f"{name} ")
+            sides = (project.in_vivo(), project.ex_vivo())
+            for label, name in zip(self.names, sides, strict=True):
+                label.setText(f"session of {name}")

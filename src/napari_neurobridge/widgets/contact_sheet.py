@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from html import escape
 from pathlib import Path
 
 from qtpy.QtCore import Qt, QTimer
@@ -39,6 +40,9 @@ _KEYS = (
     "<b>F</b>: stop, other side · <b>space</b>: flicker · <b>Z</b>: undo"
 )
 _SHARE_OF_SCREEN = 0.94
+_ALL_ROOM = 100
+_ASIDE_PX = 120
+"""Margin beside a message, whose lines would be too long to read."""
 
 
 class ContactSheetWindow(QDialog):
@@ -96,13 +100,19 @@ class ContactSheetWindow(QDialog):
         self.message.setWordWrap(True)
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.remark = QLabel()
+        self.remark.setObjectName("sheet_remark")
+        self.remark.setWordWrap(True)
         self.pairs_button = _button(
             "sheet_pairs_button", self._on_pairs_clicked, "Open the Pairs table"
         )
         self.told = QWidget()
         layout = QVBoxLayout(self.told)
         layout.addStretch(1)
+        layout.setContentsMargins(_ASIDE_PX, 0, _ASIDE_PX, 0)
+        layout.setSpacing(16)
         layout.addWidget(self.message)
+        layout.addWidget(self.remark)
         layout.addWidget(self.pairs_button, alignment=Qt.AlignmentFlag.AlignHCenter)
         layout.addStretch(1)
         self.stage = QStackedWidget()
@@ -117,14 +127,15 @@ class ContactSheetWindow(QDialog):
         self.flicker_button = _button("sheet_flicker_button", self._toggle_flicker, "Flicker")
         self.flicker_button.setCheckable(True)
         self.flicker_button.setToolTip("Show the two sides in turn, all pairs at once")
-        keys = QLabel(_KEYS)
-        keys.setObjectName("sheet_keys")
-        keys.setWordWrap(True)
+        self.keys = QLabel(_KEYS)
+        self.keys.setObjectName("sheet_keys")
+        self.keys.setWordWrap(True)
         row = QHBoxLayout()
         row.addWidget(self.finish_button)
         row.addWidget(self.undo_button)
         row.addWidget(self.flicker_button)
-        row.addWidget(keys, stretch=1)
+        row.addWidget(self.keys, stretch=_ALL_ROOM)
+        row.addStretch(1)
         return row
 
     def _create_check_row(self) -> QHBoxLayout:
@@ -259,7 +270,8 @@ class ContactSheetWindow(QDialog):
 
     def _on_page_changed(self, page: SheetPage) -> None:
         self.title.setText(page.title)
-        self.message.setText(page.message)
+        self.message.setText(f"<h2>{escape(page.message)}</h2>")
+        self.remark.setText(page.remark)
         self.pairs_button.setVisible(page.points_only)
         self.stage.setCurrentWidget(self.tiles if page.tiles else self.told)
         self._on_marks_changed()
@@ -274,8 +286,8 @@ class ContactSheetWindow(QDialog):
     def _show_controls(self, _: object = None) -> None:
         sheet = self._sheet
         self.finish_button.setText(f"{sheet.action} (Enter)" if sheet.page.tiles else "")
-        self.finish_button.setVisible(bool(sheet.page.tiles))
-        self.side.setVisible(bool(sheet.page.tiles))
+        for widget in (self.finish_button, self.side, self.flicker_button, self.keys):
+            widget.setVisible(bool(sheet.page.tiles))
         certificate = sheet.certificate
         self.save_button.setVisible(certificate is not None and certificate.complete)
         self.review_button.setVisible(sheet.checking)

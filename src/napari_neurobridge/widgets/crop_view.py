@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap, QResizeEvent, QWheelEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
+from napari_neurobridge.io.grey import grey_levels
 from napari_neurobridge.types import CROP_UM, Float32Array
 from napari_neurobridge.viewer.styles import SOMA_DIAMETER_UM
 
@@ -29,8 +29,7 @@ def crop_pixmap(crop: Float32Array, size: int) -> QPixmap:
     size : int
         Edge of the picture in screen pixels.
     """
-    # A square root lifts dim dendrites, which share the crop with a bright soma.
-    grey = (np.sqrt(np.clip(crop, 0, 1)) * 255).astype(np.uint8)
+    grey = grey_levels(crop)
     rows, columns = grey.shape
     # Named, because the image only borrows them.
     pixels = grey.tobytes()

@@ -40,6 +40,8 @@ from napari_neurobridge.workbench.matches import DECOYS_JOB, MATCH_JOB
 from napari_neurobridge.workbench.watch import in_words
 from napari_neurobridge.workbench.workbench import Workbench
 
+_NEXT = "Ready: go on in the tab <b>Match</b>, and press space."
+
 
 class ChecklistRow(QFrame):
     """One line of the checklist; pressing its title opens its form."""
@@ -160,8 +162,12 @@ class DataPanel(QWidget):
         self.others_text = QLabel()
         self.others_text.setObjectName("others_text")
         self.others_text.setWordWrap(True)
+        self.next_text = QLabel(_NEXT)
+        self.next_text.setObjectName("next_text")
+        self.next_text.setWordWrap(True)
         column = QVBoxLayout()
         column.addWidget(self.project_name)
+        column.addWidget(self.next_text)
         column.addWidget(self.others_text)
         column.addLayout(buttons)
         return column
@@ -198,18 +204,19 @@ class DataPanel(QWidget):
 
     def _on_checklist_changed(self, _: object = None) -> None:
         project = self._workbench.project
+        items = self._workbench.setup.checklist()
         if project is not None:
             self.project_name.setText(f"<b>{project.path.name}</b>")
         elif self._workbench.setup.draft.complete:
-            self.project_name.setText("Ready: create the project.")
+            self.project_name.setText("Both sides are there: press <b>Create project…</b>.")
         else:
             self.project_name.setText(
                 "Open a project, or drop a two-photon and an fMOST image here, or tables of "
                 "their somata.<br>"
                 "To try it without data: File ▸ Open Sample ▸ NeuroBridge."
             )
+        self.next_text.setVisible(project is not None and all(item.done for item in items))
         self.create_button.setEnabled(project is None and self._workbench.setup.draft.complete)
-        items = self._workbench.setup.checklist()
         upcoming = next((item.step for item in items if not item.done and item.available), None)
         for item in items:
             self.rows[item.step].show_item(item)

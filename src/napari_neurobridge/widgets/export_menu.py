@@ -92,17 +92,14 @@ class ExportButton(QPushButton):
 
     def _save_page(self, page: Page) -> None:
         path = self._ask(f"{page.name.lower()}.png", _FIGURES)
-        if path is not None:
-            self._workbench.session.attempt(partial(self._draw_page, page, path))
-
-    def _draw_page(self, page: Page, path: Path) -> None:
-        session, insights = self._workbench.session, self._workbench.insights
-        figure = draw(page, insights, figures.LIGHT)
-        if figure is None:
-            session.notify(nothing_to_show(page, insights, self._workbench.project is not None))
+        if path is None:
             return
-        figures.save_figure(figure, path)
-        session.notify(f"wrote {path.name} to {path.parent}")
+        insights, has_project = self._workbench.insights, self._workbench.project is not None
+        insights.save_figure(
+            partial(draw, page, insights, figures.LIGHT),
+            path,
+            otherwise=nothing_to_show(page, insights, has_project),
+        )
 
     def _ask(self, name: str, kinds: str) -> Path | None:
         """Ask where to write; the usual suffix is added where none is typed."""

@@ -7,7 +7,7 @@ from functools import partial
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeyEvent, QShowEvent
-from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QPushButton, QToolButton, QWidget
+from qtpy.QtWidgets import QAction, QHBoxLayout, QLineEdit, QMenu, QPushButton, QToolButton, QWidget
 
 from napari_neurobridge.workbench.workbench import Workbench
 
@@ -116,11 +116,14 @@ class FindBar(QWidget):
         decisions = self._workbench.decisions
         for decision in decisions.recent():
             follows = f"  ({decision.consequence})" if decision.consequence else ""
-            action = self.menu.addAction(f"{decision.time}  {decision.text}{follows}")
+            action = QAction(f"{decision.time}  {decision.text}{follows}", self.menu)
             action.setToolTip(f"Take back: {decision.text}{follows}")
             action.triggered.connect(partial(self._revert, decision.event_id))
+            self.menu.addAction(action)
         if self.menu.isEmpty():
-            self.menu.addAction("You have decided nothing yet").setEnabled(False)
+            nothing = QAction("You have decided nothing yet", self.menu)
+            nothing.setEnabled(False)
+            self.menu.addAction(nothing)
 
     def _revert(self, event_id: str, _checked: bool = False) -> None:
         self._workbench.decisions.revert(event_id)

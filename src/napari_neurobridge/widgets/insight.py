@@ -157,7 +157,7 @@ class InsightPanel(QWidget):
         self.hint.setWordWrap(True)
         return self.hint
 
-    def _create_page_actions(self) -> QHBoxLayout:
+    def _create_page_actions(self) -> QVBoxLayout:
         """Create what only some pages need."""
         self.compare_button = QPushButton("Compare with plain measures")
         self.compare_button.setObjectName("compare_button")
@@ -167,18 +167,20 @@ class InsightPanel(QWidget):
         self.explain_button.setObjectName("explain_button")
         self.explain_button.setToolTip("Show where the network looks, here and in both canvases")
         self.explain_button.clicked.connect(self._on_explain_clicked)
-        row = QHBoxLayout()
-        row.addWidget(self.compare_button)
-        row.addWidget(self.explain_button)
+        boxes = QHBoxLayout()
         self.channel_boxes = {}
         for channel in Channel:
             box = QCheckBox(f"{channel}: {CHANNEL_STYLES[channel].name}")
             box.setObjectName(f"show_{channel}")
             box.setToolTip(f"Show the map of the {channel} channel in both canvases")
             box.toggled.connect(self._on_channel_toggled)
-            row.addWidget(box)
+            boxes.addWidget(box)
             self.channel_boxes[channel] = box
-        return row
+        rows = QVBoxLayout()
+        rows.addWidget(self.compare_button)
+        rows.addWidget(self.explain_button)
+        rows.addLayout(boxes)
+        return rows
 
     def _create_progress_row(self) -> QHBoxLayout:
         self.progress = QProgressBar()

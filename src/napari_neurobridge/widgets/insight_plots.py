@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _PICK_RADIUS_PX = 14.0
 _MOST_LABELS = 20
-_SMALLEST_PX = (420, 320)
+_SMALLEST_PX = (340, 320)
 _SCREEN_DPI = 80
 """Makes a figure's text as large as napari's."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QMenu, QToolButton, QWidget, QWidgetAction
 
+from napari_neurobridge.viewer.keys import napari_meanings
 from napari_neurobridge.viewer.styles import (
     CHANGED_FILL,
     MARK_COLORS,
@@ -97,16 +99,42 @@ def entry_pixmap(entry: LegendEntry) -> QPixmap:
     return pixmap
 
 
-class LegendButton(QToolButton):
-    """Opens the legend; a click elsewhere closes it."""
+def keys_in_words(keys: Collection[str]) -> str:
+    """Return which keys mean something else to napari, and when they do so again."""
+    meanings = napari_meanings(keys)
+    told = ", ".join(f"{key} ({words.split(', ')[0]})" for key, words in sorted(meanings.items()))
+    return (
+        "While a NeuroBridge dock is open, keys act on pairs. When all are closed, napari has its "
+        f"own again: {told}."
+    )
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+
+class LegendButton(QToolButton):
+    """Opens the legend; a click elsewhere closes it.
+
+    Parameters
+    ----------
+    keys : collection of str
+        The keys that act on pairs, as Qt names them.
+    """
+
+    def __init__(self, keys: Collection[str], parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._keys = keys
         self.setObjectName("legend_button")
         self.setText("?")
         self.setMinimumWidth(34)
         self.setToolTip("What the marks in the canvases mean")
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self)
+        menu.aboutToShow.connect(self._fill)
+        self.setMenu(menu)
+
+    def _fill(self) -> None:
+        """Make the table when somebody first wants to see it."""
+        menu = self.menu()
+        if menu is None or menu.actions():
+            return
         table = QWidget()
         table.setObjectName("legend")
         grid = QGridLayout(table)
@@ -116,7 +144,10 @@ class LegendButton(QToolButton):
             mark.setPixmap(entry_pixmap(entry))
             grid.addWidget(mark, row, 0)
             grid.addWidget(QLabel(entry.words), row, 1)
-        menu, action = QMenu(self), QWidgetAction(self)
+        keys = QLabel(keys_in_words(self._keys))
+        keys.setObjectName("legend_keys")
+        keys.setWordWrap(True)
+        grid.addWidget(keys, grid.rowCount(), 0, 1, 2)
+        action = QWidgetAction(menu)
         action.setDefaultWidget(table)
         menu.addAction(action)
-        self.setMenu(menu)

@@ -99,14 +99,14 @@ class MatchPanel(QWidget):
         self.queue_order = QLabel()
         self.queue_order.setObjectName("queue_order")
         self.queue_order.setWordWrap(True)
-        self.updating_text = QLabel("updating the match …")
+        self.updating_text = QLabel("updating …")
         self.updating_text.setObjectName("updating_text")
         row = QHBoxLayout()
         row.addWidget(self.queue_order, stretch=1)
         row.addWidget(self.updating_text)
         row.addWidget(self.queue_text)
         row.addWidget(self.queue_bar)
-        row.addWidget(LegendButton())
+        row.addWidget(LegendButton(tuple(self._workbench.key_actions())))
         return row
 
     def _create_place(self) -> QLabel:
@@ -170,6 +170,8 @@ class MatchPanel(QWidget):
     def _on_match_changed(self) -> None:
         matches = self._workbench.matches
         self.updating_text.setVisible(matches.updating)
+        # One row of a narrow dock has no room for both.
+        self.queue_bar.setVisible(not matches.updating)
         project = self._workbench.project
         order = "" if project is None else _ORDERS[strategy_now(project)]
         self.queue_order.setText(f"Queue: {order}" if order else "Queue")

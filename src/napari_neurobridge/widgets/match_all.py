@@ -28,6 +28,9 @@ from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
 from napari_neurobridge.workflows.match import has_landmarks
 
+_SAVE = "Save the accepted and the matched pairs as a CSV table"
+_SAVE_LATER = "Not during a random check: the table would tell what is asked. Answer it first."
+
 _UNCHECKED = "Decoy check: not possible, because the field is too small to shift"
 
 LEAST_PERCENT, MOST_PERCENT = 1, 20
@@ -113,7 +116,6 @@ class MatchAllBox(QGroupBox):
         self.decoys_button.clicked.connect(self._on_decoys_clicked)
         self.save_button = QPushButton("Save pairs…")
         self.save_button.setObjectName("save_pairs_button")
-        self.save_button.setToolTip("Save the accepted and the matched pairs as a CSV table")
         self.save_button.clicked.connect(self._on_save_clicked)
         self.cut = QWidget()
         slide, buttons = QHBoxLayout(), QHBoxLayout()
@@ -231,6 +233,8 @@ class MatchAllBox(QGroupBox):
         words = [f"{swatch(MARK_COLORS[mark], '◯')} {word}" for mark, word in seen]
         hidden = ["matches are hidden in a random check"] if shown.blind else []
         self.legend.setText("&nbsp; ".join(words + hidden))
+        self.save_button.setEnabled(not shown.blind)
+        self.save_button.setToolTip(_SAVE_LATER if shown.blind else _SAVE)
 
     def _show_plane(self) -> None:
         plane, project = self._workbench.plane, self._workbench.project

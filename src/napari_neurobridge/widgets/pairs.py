@@ -200,7 +200,7 @@ class PairsPanel(QWidget):
         self._show_counts()
 
     def _show_selection(self) -> None:
-        n_rows = len(self.table.selectionModel().selectedRows())
+        n_rows = self.table.n_selected
         for verdict, label, _ in _BUTTONS:
             self.buttons[verdict].setText(f"{label} {n_rows}" if n_rows > 1 else label)
             self.buttons[verdict].setEnabled(n_rows > 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QItemSelection, QItemSelectionModel, Qt, Signal
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QScrollBar, QTableView, QWidget
 
 from napari_neurobridge.types import Verdict
 from napari_neurobridge.widgets.pairs_model import COLUMNS, PairsModel
@@ -64,8 +64,10 @@ class PairsView(QTableView):
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setWordWrap(False)
         self.setTabKeyNavigation(False)
-        self.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft)
-        rows = self.verticalHeader()
+        headings, rows = self.horizontalHeader(), self.verticalHeader()
+        assert headings is not None
+        assert rows is not None
+        headings.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft)
         rows.hide()
         # Sizes that are the same for all need not be asked for row by row.
         rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
@@ -76,13 +78,24 @@ class PairsView(QTableView):
             self.setColumnWidth(place, _WIDTHS_PX[column])
         model.modelAboutToBeReset.connect(self._keep)
         model.modelReset.connect(self._restore)
-        self.selectionModel().selectionChanged.connect(self._on_selection_changed)
+        self._choice.selectionChanged.connect(self._on_selection_changed)
 
     # --- the selection ---------------------------------------------------------------
 
+    @property
+    def _choice(self) -> QItemSelectionModel:
+        choice = self.selectionModel()
+        assert choice is not None
+        return choice
+
+    @property
+    def n_selected(self) -> int:
+        """How many rows are selected."""
+        return len(self._choice.selectedRows())
+
     def selected(self) -> list[PairRow]:
         """Return the selected rows, from the top."""
-        places = sorted(index.row() for index in self.selectionModel().selectedRows())
+        places = sorted(index.row() for index in self._choice.selectedRows())
         return [self._model.row(place) for place in places]
 
     def select(self, keys: tuple[RowKey, ...]) -> None:
@@ -95,8 +108,8 @@ class PairsView(QTableView):
         flags = QItemSelectionModel.SelectionFlag
         self._restoring = True
         if places:
-            self.selectionModel().setCurrentIndex(self._model.index(places[0], 0), flags.NoUpdate)
-        self.selectionModel().select(chosen, flags.ClearAndSelect)
+            self._choice.setCurrentIndex(self._model.index(places[0], 0), flags.NoUpdate)
+        self._choice.select(chosen, flags.ClearAndSelect)
         self._restoring = False
         self.selection_changed.emit()
 
@@ -110,18 +123,24 @@ class PairsView(QTableView):
 
     # --- staying where one is ----------------------------------------------------------
 
+    @property
+    def _scroll_bars(self) -> tuple[QScrollBar, QScrollBar]:
+        across, down = self.horizontalScrollBar(), self.verticalScrollBar()
+        assert across is not None
+        assert down is not None
+        return across, down
+
     def _keep(self) -> None:
         self._kept = tuple(row.key for row in self.selected())
         self._kept_place = self.currentIndex().row()
-        bars = self.horizontalScrollBar(), self.verticalScrollBar()
-        self._kept_scroll = (bars[0].value(), bars[1].value())
+        across, down = self._scroll_bars
+        self._kept_scroll = (across.value(), down.value())
 
     def _restore(self) -> None:
         kept, self._kept = self._kept, ()
         self.select(kept)
-        across, down = self._kept_scroll
-        self.verticalScrollBar().setValue(down)
-        self.horizontalScrollBar().setValue(across)
+        for bar, value in zip(self._scroll_bars, self._kept_scroll, strict=True):
+            bar.setValue(value)
         gone = len(kept) == 1 and self._model.place(kept[0]) is None
         # Judged, and no longer among the rows that are wanted: the next one is asked about.
         if gone and self.hasFocus() and self._model.rowCount() and self._model.knows(kept[0]):
@@ -152,4 +171,4 @@ class PairsView(QTableView):
 
     def _judges(self, event: QKeyEvent) -> bool:
         plain = event.modifiers() == Qt.KeyboardModifier.NoModifier
-        return plain and event.key() in VERDICT_KEYS and len(self.selected()) > 1
+        return plain and event.key() in VERDICT_KEYS and self.n_selected > 1

@@ -129,6 +129,7 @@ def go_to(questions: Questions, project: Project, event: Event) -> None:
     A blind question stays blind: its verdict may have been taken back only now.
     """
     content, state = event.content, project.state()
+    other: str | None
     match content:
         case VerdictGiven():
             uid, audit = content.query_uid, content.evidence.audit

@@ -250,7 +250,9 @@ class Insights:
         soma = self.subject.pairs[row][fmost]
         self._questions.select(soma.dataset, soma.uid)
 
-    def save_figure(self, draw: Callable[[], Figure | None], path: Path) -> None:
+    def save_figure(
+        self, draw: Callable[[], Figure | None], path: Path, *, otherwise: str = ""
+    ) -> None:
         """Draw a figure and write it as a file, in the background.
 
         Parameters
@@ -259,6 +261,8 @@ class Insights:
             Returns the figure; None where there is nothing to draw.
         path : Path
             Its suffix says the format.
+        otherwise : str
+            What to tell where there is nothing to draw.
         """
 
         def write() -> Path | None:
@@ -266,8 +270,7 @@ class Insights:
             return None if figure is None else figures.save_figure(figure, path)
 
         def tell(written: Path | None) -> None:
-            if written is not None:
-                self._session.notify(f"wrote {written}")
+            self._session.notify(otherwise if written is None else f"wrote {written}")
 
         self._session.jobs.submit("save figure", write, tell, self._session.show_error)
 

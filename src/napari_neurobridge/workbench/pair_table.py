@@ -150,13 +150,16 @@ class PairTable:
     def ask(self, row: PairRow) -> None:
         """Ask about a row's cell, with its partner picked; both canvases move there."""
         query, picked = self._questions.snapshot.asked
-        if query is None or query.uid != row.key[0] or picked != _partner(row):
-            self._questions.select(row.datasets[0], row.key[0], pick=_partner(row))
+        partner = _partner(row)
+        if query is None or query.uid != row.key[0] or partner not in (None, picked):
+            self._questions.select(row.datasets[0], row.key[0], pick=partner)
 
     def is_asked(self, row: PairRow) -> bool:
         """Return whether a verdict would be about a row, or will be once there is an answer."""
-        query, picked = self._questions.snapshot.asked
-        return query is not None and query.uid == row.key[0] and picked in (None, _partner(row))
+        (query, picked), partner = self._questions.snapshot.asked, _partner(row)
+        if query is None or query.uid != row.key[0]:
+            return False
+        return None in (partner, picked) or picked == partner
 
     def decide(
         self, rows: Sequence[PairRow], verdict: Verdict, reason: NoneReason | None = None
@@ -278,6 +281,8 @@ class PairTable:
         self.changed.emit()
 
 
-def _partner(row: PairRow) -> str:
-    """Return what a row picks."""
-    return row.key[1] if len(row.key) == 2 else NONE_OF_THESE
+def _partner(row: PairRow) -> str | None:
+    """Return what a row picks; nothing for a cell that somebody only wrote a note on."""
+    if len(row.key) == 2:
+        return row.key[1]
+    return NONE_OF_THESE if row.status is PairStatus.NONE else None

@@ -159,12 +159,6 @@ class Setup(Drafting):
 
         self._session.attempt(start)
 
-    def cancel(self) -> None:
-        """Stop all long jobs, those that wait first; what they have finished is kept."""
-        jobs = self._session.jobs
-        for job in (*reversed(jobs.waiting()), *jobs.running()):
-            jobs.cancel(job)
-
     # --- what to do next -------------------------------------------------------------
 
     @property

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_neurobridge.io.grey import grey_levels
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari_neurobridge.errors import NeuroBridgeError
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.verdicts_fold import PairKey
-    from napari_neurobridge.types import Float32Array
     from napari_neurobridge.workbench.session import Session
 
 GreyPicture = npt.NDArray[np.uint8]
@@ -32,14 +33,6 @@ class PairPictures:
 
     two_photon: GreyPicture
     fmost: GreyPicture
-
-
-def as_grey(crops: Float32Array) -> GreyPicture:
-    """Return crops with values in [0, 1] as grey levels, of the same shape.
-
-    A square root lifts dim dendrites, which share the crop with a bright soma.
-    """
-    return np.asarray(np.sqrt(np.clip(crops, 0, 1)) * 255).astype(np.uint8)
 
 
 class SheetCrops:
@@ -126,5 +119,5 @@ def cut_pictures(project: Project, pairs: Sequence[PairKey]) -> list[PairPicture
     for side, (dataset, other) in enumerate((datasets, datasets[::-1])):
         centers_um = [state.soma(pair[side]).center_um for pair in pairs]
         frame = aligned_frame(project, dataset, other)
-        grey.append(as_grey(project.crops(dataset, centers_um, frame)))
+        grey.append(grey_levels(project.crops(dataset, centers_um, frame)))
     return [PairPictures(one, other) for one, other in zip(*grey, strict=True)]

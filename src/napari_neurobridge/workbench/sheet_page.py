@@ -71,6 +71,8 @@ class SheetPage:
         What they are.
     message : str
         Stands in place of the tiles while there are none.
+    remark : str
+        What else there is to say then, in smaller words.
     points_only : bool
         Whether there is nothing to see because the project has no images.
     """
@@ -79,6 +81,7 @@ class SheetPage:
     tiles: tuple[Tile, ...] = ()
     title: str = ""
     message: str = ""
+    remark: str = ""
     points_only: bool = False
 
 
@@ -94,8 +97,8 @@ def review_page(
 def check_page(shown: Sequence[PairKey], so_far: Certificate) -> SheetPage:
     """Return a page of a random check without probabilities, or what it certifies at its end."""
     if so_far.complete:
-        told = f"{so_far.in_words()}\n\n{so_far.limits}"
-        return SheetPage(PageKind.CHECK, title=f"Random check {so_far.number}", message=told)
+        title = f"Random check {so_far.number}"
+        return SheetPage(PageKind.CHECK, (), title, so_far.in_words(), so_far.limits)
     tiles = tuple(_tile(pair, None) for pair in shown)
     title = (
         f"Random check {so_far.number}: pairs {so_far.n_answered + 1} to "

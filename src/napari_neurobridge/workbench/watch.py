@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_neurobridge.project.presence import Presence, Visitor
+from napari_neurobridge.project.presence import Visitor, WindowPresence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +52,7 @@ class Watch:
     def __init__(self, session: Session) -> None:
         self.others: tuple[Visitor, ...] = ()
         self._session = session
-        self._presence: Presence | None = None
+        self._presence: WindowPresence | None = None
         # What the views were told of.
         self._told: State | None = None
         self._somata: dict[str, Mapping[str, Soma]] = {}
@@ -102,7 +102,7 @@ class Watch:
         self._session.jobs.forget(_KEY)
         self._looking = False
         if project is not None:
-            self._presence = Presence(project.path, self._session.annotator)
+            self._presence = WindowPresence(project.path, self._session.annotator)
             self._told = project.state()
             self._somata = dict(self._told.somata)
         self._set_others(())

@@ -9,7 +9,7 @@ from napari_neurobridge.workbench.activity import CellActivity
 from napari_neurobridge.workbench.answers import N_SHOWN
 from napari_neurobridge.workbench.contact_sheet import ContactSheet
 from napari_neurobridge.workbench.decisions import Decisions
-from napari_neurobridge.workbench.detection import Detection
+from napari_neurobridge.workbench.detection_runs import DetectionRuns
 from napari_neurobridge.workbench.exports import Exports
 from napari_neurobridge.workbench.finder import Finder
 from napari_neurobridge.workbench.imports import Imports
@@ -59,7 +59,7 @@ class Workbench:
         How far the index is; embeds what was added since.
     setup : Setup
         From two files to an indexed project.
-    detection : Detection
+    detection : DetectionRuns
         Somata found by a detector, and taken back.
     imports : Imports
         What other programs found and say.
@@ -105,7 +105,7 @@ class Workbench:
         self.indexing = Indexing(self.session, encoders)
         self.setup = Setup(self.session, self.indexing, self.imports)
         self.layers_in = LayersIn(self.session, self.setup)
-        self.detection = Detection(self.session)
+        self.detection = DetectionRuns(self.session)
         self.matches = Matches(self.session, encoders)
         self.questions = Questions(self.session, encoders, self.matches)
         self.plane = PlaneView(self.session, self.matches, self.questions)

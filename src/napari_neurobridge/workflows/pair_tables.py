@@ -30,7 +30,7 @@ _UID = "_uid"
 
 
 @dataclass(frozen=True)
-class PairTable:
+class PairRows:
     """Pairs of living somata, row by row.
 
     Attributes
@@ -55,7 +55,7 @@ class PairTable:
         return [float(score) for score in self.table.numbers(["score"])[:, 0]]
 
 
-def read_pair_table(project: Project, path: Path) -> PairTable:
+def read_pair_table(project: Project, path: Path) -> PairRows:
     """Read a CSV of pairs, such as ``two_photon_uid,fmost_uid``.
 
     Parameters
@@ -82,7 +82,7 @@ def read_pair_table(project: Project, path: Path) -> PairTable:
         )
     sides = [_column(project, table, name, prefix) for name, prefix in prefixes.items()]
     first, second = prefixes
-    return PairTable(table, (first, second), list(zip(*sides, strict=True)))
+    return PairRows(table, (first, second), list(zip(*sides, strict=True)))
 
 
 def _prefixes(project: Project, table: Table) -> dict[str, str]:

@@ -109,7 +109,7 @@ def test_the_least_certain_cell_is_asked_first(points_world, tmp_path) -> None:
     rows = [match.queries.rows[item.uid] for item in items]
     assert bits == pytest.approx(match.posterior_summary("two_photon").bits[rows].tolist())
     assert not {item.uid for item in items} & set(project.state().pairs)
-    assert all(item.reason.startswith("asked because") for item in items[:10])
+    assert all(item.reason.startswith("asked ") for item in items[:10])
     clearest = waiting_questions(
         project.state(), "two_photon", "fmost", match, QueueStrategy.CLEAREST
     )
@@ -178,6 +178,10 @@ def test_a_reason_agrees_with_its_number(first, second, none, beyond) -> None:
     if "not certain" in reason:
         (number,) = re.findall(r"\((\d+) %\)", reason)
         assert 50 <= int(number) <= 95
+    if "may have" in reason:
+        (number,) = re.findall(r"probability (\d+) %", reason)
+        assert 50 <= int(number) <= 95
     if "confirm" in reason:
-        assert percent(first) in reason
-        assert first >= CLEAR
+        surest = none / total if "no partner" in reason else first
+        assert percent(surest) in reason
+        assert surest >= CLEAR

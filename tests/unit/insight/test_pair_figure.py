@@ -36,6 +36,12 @@ def test_each_picture_has_its_title_and_a_bar_of_the_length_it_says() -> None:
     assert axes[2].texts[0].get_text() == "50 µm"
 
 
+def test_a_picture_with_a_bar_of_its_own_gets_no_second_one() -> None:
+    figure = pair_figure([Picture("two_photon", CANVAS, None)], title="a")
+    (ax,) = (ax for part in figure.subfigs for ax in part.axes)
+    assert not ax.get_lines()
+
+
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
 def test_it_is_written_by_its_suffix_also_without_crops(tmp_path: Path, suffix: str) -> None:
     figure = pair_figure([], [Picture("two_photon", CANVAS, 0.5)], title="a place")

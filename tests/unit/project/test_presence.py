@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from napari_neurobridge.project.presence import FRESH_SECONDS, Presence
+from napari_neurobridge.project.presence import FRESH_SECONDS, WindowPresence
 
 
 def _age(folder: Path, seconds: float) -> None:
@@ -19,7 +19,7 @@ def _age(folder: Path, seconds: float) -> None:
 
 
 def test_two_windows_see_each_other_until_one_leaves(tmp_path: Path) -> None:
-    here, there = Presence(tmp_path, "anna"), Presence(tmp_path, "ben")
+    here, there = WindowPresence(tmp_path, "anna"), WindowPresence(tmp_path, "ben")
     assert here.refresh() == ()
     assert [visitor.annotator for visitor in there.refresh()] == ["anna"]
     assert [visitor.annotator for visitor in here.refresh()] == ["ben"]
@@ -30,7 +30,7 @@ def test_two_windows_see_each_other_until_one_leaves(tmp_path: Path) -> None:
 
 
 def test_a_window_that_no_longer_touches_its_file_is_not_there(tmp_path: Path) -> None:
-    here, there = Presence(tmp_path, "anna"), Presence(tmp_path, "ben")
+    here, there = WindowPresence(tmp_path, "anna"), WindowPresence(tmp_path, "ben")
     there.refresh()
     _age(tmp_path, FRESH_SECONDS + 1)
     assert here.refresh() == ()
@@ -41,13 +41,13 @@ def test_a_window_that_no_longer_touches_its_file_is_not_there(tmp_path: Path) -
 def test_a_crash_lies_for_no_moment_on_this_computer(tmp_path: Path) -> None:
     code = (
         "import os, sys, pathlib\n"
-        "from napari_neurobridge.project.presence import Presence\n"
-        "Presence(pathlib.Path(sys.argv[1]), 'ben').refresh()\n"
+        "from napari_neurobridge.project.presence import WindowPresence\n"
+        "WindowPresence(pathlib.Path(sys.argv[1]), 'ben').refresh()\n"
         "os._exit(9)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=60)
     assert len(list((tmp_path / "open").iterdir())) == 1
-    assert Presence(tmp_path, "anna").refresh() == ()
+    assert WindowPresence(tmp_path, "anna").refresh() == ()
     (left,) = (tmp_path / "open").iterdir()
     assert json.loads(left.read_text())["annotator"] == "anna"
 
@@ -55,7 +55,7 @@ def test_a_crash_lies_for_no_moment_on_this_computer(tmp_path: Path) -> None:
 def test_another_computer_counts_while_it_is_fresh_and_is_forgotten_after_a_day(
     tmp_path: Path,
 ) -> None:
-    here = Presence(tmp_path, "anna")
+    here = WindowPresence(tmp_path, "anna")
     other = {"annotator": "ben", "host": "far-away", "pid": 1, "since": "2026-01-01T00:00:00"}
     here.refresh()
     (tmp_path / "open" / "other.json").write_text(json.dumps(other))
@@ -71,7 +71,7 @@ def test_another_computer_counts_while_it_is_fresh_and_is_forgotten_after_a_day(
 
 def test_damage_and_a_deleted_project_are_no_obstacle(tmp_path: Path) -> None:
     project = tmp_path / "gone.neurobridge"
-    here = Presence(project, "anna")
+    here = WindowPresence(project, "anna")
     assert here.refresh() == ()
     assert not project.exists()
     project.mkdir()

@@ -210,7 +210,8 @@ def test_a_random_check_is_blind_and_ends_with_a_certificate(workbench, sheet, t
     found = sheet.certificate
     assert found.reached
     assert (found.n, found.n_wrong, found.population) == (len(drawn), 0, left)
-    assert sheet.page.message.startswith(found.in_words())
+    assert sheet.page.message == found.in_words()
+    assert "crops" in sheet.page.remark
     evidence = {
         v.pair: v.evidence for v in workbench.project.state().verdicts if v.annotator == "me"
     }

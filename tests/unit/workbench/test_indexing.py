@@ -191,7 +191,7 @@ def test_after_a_cancelled_index_it_is_told_what_was_kept_and_nothing_goes_on_un
         shard.unlink()
     gate.open.set()
     bench.setup.index()
-    bench.setup.cancel()
+    bench.session.jobs.cancel("index")
     loop.run_until(lambda: any("kept" in notice.text for notice in notices))
     assert notices[-1].text == (
         f"Index cancelled: {N_CELLS} of {N_ALL} kept. Press Index to go on from there."

@@ -113,7 +113,8 @@ def test_a_cancelled_copy_leaves_nothing(workbench: Workbench, loop: Loop, tmp_p
     workbench.session.job_changed.connect(heard.append)
     workbench.layers_in.save_image(Role.IN_VIVO, image(data=Slow()), tmp_path / "brain")
     assert started.wait(60)
-    workbench.setup.cancel()
+    for name in workbench.session.jobs.running():
+        workbench.session.jobs.cancel(name)
     go_on.set()
     loop.run_until(lambda: heard[-1].state is JobState.CANCELLED)
     assert list(tmp_path.iterdir()) == []

@@ -156,6 +156,16 @@ def test_a_row_of_a_cell_without_partner_asks_about_it(workbench, loop) -> None:
     assert not workbench.pairs.is_asked(row)
 
 
+def test_a_row_of_a_noted_cell_leaves_open_what_its_partner_is(workbench, loop) -> None:
+    annotate.note(workbench.project, "tp-00003", None, "two cells?", annotator="me")
+    workbench.session.verdicts_changed.emit()
+    row = _row(workbench, "tp-00003")
+    workbench.pairs.ask(row)
+    loop.run_until(lambda: workbench.questions.choice is not None)
+    assert workbench.questions.choice.uid == true_partner("tp-00003")
+    assert workbench.pairs.is_asked(row)
+
+
 def test_an_audit_hides_claims_and_is_not_uncovered_by_a_row(workbench, loop) -> None:
     cell = _claimed(workbench)[0].key[0]
     annotate.reject(workbench.project, cell, "fm-00077", annotator="me")

@@ -393,7 +393,7 @@ def test_the_same_job_twice_is_refused_and_cancel_ends_it(opened, loop, notices,
     opened.setup.index()
     opened.setup.index()
     assert "already running" in notices[-1].text
-    opened.setup.cancel()
+    opened.session.jobs.cancel("index")
     loop.run_until(lambda: _state(states) is JobState.CANCELLED)
     assert opened.session.jobs.running() == ()
 
@@ -403,7 +403,6 @@ def test_long_jobs_need_a_project(workbench, notices) -> None:
     workbench.detection.detect("fmost")
     workbench.setup.import_points("fmost", Path("points.csv"))
     workbench.setup.refresh()
-    workbench.setup.cancel()
     assert {notice.text for notice in notices} == {
         "No project is open; open or create a project in the Data dock."
     }

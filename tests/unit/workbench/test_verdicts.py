@@ -235,6 +235,8 @@ def test_a_decision_asks_the_next_question(hurried, loop, key) -> None:
     following = hurried.questions.query.uid
     assert following not in (UID, None)
     assert following in {item.uid for item in hurried.questions.queue()}
+    hurried.key_actions()["Z"]()
+    assert hurried.questions.query.uid == UID, "it comes back to what was undone"
 
 
 def test_none_that_leads_is_decided_by_one_key(hurried, loop) -> None:

@@ -87,8 +87,8 @@ def test_another_process_is_named_while_it_lives(
     workbench.session.notified.connect(notices.append)
     code = (
         "import sys, pathlib\n"
-        "from napari_neurobridge.project.presence import Presence\n"
-        "Presence(pathlib.Path(sys.argv[1]), 'ben').refresh()\n"
+        "from napari_neurobridge.project.presence import WindowPresence\n"
+        "WindowPresence(pathlib.Path(sys.argv[1]), 'ben').refresh()\n"
         "print('there', flush=True); sys.stdin.read()\n"
     )
     _look(workbench, loop)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.insight.figures.style import (
     LIGHT,
@@ -17,6 +15,7 @@ from napari_neurobridge.insight.figures.style import (
     dress,
     write_title,
 )
+from napari_neurobridge.io.grey import brightness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +75,7 @@ class QueryMatches:
 def best_matches_figure(
     queries: Sequence[QueryMatches],
     *,
-    title: str = "Each query beside its most similar candidates",
+    title: str = "Best matches",
     theme: Theme = LIGHT,
 ) -> Figure:
     """Draw a row of crops for each query: itself, then its candidates.
@@ -127,8 +126,7 @@ def best_matches_figure(
 
 
 def _show(ax: Axes, crop: Float32Array, words: str, name: str) -> None:
-    # A square root lifts dim dendrites, as in the docks.
-    ax.imshow(np.sqrt(np.clip(crop, 0, 1)), cmap="gray", vmin=0, vmax=1)
+    ax.imshow(brightness(crop), cmap="gray", vmin=0, vmax=1)
     ax.set_title(words, fontsize=_TINY_FONT, pad=2)
     if name:
         ax.set_xlabel(name, fontsize=_TINY_FONT, labelpad=1)

@@ -19,6 +19,7 @@ from napari_neurobridge.insight.figures.style import (
     dress,
     write_title,
 )
+from napari_neurobridge.io.grey import brightness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,13 +41,13 @@ class Picture:
     title : str
     pixels : array_like, shape (rows, columns) or (rows, columns, 3 or 4)
         Grey in [0, 1], or colours.
-    um_per_pixel : float
-        For the scale bar.
+    um_per_pixel : float or None
+        For the scale bar; ``None`` where the picture has one already.
     """
 
     title: str
     pixels: ArrayLike
-    um_per_pixel: float
+    um_per_pixel: float | None
 
 
 def pair_figure(
@@ -104,11 +105,12 @@ def _height_in(picture: Picture, n_columns: int) -> float:
 def _show(ax: Axes, picture: Picture, theme: Theme) -> None:
     pixels = np.asarray(picture.pixels)
     if pixels.ndim == 2:
-        # A square root lifts dim dendrites, as in the docks.
-        ax.imshow(np.sqrt(np.clip(pixels, 0, 1)), cmap="gray", vmin=0, vmax=1)
+        ax.imshow(brightness(pixels), cmap="gray", vmin=0, vmax=1)
     else:
         ax.imshow(pixels)
     bare(ax)
     ax.set_title(picture.title, color=theme.ink, fontsize=SMALL_FONT)
+    if picture.um_per_pixel is None:
+        return
     most_um = _BAR_SHARE * pixels.shape[1] * picture.um_per_pixel
     draw_scale_bar(ax, picture.um_per_pixel, round_length(most_um))

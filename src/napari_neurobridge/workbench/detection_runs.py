@@ -9,7 +9,6 @@ from psygnal import Signal
 
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.events import UndoScope
-from napari_neurobridge.project.log.wording import describe
 from napari_neurobridge.types import USUAL_SOMA_DIAMETER_UM
 from napari_neurobridge.workbench.session import Notice, Remedy
 from napari_neurobridge.workflows.detect import DetectionCost, detection_cost, last_diameter_um
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 _SCOPE = UndoScope.DETECTION
 
 
-class Detection:
+class DetectionRuns:
     """Runs the detector on datasets, asks before it replaces somata, and undoes a run.
 
     Parameters
@@ -125,8 +124,9 @@ class Detection:
 
     def _in_words(self, find: Callable[[Project, str], Sequence[Event]]) -> str:
         project = self._session.project
-        events = () if project is None else find(project, self._session.annotator)
-        return describe(project.action_behind(events[0])) if project and events else ""
+        if project is None:
+            return ""
+        return annotate.describe_target(project, find(project, self._session.annotator))
 
     def _step(self, step: Callable[..., list[Event]], done: str) -> None:
         def take_back() -> None:
