@@ -27,10 +27,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from fixtures.user import User, pixel_of
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.docks import CANVAS_NAME, TABS
 from napari_neurobridge.viewer.layers import is_somata_layer
+from window_user import User, pixel_of
 
 LEAST_PX, MOST_PX = (1200, 650), (1920, 1200)
 _CONTROLS = (

@@ -38,10 +38,20 @@ _BEAT_MS = 5
 
 @dataclass
 class Stall:
-    """A while in which the event loop did nothing, and what it did instead."""
+    """A while in which the event loop did nothing, and what it did instead.
+
+    Attributes
+    ----------
+    seconds : float
+    stack : str
+        Where the main thread was.
+    cpu_s : float
+        Of it, the main thread's own time: the rest it waited, for another thread or program.
+    """
 
     seconds: float = 0.0
     stack: str = ""
+    cpu_s: float = 0.0
 
 
 class StallWatch:
@@ -56,7 +66,7 @@ class StallWatch:
         self.stalls: list[Stall] = []
         self._note_after_s = note_after_s
         self._main = threading.get_ident()
-        self._beat = time.perf_counter()
+        self._beat, self._cpu = time.perf_counter(), time.thread_time()
         self._depth = 0
         self._stack = ""
         self._done = threading.Event()
@@ -84,6 +94,7 @@ class StallWatch:
         """What comes is the program's work."""
         if self._depth == 0:
             self._beat, self._stack = time.perf_counter(), ""
+            self._cpu = time.thread_time()
         self._depth += 1
 
     def leave(self) -> None:
@@ -93,11 +104,12 @@ class StallWatch:
         self._depth -= 1
 
     def _on_beat(self) -> None:
-        now = time.perf_counter()
+        now, cpu = time.perf_counter(), time.thread_time()
         gap, stack, self._stack = now - self._beat, self._stack, ""
-        self._beat = now
+        cpu_s = cpu - self._cpu
+        self._beat, self._cpu = now, cpu
         if self._depth and gap > self._note_after_s:
-            self.stalls.append(Stall(gap, stack))
+            self.stalls.append(Stall(gap, stack, cpu_s))
 
     def _look(self) -> None:
         while not self._done.wait(0.02):

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.layers import Points
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 from fixtures.projects import N_CELLS, ORIENTATION, true_partner
+from fixtures.viewers import handle_events
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.spaces import Orientation
 from napari_neurobridge.viewer.binding import ViewerBinding
@@ -89,6 +92,17 @@ def test_deleting_a_layer_breaks_nothing(opened: ViewerBinding, qtbot: Any) -> N
     assert len(opened.workbench.project.state().somata["two_photon"]) == N_CELLS
     qtbot.waitUntil(lambda: "two_photon somata" in opened.viewer.layers)
     assert len(_somata(opened).data) == N_CELLS, "the circles come back"
+
+
+def test_a_click_on_a_canvas_without_layers_asks_nothing(opened: ViewerBinding, qtbot: Any) -> None:
+    handle_events(qtbot)
+    opened.viewer.layers.clear()
+    native = opened.viewer.window._qt_viewer.canvas.native
+    with qtbot.capture_exceptions() as raised:
+        QTest.mouseMove(native, native.rect().center())
+        QTest.mouseClick(native, Qt.MouseButton.LeftButton, pos=native.rect().center())
+    assert raised == []
+    assert opened.workbench.questions.query is None
 
 
 def test_accepted_pairs_carry_the_same_number_on_both_sides(

@@ -74,7 +74,8 @@ def witness(monkeypatch: pytest.MonkeyPatch) -> Iterator[Witness]:
 def _rest(user: User, binding: ViewerBinding) -> None:
     """Let all work come to an end; what takes long is cancelled, as a person might."""
     jobs = binding.workbench.session.jobs
-    binding.workbench.setup.cancel()
+    for job in (*reversed(jobs.waiting()), *jobs.running()):
+        jobs.cancel(job)
     user.wait(lambda: not jobs.running() and not jobs.waiting(), _REST_MS)
     finished: list[None] = []
     jobs.submit("last of all", lambda: None, finished.append, print)

@@ -233,6 +233,8 @@ class ViewerBinding:
         drawing = isinstance(active, Points) and active.mode != "pan_zoom"
         if dragged or drawing or event.button != 1 or model.dims.ndisplay != 2:
             return
+        if model.dims.ndim < SPACE_AXES:
+            return  # there is no layer, and so there are no places
         dataset = next((name for side, name in self._sides() if _same(side, model)), None)
         if dataset is None:
             return
