@@ -147,8 +147,8 @@ def assert_buttons_can_be_seen(user: User, panel: QWidget) -> None:
         QApplication.processEvents()
         content, shown = area.widget(), area.viewport()
         assert user.sees(button), (
-            f"{name} of {panel.objectName()}: at {button.mapTo(shown, QPoint())} of {shown.size()}, "
-            f"in contents that are {content.size()} and at least {content.minimumSizeHint()}"
+            f"{name} of {panel.objectName()}: at {button.mapTo(shown, QPoint())} of {shown.size()}, in "
+            f"contents that are {content.size()} and at least {content.minimumSizeHint()}"
         )
 
 
