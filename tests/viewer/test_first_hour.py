@@ -146,10 +146,9 @@ def assert_buttons_can_be_seen(user: User, panel: QWidget) -> None:
         area.ensureWidgetVisible(button, 0, 10)
         QApplication.processEvents()
         content, shown = area.widget(), area.viewport()
-        assert user.sees(button), (
-            f"{name} of {panel.objectName()}: at {button.mapTo(shown, QPoint())} of {shown.size()}, in "
-            f"contents that are {content.size()} and at least {content.minimumSizeHint()}"
-        )
+        place = f"at {button.mapTo(shown, QPoint())} of {shown.size()}"
+        least = content.minimumSizeHint()
+        assert user.sees(button), f"{name}: {place}; contents {content.size()}, at least {least}"
 
 
 def _scroll_area_of(widget: QWidget) -> QScrollArea | None:
