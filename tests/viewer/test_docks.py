@@ -204,3 +204,17 @@ def test_a_dock_that_was_closed_for_good_leaves_nothing_behind(
     user.menu("Plugins", "NeuroBridge", "Match")
     assert binding.column.front() == "Match"
     assert len(user.docks("Match")) == 1
+
+
+def test_a_dock_that_is_hidden_and_shown_again_keeps_the_columns_width(
+    user: User, project_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binding = _open_project(user, project_folder, monkeypatch)
+    before = user.docks("Data")[0].width()
+    binding.column.raise_dock("Match")
+    user.settle(40)
+    user.menu("Plugins", "NeuroBridge", "Match")
+    user.menu("Plugins", "NeuroBridge", "Match")
+    user.settle(80)
+    assert user.docks("Match")[0].width() == before
+    assert binding.column.front() == "Match"

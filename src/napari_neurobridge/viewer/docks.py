@@ -237,7 +237,7 @@ class DockColumn(QObject):
                 dock.setProperty(_WATCHED, True)
                 # Four tabs have no room for the plugin's name, which the dock's own title has.
                 dock.setWindowTitle(name)
-                dock.visibilityChanged.connect(self._tell)
+                dock.visibilityChanged.connect(self._on_visibility_changed)
         self._tell()
         # Docks have their sizes only once the window has laid them out.
         after_events(self._share_all)
@@ -305,8 +305,9 @@ class DockColumn(QObject):
         """Follow a border that is moved, and a window that grows."""
         if event is None or self._closed:
             return False
-        if event.type() == QEvent.Type.Resize:
-            self._dragged |= QApplication.mouseButtons() != Qt.MouseButton.NoButton
+        if watched is self._window and event.type() == QEvent.Type.MouseButtonPress:
+            self._dragged = True  # the borders between docks are the window's own
+        if event.type() in (QEvent.Type.Resize, QEvent.Type.MouseButtonRelease):
             self._moved.start()
         return super().eventFilter(watched, event)
 
@@ -341,6 +342,11 @@ class DockColumn(QObject):
             front=self.front(),
         )
         change_settings(layout=layout)
+
+    def _on_visibility_changed(self, _: bool) -> None:
+        if not self._closed:
+            self._moved.start()  # a dock that comes back gets the column's width again
+            self.changed.emit()
 
     def _tell_laid_out(self) -> None:
         # A window that has gone meanwhile has nobody to tell, and its signals are no more.
