@@ -8,13 +8,12 @@ minutes::
 
 The tutorial is photographed at 1366 x 768 pixels, everything else at 1920 x 1080. With ``--look
 FOLDER`` each picture is taken at both sizes, into that folder, and those of the documentation stay
-as they are: to see whether all fits. ``--only tutorial``, ``demo`` or ``points`` makes a part.
+as they are: to see whether all fits. ``--only tutorial`` or ``points`` makes a part.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -183,24 +182,6 @@ def tutorial(photographer: Photographer, folder: Path) -> None:
     user.wait(lambda: insights.attention is not None, PATIENCE_MS)
     take_large("insight-attention")
     close_napari(user)
-
-
-def sample(photographer: Photographer, folder: Path) -> None:
-    """File > Open Sample, as somebody does it who has no data."""
-    user = open_napari()
-    user.menu("File", "Open Sample", "NeuroBridge", "Simulated scene (two-photon and fMOST)")
-    bench = workbench_of(user)
-    user.wait(lambda: bench.setup.index_state is not None, PATIENCE_MS)
-    wait_for_jobs(user)
-    photographer.take(user, "sample", SCREEN_PX)
-    close_napari(user)
-
-
-def demo(photographer: Photographer, folder: Path) -> None:
-    """Keep the picture that the headless demo takes of its own window."""
-    answer = run("demo", "--headless", "--json", "--out", folder / "demo")
-    target = IMAGES if photographer.look is None else photographer.look
-    shutil.copyfile(json.loads(answer)["screenshot"], target / "demo.png")
 
 
 def points(photographer: Photographer, folder: Path) -> None:
@@ -501,7 +482,7 @@ def run(*arguments: object) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-PARTS = {"tutorial": tutorial, "sample": sample, "demo": demo, "points": points}
+PARTS = {"tutorial": tutorial, "points": points}
 
 
 def main() -> None:

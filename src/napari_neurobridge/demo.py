@@ -161,8 +161,8 @@ def run_headless(viewer: napari.Viewer, folder: Path) -> DemoResult:
     for _ in range(_N_ACCEPTED):
         _pick_true_partner(workbench, truth, failures)
         workbench.verdicts.accept()
-    _wait_until(lambda: matches.has_match and not matches.updating, failures)
-    _pick_true_partner(workbench, truth, failures)
+    _wait_until(lambda: not matches.updating, failures)
+    _ask_about_a_match(workbench, failures)
     _settle(2.0)  # until the canvases show the pair that was picked last
     screenshot = folder / "screenshot.png"
     viewer.window.screenshot(str(screenshot), canvas_only=False, flash=False)
@@ -193,6 +193,19 @@ def _pick_true_partner(workbench: Workbench, truth: TruePairs, failures: list[st
             if _is_same_cell(candidate.center_um, partner_um):
                 questions.choose_soma(candidate.uid)
                 return
+
+
+def _ask_about_a_match(workbench: Workbench, failures: list[str]) -> None:
+    """Ask about the most probable pair that nobody has judged, if there is any."""
+    questions, claims, project = workbench.questions, workbench.matches.claims(), workbench.project
+    assert project is not None
+    pairs = () if claims is None else claims.pairs
+    waiting = [pair for pair in pairs if not pair.accepted]
+    if waiting:
+        best = max(waiting, key=lambda pair: pair.probability)
+        questions.select(project.in_vivo(), best.in_vivo_uid)
+        _wait_until(lambda: questions.answer is not None, failures)
+        questions.choose_soma(best.ex_vivo_uid)
 
 
 def _top1(project: Project, truth: TruePairs) -> float:
