@@ -129,8 +129,8 @@ class DockColumn(QObject):
     def on_shown(self, name: str) -> None:
         """Lay a panel out that has come into its dock."""
         front = self._fronts.pop(name, name)
-        if name not in self._laid:
-            after_events(partial(self._lay_out, front=front))
+        # One that is laid out already was hidden, and is wanted in sight.
+        after_events(partial(self._lay_out, front=front))
 
     def _on_panel_destroyed(self, _: object = None) -> None:
         after_events(self._forget_destroyed)
@@ -376,7 +376,8 @@ class Docked:
     def showEvent(self, event: QShowEvent | None) -> None:
         """Be laid out."""
         super().showEvent(event)  # type: ignore[misc]  # a QWidget's
-        self._column.on_shown(self._dock_name)
+        if event is None or not event.spontaneous():  # not when a window comes back as a whole
+            self._column.on_shown(self._dock_name)
 
 
 def _dock_around(widget: QWidget) -> QDockWidget | None:
