@@ -140,10 +140,15 @@ def assert_buttons_can_be_seen(user: User, panel: QWidget) -> None:
         if button is None or not button.isVisible():
             continue  # such as the Cancel of a job that has ended
         area = _scroll_area_of(button)
-        if area is not None:
-            area.ensureWidgetVisible(button, 0, 10)
-            QApplication.processEvents()
-        assert user.sees(button), f"{button.objectName()} of {panel.objectName()}"
+        if area is None:
+            assert user.sees(button), f"{name} of {panel.objectName()}"
+            continue
+        area.ensureWidgetVisible(button, 0, 10)
+        QApplication.processEvents()
+        content, shown = area.widget(), area.viewport()
+        place = f"at {button.mapTo(shown, QPoint())} of {shown.size()}"
+        least = content.minimumSizeHint()
+        assert user.sees(button), f"{name}: {place}; contents {content.size()}, at least {least}"
 
 
 def _scroll_area_of(widget: QWidget) -> QScrollArea | None:

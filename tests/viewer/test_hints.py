@@ -168,6 +168,16 @@ def test_a_pair_of_another_depth_is_a_number_that_says_which_way(
         assert hidden or str(said).isdigit()
 
 
+def test_a_number_has_its_badge_at_every_magnification(asked: ViewerBinding, qtbot: Any) -> None:
+    model = asked.second.model
+    layer = _hint(model, "neighbours")
+    n = len(layer.data) // 2
+    for zoom in (0.6, 3.0):
+        model.scene.camera.zoom = zoom
+        qtbot.waitUntil(lambda zoom=zoom: np.allclose(layer.size[n:] * zoom, 20.0))
+        np.testing.assert_allclose(layer.size[:n], NeighbourStyle().ring_um)
+
+
 @given(
     rings=st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=6),
     clear=st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), max_size=3),

@@ -108,6 +108,7 @@ class Hints:
         self._workbench = workbench
         self._sides = sides
         self._draw_soon = OnceSoon(self._draw)
+        self._fit_badges_soon = OnceSoon(self._fit_all_badges)
         workbench.questions.snapshot_changed.connect(self._draw_soon)
         workbench.session.orientation_changed.connect(self._draw_soon)
 
@@ -115,6 +116,7 @@ class Hints:
         """Follow a canvas when it shows another plane."""
         model.dims.events.point.connect(self._on_plane_changed)
         model.dims.events.margin_left.connect(self._on_plane_changed)
+        model.scene.camera.events.zoom.connect(self._fit_badges_soon)
         model.dims.events.order.connect(self._draw_soon)
         model.dims.events.ndisplay.connect(self._draw_soon)
 
@@ -168,8 +170,8 @@ class Hints:
         centers[:, depth] = 0.0
         layer.translate = _plane(model)
         layer.data = centers
-        style = NeighbourStyle()
-        layer.size = np.repeat([style.ring_um, style.badge_um], len(neighbours))
+        layer.size = np.full(2 * len(neighbours), NeighbourStyle().ring_um)
+        _fit_badges(model, layer)
         self._put_on_plane(model, layer)
         layer.editable = False
 
@@ -225,6 +227,11 @@ class Hints:
         old, layer.metadata["drawn"] = layer.metadata.get("drawn"), new
         return bool(old == new)
 
+    def _fit_all_badges(self) -> None:
+        for model, _dataset in self._sides():
+            if (layer := _hint(model, NEIGHBOURS)) is not None:
+                _fit_badges(model, layer)
+
     def _on_plane_changed(self, _: object = None) -> None:
         for model, _dataset in self._sides():
             for layer in model.layers if model.dims.ndim == SPACE_AXES else ():
@@ -263,6 +270,14 @@ class Hints:
             for number, way, hidden in zip(layer.metadata["numbers"], deeper, far[n:], strict=True)
         ]
         layer.features = {"number": np.array([""] * n + said, dtype=object)}
+
+
+def _fit_badges(model: ViewerModel, layer: Points) -> None:
+    """Make the badges as large on the screen as the numbers on them, however magnified."""
+    size = np.array(layer.size)
+    size[len(size) // 2 :] = NeighbourStyle().badge_px / model.scene.camera.zoom
+    if not np.allclose(size, layer.size):
+        layer.size = size
 
 
 def _plane(model: ViewerModel) -> npt.NDArray[np.float64]:

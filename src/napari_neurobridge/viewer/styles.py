@@ -266,7 +266,7 @@ class NeighbourStyle:
     """
 
     ring_um: float = 1.35 * SOMA_DIAMETER_UM
-    badge_um: float = 10.0
+    badge_px: float = 20.0
     border_width_um: float = 1.2
     fill: float = 0.4
     badge: tuple[float, float, float, float] = (0.08, 0.08, 0.08, 1.0)

@@ -66,6 +66,7 @@ class OrientationForm(QWidget):
         workbench.session.project_changed.connect(self._show_orientation)
         workbench.session.orientation_changed.connect(self._show_orientation)
         workbench.setup.suggestion_changed.connect(self._show_suggestion)
+        self._show_problem("")
         self._show_orientation()
         self._show_suggestion()
 
@@ -73,14 +74,14 @@ class OrientationForm(QWidget):
         try:
             orientation = self.form.value()
         except InputError as error:
-            self.problem.setText(f"⚠ {error}")
+            self._show_problem(f"⚠ {error}")
             return
-        self.problem.clear()
+        self._show_problem("")
         assert isinstance(orientation, Orientation)
         self._workbench.setup.set_orientation(orientation)
 
     def _on_confirm_clicked(self) -> None:
-        self.problem.clear()
+        self._show_problem("")
         self._workbench.setup.set_orientation(Orientation())
 
     def _on_suggest_clicked(self) -> None:
@@ -90,6 +91,10 @@ class OrientationForm(QWidget):
         suggestion = self._workbench.setup.suggestion
         if suggestion is not None and suggestion.orientation is not None:
             self._workbench.setup.set_orientation(suggestion.orientation)
+
+    def _show_problem(self, text: str) -> None:
+        self.problem.setText(text)
+        self.problem.setVisible(bool(text))
 
     def _show_orientation(self, _: object = None) -> None:
         project = self._workbench.project
