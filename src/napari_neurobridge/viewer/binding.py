@@ -15,7 +15,7 @@ from napari_neurobridge.viewer.docks import CANVAS_NAME, MATCH, PAIRS, PROJECT_D
 from napari_neurobridge.viewer.header import CanvasHeader, OverlayControls, header_button
 from napari_neurobridge.viewer.hints import Hints
 from napari_neurobridge.viewer.keys import WindowKeys
-from napari_neurobridge.viewer.layers import DATASET_KEY, load_image, load_units
+from napari_neurobridge.viewer.layers import DATASET_KEY, load_image, load_units, use_units
 from napari_neurobridge.viewer.link import CanvasLink
 from napari_neurobridge.viewer.log_timer import LogTimer
 from napari_neurobridge.viewer.outlines import OutlineLayers
@@ -96,7 +96,7 @@ class ViewerBinding:
         self.workbench.matches.match_changed.connect(self._on_match_changed)
         self.workbench.pairs.show_requested.connect(self._show_pairs)
         self.workbench.finder.requested.connect(self._show_field_soon)
-        session.jobs.submit("units", load_units, lambda _: None, session.show_error)
+        session.jobs.submit("units", load_units, use_units, session.show_error)
 
     def _watch(self, model: ViewerModel, number: int) -> None:
         """Follow a canvas; 0 is the two-photon one."""

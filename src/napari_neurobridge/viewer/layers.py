@@ -247,13 +247,22 @@ def _is_labelled(view: SomataView) -> bool:
     return bool((view.features["label"] != "").any())
 
 
-def load_units() -> None:
-    """Let napari's library of units read its definitions, before the first layer has a unit.
+def load_units() -> pint.UnitRegistry:
+    """Read the definitions of units, which napari needs before the first layer has one.
 
-    It does so once, in half a second in which a window would stand still, so it belongs in a
-    worker thread.
+    That takes half a second in which a window would stand still, so it belongs in a worker
+    thread. napari's own registry must not be loaded there: the main thread may need it while it
+    is half done.
     """
-    pint.get_application_registry().parse_units(UNITS[0])  # type: ignore[no-untyped-call]
+    registry = pint.UnitRegistry()
+    registry.parse_units(UNITS[0])
+    return registry
+
+
+def use_units(registry: pint.UnitRegistry) -> None:
+    """Give napari a registry that is loaded, unless it has loaded its own meanwhile."""
+    if isinstance(pint.application_registry.get(), pint.LazyRegistry):
+        pint.set_application_registry(registry)
 
 
 def contrast_limits(pixels: Float32Array) -> tuple[float, float]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,7 +64,7 @@ def pairs_near(
         if uid in uids or any(u not in s for u, s in zip(uids, somata.values(), strict=True)):
             continue
         here = somata[dataset][uids[side]].center_um
-        distance = float(np.linalg.norm(np.subtract(here, center_um)))
+        distance = math.dist(here, center_um)
         if distance <= _NEIGHBOURHOOD_UM:
             near.append((not pair.accepted, distance, uids, pair.accepted))
     return [
