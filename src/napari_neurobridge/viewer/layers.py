@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pint
 from napari.layers import Points
+from pint.registry import LazyRegistry
 
 from napari_neurobridge.viewer.styles import (
     CHANGED_FILL,
@@ -247,21 +248,21 @@ def _is_labelled(view: SomataView) -> bool:
     return bool((view.features["label"] != "").any())
 
 
-def load_units() -> pint.UnitRegistry:
+def load_units() -> pint.UnitRegistry[Any]:
     """Read the definitions of units, which napari needs before the first layer has one.
 
     That takes half a second in which a window would stand still, so it belongs in a worker
     thread. napari's own registry must not be loaded there: the main thread may need it while it
     is half done.
     """
-    registry = pint.UnitRegistry()
+    registry: pint.UnitRegistry[Any] = pint.UnitRegistry()
     registry.parse_units(UNITS[0])
     return registry
 
 
-def use_units(registry: pint.UnitRegistry) -> None:
+def use_units(registry: pint.UnitRegistry[Any]) -> None:
     """Give napari a registry that is loaded, unless it has loaded its own meanwhile."""
-    if isinstance(pint.application_registry.get(), pint.LazyRegistry):
+    if isinstance(pint.application_registry.get(), LazyRegistry):
         pint.set_application_registry(registry)
 
 
