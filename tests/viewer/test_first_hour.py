@@ -329,7 +329,7 @@ def test_the_first_hour(
     with hour.step("contact sheet, one page"):
         _click(user, user.find(QPushButton, "contact_sheet_button"))
         sheet: ContactSheet = binding.workbench.contact_sheet
-        user.wait(lambda: sheet.page is not None and len(sheet.page.pairs) > 0, LONG_MS)
+        user.wait(lambda: len(sheet.page.tiles) > 0, LONG_MS)
         window = next(
             w for w in QApplication.topLevelWidgets() if w.objectName() == "contact_sheet"
         )
