@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
-from napari_neurobridge.io.crops import CropSpec
-
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -199,6 +197,7 @@ def warped_image(project: Project, center_um: Vec3, field_um: float, slab_um: fl
     InputError
         If the image cannot be read, or the alignment does not reach the place.
     """
+    from napari_neurobridge.io.crops import CropSpec
     from napari_neurobridge.project.crops import aligned_frame
 
     source, target = project.in_vivo(), project.ex_vivo()
