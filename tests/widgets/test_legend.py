@@ -45,8 +45,10 @@ def test_the_popup_holds_all_lines(qtbot: Any) -> None:
         button.menu().aboutToShow.emit()
     (action,) = button.menu().actions()
     table = action.defaultWidget()
-    words = [label.text() for label in table.findChildren(QLabel) if label.text()]
+    *words, keys = [label.text() for label in table.findChildren(QLabel) if label.text()]
     assert words == [entry.words for entry in legend_entries()]
+    assert "2 (" in keys, "what napari has otherwise"
+    assert "A (" in keys
     assert table.sizeHint().width() <= 400
 
 

@@ -93,7 +93,7 @@ def test_evaluate_draws_figures_with_the_measures_that_are_asked_for(
     monkeypatch.setattr(plain_measures, "plain_similarity", quick)
     out = tmp_path / "figures"
     result = answer("evaluate", "--pairs", pairs, "--model", model, "--figures", out, "--measures")
-    names = ["boxes", "confusion", "densities", "heat-maps", "t-sne", "top-k"]
+    names = ["best-matches", "boxes", "confusion", "densities", "heat-maps", "t-sne", "top-k"]
     assert sorted(Path(path).stem for path in result["figures"]) == names
     assert {path.stem for path in out.iterdir()} == set(names)
     # A gallery of the paper's size, however many pairs there are.
