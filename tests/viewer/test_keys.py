@@ -78,6 +78,8 @@ def test_keys_are_naparis_again_once_our_docks_are_closed(
 ) -> None:
     viewer = opened.viewer
     image = opened.header.image
+    viewer.layers.selection.active = image
+    assert viewer.help == "", "napari's status bar would name keys that do something else"
     for name in TABS:
         for dock in person.docks(name):
             person.do(dock.close)
@@ -86,6 +88,7 @@ def test_keys_are_naparis_again_once_our_docks_are_closed(
     native = _focus(viewer.window._qt_viewer)
     person.do(lambda: QTest.keyClick(native, Qt.Key.Key_2))
     assert str(image.mode) == "transform"
+    assert viewer.help
     assert not opened.workbench.project.state().verdicts
 
 

@@ -224,8 +224,9 @@ def _kind(
             "elastic",
             prior,
             (
-                "All landmarks lie in one plane: the scale across it and the handedness come "
-                "from the prior and the stated orientation.",
+                "All landmarks lie in one plane: the scale across it and the handedness are not "
+                "measured but taken from the voxel sizes and the stated orientation. A landmark "
+                "off that plane measures them.",
             ),
         )
     return "elastic", prior, ()

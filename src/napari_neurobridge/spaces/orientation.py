@@ -93,6 +93,12 @@ class Orientation(BaseModel):
         return "".join((sign or "+") + axis for sign, axis in found)
 
     @property
+    def axis_order(self) -> tuple[int, int, int]:
+        """Which of this dataset's axes run along the reference's depth, rows and columns."""
+        depth, rows, columns = (_AXIS_INDEX[axis] for axis in self.axes[1::2])
+        return depth, rows, columns
+
+    @property
     def mirrored(self) -> bool:
         """Whether the two datasets have opposite handedness."""
         return bool(np.linalg.det(self._permutation()) < 0)

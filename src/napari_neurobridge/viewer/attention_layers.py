@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Points
 
-from napari_neurobridge.viewer.canvases import axis_order
 from napari_neurobridge.viewer.layers import DATASET_KEY
 from napari_neurobridge.viewer.styles import SLAB_UM, AttentionStyle
 from napari_neurobridge.workbench.insight_steps import Channel
@@ -70,7 +69,7 @@ def crop_layer(
 
     spec = spec or CropSpec()
     # For each axis of the dataset, the one of the frame that runs along it.
-    frame_axes = np.argsort(axis_order(orientation))
+    frame_axes = np.argsort(orientation.axis_order)
     steps_um = np.array([SLAB_UM / orientation.expansion, spec.pixel_um, spec.pixel_um])
     data = crop[None].transpose(frame_axes)
     linear = _in_plane(orientation, held) * steps_um
@@ -88,7 +87,7 @@ def _in_plane(
     orientation: Orientation, held: npt.NDArray[np.float64] | None
 ) -> npt.NDArray[np.float64]:
     """Return how a crop was held but for its tilt; the orientation where that is most of it."""
-    linear, depth = orientation.linear(), axis_order(orientation)[0]
+    linear, depth = orientation.linear(), orientation.axis_order[0]
     if held is None or abs(held[depth, 0]) < np.linalg.norm(held[:, 0]) / np.sqrt(2):
         return linear
     others = [axis for axis in range(3) if axis != depth]

@@ -14,7 +14,7 @@ from napari_neurobridge.viewer.dispatch import CloseWatcher, MainThreadDispatche
 from napari_neurobridge.viewer.docks import CANVAS_NAME, MATCH, PAIRS, PROJECT_DOCKS, DockColumn
 from napari_neurobridge.viewer.header import CanvasHeader, OverlayControls, header_button
 from napari_neurobridge.viewer.hints import Hints
-from napari_neurobridge.viewer.keys import WindowKeys
+from napari_neurobridge.viewer.keys import QuietHelp, WindowKeys
 from napari_neurobridge.viewer.layers import DATASET_KEY, load_image, load_units, use_units
 from napari_neurobridge.viewer.link import CanvasLink
 from napari_neurobridge.viewer.log_timer import LogTimer
@@ -73,6 +73,7 @@ class ViewerBinding:
         self._log_timer = LogTimer(self.workbench.watch, window)
         self.column = DockColumn(viewer)
         self.keys = WindowKeys(window, self.workbench.key_actions())
+        self._help = QuietHelp(viewer, window)
         self.column.changed.connect(self._on_docks_changed)
         self.column.laid_out.connect(self._show_points)
         self._attention_layers = AttentionLayers(self.workbench, self._sides)
@@ -305,7 +306,9 @@ class ViewerBinding:
     def _on_docks_changed(self) -> None:
         """Let the keys act on pairs while one of our docks is open, and be napari's otherwise."""
         if not self.closed:
-            self.keys.set_active(bool(self.column.open_names()))
+            ours = bool(self.column.open_names())
+            self.keys.set_active(ours)
+            self._help.set_active(ours)
 
     def shut(self) -> None:
         """Stop all work and let the second canvas go; safe to call twice."""

@@ -19,15 +19,8 @@ if TYPE_CHECKING:
     from napari_neurobridge.spaces import Orientation
     from napari_neurobridge.types import Vec3
 
-_AXES = "zyx"
-SPACE_AXES = len(_AXES)
+SPACE_AXES = 3
 """A canvas has fewer axes when it has lost its layers, and more when it was given others."""
-
-
-def axis_order(orientation: Orientation) -> tuple[int, int, int]:
-    """Return which of a dataset's axes run along the two-photon depth, rows and columns."""
-    depth, rows, columns = (_AXES.index(axis) for axis in orientation.axes[1::2])
-    return depth, rows, columns
 
 
 def show_slab(model: ViewerModel, orientation: Orientation, slab_um: float) -> None:
@@ -37,7 +30,7 @@ def show_slab(model: ViewerModel, orientation: Orientation, slab_um: float) -> N
     same way round while every layer keeps its dataset's own coordinates.
     """
     model.dims.ndisplay = 2
-    model.dims.order = axis_order(orientation)
+    model.dims.order = orientation.axis_order
     signs = orientation.axes[0::2]
     model.scene.camera.orientation2d = (
         "down" if signs[1] == "+" else "up",

@@ -69,6 +69,7 @@ class CanvasHeader(QWidget):
         self.place.setMinimumWidth(1)
         self.place.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.place.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.place.setMinimumHeight(self.place.fontMetrics().height())
         self.tools = {mode: header_button(text, f"tool_{mode}", tip) for mode, text, tip in _TOOLS}
         # A group, not a lambda for each button: a lambda would keep the canvas alive.
         self._tool_group = QButtonGroup(self)
@@ -158,6 +159,11 @@ class CanvasHeader(QWidget):
             return
         z, y, x = position_um
         self.place.setText(f"z {z:.1f}  y {y:.1f}  x {x:.1f} µm")
+
+    def follow_place(self, position_um: Vec3 | None) -> None:
+        """Write another depth under a mouse that has been over the canvas."""
+        if self.place.text():
+            self.show_place(position_um)
 
     @property
     def image(self) -> Image | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from napari.settings import get_settings
 from qtpy.QtCore import QObject
@@ -12,6 +13,7 @@ from qtpy.QtWidgets import QShortcut
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    import napari
     from qtpy.QtWidgets import QWidget
 
 
@@ -59,6 +61,38 @@ class WindowKeys(QObject):
             shortcut.setEnabled(False)
             shortcut.deleteLater()
         self.shortcuts.clear()
+
+
+class QuietHelp(QObject):
+    """Keeps napari from telling keys that do something else now.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose status bar says which keys belong to a layer's tools.
+    parent : QObject
+        napari's window, with which this ends.
+    """
+
+    def __init__(self, viewer: napari.Viewer, parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer = ref(viewer)
+        self._active = False
+        viewer.events.help.connect(self._silence)
+
+    def set_active(self, active: bool) -> None:
+        """Say nothing from now on, or what napari says of the layer that is selected."""
+        self._active = active
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        layer = viewer.layers.selection.active
+        viewer.help = "" if active or layer is None else layer.help
+
+    def _silence(self, _: object = None) -> None:
+        viewer = self._viewer()
+        if self._active and viewer is not None and viewer.help:
+            viewer.help = ""
 
 
 def napari_meanings(keys: Collection[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from napari_neurobridge.viewer.styles import (
     CHANGED_FILL,
     MARK_COLORS,
     MARK_RGBA,
+    SLAB_UM,
     UNITS,
     ImageStyle,
     Mark,
@@ -185,6 +186,7 @@ def _marks_and_labels(
 def load_image(project: Project, dataset: str) -> tuple[Any, dict[str, Any]]:
     """Return data and keyword arguments of `napari.layers.Image` for a dataset.
 
+    Its contrast suits a slab of the usual thickness, whose brightest voxels a canvas shows.
     Opens the image and reads a part of it, so it belongs in a worker thread.
 
     Raises
@@ -194,11 +196,14 @@ def load_image(project: Project, dataset: str) -> tuple[Any, dict[str, Any]]:
     """
     volume = project.volume(dataset)
     multiscale = len(volume.levels) > 1
+    depth = project.dataset(dataset).used_orientation.axis_order[0]
+    voxel_um = volume.level_scales_um[-1][depth]
+    slabs = brightest_of_slabs(_sample(volume), depth, max(round(SLAB_UM / voxel_um), 1))
     return (list(volume.levels) if multiscale else volume.levels[0]), {
         "name": dataset,
         "multiscale": multiscale,
         "scale": volume.voxel_size_um,
-        "contrast_limits": contrast_limits(_sample(volume)),
+        "contrast_limits": contrast_limits(slabs),
         "metadata": {DATASET_KEY: dataset},
         **ImageStyle().as_kwargs(),
     }
@@ -213,6 +218,11 @@ def _sample(volume: Volume) -> Float32Array:
         min(length, first + side) for first, length, side in zip(start, shape, _SAMPLE, strict=True)
     )
     return volume.read(start, stop, level=level)
+
+
+def brightest_of_slabs(pixels: Float32Array, axis: int, count: int) -> Float32Array:
+    """Return the maximum of every ``count`` planes along an axis, the last slab being thinner."""
+    return np.maximum.reduceat(pixels, range(0, pixels.shape[axis], count), axis=axis)
 
 
 def somata_layer_kwargs(view: SomataView, dataset: str) -> dict[str, Any]:

@@ -54,7 +54,8 @@ class Seeing:
         header.slab_changed.connect(self.set_slab)
         header.home_wanted.connect(lambda: self._show_all(model))
         header.show_slab(self.slab_um)
-        model.cursor.events.position.connect(lambda _: header.show_place(_cursor(model)))
+        model.cursor.events.position.connect(lambda _: header.follow_place(_cursor(model)))
+        model.mouse_move_callbacks.append(lambda *_: header.show_place(_cursor(model)))
         show_scale_bar(model)
 
     def watch_layer(self, model: ViewerModel, layer: Layer) -> None:

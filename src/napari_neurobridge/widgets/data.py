@@ -134,6 +134,7 @@ class DataPanel(QWidget):
         layout.addWidget(StatusLine(workbench))
 
         workbench.setup.checklist_changed.connect(self._on_checklist_changed)
+        workbench.session.verdicts_changed.connect(self._show_next)
         workbench.watch.others_changed.connect(self._on_others_changed)
         self._on_others_changed(workbench.watch.others)
         self._on_checklist_changed()
@@ -215,7 +216,7 @@ class DataPanel(QWidget):
                 "their somata.<br>"
                 "To try it without data: File ▸ Open Sample ▸ NeuroBridge."
             )
-        self.next_text.setVisible(project is not None and all(item.done for item in items))
+        self._show_next()
         self.create_button.setEnabled(project is None and self._workbench.setup.draft.complete)
         upcoming = next((item.step for item in items if not item.done and item.available), None)
         for item in items:
@@ -226,6 +227,14 @@ class DataPanel(QWidget):
                 if step is not None:
                     self.rows[step].title.setChecked(opened)
             self._upcoming = upcoming
+
+    def _show_next(self) -> None:
+        """Lead to the Match dock once all is done, until somebody has judged there."""
+        project = self._workbench.project
+        judged = self._workbench.questions.progress()[0] > 0
+        items = self._workbench.setup.checklist()
+        ready = project is not None and all(item.done for item in items)
+        self.next_text.setVisible(ready and not judged)
 
     def _on_others_changed(self, others: tuple[Visitor, ...]) -> None:
         self.others_text.setVisible(bool(others))

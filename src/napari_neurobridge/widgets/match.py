@@ -25,6 +25,7 @@ from napari_neurobridge.widgets.find_bar import FindBar
 from napari_neurobridge.widgets.foldable import Foldable
 from napari_neurobridge.widgets.legend import LegendButton
 from napari_neurobridge.widgets.match_all import MatchAllBox
+from napari_neurobridge.widgets.sheet_row import SheetRow
 from napari_neurobridge.widgets.trace_view import TraceView
 from napari_neurobridge.widgets.verdict_bar import VerdictBar
 from napari_neurobridge.workbench.snapshot import QuestionSnapshot
@@ -60,6 +61,7 @@ class MatchPanel(QWidget):
         inside = QVBoxLayout(content)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.addLayout(self._create_queue_row())
+        inside.addWidget(SheetRow(workbench))
         inside.addWidget(self.crops)
         self.trace = TraceView(workbench)
         inside.addWidget(self.trace)
@@ -180,9 +182,9 @@ class MatchPanel(QWidget):
             return
         if self._compares and matches.has_match:
             n_others = matches.n_changed(besides=self._judged)
-            others = "1 other cell" if n_others == 1 else f"{n_others} other cells"
+            cells = {0: "no other cell changed its", 1: "1 other cell changed its"}
             self.verdict_bar.status.add(
-                f"the most probable partner of {others if n_others else 'no other cell'} changed"
+                f"{cells.get(n_others, f'{n_others} other cells changed their')} best candidate"
             )
         self._compares = False
 

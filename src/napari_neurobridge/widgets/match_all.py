@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark, swatch
-from napari_neurobridge.widgets.contact_sheet import ContactSheetWindow
 from napari_neurobridge.widgets.job_list import JobList
 from napari_neurobridge.workbench.matches import DECOYS_JOB, MATCH_JOB
 from napari_neurobridge.workbench.pair_table import Chip
@@ -77,7 +76,6 @@ class MatchAllBox(QGroupBox):
         layout.addWidget(self.legend)
         layout.addWidget(self._create_plane())
         layout.addWidget(self._create_start())
-        layout.addWidget(self._create_sheet())
         layout.addWidget(self._create_again())
         self.jobs = JobList(workbench, only=(MATCH_JOB, DECOYS_JOB))
         layout.addWidget(self.jobs)
@@ -151,16 +149,6 @@ class MatchAllBox(QGroupBox):
         self.start_button.clicked.connect(self._on_start_clicked)
         return self.start_button
 
-    def _create_sheet(self) -> QPushButton:
-        self._sheet: ContactSheetWindow | None = None
-        self.sheet_button = QPushButton("Contact sheet…")
-        self.sheet_button.setObjectName("contact_sheet_button")
-        self.sheet_button.setToolTip(
-            "Look through the matched pairs, 48 at a time, and certify the rest by a random check"
-        )
-        self.sheet_button.clicked.connect(self._on_sheet_clicked)
-        return self.sheet_button
-
     def _create_again(self) -> QPushButton:
         self.again_button = QPushButton("Match again")
         self.again_button.setObjectName("match_again_button")
@@ -185,13 +173,6 @@ class MatchAllBox(QGroupBox):
     def _on_review_clicked(self) -> None:
         self._workbench.pairs.show(Chip.REVIEW)
 
-    def _on_sheet_clicked(self) -> None:
-        if self._sheet is None:
-            self._sheet = ContactSheetWindow(self._workbench, self.window())
-        self._sheet.show()
-        self._sheet.raise_()
-        self._sheet.activateWindow()
-
     def _on_save_clicked(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
             self, "Save the pairs", "pairs.csv", "Table of pairs (*.csv)"
@@ -207,7 +188,7 @@ class MatchAllBox(QGroupBox):
         if project is None:
             return
         claims = matches.claims()
-        for widget in (self.cut, self.legend, self.sheet_button):
+        for widget in (self.cut, self.legend):
             widget.setVisible(claims is not None)
         self.notes.setText("\n".join(matches.notes))
         self.notes.setVisible(bool(matches.notes))

@@ -16,8 +16,8 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_neurobridge.types import Verdict
-from napari_neurobridge.viewer.styles import SheetStyle
+from napari_neurobridge.types import CROP_UM, Verdict
+from napari_neurobridge.viewer.styles import SOMA_DIAMETER_UM, SheetStyle
 from napari_neurobridge.workbench.contact_sheet import ContactSheet
 from napari_neurobridge.workbench.sheet_crops import GreyPicture
 from napari_neurobridge.workbench.sheet_page import MOST_TILES, Tile
@@ -143,6 +143,7 @@ class TilesView(QWidget):
             painter.drawText(place, Qt.AlignmentFlag.AlignCenter, "…")
         else:
             _paint_crop(painter, place, pictures.two_photon if self.front else pictures.fmost)
+            _paint_ring(painter, place)
         below = place.adjusted(0, place.height() + 2, 0, _CAPTION_PX)
         top, middle = Qt.AlignmentFlag.AlignTop, Qt.AlignmentFlag.AlignHCenter
         painter.drawText(
@@ -158,6 +159,15 @@ class TilesView(QWidget):
     def _paint_cursor(self, painter: QPainter, place: QRect) -> None:
         painter.setPen(QPen(QColor(_STYLE.cursor), 2))
         painter.drawRect(place.adjusted(-2, -2, 2, 2))
+
+
+def _paint_ring(painter: QPainter, place: QRect) -> None:
+    """Draw a faint ring around the soma in the middle, which a picture of 96 px needs."""
+    radius = SOMA_DIAMETER_UM / 2 * place.width() / CROP_UM
+    color = QColor(_STYLE.ink)
+    color.setAlphaF(_STYLE.ring_alpha)
+    painter.setPen(QPen(color, 1))
+    painter.drawEllipse(QRectF(place).center(), radius, radius)
 
 
 def _caption(painter: QPainter, tile: Tile, place: QRect) -> str:

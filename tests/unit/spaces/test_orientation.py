@@ -60,6 +60,10 @@ def test_every_length_grows_by_the_expansion(orientation, array):
     np.testing.assert_allclose(lengths, expected, rtol=1e-9, atol=1e-9)
 
 
+def test_the_order_of_axes_is_depth_rows_and_columns():
+    assert Orientation(axes="+y-z+x").axis_order == (1, 0, 2)
+
+
 @pytest.mark.parametrize(
     ("axes", "mirrored"),
     [
