@@ -30,6 +30,7 @@ from scipy.stats import special_ortho_group
 from napari_neurobridge.io.tables import write_points
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.types import Role
+from napari_neurobridge.viewer.docks import MATCH
 from napari_neurobridge.viewer.readers import show_project
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.workflows.setup import DatasetSource, create_project
@@ -50,6 +51,9 @@ UM_PER_CELL = 22.0
 """Edge of the cube of tissue that has one fMOST soma."""
 
 SECONDS_TO_WAIT = 300
+QUIET_S = 0.15
+"""A window that has drawn nothing for so long, and handled all events, is done."""
+
 OURS = f"{os.sep}napari_neurobridge{os.sep}"
 
 
@@ -93,29 +97,27 @@ def wait(reached: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def wait_for_drawing(binding: ViewerBinding) -> None:
-    """Wait until both canvases have been drawn with all that has been told."""
-    handled: list[int] = []
-    for number in range(3):
-        QTimer.singleShot(0, lambda number=number: handled.append(number))
-        wait(lambda number=number: number in handled)
-    canvases = [view._scene_canvas for view in (_first(binding), binding.second.qt_viewer.canvas)]
-    drawn: set[int] = set()
+class LastDrawing:
+    """Knows when a canvas was last drawn.
 
-    def note(number: int) -> Callable[[object], None]:
-        return lambda _: drawn.add(number)
+    Parameters
+    ----------
+    binding : ViewerBinding
+        Both of its canvases are listened to.
+    """
 
-    listeners = [note(number) for number in range(len(canvases))]
-    for canvas, listener in zip(canvases, listeners, strict=True):
-        canvas.events.draw.connect(listener, position="last")
-        canvas.update()
-    wait(lambda: len(drawn) == len(canvases))
-    for canvas, listener in zip(canvases, listeners, strict=True):
-        canvas.events.draw.disconnect(listener)
+    def __init__(self, binding: ViewerBinding) -> None:
+        self.at = time.perf_counter()
+        for view in (binding.viewer.window._qt_viewer.canvas, binding.second.qt_viewer.canvas):
+            view._scene_canvas.events.draw.connect(self._note, position="last")
 
+    def _note(self, _: object) -> None:
+        self.at = time.perf_counter()
 
-def _first(binding: ViewerBinding) -> object:
-    return binding.viewer.window._qt_viewer.canvas
+    def wait(self) -> None:
+        """Wait until the window has nothing left to draw."""
+        begun = time.perf_counter()
+        wait(lambda: time.perf_counter() - max(self.at, begun) > QUIET_S)
 
 
 def is_current(binding: ViewerBinding) -> bool:
@@ -125,19 +127,20 @@ def is_current(binding: ViewerBinding) -> bool:
     return not matches.updating and answer is not None and answer.match is matches.match
 
 
-def accept_one(binding: ViewerBinding, uid: str) -> float:
+def accept_one(binding: ViewerBinding, drawing: LastDrawing, uid: str) -> float:
     """Ask about a cell, accept its first candidate, and return the seconds until all is shown."""
     questions, matches = binding.workbench.questions, binding.workbench.matches
     questions.select("two_photon", uid)
     wait(lambda: is_current(binding) and questions.query.uid == uid)
     window, before = binding.viewer.window._qt_window, matches.match
     QTest.keyClick(window, "1")
-    wait_for_drawing(binding)
+    drawing.wait()
     begun = time.perf_counter()
     QTest.keyClick(window, "A")
     wait(lambda: matches.match is not before and is_current(binding))
-    wait_for_drawing(binding)
-    return time.perf_counter() - begun
+    shown = time.perf_counter()
+    drawing.wait()
+    return max(shown, drawing.at) - begun
 
 
 def innermost(stack: str) -> str:
@@ -170,19 +173,21 @@ def measure(n_queries: int, n_gallery: int, *, profile: bool) -> None:
         binding = binding_for(viewer)
         opened = wait(lambda: binding.second is not None and len(binding._sides()) == 2)
         wait(lambda: binding.workbench.matches.has_match)
+        binding.column.raise_dock(MATCH)
         binding.workbench.questions.next_query()
         wait(lambda: is_current(binding))
         opening.leave()
         opening.stop()
         state = binding.workbench.session.require_project().state()
         uids = [uid for uid in partners if uid not in state.pairs]
-        accept_one(binding, uids.pop())
+        drawing = LastDrawing(binding)
+        accept_one(binding, drawing, uids.pop())
         profiler = cProfile.Profile()
         watch.start()
         watch.enter()
         if profile:
             profiler.enable()
-        taken = [accept_one(binding, uid) for uid in uids[-N_ACCEPTED:]]
+        taken = [accept_one(binding, drawing, uid) for uid in uids[-N_ACCEPTED:]]
         profiler.disable()
         watch.leave()
         watch.stop()

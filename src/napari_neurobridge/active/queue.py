@@ -195,15 +195,7 @@ def clearest_first(state: State, dataset: str) -> list[QueueItem]:
     dataset : str
         Dataset whose cells are asked.
     """
-    decided = {uid for pair in state.agreed for uid in pair}
-    tried = set()
-    for verdict in state.verdicts:
-        if verdict.verdict is Verdict.REJECT:
-            tried.add(verdict.query_uid)
-        else:
-            decided.add(verdict.query_uid)
-    somata = state.somata.get(dataset, {}).values()
-    waiting = [soma for soma in somata if soma.uid not in decided]
+    tried = {v.query_uid for v in state.verdicts if v.verdict is Verdict.REJECT}
 
     def order(soma: Soma) -> tuple[bool, float, str]:
         # Somata that a person placed have no confidence: somebody wanted them.
@@ -211,8 +203,16 @@ def clearest_first(state: State, dataset: str) -> list[QueueItem]:
 
     return [
         QueueItem(soma.uid, _REJECTED if soma.uid in tried else _REASONS[soma.source])
-        for soma in sorted(waiting, key=order)
+        for soma in sorted(undecided_somata(state, dataset), key=order)
     ]
+
+
+def undecided_somata(state: State, dataset: str) -> list[Soma]:
+    """Return the somata of a dataset that nobody has decided on; a rejection decides nothing."""
+    decided = {uid for pair in state.agreed for uid in pair}
+    decided |= {v.query_uid for v in state.verdicts if v.verdict is not Verdict.REJECT}
+    somata = state.somata.get(dataset, {}).values()
+    return [soma for soma in somata if soma.uid not in decided]
 
 
 def n_asked(state: State, dataset: str) -> int:

@@ -117,16 +117,17 @@ class Match:
 
     @cached_property
     def _reviewed(self) -> tuple[ReviewedPair, ...]:
+        reviewed = self.propagation.review()
+        reviewed = reviewed[reviewed < len(self.problem.pairs)]
+        mine = [tuple(pair) in self.accepted for pair in self.problem.pairs[reviewed].tolist()]
+        reviewed = reviewed[np.array(mine, dtype=np.bool_)]
+        pairs, wrong = self.problem.pairs[reviewed], self.propagation.wrong[reviewed]
+        residual, _ = self.distances(pairs)
         return tuple(
-            ReviewedPair(
-                *self._in_vivo_first(query, soma),
-                float(self.propagation.wrong[row]),
-                self.distances(query, soma)[0],
+            ReviewedPair(*self._in_vivo_first(query, soma), p_wrong, away)
+            for (query, soma), p_wrong, away in zip(
+                pairs.tolist(), wrong.tolist(), residual.tolist(), strict=True
             )
-            for row in self.propagation.review().tolist()
-            if row < len(self.problem.pairs)
-            for query, soma in [self.problem.pairs[row].tolist()]
-            if (query, soma) in self.accepted
         )
 
     def doubtful(self) -> tuple[ReviewedPair, ...]:
@@ -236,7 +237,8 @@ class Match:
             If the soma is of neither side, or the alignment folds there.
         """
         if self.others(uid) is self.gallery:
-            return _expected(*self.alignment.expect_without_own(self.queries.rows[uid]))
+            mean, covariance = self.alignment.expect_without_own([self.queries.rows[uid]])
+            return _expected(mean[0], covariance[0])
         place = self.gallery.centers_um[self.gallery.rows[uid]]
         return self._expected_at(self.alignment.inverse(), place)
 
@@ -354,37 +356,34 @@ class Match:
         taken = np.isin(found.rows[rows], seeds[:, 1])
         share = np.where(taken, 0.0, found.probability[rows])
         partner = assign(found.rows[rows], share, found.none[rows])
-        pairs = [
-            self._pair(int(query), int(soma), self._probability(int(query), int(soma)), False)
-            for query, soma in zip(rows, partner, strict=True)
-            if soma >= 0
-        ]
-        pairs += [
-            self._pair(query, soma, trust, True)
-            for (query, soma), trust in zip(seeds.tolist(), trusted.tolist(), strict=True)
-        ]
+        claimed = np.column_stack([rows, partner])[partner >= 0]
+        listed = found.rows[claimed[:, 0]] == claimed[:, 1:]
+        probability = (found.probability[claimed[:, 0]] * listed).sum(axis=1)
+        pairs = self._pairs(claimed, probability, accepted=False)
+        pairs += self._pairs(seeds, trusted, accepted=True)
         return tuple(sorted(pairs, key=lambda pair: -pair.probability))
 
-    def _probability(self, query: int, soma: int) -> float:
-        listed = self.posterior.rows[query] == soma
-        return float(self.posterior.probability[query][listed].sum())
-
-    def _pair(self, query: int, soma: int, probability: float, accepted: bool) -> MatchedPair:
-        residual, score = self.distances(query, soma)
-        uids = self._in_vivo_first(query, soma)
-        return MatchedPair(*uids, probability, residual, score, accepted)
+    def _pairs(
+        self, pairs: RowArray, probability: Float64Array, *, accepted: bool
+    ) -> list[MatchedPair]:
+        residual, score = self.distances(pairs)
+        numbers = np.column_stack([probability, residual, score]).tolist()
+        return [
+            MatchedPair(*self._in_vivo_first(query, soma), share, away, margin, accepted)
+            for (query, soma), (share, away, margin) in zip(pairs.tolist(), numbers, strict=True)
+        ]
 
     def _in_vivo_first(self, query: int, soma: int) -> tuple[str, str]:
         here, there = self.queries.uids[query], self.gallery.uids[soma]
         return (here, there) if self.queries_in_vivo else (there, here)
 
-    def distances(self, query: int, soma: int) -> tuple[float, float]:
-        """Return ``residual_um`` and ``score_um`` of two rows; see `MatchedPair`."""
-        expected = self.alignment.expect_without_own(query)[0]
-        residual = float(np.linalg.norm(self.gallery.centers_um[soma] - expected))
+    def distances(self, pairs: RowArray) -> tuple[Float64Array, Float64Array]:
+        """Return ``residual_um`` and ``score_um`` of rows (P, 2), each (P,); see `MatchedPair`."""
+        expected, _ = self.alignment.expect_without_own(pairs[:, 0])
+        residual = np.linalg.norm(self.gallery.centers_um[pairs[:, 1]] - expected, axis=1)
         distance, nearest = map(np.asarray, self.field.tree.query(expected, k=2))
-        other = distance[1] if nearest[0] == soma else distance[0]
-        return residual, float(other) - residual
+        other = np.where(nearest[:, 0] == pairs[:, 1], distance[:, 1], distance[:, 0])
+        return residual, other - residual
 
 
 def _expected(mean: Float64Array, covariance: Float64Array) -> Expected:

@@ -202,25 +202,25 @@ class Alignment:
         mean, covariance = self.predict(points)
         return mean, covariance + self.prior.sigma_um**2 * np.eye(3)
 
-    def expect_without_own(self, row: int) -> tuple[Float64Array, Float64Array]:
-        """Return where a matched soma's partner is expected, its own match left out.
+    def expect_without_own(self, rows: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
+        """Return where matched somata's partners are expected, each one's own match left out.
 
         Parameters
         ----------
-        row : int
+        rows : array_like of int, shape (N,)
             Of `leave_one_out`.
 
         Returns
         -------
-        mean : ndarray, shape (3,)
-        covariance : ndarray, shape (3, 3)
+        mean : ndarray, shape (N, 3)
+        covariance : ndarray, shape (N, 3, 3)
         """
         if self.leave_one_out is None:
             raise InputError("This alignment rests on landmarks alone.")
-        own = self.leave_one_out
-        offset = self.similarity.offsets(self._placed(own.points_um[row]))[0]
-        mean = self.similarity.target_center_um + offset + own.displacement_um[row]
-        return mean, own.covariance_um2[row]
+        own, rows = self.leave_one_out, np.asarray(rows, dtype=np.intp)
+        offsets = self.similarity.offsets(self._placed(own.points_um[rows]))
+        mean = self.similarity.target_center_um + offsets + own.displacement_um[rows]
+        return mean, own.covariance_um2[rows]
 
     def residuals(self) -> Float64Array:
         """Return each landmark's distance from where the others expect it, (N,) µm."""

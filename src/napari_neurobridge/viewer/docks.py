@@ -40,7 +40,7 @@ LEAST_COLUMN_PX = 380
 CANVAS_PX = 305
 """Below this a canvas shows too little; the column and napari's own docks make room for it."""
 _SEPARATOR_PX = 9
-_WATCHED = "neurobridge_watched"
+_WATCHED, _FOLLOWED = "neurobridge_watched", "neurobridge_followed"
 
 _RIGHT = Qt.DockWidgetArea.RightDockWidgetArea
 _HORIZONTAL = Qt.Orientation.Horizontal
@@ -373,8 +373,15 @@ class Docked:
         self._column, self._dock_name = column, name
         column.join(cast("QWidget", self), name)
 
+    def set_in_front(self, in_front: bool) -> None:
+        """Follow the tab of the dock: Qt hides no widget that lies behind another tab."""
+
     def showEvent(self, event: QShowEvent | None) -> None:
         """Be laid out."""
+        dock = _dock_around(cast("QWidget", self))
+        if dock is not None and not dock.property(_FOLLOWED):
+            dock.setProperty(_FOLLOWED, True)
+            dock.visibilityChanged.connect(self.set_in_front)
         super().showEvent(event)  # type: ignore[misc]  # a QWidget's
         if event is None or not event.spontaneous():  # not when a window comes back as a whole
             self._column.on_shown(self._dock_name)

@@ -168,7 +168,7 @@ class Hints:
         layer.metadata["accepted"] = np.array([pair.accepted for pair in neighbours])
         layer.metadata["numbers"] = [pair.number for pair in neighbours]
         centers[:, depth] = 0.0
-        layer.translate = _plane(model)
+        _move(layer, _plane(model))
         layer.data = centers
         layer.size = np.full(2 * len(neighbours), NeighbourStyle().ring_um)
         _fit_badges(model, layer)
@@ -206,11 +206,18 @@ class Hints:
         depth, rows, columns = model.dims.order
         outline = np.zeros((_N_VERTICES, 3))
         outline[:, [rows, columns]] = ellipse_um(expected, (rows, columns))
-        layer.translate = _plane(model)
+        _move(layer, _plane(model))
         style = ExpectedStyle()
-        layer.data = [(outline, "polygon") for _ in style.colors]
-        layer.edge_color, layer.edge_width = list(style.colors), list(style.edge_widths_um)
-        layer.face_color = "transparent"
+        outlines = [outline for _ in style.colors]
+        if len(layer.data):  # whose style they keep; setting it would triangulate them again
+            layer.data = [(outline, "polygon") for outline in outlines]
+        else:
+            layer.add_polygons(
+                outlines,
+                edge_color=list(style.colors),
+                edge_width=list(style.edge_widths_um),
+                face_color="transparent",
+            )
         layer.metadata["depth_um"] = np.array([expected.center_um[depth]])
         self._put_on_plane(model, layer)
         layer.editable = False
@@ -242,8 +249,7 @@ class Hints:
         self, model: ViewerModel, layer: Points | Shapes, *, recolour: bool = True
     ) -> None:
         translate = _plane(model)
-        if not np.array_equal(layer.translate, translate):
-            layer.translate = translate
+        _move(layer, translate)
         depth = model.dims.order[0]
         away = layer.metadata["depth_um"] - translate[depth]
         far = np.abs(away) > model.dims.margin_left[depth]
@@ -278,6 +284,12 @@ def _fit_badges(model: ViewerModel, layer: Points) -> None:
     size[len(size) // 2 :] = NeighbourStyle().badge_px / model.scene.camera.zoom
     if not np.allclose(size, layer.size):
         layer.size = size
+
+
+def _move(layer: Points | Shapes, translate: npt.NDArray[np.float64]) -> None:
+    """Move a layer, which napari takes a while for, only where it is not there already."""
+    if not np.array_equal(layer.translate, translate):
+        layer.translate = translate
 
 
 def _plane(model: ViewerModel) -> npt.NDArray[np.float64]:

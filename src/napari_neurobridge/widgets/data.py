@@ -116,6 +116,7 @@ class DataPanel(QWidget):
         super().__init__(parent)
         self._workbench = workbench
         self._upcoming: Step | None = None
+        self._ready = False
         self.setAcceptDrops(True)
         layout = QVBoxLayout(self)
         layout.addLayout(self._create_project_row(pictures))
@@ -216,6 +217,7 @@ class DataPanel(QWidget):
                 "their somata.<br>"
                 "To try it without data: File ▸ Open Sample ▸ NeuroBridge."
             )
+        self._ready = project is not None and all(item.done for item in items)
         self._show_next()
         self.create_button.setEnabled(project is None and self._workbench.setup.draft.complete)
         upcoming = next((item.step for item in items if not item.done and item.available), None)
@@ -231,10 +233,8 @@ class DataPanel(QWidget):
     def _show_next(self) -> None:
         """Lead to the Match dock once all is done, until somebody has judged there."""
         project = self._workbench.project
-        judged = self._workbench.questions.progress()[0] > 0
-        items = self._workbench.setup.checklist()
-        ready = project is not None and all(item.done for item in items)
-        self.next_text.setVisible(ready and not judged)
+        judged = project is not None and bool(project.state().verdicts)
+        self.next_text.setVisible(self._ready and not judged)
 
     def _on_others_changed(self, others: tuple[Visitor, ...]) -> None:
         self.others_text.setVisible(bool(others))

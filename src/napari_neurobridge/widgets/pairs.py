@@ -220,3 +220,7 @@ class PairsWidget(Docked, PairsPanel):
         binding = binding_for(napari_viewer)
         super().__init__(binding.workbench)
         self.join(binding.column, PAIRS)
+
+    def set_in_front(self, in_front: bool) -> None:
+        """Let the table rest behind another tab."""
+        self._workbench.pairs.watch(in_front and self.isVisible())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import is_
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -79,6 +80,9 @@ class Matches:
         self._searching = False
         self._further: tuple[Claims, tuple[float, int]] | None = None
         self._claims: tuple[object, Claims] | None = None
+        self._near_in: tuple[object, ...] = ()
+        self._near_of: tuple[str, Vec3, str | None] | None = None
+        self._near: list[Neighbour] = []
         self._partners: tuple[Claims | None, dict[str, tuple[str, float]]] | None = None
         session.project_changed.connect(self._on_project_changed)
         session.orientation_changed.connect(self._start_over)
@@ -225,7 +229,13 @@ class Matches:
         if dataset not in sides:
             return []
         somata = {name: project.state().somata.get(name, {}) for name in sides}
-        return pairs_near(claims.pairs, somata, dataset, center_um, uid)
+        held, asked = (claims, *somata.values()), (dataset, center_um, uid)
+        # The same is asked several times, whenever anything about the question is new.
+        known = self._near_of == asked and all(map(is_, self._near_in, held))
+        if not known:
+            self._near_in, self._near_of = held, asked
+            self._near = pairs_near(claims.pairs, somata, *asked)
+        return self._near
 
     # --- keeping up to date ----------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_neurobridge.active.queue import undecided_somata
 from napari_neurobridge.workflows.match import as_asked, undecided_of
 
 if TYPE_CHECKING:
@@ -63,8 +64,10 @@ class QuestionQueue:
         project = self._session.project
         if project is None:
             return 0, 0
-        total = len(project.state().somata.get(project.in_vivo(), {}))
-        return total - len(self.items()), total
+        state, dataset = project.state(), project.in_vivo()
+        total = len(state.somata.get(dataset, {}))
+        # Counted, not asked of the queue, which would be sorted for it.
+        return total - len(undecided_somata(state, dataset)), total
 
     def postpone(self, uid: str) -> None:
         """Ask a cell that is being looked at only after all others."""

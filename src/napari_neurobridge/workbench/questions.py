@@ -319,7 +319,7 @@ class Questions:
     def _explain(self, error: NeuroBridgeError) -> None:
         if self.answer is None:
             self.problem = explain(error)
-            self._publish()
+        self._publish()
         self._session.show_error(error)
 
     def _rank(self, project: Project, query: Query, keep: str | None) -> None:
@@ -354,12 +354,12 @@ class Questions:
 
     def _on_match_changed(self) -> None:
         """Rank again without taking away what is being looked at; a seen audit is left alone."""
-        self._publish()
         project, query = self._session.project, self.query
-        if self._matches.updating or project is None or query is None:
+        seen_audit = query is not None and query.audit and self.answer is not None
+        if self._matches.updating or project is None or query is None or seen_audit:
+            self._publish()
             return
-        if query.audit and self.answer is not None:
-            return
+        # Published with the answer, so that all views are drawn once.
         self._rank(project, query, self._picked())
 
     def _picked(self) -> str | None:
