@@ -7,7 +7,7 @@ of equal size.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from npe2 import PluginManager
@@ -16,6 +16,7 @@ from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QDockWidget, QTabWidget
 
 from napari_neurobridge.viewer.dispatch import LAYOUT_MS, after_events
+from napari_neurobridge.viewer.docked import dock_around
 from napari_neurobridge.viewer.styles import quiet_stylesheet
 from napari_neurobridge.workbench.user_settings import Layout, change_settings, load_settings
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from weakref import ReferenceType
 
     import napari
-    from qtpy.QtGui import QShowEvent
     from qtpy.QtWidgets import QMainWindow, QWidget
 
 PLUGIN, PLUGIN_TITLE = "napari-neurobridge", "NeuroBridge"
@@ -40,7 +40,7 @@ LEAST_COLUMN_PX = 380
 CANVAS_PX = 305
 """Below this a canvas shows too little; the column and napari's own docks make room for it."""
 _SEPARATOR_PX = 9
-_WATCHED, _FOLLOWED = "neurobridge_watched", "neurobridge_followed"
+_WATCHED = "neurobridge_watched"
 
 _RIGHT = Qt.DockWidgetArea.RightDockWidgetArea
 _HORIZONTAL = Qt.Orientation.Horizontal
@@ -108,7 +108,7 @@ class DockColumn(QObject):
     # --- which docks there are ---------------------------------------------------------
 
     def join(self, panel: QWidget, name: str) -> None:
-        """Know a panel that napari is about to put into a dock; see `Docked`."""
+        """Know a panel that napari is about to put into a dock; see `docked.Docked`."""
         panel.setObjectName(f"neurobridge_{name.lower()}")
         self._show_theme(panel)
         self._panels[name] = ref(panel)
@@ -150,7 +150,7 @@ class DockColumn(QObject):
     def dock(self, name: str) -> QDockWidget | None:
         """Return one of our docks; None while it is not open."""
         panel = self._panel(name)
-        dock = None if panel is None else _dock_around(panel)
+        dock = None if panel is None else dock_around(panel)
         return None if dock is None or dock.isHidden() else dock
 
     def open(self, names: Sequence[str], front: str | None = None) -> None:
@@ -169,7 +169,7 @@ class DockColumn(QObject):
         front = front or self.front() or next(iter(names), "")
         for name in names:
             panel = self._panel(name)
-            hidden = None if panel is None else _dock_around(panel)
+            hidden = None if panel is None else dock_around(panel)
             if hidden is not None:
                 hidden.show()
             elif (make := _panel_maker(name)) is not None:
@@ -257,7 +257,7 @@ class DockColumn(QObject):
 
     def _canvas_dock(self) -> QDockWidget | None:
         canvas = None if self._canvas is None else self._canvas()
-        dock = None if canvas is None else _dock_around(canvas)
+        dock = None if canvas is None else dock_around(canvas)
         if dock is None or dock.isHidden() or not self._is_at_the_right(dock):
             return None
         return dock
@@ -356,42 +356,6 @@ class DockColumn(QObject):
     def _tell(self, _: object = None) -> None:
         if not self._closed:
             self.changed.emit()
-
-
-class Docked:
-    """Mixed into a panel, tells the column when napari has put it into a dock.
-
-    Not an event filter: one that is written in Python must not meet a widget that is just being
-    destroyed.
-    """
-
-    _column: DockColumn
-    _dock_name: str
-
-    def join(self, column: DockColumn, name: str) -> None:
-        """Become one of the column's tabs."""
-        self._column, self._dock_name = column, name
-        column.join(cast("QWidget", self), name)
-
-    def set_in_front(self, in_front: bool) -> None:
-        """Follow the tab of the dock: Qt hides no widget that lies behind another tab."""
-
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Be laid out."""
-        dock = _dock_around(cast("QWidget", self))
-        if dock is not None and not dock.property(_FOLLOWED):
-            dock.setProperty(_FOLLOWED, True)
-            dock.visibilityChanged.connect(self.set_in_front)
-        super().showEvent(event)  # type: ignore[misc]  # a QWidget's
-        if event is None or not event.spontaneous():  # not when a window comes back as a whole
-            self._column.on_shown(self._dock_name)
-
-
-def _dock_around(widget: QWidget) -> QDockWidget | None:
-    parent: Any = widget
-    while parent is not None and not isinstance(parent, QDockWidget):
-        parent = parent.parent()
-    return parent
 
 
 def _is_covered(dock: QDockWidget | None) -> bool:

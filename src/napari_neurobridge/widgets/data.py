@@ -21,7 +21,8 @@ from qtpy.QtWidgets import (
 
 from napari_neurobridge.project.presence import Visitor
 from napari_neurobridge.types import Role
-from napari_neurobridge.viewer.docks import DATA, Docked
+from napari_neurobridge.viewer.docked import Docked
+from napari_neurobridge.viewer.docks import DATA
 from napari_neurobridge.viewer.layer_sources import offered_layers
 from napari_neurobridge.viewer.pictures import canvas_pictures
 from napari_neurobridge.viewer.registry import binding_for

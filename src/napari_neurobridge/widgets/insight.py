@@ -28,7 +28,8 @@ from napari_neurobridge.insight import figures
 from napari_neurobridge.insight.evaluation import Progress
 from napari_neurobridge.viewer.attention_layers import CHANNEL_STYLES
 from napari_neurobridge.viewer.dispatch import after_events
-from napari_neurobridge.viewer.docks import INSIGHT, Docked
+from napari_neurobridge.viewer.docked import Docked
+from napari_neurobridge.viewer.docks import INSIGHT
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX
 from napari_neurobridge.widgets.insight_plots import (

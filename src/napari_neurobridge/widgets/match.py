@@ -16,7 +16,8 @@ from superqt.utils import signals_blocked
 
 from napari_neurobridge.active.queue import QueueStrategy
 from napari_neurobridge.types import NoneReason
-from napari_neurobridge.viewer.docks import MATCH, Docked
+from napari_neurobridge.viewer.docked import Docked
+from napari_neurobridge.viewer.docks import MATCH
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX, scrolled
 from napari_neurobridge.widgets.candidate_list import CandidateList

@@ -19,7 +19,8 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.types import Verdict
-from napari_neurobridge.viewer.docks import PAIRS, Docked
+from napari_neurobridge.viewer.docked import Docked
+from napari_neurobridge.viewer.docks import PAIRS
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX
 from napari_neurobridge.widgets.find_bar import FindBar
