@@ -25,7 +25,7 @@ from napari_neurobridge.project.log import annotate
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets.pairs_model import COLUMNS
 from napari_neurobridge.widgets.pairs_view import PairsView
-from napari_neurobridge.workbench.pair_rows import Column, PairRow
+from napari_neurobridge.workbench.pair_rows import Column, PairRow, PairStatus
 from napari_neurobridge.workbench.workbench import Workbench
 
 W = TypeVar("W", bound=QWidget)
@@ -105,6 +105,25 @@ def test_everything_of_the_dock_is_in_sight(workbench, user, size_px, tmp_path) 
     assert len(named) > 12
     assert [widget.objectName() for widget in named if not user.sees(widget)] == []
     assert _table(user).height() >= 150
+
+
+def test_behind_another_tab_the_table_rests_and_is_right_when_it_comes_back(
+    workbench, user
+) -> None:
+    claimed = next(row for row in _rows(user) if row.status is PairStatus.CLAIMED)
+    workbench.pairs.ask(claimed)
+    _show_tab(user, "Match")
+    user.wait(lambda: workbench.questions.choice is not None)
+    told: list[None] = []
+    workbench.pairs.changed.connect(lambda: told.append(None))
+    user.press("A")
+    user.wait(lambda: claimed.key in workbench.project.state().agreed)
+    user.wait(lambda: not workbench.matches.updating)
+    assert not told
+    _show_tab(user, "Pairs")
+    user.wait(lambda: bool(told))
+    shown = {row.key: row.status for row in _rows(user)}
+    assert shown[claimed.key] is PairStatus.ACCEPTED
 
 
 def test_a_row_moves_to_its_cell_and_is_judged_from_there(workbench, user) -> None:

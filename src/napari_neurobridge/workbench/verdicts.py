@@ -181,7 +181,8 @@ class Verdicts:
         def record() -> None:
             uid, candidate = self._require_query_uid(), self._questions.choice
             if candidate is None:
-                raise InputError("Pick a candidate first (keys 1 to 9).")
+                none = "None of these is picked. " if self._questions.none_picked else ""
+                raise InputError(f"{none}Pick a candidate first (keys 1 to 9).")
             project, evidence = self._session.require_project(), self._evidence(candidate)
 
             def write(by: Callable[..., object]) -> None:
