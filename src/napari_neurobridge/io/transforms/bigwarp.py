@@ -69,7 +69,7 @@ class BigWarpLandmarks:
 
     @classmethod
     def of_places(cls, moving_um: npt.ArrayLike, fixed_um: npt.ArrayLike) -> BigWarpLandmarks:
-        """Take pairs of places, (N, 3) or (N, 2), as active landmarks ``Pt-0``, ``Pt-1``, …"""
+        """Take pairs of places, (N, 3) or (N, 2), as active landmarks ``Pt-0`` and so on."""
         moving = np.asarray(moving_um, dtype=np.float64)
         names = tuple(f"Pt-{row}" for row in range(len(moving)))
         return cls(names, np.ones(len(moving), dtype=np.bool_), moving, np.asarray(fixed_um))

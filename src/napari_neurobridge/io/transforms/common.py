@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -22,6 +21,7 @@ from napari_neurobridge.spaces.displacement_grid import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from napari_neurobridge.spaces.graph import Transform
     from napari_neurobridge.types import Report
@@ -58,17 +58,18 @@ class TransformFile:
     ----------
     path : Path
     format : str
-        "ngff" or "itk".
+        "ngff", "itk" or "bigwarp".
     version : str
         Of the format; empty where it has none.
     source, target : str
         Names of the spaces: points of the first go to the second.
     kind : str
-        "affine", or "displacements" on a grid and then an affine.
+        "affine", or "displacements" on a grid and then an affine, or "landmarks".
     step_um : tuple of float or None
         Distance of the grid's nodes, µm (z, y, x) of the source.
     error_um : float or None
-        Largest distance from the map between the nodes, as measured; 0 for an affine.
+        Largest distance from the map between the nodes, as measured; 0 for an affine, None for
+        landmarks.
     """
 
     path: Path

@@ -1,10 +1,10 @@
 """ITK transforms, ``.tfm`` and ``.h5``, through SimpleITK.
 
-ITK's points are (x, y, z), here in µm as everywhere in the project; by convention most programs take
-them as mm, and ITK itself knows no unit. ITK's transforms take a point of the *fixed* image to
-one of the *moving* image, so that ``Resample`` draws the moving image on the fixed grid ("The ITK
-Software Guide", book 2, section 3.9). A map from a source to a target is therefore the transform
-with the source fixed and the target moving, and nothing is inverted.
+ITK's points are (x, y, z), here in µm as everywhere in the project; by convention most programs
+take them as mm, and ITK itself knows no unit. ITK's transforms take a point of the *fixed* image
+to one of the *moving* image, so that ``Resample`` draws the moving image on the fixed grid ("The
+ITK Software Guide", book 2, chapter "Registration"). A map from a source to a target is
+therefore the transform with the source fixed and the target moving, and nothing is inverted.
 
 An affine becomes an ``AffineTransform`` about the origin. Any other map becomes a
 ``CompositeTransform`` that applies a ``DisplacementFieldTransform`` first and an affine second;

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from napari_neurobridge.errors import InputError
+from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.io.transforms.common import (
     GridSettings,
@@ -121,7 +121,8 @@ def _scale_and_translation(transform: Transform, corners_um: npt.ArrayLike) -> A
     if found is None or what:
         raise InputError(
             f"OME-NGFF 0.5 says scale and translation only, and the map from "
-            f"'{transform.source}' to '{transform.target}' has {what}; OME-NGFF 0.6 can say it."
+            f"'{transform.source}' to '{transform.target}' has {what}; OME-NGFF 0.6 can say it.",
+            kind=ErrorKind.BEYOND_NGFF_05,
         )
     return found
 
