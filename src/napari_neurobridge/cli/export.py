@@ -22,6 +22,44 @@ CERTIFICATE_FORMAT = "certificate"
 CERTIFICATE_NAME = "certificate.json"
 MAP_FORMATS = ("ngff", "itk", "bigwarp")
 
+FormatOption = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="csv or parquet: somata, pairs and verdicts; report: one HTML page on the accepted "
+        "pairs and how well a model finds them; certificate: what the latest random check of "
+        "claimed pairs says; ngff or itk: the current map between two datasets; bigwarp: the "
+        "accepted pairs as landmarks.",
+    ),
+]
+MapSourceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="Dataset that a map leads from, ITK's and BigWarp's fixed one; the two-photon one "
+        "unless given.",
+    ),
+]
+MapTargetOption = Annotated[
+    str | None,
+    typer.Option("--to", help="Dataset that it leads to, their moving one; fMOST unless given."),
+]
+NgffVersionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ngff-version",
+        help="0.5, which says scale and translation only and is written unless 0.6 is given.",
+    ),
+]
+StepOption = Annotated[
+    float | None,
+    typer.Option(
+        "--step-um",
+        help="Distance of the nodes of a map on a grid; so that it is off by 0.01 µm at most "
+        "unless given.",
+    ),
+]
+
 
 class TransformRow(BaseModel):
     """A map that was written for another program."""
@@ -117,16 +155,7 @@ def export(
         ),
     ],
     *,
-    table_format: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            help="csv or parquet: somata, pairs and verdicts; report: one HTML page on the "
-            "accepted pairs and how well a model finds them; certificate: what the latest random "
-            "check of claimed pairs says; ngff or itk: the current map between two datasets; "
-            "bigwarp: the accepted pairs as landmarks.",
-        ),
-    ] = "csv",
+    table_format: FormatOption = "csv",
     model: ModelOption = None,
     measures: Annotated[
         bool,
@@ -135,33 +164,10 @@ def export(
             help="Compare the model with NMI, SSIM and others in the report; takes a minute.",
         ),
     ] = True,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            help="Dataset that a map leads from, ITK's and BigWarp's fixed one; the two-photon one "
-            "unless given.",
-        ),
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option("--to", help="Dataset that it leads to, their moving one; or fMOST."),
-    ] = None,
-    ngff_version: Annotated[
-        str | None,
-        typer.Option(
-            "--ngff-version",
-            help="0.5, which says scale and translation only and is written unless 0.6 is given.",
-        ),
-    ] = None,
-    step_um: Annotated[
-        float | None,
-        typer.Option(
-            "--step-um",
-            help="Distance of the nodes of a map on a grid; so that it is off by 0.01 µm at most "
-            "unless given.",
-        ),
-    ] = None,
+    source: MapSourceOption = None,
+    to: MapTargetOption = None,
+    ngff_version: NgffVersionOption = None,
+    step_um: StepOption = None,
     report: Report,
 ) -> Exported:
     """Write tables, a report on the accepted pairs, or the map between two datasets."""
@@ -175,7 +181,7 @@ def export(
         return _export_map(opened, out, table_format, wanted, report)
     if wanted:
         raise InputError(
-            "--from, --to, --ngff-version and --step-um belong to --format ngff, itk and bigwarp."
+            "Two datasets, an NGFF version and a step belong to the formats ngff, itk and bigwarp."
         )
     if table_format == REPORT_FORMAT:
         path = out if out.suffix.lower() in {".html", ".htm"} else out / REPORT_NAME

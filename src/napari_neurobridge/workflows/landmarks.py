@@ -74,16 +74,9 @@ def read_landmark_pairs(
         If the table cannot be read or is evidently not in µm, has two dimensions and a dataset
         three, or no landmark has a soma on both sides.
     """
+    names = _datasets(project, fixed, moving)
     if not (np.isfinite(within_um) and within_um > 0):
-        raise InputError(
-            f"The distance of a soma must be a positive number of µm, not {within_um}."
-        )
-    names = (
-        project.dataset(fixed or project.in_vivo()).name,
-        project.dataset(moving or project.ex_vivo()).name,
-    )
-    if names[0] == names[1]:
-        raise InputError(f"'{names[0]}' cannot be both the fixed and the moving dataset.")
+        raise InputError(f"A soma's distance must be a positive number of µm, not {within_um}.")
     table = _in_space(project, read_bigwarp(path), names, path)
     table.to_landmarks()  # refuses what is evidently not in µm
     sides = [
@@ -91,20 +84,20 @@ def read_landmark_pairs(
         for name, places in zip(names, (table.fixed_um, table.moving_um), strict=True)
     ]
     known = project.state().pairs_between(*names)
-    found: dict[tuple[str, str], str] = {}
+    found: list[tuple[str, str]] = []
     left_out: list[str] = []
-    n_named = 0
+    named: dict[tuple[str, str], str] = {}
     for row, label in enumerate(table.names):
         why = _why_not(table, row, names, [side[row] for side in sides])
         pair = (sides[0][row][0], sides[1][row][0])
         if not why:
-            n_named += 1
-            why = _why_taken(pair, found, known)
+            why = _why_taken(pair, named, known)
+            named.setdefault(pair, label)
         if why:
             left_out.append(f"{label} {why}.")
         else:
-            found[pair] = label
-    if not n_named:
+            found.append(pair)
+    if not named:
         raise InputError(
             f"No landmark of {path} has a soma within {within_um:g} µm on both sides; {left_out[0]}"
         )
@@ -136,6 +129,17 @@ def import_landmarks(
     judgements = [Judgement(Verdict.ACCEPT, *pair) for pair in found.pairs]
     annotate.judge_together(project, judgements, annotator=annotator, force=force)
     return found
+
+
+def _datasets(project: Project, fixed: str | None, moving: str | None) -> tuple[str, str]:
+    """Return the names of the fixed and the moving dataset."""
+    names = (
+        project.dataset(fixed or project.in_vivo()).name,
+        project.dataset(moving or project.ex_vivo()).name,
+    )
+    if names[0] == names[1]:
+        raise InputError(f"'{names[0]}' cannot be both the fixed and the moving dataset.")
+    return names
 
 
 def _in_space(
@@ -191,12 +195,12 @@ def _why_not(
 
 
 def _why_taken(
-    pair: tuple[str, str], found: dict[tuple[str, str], str], known: dict[str, str]
+    pair: tuple[str, str], named: dict[tuple[str, str], str], known: dict[str, str]
 ) -> str:
     """Return why a pair is not to be recorded because of others; empty where it is."""
     if known.get(pair[0]) == pair[1]:
         return f"is on '{pair[0]}' and '{pair[1]}', which are accepted already"
-    for other, label in found.items():
+    for other, label in named.items():
         shared = set(pair) & set(other)
         if shared:
             return f"is on '{min(shared)}', as {label} is"

@@ -188,7 +188,7 @@ def test_the_command_says_how_to_ask_for_06(paired, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.rstrip().endswith("ask for that version with --ngff-version 0.6.")
     assert run(["export", str(paired.path), str(tmp_path / "out"), "--step-um", "3"]) == 2
-    assert "belong to --format ngff, itk and bigwarp" in capsys.readouterr().err
+    assert "a step belong to the formats ngff, itk and bigwarp" in capsys.readouterr().err
 
 
 def test_the_api_writes_and_reads_a_map(paired, tmp_path):
