@@ -90,13 +90,14 @@ def read_landmark_pairs(
     for row, label in enumerate(table.names):
         why = _why_not(table, row, names, [side[row] for side in sides])
         pair = (sides[0][row][0], sides[1][row][0])
+        why = why or _why_taken(pair, named)
         if not why:
-            why = _why_taken(pair, named, known)
-            named.setdefault(pair, label)
-        if why:
-            left_out.append(f"{label} {why}.")
-        else:
-            found.append(pair)
+            named[pair] = label
+            if known.get(pair[0]) != pair[1]:
+                found.append(pair)
+                continue
+            why = f"is on '{pair[0]}' and '{pair[1]}', which are accepted already"
+        left_out.append(f"{label} {why}.")
     if not named:
         raise InputError(
             f"No landmark of {path} has a soma within {within_um:g} µm on both sides; {left_out[0]}"
@@ -194,12 +195,8 @@ def _why_not(
     return " and ".join(why for _, why in sides if why)
 
 
-def _why_taken(
-    pair: tuple[str, str], named: dict[tuple[str, str], str], known: dict[str, str]
-) -> str:
-    """Return why a pair is not to be recorded because of others; empty where it is."""
-    if known.get(pair[0]) == pair[1]:
-        return f"is on '{pair[0]}' and '{pair[1]}', which are accepted already"
+def _why_taken(pair: tuple[str, str], named: dict[tuple[str, str], str]) -> str:
+    """Return which landmark before names one of the somata; empty where none does."""
     for other, label in named.items():
         shared = set(pair) & set(other)
         if shared:
