@@ -103,7 +103,7 @@ class DisplacementGrid:
         """Return d at points (N, 3), µm (z, y, x) of the source."""
         index = (as_points(points) - self.origin_um) / self.step_um
         last = np.array(self.displacement_um.shape[:3]) - 1
-        inside = ((index >= -0.5) & (index <= last + 0.5)).all(axis=1)
+        inside = np.asarray(((index >= -0.5) & (index <= last + 0.5)).all(axis=1))
         found = np.stack(
             [
                 map_coordinates(self.displacement_um[..., axis], index.T, order=1, mode="nearest")
@@ -241,13 +241,16 @@ def _checked_corners(corners_um: npt.ArrayLike) -> Float64Array:
 
 def _lattice(corners: Float64Array, shape: npt.ArrayLike) -> Float64Array:
     """Return the nodes of a lattice that spans a box, (Z * Y * X, 3)."""
-    axes = [np.linspace(*corners[:, axis], int(n)) for axis, n in enumerate(np.asarray(shape))]
+    axes = [
+        np.linspace(corners[0, axis], corners[1, axis], int(n))
+        for axis, n in enumerate(np.asarray(shape))
+    ]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
 def _fit(transform: Transform, corners: Float64Array) -> tuple[Affine, float]:
     """Return the least-squares affine of a map in a box, and its largest residual."""
-    random = np.random.default_rng(0).uniform(*corners, size=(100, 3))
+    random = np.random.default_rng(0).uniform(corners[0], corners[1], size=(100, 3))
     places = np.vstack([_lattice(corners, (5, 5, 5)), random])
     center = corners.mean(axis=0)
     mapped = transform.map_points(places)
@@ -310,7 +313,10 @@ def _sample(
     random = np.random.default_rng(1)
     cells = random.integers(0, np.array(shape) - 1, size=(_N_CHECKED, 3))
     places = np.vstack(
-        [corners[0] + (cells + 0.5) * step, random.uniform(*corners, size=(_N_CHECKED, 3))]
+        [
+            corners[0] + (cells + 0.5) * step,
+            random.uniform(corners[0], corners[1], size=(_N_CHECKED, 3)),
+        ]
     )
     missed = np.linalg.norm(grid.map_points(places) - transform.map_points(places), axis=1)
     return DisplacementGrid(grid.displacement_um, corners[0], step, affine, float(missed.max()))

@@ -80,7 +80,7 @@ class BigWarpLandmarks:
     @property
     def n_dimensions(self) -> int:
         """2 or 3."""
-        return self.moving_um.shape[1]
+        return int(self.moving_um.shape[1])
 
     @property
     def complete(self) -> npt.NDArray[np.bool_]:

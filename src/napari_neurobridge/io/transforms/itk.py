@@ -146,7 +146,7 @@ def read_itk(
         raise InputError(f"{path} is no readable ITK transform: {why}.") from error
     size = ITK_UNITS[unit]
     scaling = np.diag([size, size, size, 1.0])
-    made = joined([np.linalg.inv(scaling), *steps, scaling], source, target)
+    made = joined([np.diag(1 / np.diag(scaling)), *steps, scaling], source, target)
     require_um(made, path)
     return made
 

@@ -135,7 +135,7 @@ def _write_image(folder: Path, affine: Affine, corners: npt.NDArray[np.float64])
     group = zarr.create_group(folder, zarr_format=3)
     group.create_array("0", data=np.zeros((2, 2, 2), np.uint8), dimension_names=list("zyx"))
     low, high = np.sort(corners, axis=0)
-    multiscale = {
+    multiscale: dict[str, Any] = {
         "name": f"{affine.source} to {affine.target}",
         "axes": _axes(),
         "datasets": [
@@ -199,7 +199,7 @@ def _write_field(group: zarr.Group, grid: DisplacementGrid) -> None:
         "output": {"name": grid.source},
     }
     axes = [{"name": "c", "type": "displacement", "discrete": True}, *_axes()]
-    multiscale = {
+    multiscale: dict[str, Any] = {
         "name": "displacements",
         "coordinateSystems": [{"name": grid.source, "axes": axes}],
         "datasets": [{"path": "0", "coordinateTransformations": [transform]}],

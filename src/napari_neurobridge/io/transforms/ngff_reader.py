@@ -63,7 +63,7 @@ def read_ngff(
         raise InputError(f"There is no folder {path}.")
     try:
         group = zarr.open_group(path, mode="r")
-        ome = dict(group.attrs).get("ome")
+        ome = _attributes(group).get("ome")
         version = ome.get("version") if isinstance(ome, dict) else None
         if not isinstance(ome, dict) or version is None:
             raise InputError(f"{path} is no OME-NGFF 0.5 or 0.6 group: it does not say a version.")
@@ -89,7 +89,7 @@ def _read_05(
     given = multiscale.get("coordinateTransformations")
     if not given:
         raise InputError(f"{path} is an image, and holds no map from it to another space.")
-    names = dict(group.attrs).get(NAMES_KEY, {})
+    names = _attributes(group).get(NAMES_KEY, {})
     ends = source or names.get("source", "source"), target or names.get("target", "target")
     if names and ends != (names.get("source"), names.get("target")):
         raise InputError(
@@ -99,7 +99,7 @@ def _read_05(
     # 0.5 has one set of axes, on both sides of the map.
     to_um = _to_um(multiscale["axes"], path)
     steps = [step for one in given for step in _steps(one, group, path, ["z", "y", "x"])]
-    found = joined([np.linalg.inv(to_um), *steps, to_um], *ends)
+    found = joined([_inverse(to_um), *steps, to_um], *ends)
     require_um(found, path)
     return found
 
@@ -125,10 +125,18 @@ def _read_06(
     axes = [_axes_of(group, holder, one[side], path) for side in ("input", "output")]
     into, out = (_to_um(side, path) for side in axes)
     names = [axis["name"] for axis in axes[0]]
-    steps = [np.linalg.inv(into), *_steps(one, group, path, names), out]
+    steps = [_inverse(into), *_steps(one, group, path, names), out]
     found = joined(steps, _name(one["input"]), _name(one["output"]))
     require_um(found, path)
     return found if forward else found.inverse()
+
+
+def _attributes(group: zarr.Group) -> dict[str, Any]:
+    return dict(group.attrs)
+
+
+def _inverse(matrix: Float64Array) -> Float64Array:
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
 
 def _name(reference: dict[str, Any]) -> str:
@@ -142,7 +150,9 @@ def _axes_of(
     systems = holder.get("coordinateSystems", [])
     if reference.get("path"):
         image = group[reference["path"]]
-        systems = dict(image.attrs)["ome"]["multiscales"][0]["coordinateSystems"]
+        if not isinstance(image, zarr.Group):
+            raise TypeError(f"{reference['path']} is no group")
+        systems = _attributes(image)["ome"]["multiscales"][0]["coordinateSystems"]
     for system in systems:
         if system["name"] == reference["name"]:
             return list(system["axes"])
@@ -226,7 +236,7 @@ def _field(one: dict[str, Any], group: zarr.Group, path: Path, names: list[str])
     field = group[one["path"]]
     if not isinstance(field, zarr.Group):
         raise TypeError(f"{one['path']} is no group")
-    multiscale = dict(field.attrs)["ome"]["multiscales"][0]
+    multiscale = _attributes(field)["ome"]["multiscales"][0]
     dataset = multiscale["datasets"][0]
     axes = multiscale["coordinateSystems"][0]["axes"]
     if axes[0].get("type") != "displacement" or [axis["name"] for axis in axes[1:]] != names:
