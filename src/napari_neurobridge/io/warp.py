@@ -30,6 +30,7 @@ BLOCK: Index3 = (32, 128, 128)
 _PATCH_VOXELS = 2**24
 """Voxels of the moving volume read at a time, 64 MiB as float32."""
 _KEPT_BYTES = 2**26
+_ROUNDING = 1e-6
 # More voxels than this for each voxel that is shown would be read and skipped.
 _MOST_SKIPPED = 4096
 
@@ -202,8 +203,9 @@ class WarpedView(LazyVolume):
         if not inside.any():
             return np.full(inside.shape, self.fill, dtype=np.float32)
         needed = voxels[inside]
-        low = np.clip(np.floor(needed.min(axis=0)), 0, shape).astype(int)
-        high = np.clip(np.ceil(needed.max(axis=0)) + 1, 0, shape).astype(int)
+        # Rounding must not ask for one more plane where the grids coincide.
+        low = np.clip(np.floor(needed.min(axis=0) + _ROUNDING), 0, shape).astype(int)
+        high = np.clip(np.ceil(needed.max(axis=0) - _ROUNDING) + 1, 0, shape).astype(int)
         if math.prod((high - low).tolist()) > _PATCH_VOXELS and voxels.size > 3:
             axis = int(np.argmax(voxels.shape[:3]))
             halves = np.array_split(voxels, 2, axis=axis)

@@ -20,7 +20,7 @@ from napari_neurobridge.spaces.thin_plate import weighted_thin_plate
 
 MOVING_UM = (3.0, 1.5, 2.0)
 GRID_UM = (2.0, 1.0, 1.0)
-SHAPE = (20, 90, 150)
+SHAPE = (12, 60, 150)
 
 
 class Watched(LazyVolume):
@@ -278,7 +278,7 @@ def test_it_is_a_level_of_a_volume_like_any_other(image):
     volume = Volume([image], name="m", voxel_size_um=MOVING_UM)
     view = WarpedView(volume, rotated(), shape=SHAPE, voxel_size_um=GRID_UM)
     warped = Volume([view], name="warped", voxel_size_um=GRID_UM)
-    assert (view.ndim, view.shape, len(view)) == (3, SHAPE, 20)
+    assert (view.ndim, view.shape, len(view)) == (3, SHAPE, 12)
     np.testing.assert_array_equal(warped.read((2, 3, 4), (5, 6, 7)), view[2:5, 3:6, 4:7])
 
 
