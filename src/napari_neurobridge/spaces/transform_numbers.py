@@ -78,16 +78,18 @@ _ANY: TypeAdapter[AffineNumbers | ThinPlateNumbers] = TypeAdapter(TransformNumbe
 def to_numbers(transform: Affine | ThinPlate) -> AffineNumbers | ThinPlateNumbers:
     """Return what `to_transform` makes the same map of; ``model_dump_json`` writes it."""
     if isinstance(transform, Affine):
-        return AffineNumbers(
-            source=transform.source, target=transform.target, matrix=transform.matrix.tolist()
-        )
+        return _affine_numbers(transform)
     return ThinPlateNumbers(
-        base=AffineNumbers.model_validate(to_numbers(transform.base).model_dump()),
+        base=_affine_numbers(transform.base),
         controls_um=transform.controls_um.tolist(),
         displacement_um=transform.displacement_um.tolist(),
         smoothing=transform.smoothing.tolist(),
         axes=transform.axes.tolist(),
     )
+
+
+def _affine_numbers(affine: Affine) -> AffineNumbers:
+    return AffineNumbers(source=affine.source, target=affine.target, matrix=affine.matrix.tolist())
 
 
 def from_json(text: str) -> Affine | ThinPlate:
