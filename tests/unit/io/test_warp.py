@@ -210,9 +210,9 @@ def test_lattices_are_kept_but_not_without_bound(image, monkeypatch):
     view[4]
     assert counted.calls == once
     monkeypatch.setattr(module, "_KEPT_BYTES", 0)
-    view[5, :, 140:]
-    warp_image(view)
-    assert len(view._lattices) <= 1
+    other = WarpedView(volume, counted, shape=SHAPE, voxel_size_um=GRID_UM)
+    warp_image(other)
+    assert len(other._lattices) == 1
 
 
 def levels_of(image, factors):
@@ -246,7 +246,7 @@ def test_a_plane_is_warped_onto_a_plane_whatever_the_depth(image):
     plane = Volume([image[:1]], name="m", voxel_size_um=(1.0, 1.0, 1.0))
     deep = Affine.from_linear(np.eye(3), (400, 0, 0), source="a", target="b")
     view = WarpedView(plane, deep, shape=(1, 80, 90), voxel_size_um=(1.0, 1.0, 1.0))
-    np.testing.assert_allclose(view[0], image[0], rtol=1e-5)
+    np.testing.assert_allclose(view[0], image[0], atol=1e-4 * np.ptp(image))
 
 
 def test_in_a_volume_a_plane_is_as_thick_as_its_voxel(image):
