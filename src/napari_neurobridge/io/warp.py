@@ -152,9 +152,10 @@ class WarpedView(LazyVolume):
         """Return where voxels of one block lie in the moving volume, (z, y, x, 3) µm."""
         z, y, x = start
         lattice = self._lattices.get((z, y, x))
-        lengths = np.minimum(np.add(start, self.chunks), self.shape) - start
+        first = np.asarray(start, dtype=np.int64)
+        lengths = np.minimum(first + self.chunks, self.shape) - first
         if lattice is None:
-            lattice = self._lattice(np.asarray(start), lengths)
+            lattice = self._lattice(first, lengths)
             if sum(kept.nbytes for kept in self._lattices.values()) > _KEPT_BYTES:
                 self._lattices.clear()
             self._lattices[z, y, x] = lattice
@@ -264,7 +265,7 @@ def interpolation_error(lattice: Float64Array, coarse: list[bool]) -> float:
 def _hats(offsets: IndexArray, length: int, count: int) -> Float64Array:
     """Return how much each of ``count`` nodes along an axis counts at some offsets, (N, count)."""
     position = offsets * ((count - 1) / max(length - 1, 1))
-    return np.maximum(0.0, 1.0 - np.abs(position[:, None] - np.arange(count)))
+    return np.asarray(np.maximum(0.0, 1.0 - np.abs(position[:, None] - np.arange(count))))
 
 
 def _require_positive(what: str, sizes: tuple[float, ...]) -> None:

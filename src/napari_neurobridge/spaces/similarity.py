@@ -119,8 +119,8 @@ def fit_similarity(
     equations 40 to 42, with the weights of Kabsch, Acta Crystallographica A32:922 (1976).
     """
     share = np.ones(len(source_um)) if weights is None else np.asarray(weights)
-    source_center = np.average(source_um, axis=0, weights=share)
-    target_center = np.average(target_um, axis=0, weights=share)
+    source_center: Float64Array = np.average(source_um, axis=0, weights=share).astype(np.float64)
+    target_center: Float64Array = np.average(target_um, axis=0, weights=share).astype(np.float64)
     source, target = source_um - source_center, target_um - target_center
     power = float(share @ (source**2).sum(axis=1))
     rough = np.diag((-1.0, 1.0, 1.0)) if mirrored else np.eye(3)
