@@ -14,6 +14,7 @@ from napari_neurobridge.io.transforms.common import GridSettings
 from napari_neurobridge.io.transforms.itk import read_itk, write_itk
 from napari_neurobridge.spaces import Affine
 from napari_neurobridge.spaces.chain import Chain
+from napari_neurobridge.spaces.thin_plate import ThinPlate
 from strategies import affines
 from wavy_map import BOX_UM, WavyMap, inside
 
@@ -60,6 +61,25 @@ def test_simple_itk_and_our_reader_agree_on_displacements(tmp_path_factory, seed
     read = sitk.ReadTransform(str(path))
     for mapped in (by_itk(read, points), read_itk(path).map_points(points)):
         assert np.linalg.norm(mapped - expected, axis=1).max() <= 0.01
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_thin_plate_is_written_both_ways(tmp_path, backwards):
+    draw = np.random.default_rng(0)
+    base = Affine.from_linear(TURNED.linear, (1, 2, 3), source="a", target="b")
+    transform = ThinPlate(
+        base, inside(1, 12), draw.normal(0, 1.5, (12, 3)), np.zeros(12), np.eye(3) / 100
+    )
+    points = inside(4)
+    if backwards:
+        points, transform = transform.map_points(points), transform.inverse()
+    corners = np.stack([points.min(axis=0), points.max(axis=0)])
+    written = write_itk(transform, tmp_path / "map.h5", corners, settings=GridSettings(step_um=15))
+    expected = transform.map_points(points)
+    mapped = by_itk(sitk.ReadTransform(str(tmp_path / "map.h5")), points)
+    away = np.linalg.norm(mapped - expected, axis=1).max()
+    assert away <= 1.1 * written.error_um < 0.3
+    assert np.abs(read_itk(tmp_path / "map.h5").map_points(points) - mapped).max() < 1e-9
 
 
 def test_outside_the_grid_both_agree_too(tmp_path):
