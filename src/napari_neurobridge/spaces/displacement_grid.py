@@ -127,8 +127,8 @@ class DisplacementGrid:
 class InverseDisplacementGrid:
     """A grid of displacements followed backwards, by fixed-point iteration; a `Transform`.
 
-    Newton's method (`inversion.follow_back`) would need a derivative, which linear interpolation has
-    not at the nodes.
+    Newton's method (`inversion.follow_back`) would need a derivative, which linear interpolation
+    has not at the nodes.
 
     Parameters
     ----------
