@@ -1,0 +1,142 @@
+"""Keypoints of an image by the feature network: middles of somata first, then what stands out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from napari_neurobridge.registration.feature_net import (
+    FeatureMaps,
+    FeatureNet,
+    expected_place,
+    node_pixels,
+    sample_maps,
+)
+from napari_neurobridge.registration.keypoints import Keypoints, PlanarImage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PIXEL_UM = 1.0
+"""Pixels that the network was trained on."""
+# A middle of a soma as likely as this is a keypoint before anything else.
+_SOMA = 0.3
+_BLOCK = 8
+
+
+@dataclass(frozen=True, eq=False)
+class DescribedImage:
+    """What the network says of one image.
+
+    Attributes
+    ----------
+    maps : FeatureMaps
+        Of one image at 1 µm per pixel, padded to multiples of 8 pixels.
+    shape : tuple of int
+        Pixels of the image before it was padded.
+    """
+
+    maps: FeatureMaps
+    shape: tuple[int, int]
+
+    def keypoints(self, count: int) -> Keypoints:
+        """Return at most ``count`` places and their descriptors.
+
+        Somata come first, the surest first; then the nodes that are likeliest to find their
+        partners, of those that are better than their neighbours.
+        """
+        soma, partner = (
+            logits[0].sigmoid() for logits in (self.maps.soma_logits, self.maps.partner_logits)
+        )
+        nodes = node_pixels(*soma.shape)
+        bodies = (_peaks(soma) & (soma > _SOMA)).flatten().nonzero()[:, 0]
+        middles = nodes[bodies] + self.maps.soma_offset[0].flatten(1)[:, bodies].T
+        others = (_peaks(partner) & ~_near(soma > _SOMA)).flatten().nonzero()[:, 0]
+        places = torch.cat([middles, nodes[others]])
+        scores = torch.cat([1 + soma.flatten()[bodies], partner.flatten()[others]])
+        inside = (places >= 0).all(dim=1) & (places < places.new_tensor(self.shape)).all(dim=1)
+        places, scores = places[inside], scores[inside]
+        best = scores.argsort(descending=True, stable=True)[:count]
+        return self.described(places[best], scores[best])
+
+    def described(self, pixels: Tensor, scores: Tensor) -> Keypoints:
+        """Return places (N, 2) with their descriptors."""
+        found = sample_maps(self.maps.descriptors, pixels[None])[0]
+        return Keypoints(
+            pixels.double().numpy() * PIXEL_UM,
+            scores.numpy().astype(np.float32),
+            functional.normalize(found, dim=1).numpy(),
+        )
+
+
+class FeatureExtractor:
+    """Finds and describes keypoints with a trained `FeatureNet`; an `Extractor`.
+
+    Parameters
+    ----------
+    net : FeatureNet
+        In evaluation mode from now on.
+    name : str
+        What results cite.
+    """
+
+    def __init__(self, net: FeatureNet, name: str = "feature network") -> None:
+        self.net = net.eval()
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """What results cite."""
+        return self._name
+
+    def extract(self, image: PlanarImage, count: int) -> Keypoints:
+        """Return at most ``count`` keypoints, best first; positions in µm."""
+        return self.describe(image).keypoints(count)
+
+    @torch.inference_mode()
+    def describe(self, image: PlanarImage) -> DescribedImage:
+        """Run the network on an image of any pixel size."""
+        values = image.resampled(PIXEL_UM).standardised()
+        height, width = values.shape
+        padded = np.pad(values, ((0, -height % _BLOCK), (0, -width % _BLOCK)), mode="reflect")
+        return DescribedImage(self.net(torch.from_numpy(padded)[None]), (height, width))
+
+
+@torch.inference_mode()
+def refine_places(
+    net: FeatureNet,
+    source: DescribedImage,
+    target: DescribedImage,
+    pixels: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+) -> npt.NDArray[np.float64]:
+    """Return where in the target's neighbourhood of each match the source's place is seen, (K, 2).
+
+    Parameters
+    ----------
+    net : FeatureNet
+        That described both.
+    source, target : DescribedImage
+    pixels : pair of ndarray, shape (K, 2)
+        Matched places.
+    """
+    here, there = (torch.from_numpy(side).float() for side in pixels)
+    asked = functional.normalize(sample_maps(source.maps.descriptors, here[None])[0], dim=1)
+    maps = target.maps.descriptors[0]
+    nodes = node_pixels(*maps.shape[1:])
+    similar = net.fine_scale * asked @ maps.flatten(1)
+    return expected_place(similar, there, nodes).double().numpy()
+
+
+def _peaks(values: Tensor) -> Tensor:
+    """Return which nodes are the largest of their 3 × 3."""
+    return values == functional.max_pool2d(values[None, None], 3, 1, 1)[0, 0]
+
+
+def _near(chosen: Tensor) -> Tensor:
+    """Return which nodes are among the 3 × 3 of a chosen one."""
+    return functional.max_pool2d(chosen.float()[None, None], 3, 1, 1)[0, 0] > 0
