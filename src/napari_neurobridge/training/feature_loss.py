@@ -13,7 +13,6 @@ from napari_neurobridge.registration.feature_net import (
     FeatureMaps,
     expected_place,
     node_pixels,
-    sample_maps,
 )
 
 if TYPE_CHECKING:
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
 
 RIGHT_PX = 5.0
 """A partner found so near to the true place is right; a pixel is 1 µm."""
-# Nodes so near to the true place are neither partner nor other.
+# A node so near to the true place is the partner; from there to here, neither partner nor other.
+_PARTNER_PX = 3.2
 _NEAR_PX = 6.0
 _SOMA_SIGMA = 0.7
 # A coarse match is off by so much at most, in either direction, before it is refined.
@@ -53,14 +53,20 @@ def feature_loss(
         if truth.shape[1] < 8:
             continue
         for one, other in ((0, 1), (1, 0)):
-            similar, right = _similarities(maps[one], maps[other], row, truth[one], truth[other])
-            loss, found = _found_among(
-                scale * similar, scale * right, torch.cdist(truth[other], nodes)
+            asked = torch.cdist(truth[one], nodes).argmin(dim=1)
+            # The partner of the node that is asked for, not of the place next to it.
+            goal = truth[other] + (nodes[asked] - truth[one])
+            held = torch.cdist(goal, nodes).amin(dim=1) < _PARTNER_PX
+            asked, goal = asked[held], goal[held]
+            similar = (
+                maps[one].descriptors[row].flatten(1)[:, asked].T
+                @ maps[other].descriptors[row].flatten(1)
             )
-            refine.append(_refinement_loss(net.fine_scale * similar, truth[other], nodes))
-            said = sample_maps(maps[one].partner_logits[row : row + 1, None], truth[one][None])
+            loss, found = _found_among(scale * similar, torch.cdist(goal, nodes))
+            refine.append(_refinement_loss(net.fine_scale * similar, goal, nodes))
+            said = maps[one].partner_logits[row].flatten()[asked]
             describe.append(loss)
-            partner.append(functional.binary_cross_entropy_with_logits(said[0, :, 0], found))
+            partner.append(functional.binary_cross_entropy_with_logits(said, found))
     heat, offset = _soma_losses(maps, cells)
     nothing = maps[0].descriptors.sum() * 0
     parts = {
@@ -73,27 +79,17 @@ def feature_loss(
     return {name: _WEIGHTS[name] * value for name, value in parts.items()}
 
 
-def _similarities(
-    here: FeatureMaps, there: FeatureMaps, row: int, at: Tensor, goal: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the similarity with each node (N, h × w), and with the true partner (N, 1)."""
-    asked = functional.normalize(
-        sample_maps(here.descriptors[row : row + 1], at[None])[0], dim=1
-    )
-    partner = functional.normalize(
-        sample_maps(there.descriptors[row : row + 1], goal[None])[0], dim=1
-    )
-    similar = asked @ there.descriptors[row].flatten(1)
-    return similar, (asked * partner).sum(dim=1, keepdim=True)
+def _found_among(similar: Tensor, apart: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cross entropy of finding partners among all nodes, and which are found, (N,).
 
-
-def _found_among(similar: Tensor, right: Tensor, apart: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the cross entropy of finding partners among all nodes, and which are found, (N,)."""
-    logits = torch.cat([right, similar.masked_fill(apart < _NEAR_PX, -1e4)], dim=1)
-    loss = functional.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
+    Any node at the partner counts. What is asked for and what is found among are nodes alike: an
+    interpolated partner among nodes could be told by being interpolated.
+    """
+    partner = similar.masked_fill(apart > _PARTNER_PX, -1e4).logsumexp(dim=1)
+    others = similar.masked_fill((apart > _PARTNER_PX) & (apart < _NEAR_PX), -1e4)
+    loss = (others.logsumexp(dim=1) - partner).mean()
     best = similar.detach().argmax(dim=1, keepdim=True)
-    found = (apart.gather(1, best)[:, 0] < RIGHT_PX).float()
-    return loss, found
+    return loss, (apart.gather(1, best)[:, 0] < RIGHT_PX).float()
 
 
 def _refinement_loss(similar: Tensor, goal: Tensor, nodes: Tensor) -> Tensor:

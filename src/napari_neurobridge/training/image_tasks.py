@@ -30,6 +30,10 @@ class TaskParams(BaseModel, frozen=True, extra="forbid"):
     ----------
     size_um : int
         Side of both images; a pixel is 1 µm.
+    shift_um : float
+        Largest distance of the images' middles along either axis. It must be a good part of
+        the size: a network knows where the border is, and would learn that the middle of an image
+        lies in the middle of the other.
     angle_deg : float
         Largest rotation between the images beyond that of the scene.
     scale : Range
@@ -47,12 +51,13 @@ class TaskParams(BaseModel, frozen=True, extra="forbid"):
     """
 
     size_um: int = 256
+    shift_um: float = 64.0
     angle_deg: float = 35.0
     scale: Range = (0.9, 1.1)
     two_photon_um: Range = (2.0, 12.0)
-    fmost_um: Range = (10.0, 36.0)
+    fmost_um: Range = (8.0, 30.0)
     depth_error_um: float = 4.0
-    same_side: float = 0.3
+    same_side: float = 0.2
     bend_um: Range = (2.0, 10.0)
     bend_every_um: Range = (60.0, 150.0)
 
@@ -115,7 +120,7 @@ def cross_modal_task(
     middle = np.array([[depth_um, *here.place(np.full((1, 2), size / 2))[0]]])
     there_middle = scene.to_fmost(middle)[0]
     there = _Window(
-        there_middle[1:] + rng.uniform(-12, 12, 2), math.radians(rng.uniform(-1, 1) * 4), 1.0, size
+        there_middle[1:] + rng.uniform(-1, 1, 2) * params.shift_um, math.radians(rng.uniform(-1, 1) * 4), 1.0, size
     )
     slab = there_middle[0] + rng.uniform(-1, 1) * params.depth_error_um
     thickness = (rng.uniform(*params.two_photon_um), rng.uniform(*params.fmost_um))
@@ -197,7 +202,7 @@ def _one_side(scene: SceneVolumes, params: TaskParams, rng: np.random.Generator)
     thick = params.two_photon_um if in_vivo else params.fmost_um
     plane = project(volume, depth, rng.uniform(*thick), rng)
     here, there = (_window(extent[1:], size, params, rng) for _ in range(2))
-    there = _Window(here.middle + rng.uniform(-15, 15, 2), 0.0, 1.0, size)
+    there = _Window(here.middle + rng.uniform(-1, 1, 2) * params.shift_um, 0.0, 1.0, size)
     bend = _thin_plate(size, params, rng)
     # The target's pixel v shows the place of v + bend(v); its inverse is found by iteration.
     grid = _pixels(size)
