@@ -3,10 +3,12 @@
 The layers are those of kornia (Lindenberger et al., LightGlue, ICCV 2023). Its own forward
 detaches the descriptors and trains the last assignment alone; this one gives the assignment
 after every layer, for the loss of section 3.3, and knows positions of any dimension.
+`match_adaptively` is for inference alone and stops as early as the paper's does.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +18,7 @@ from kornia.feature.lightglue import (
     MatchAssignment,
     TokenConfidence,
     TransformerLayer,
+    filter_matches,
 )
 from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
@@ -114,7 +117,7 @@ class LightGlue(nn.Module):
         InputError
             If the shapes do not fit.
         """
-        self._check(descriptors, positions)
+        self.check(descriptors, positions)
         first, second = (self.project(side) for side in descriptors)
         place0, place1 = (self.encode(side) for side in positions)
         assigned, sure = [], []
@@ -127,7 +130,8 @@ class LightGlue(nn.Module):
                 sure.append(self.confidences[number](first, second))
         return LightGlueOutput(tuple(assigned), tuple(sure))
 
-    def _check(self, descriptors: tuple[Tensor, Tensor], positions: tuple[Tensor, Tensor]) -> None:
+    def check(self, descriptors: tuple[Tensor, Tensor], positions: tuple[Tensor, Tensor]) -> None:
+        """Raise `InputError` unless `forward` takes such descriptors and positions."""
         for side, place in zip(descriptors, positions, strict=True):
             if side.ndim != 3 or side.shape[-1] != self.config.descriptor_dim:
                 raise InputError(
@@ -175,6 +179,132 @@ def decided(log_assignment: Tensor) -> tuple[Tensor, Tensor]:
         best = scores.argmax(dim=2)
         sides.append(torch.where(best == nobody, -1, best))
     return sides[0], sides[1]
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptiveMatches:
+    """What `match_adaptively` finds in one pair of N and M points.
+
+    Attributes
+    ----------
+    pairs : Tensor of int64, shape (K, 2)
+        Rows of the points that choose each other, the first side's in order.
+    probability : Tensor, shape (K,)
+        That they are one.
+    layers : int
+        How many were needed.
+    kept : tuple of int
+        Points of either side that the last of them still looked at.
+    """
+
+    pairs: Tensor
+    probability: Tensor
+    layers: int
+    kept: tuple[int, int]
+
+
+@torch.inference_mode()
+def match_adaptively(
+    model: LightGlue,
+    descriptors: tuple[Tensor, Tensor],
+    positions: tuple[Tensor, Tensor],
+    *,
+    depth_confidence: float | None = 0.95,
+    width_confidence: float | None = 0.99,
+) -> AdaptiveMatches:
+    """Match one pair with no more layers and points than it takes.
+
+    Parameters
+    ----------
+    model : LightGlue
+        Trained with its confidences, see `matching_loss`.
+    descriptors : pair of Tensor, (N, descriptor_dim) and (M, descriptor_dim)
+    positions : pair of Tensor, (N, position_dim) and (M, position_dim)
+        As `LightGlue.forward` wants them.
+    depth_confidence : float, optional
+        Stop after the layer at which this part of all points is sure; None for every layer.
+    width_confidence : float, optional
+        Leave a sure point out of the next layers if it has no partner with at least this
+        probability; None to keep all.
+
+    Returns
+    -------
+    AdaptiveMatches
+        With both off, the mutual choices of the last layer.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit.
+
+    Notes
+    -----
+    Lindenberger et al. 2023, "Adaptive depth and width". A point is sure if its confidence
+    exceeds 0.8 + 0.1 exp(-4 l / L) after layer l (from 0) of L; the bound falls because early
+    layers tend to be too timid.
+    """
+    model.check(
+        (descriptors[0][None], descriptors[1][None]), (positions[0][None], positions[1][None])
+    )
+    first, second = (_Side.of(model, *side) for side in zip(descriptors, positions, strict=True))
+    total, layers = len(first) + len(second), model.config.layers
+    number = 0
+    for number, transformer in enumerate(model.transformers):
+        if not (len(first) and len(second)):
+            break
+        first.tokens, second.tokens = transformer(
+            first.tokens, second.tokens, first.place, second.place
+        )
+        if number == layers - 1:
+            break
+        bound = 0.8 + 0.1 * math.exp(-4 * number / layers)
+        sure = [
+            chance[0] > bound for chance in model.confidences[number](first.tokens, second.tokens)
+        ]
+        doubtful = sum(int((~side).sum()) for side in sure)
+        if depth_confidence is not None and total - doubtful >= depth_confidence * total:
+            break
+        if width_confidence is not None:
+            for side, known in zip((first, second), sure, strict=True):
+                chance = model.assignments[number].get_matchability(side.tokens)[0]
+                side.keep(~known | (chance > 1 - width_confidence))
+    return _mutual(model.assignments[number], first, second, number + 1)
+
+
+@dataclass(eq=False)
+class _Side:
+    """Points of one side that are still looked at: tokens (1, n, dim), their rows (n,)."""
+
+    tokens: Tensor
+    place: Tensor
+    rows: Tensor
+
+    @classmethod
+    def of(cls, model: LightGlue, descriptors: Tensor, positions: Tensor) -> _Side:
+        rows = torch.arange(len(descriptors), device=descriptors.device)
+        return cls(model.project(descriptors[None]), model.encode(positions[None]), rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def keep(self, which: Tensor) -> None:
+        """Leave out the points that a mask (n,) does not hold."""
+        if not bool(which.all()):
+            self.tokens = self.tokens[:, which]
+            self.place = self.place[..., which, :]
+            self.rows = self.rows[which]
+
+
+def _mutual(assignment: nn.Module, first: _Side, second: _Side, layers: int) -> AdaptiveMatches:
+    """Return the pairs that choose each other, "nobody" left aside."""
+    kept = (len(first), len(second))
+    if not all(kept):
+        rows = first.rows.new_zeros(0, 2)
+        return AdaptiveMatches(rows, first.tokens.new_zeros(0), layers, kept)
+    chosen, _, chance, _ = filter_matches(assignment(first.tokens, second.tokens)[0], -1.0)
+    found = (chosen[0] >= 0).nonzero()[:, 0]
+    pairs = torch.stack([first.rows[found], second.rows[chosen[0, found]]], dim=1)
+    return AdaptiveMatches(pairs, chance[0, found], layers, kept)
 
 
 @dataclass(frozen=True, eq=False)
