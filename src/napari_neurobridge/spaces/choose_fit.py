@@ -76,7 +76,8 @@ class FitChoice:
         Fitted to all matches.
     kind : FitKind
     held_out : tuple of HeldOut
-        Of each kind that could be fitted, the simplest first; empty for fewer than 4 matches.
+        Of each kind that could be fitted, the simplest first; empty for fewer than 4 matches, or
+        few that extend less far without some of them.
     blocks : ndarray of int, shape (N,)
         Of each match, -1 for those that take no part.
     turned_over : bool
@@ -132,7 +133,8 @@ def choose_fit(
     chosen = matches.take(rows)
     blocks = np.full(len(matches), -1, dtype=np.intp)
     if len(chosen) < _FEWEST:
-        return _only_similarity(matches, blocks, orientation)
+        why = f"Fewer than {_FEWEST} matches"
+        return _only_similarity(matches, blocks, orientation, why)
     blocks[rows] = own = spatial_blocks(chosen.source_um, folds * _BLOCKS_PER_FOLD)
     held: dict[FitKind, Float64Array] = {}
     notes: list[str] = []
@@ -141,6 +143,9 @@ def choose_fit(
             held[kind] = _held_out(kind, chosen, own, folds, orientation)
         except InputError as error:
             notes.append(f"No {kind} was weighed: {error}")
+    if not held:
+        why = "Without one fold, the other matches do not extend as far"
+        return _only_similarity(matches, blocks, orientation, why)
     kind, measures = _simplest(held, own, chosen.weights)
     transform = fit_kind(kind, matches, orientation=orientation)
     if isinstance(transform, ThinPlate):
@@ -254,11 +259,11 @@ def _unless_folded(
 
 
 def _only_similarity(
-    matches: Correspondences, blocks: IndexArray, orientation: FloatArray | None
+    matches: Correspondences, blocks: IndexArray, orientation: FloatArray | None, why: str
 ) -> FitChoice:
     transform = weighted_similarity(matches, orientation=orientation)
     over = turned_over(transform, matches, orientation=orientation)
-    note = f"Fewer than {_FEWEST} matches: only a similarity was fitted, and nothing tests it."
+    note = f"{why}: only a similarity was fitted, and nothing tests it."
     return FitChoice(transform, FitKind.SIMILARITY, (), blocks, over, (note,))
 
 

@@ -48,8 +48,8 @@ def trained(position_dim: int) -> LightGlue:
     """Return a matcher that has learned to find equal descriptors, and when it knows."""
     model = make(position_dim)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for step in range(250):
-        many = [sides(position_dim, 8 * step + row) for row in range(8)]
+    for step in range(200):
+        many = [sides(position_dim, 4 * step + row) for row in range(4)]
         descriptors = tuple(torch.stack([one[0][side] for one in many]) for side in (0, 1))
         positions = tuple(torch.stack([one[1][side] for one in many]) for side in (0, 1))
         loss = matching_loss(model(descriptors, positions), torch.stack([one[2] for one in many]))

@@ -129,6 +129,15 @@ def test_up_to_three_matches_give_an_untested_similarity(rng, count):
     assert "nothing tests it" in chosen.notes[0]
 
 
+def test_matches_that_no_fold_can_miss_give_an_untested_similarity():
+    # Without the last one, the others lie on a line.
+    places = np.array([[0, 0, 0], [0, 0, 100.0], [0, 0, 200.0], [0, 100.0, 100.0]])
+    chosen = choose_fit(Correspondences(places, places + 5.0))
+    assert chosen.kind is FitKind.SIMILARITY
+    assert chosen.held_out == ()
+    assert "do not extend as far" in chosen.notes[0]
+
+
 def test_a_kind_that_cannot_be_fitted_is_told(rng):
     chosen = choose_fit(matches_of(rng, FitKind.AFFINE, 4, flat=True))
     assert chosen.kind is not FitKind.THIN_PLATE
