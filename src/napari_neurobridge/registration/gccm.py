@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.model_folder import GCCM, ModelFolder
+from napari_neurobridge.registration.common_frame import turned_to_source
 from napari_neurobridge.registration.subsets import (
     SubsetConfig,
     draw_subsets,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 # Added to lengths that divide, so that two matches at one place do no harm; in units.
 _LEAST = 0.05
-_EDGE_FEATURES, _TRIANGLE_FEATURES, _SUBSET_FEATURES = 4, 3, 3
+# Of a length in the order that equal discrepancies are put in.
+_TIE = 1e-4
 
 
 class InlierResponse(BaseModel, frozen=True, extra="forbid"):
@@ -51,7 +53,10 @@ class GccmConfig(BaseModel, frozen=True, extra="forbid"):
     kind: Literal["gccm"] = "gccm"
     name: str = Field("gccm-2d", max_length=200)
     position_dim: Literal[2, 3] = Field(2, description="Dimensions of the positions.")
-    hidden: int = Field(48, gt=0, le=1024, description="Width of all layers.")
+    frame: Literal["common", "own"] = Field(
+        "common", description="Whether differences count as vectors, in a frame that matches share."
+    )
+    hidden: int = Field(96, gt=0, le=1024, description="Width of all layers.")
     unit_um: Annotated[float, Field(gt=0)] = Field(5.0, description="Length that is called 1.")
     subsets: SubsetConfig = SubsetConfig()
     tau: float = Field(0.5, description="Fixed threshold of the confidence.")
@@ -60,7 +65,13 @@ class GccmConfig(BaseModel, frozen=True, extra="forbid"):
     )
 
     @model_validator(mode="after")
-    def _rising(self) -> Self:
+    def _known_frame(self) -> Self:
+        if self.frame == "common" and self.position_dim != 2:
+            raise ValueError("A common frame is known in two dimensions only.")
+        return self
+
+    @model_validator(mode="after")
+    def _responses_rise(self) -> Self:
         for name in ("inlier_ratio", "mean"):
             values = [getattr(row, name) for row in self.responses]
             if any(after <= before for before, after in pairwise(values)):
@@ -72,13 +83,14 @@ class Gccm(nn.Module):
     """Score subsets of matches by how plausible they are as one local geometry.
 
     A subset is known by the lengths between its matches on both sides, by the triangles of
-    these lengths and by the handedness of its simplices. None of that changes when
-    either side is moved or turned as a whole, and with the handedness nothing else is lost: so the
-    in-plane rotation, which is unknown, need not be learned from examples. Lengths are in
-    ``unit_um`` and are not normalised, since 10 µm too many are
-    plausible between cells 200 µm apart and not between neighbours; a mirrored subset
-    is another one. Sums and maxima over pairs and triangles make the order of the matches
-    irrelevant.
+    these lengths and by the handedness of its simplices: none of it changes when either side
+    is moved or turned as a whole, so that the rotation between the sides need not be
+    learned, and nothing else is lost. Lengths are in ``unit_um`` and are not normalised: 10 µm
+    too many are plausible between cells 200 µm apart and not between neighbours. In
+    the frame ``"common"``, the rotation and scale that most matches of the whole set share are
+    taken off first (`turned_to_source`), and differences count as vectors too: two right
+    matches then agree in both components, which by chance is rarer than to agree in length.
+    Pairs and triangles enter by rising discrepancy, hence the order of the matches is irrelevant.
 
     Parameters
     ----------
@@ -102,13 +114,15 @@ class Gccm(nn.Module):
         self.register_buffer("pairs", torch.tensor(pairs).T, persistent=False)
         self.register_buffer("triangles", torch.tensor(sides).T, persistent=False)
         self.register_buffer("simplices", torch.tensor(simplices).T, persistent=False)
-        self.edge = nn.Sequential(
-            nn.Linear(_EDGE_FEATURES, hidden), nn.ReLU(), nn.Linear(hidden, hidden)
-        )
-        self.shape = nn.Linear(_TRIANGLE_FEATURES, hidden)
-        self.triangle = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
-        self.subset = nn.Sequential(
-            nn.Linear(2 * hidden + _SUBSET_FEATURES, hidden), nn.ReLU(), nn.Linear(hidden, 1)
+        features = 3 * len(pairs) + 3 * len(sides) + len(simplices)
+        if config.frame == "common":
+            features += 3 * len(pairs) + len(sides)
+        self.layers = nn.Sequential(
+            nn.Linear(features, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 1),
         )
 
     def forward(self, source: Tensor, target: Tensor, subsets: Tensor) -> Tensor:
@@ -117,8 +131,8 @@ class Gccm(nn.Module):
         Parameters
         ----------
         source, target : Tensor, shape (N, D)
-            The two places of each match, µm. Several sets of matches may stand one after
-            another, if no subset mixes them.
+            The two places of each match, µm; the target as `framed` returns it. Several sets of
+            matches may stand one after another, if no subset mixes them.
         subsets : Tensor of int64, shape (S, K)
             Rows of the matches.
 
@@ -129,19 +143,32 @@ class Gccm(nn.Module):
         """
         self._check(source, target, subsets)
         corners = [side[subsets] / self.config.unit_um for side in (source, target)]
-        first, second = (
-            torch.linalg.vector_norm(side[:, self.pairs[0]] - side[:, self.pairs[1]], dim=2)
-            for side in corners
-        )
-        edges = self.edge(_edge_features(first, second))
-        sides = [edges[:, row] for row in self.triangles]
-        shape = self.shape(_triangle_features(first, second, self.triangles))
-        described = self.triangle(sides[0] + sides[1] + sides[2] + shape)
-        handed = _handedness(corners[0], corners[1], self.simplices)
-        whole = torch.stack([handed.mean(dim=1), handed.amin(dim=1), first.mean(dim=1).log1p()], 1)
-        pooled = torch.cat([described.mean(dim=1), described.amax(dim=1), whole], dim=1)
-        logits: Tensor = self.subset(pooled)[:, 0]
+        edges = [side[:, self.pairs[0]] - side[:, self.pairs[1]] for side in corners]
+        first, second = (torch.linalg.vector_norm(side, dim=2) for side in edges)
+        handed = _handedness(corners[0], corners[1], self.simplices).sort(dim=1).values
+        known = [
+            *_length_features(first, second),
+            *_triangle_features(first, second, self.triangles),
+            handed,
+        ]
+        if self.config.frame == "common":
+            known += _vector_features(edges[0], edges[1], first, self.triangles)
+        logits: Tensor = self.layers(torch.cat(known, dim=1))[:, 0]
         return logits
+
+    def framed(self, source: Tensor, target: Tensor, subsets: Tensor) -> Tensor:
+        """Return the target as `forward` wants it, shape (N, D).
+
+        Parameters
+        ----------
+        source, target : Tensor, shape (N, D)
+            Of one set of matches, µm.
+        subsets : Tensor of int64, shape (S, K)
+        """
+        self._check(source, target, subsets)
+        if self.config.frame == "own":
+            return target
+        return turned_to_source(source, target, subsets)
 
     def confidence(self, source: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
         """Draw subsets and return the mean of each match's subsets, C in [0, 1], shape (N,).
@@ -154,7 +181,7 @@ class Gccm(nn.Module):
             Of the subsets.
         """
         subsets = draw_subsets(source, self.config.subsets, generator)
-        logits = self(source, target, subsets)
+        logits = self(source, self.framed(source, target, subsets), subsets)
         return mean_over_subsets(logits.sigmoid(), subsets, len(source))
 
     def _check(self, source: Tensor, target: Tensor, subsets: Tensor) -> None:
@@ -168,22 +195,41 @@ class Gccm(nn.Module):
             raise InputError(f"Subsets must hold {size} matches, not {tuple(subsets.shape)}.")
 
 
-def _edge_features(first: Tensor, second: Tensor) -> Tensor:
-    """Describe the lengths (S, P) between two matches on either side, (S, P, 4)."""
-    ratio = (second + _LEAST) / (first + _LEAST)
-    scale = ratio.median(dim=1, keepdim=True).values
-    differences = [second - first, second - scale * first]
+def _rising(key: Tensor, length: Tensor, *values: Tensor) -> list[Tensor]:
+    """Return lengths and values (S, P) in the order of a key; equal ones by length."""
+    order = (key + _TIE * length).argsort(dim=1)
+    return [each.gather(1, order) for each in (length, *values)]
+
+
+def _length_features(first: Tensor, second: Tensor) -> list[Tensor]:
+    """Describe the lengths (S, P) between two matches on either side."""
+    scale = ((second + _LEAST) / (first + _LEAST)).median(dim=1, keepdim=True).values
+    rest = second - scale * first
+    length, rest, change = _rising(rest.abs(), first, rest, second - first)
     # Lengths span 1 to 1,000 µm: logarithmic beyond the unit, linear below.
-    return torch.stack([first.log1p(), second.log1p(), *(d.asinh() for d in differences)], dim=2)
+    return [length.log1p(), rest.asinh(), change.asinh()]
 
 
-def _triangle_features(first: Tensor, second: Tensor, triangles: Tensor) -> Tensor:
-    """Describe how similar the triangles of either side are, (S, T, 3)."""
-    sides = [(first[:, row], second[:, row]) for row in triangles]
-    power = sum((a * a for a, _ in sides), torch.zeros(())) + _LEAST**2
-    scale = (sum((a * b for a, b in sides), torch.zeros(())) + _LEAST**2) / power
-    rest = sum(((b - scale * a).square() for a, b in sides), torch.zeros(()))
-    return torch.stack([power.sqrt().log1p(), scale.log(), (rest + 1e-8).sqrt().asinh()], dim=2)
+def _triangle_features(first: Tensor, second: Tensor, triangles: Tensor) -> list[Tensor]:
+    """Describe how similar the triangles of either side are."""
+    ours, theirs = first[:, triangles], second[:, triangles]
+    power = ours.square().sum(dim=1) + _LEAST**2
+    scale = ((ours * theirs).sum(dim=1) + _LEAST**2) / power
+    rest = ((theirs - scale[:, None] * ours).square().sum(dim=1) + 1e-8).sqrt()
+    size, rest, scale = _rising(rest, power.sqrt(), rest, scale)
+    return [size.log1p(), rest.asinh(), scale.log()]
+
+
+def _vector_features(
+    first: Tensor, second: Tensor, length: Tensor, triangles: Tensor
+) -> list[Tensor]:
+    """Describe the differences of edges (S, P, D) in one frame."""
+    change = second - first
+    size = torch.linalg.vector_norm(change, dim=2)
+    along = (change * first).sum(dim=2) / (length + _LEAST)
+    worst = size[:, triangles].amax(dim=1).sort(dim=1).values
+    length, size, along = _rising(size, length, size, along)
+    return [length.log1p(), size.asinh(), along.asinh(), worst.asinh()]
 
 
 def _handedness(first: Tensor, second: Tensor, simplices: Tensor) -> Tensor:

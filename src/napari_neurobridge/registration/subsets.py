@@ -25,7 +25,7 @@ class SubsetConfig(BaseModel, frozen=True, extra="forbid"):
         0.75, description="Share of the rounds that deal neighbours; the others deal at random."
     )
     neighbourhood: int = Field(
-        12, ge=3, description="Neighbouring matches among which a subset of a round is drawn."
+        24, ge=3, description="Neighbouring matches among which a subset of a round is drawn."
     )
 
     def rounds(self, n_matches: int) -> int:

@@ -6,11 +6,11 @@ CARD = """\
 # {c.name}
 
 Says how plausible matches are as a geometry, from their coordinates alone ({c.position_dim}
-dimensions): subsets of {c.subsets.size} matches are scored, and a match has the mean of its subsets'
-scores (paper on semantic matching, section II.C, equation 2). Lengths between the matches of a
-subset and their triangles on both sides, in units of {c.unit_um:g} µm, go through small networks of
-width {c.hidden} and are summed. {parameters:,} parameters, float32. Weights {hash}.
-Licence: BSD-3-Clause, as this project.
+dimensions): subsets of {c.subsets.size} matches are scored, and a match has the mean of its
+subsets' scores (paper on semantic matching, section II.C, equation 2). Lengths between the matches
+of a subset and their triangles on both sides, in units of {c.unit_um:g} µm and in the order of their
+discrepancies, go through two layers of width {c.hidden}; frame: {c.frame}. {parameters:,} parameters,
+float32. Weights {hash}. Licence: BSD-3-Clause, as this project.
 
 Subsets in use: about {c.subsets.count:,} in all, at least {c.subsets.per_match} for each match;
 {c.subsets.local:.0%} of them among {c.subsets.neighbourhood} neighbours, the others anywhere.
@@ -21,11 +21,11 @@ Drawn coordinates only (`training/match_sets.py`), anew in every step:
 
 - fields of {s.size_um[0]:g} to {s.size_um[1]:g} µm, {t.matches[0]} to {t.matches[1]} matches
 - rotation of up to {s.angle_deg:g}°, scale {s.scale[0]:g} to {s.scale[1]:g}
-- thin-plate displacement of {s.displacement_um[0]:g} to {s.displacement_um[1]:g} µm rms, control points
-  {s.length_um[0]:g} to {s.length_um[1]:g} µm apart (at most a fifth of that in size)
+- thin-plate displacement of {s.displacement_um[0]:g} to {s.displacement_um[1]:g} µm rms, control
+  points {s.length_um[0]:g} to {s.length_um[1]:g} µm apart (at most a fifth of that in size)
 - localisation errors of {s.noise_um[0]:g} to {s.noise_um[1]:g} µm in each component
-- {s.wrong[0]:.0%} to {s.wrong[1]:.0%} mistakes: anywhere in the field, at a neighbour's place or off by
-  {s.near_um[0]:g} to {s.near_um[1]:g} µm, or in patches that are shifted as one
+- {s.wrong[0]:.0%} to {s.wrong[1]:.0%} mistakes: anywhere in the field, at a neighbour's place or
+  off by {s.near_um[0]:g} to {s.near_um[1]:g} µm, or in patches that are shifted as one
 - a match is right within {s.right_within_um:g} µm of the truth
 
 No image and no real data was used.
@@ -34,24 +34,26 @@ No image and no real data was used.
 
     {command}
 
-{loop.steps} steps of {t.batch} sets, {t.subsets_per_match} subsets for each match; {loop.optimizer}, learning
-rate {loop.learning_rate:g} with {loop.schedule} schedule, weight decay {loop.weight_decay:g}, seed {loop.seed}. The
-loss is the binary cross entropy of a match's mean score with whether the match is right. Last run:
-{minutes:.0f} min on {machine}; napari-neurobridge {version}, torch {torch}, {date}. The data and
-all random numbers are fixed by the seeds; floating point results differ slightly between processors.
+{loop.steps} steps of {t.batch} sets, {t.subsets_per_match} subsets for each match;
+{loop.optimizer}, learning rate {loop.learning_rate:g} with {loop.schedule} schedule, weight decay
+{loop.weight_decay:g}, seed {loop.seed}. The loss is the binary cross entropy of a match's mean score
+with whether the match is right. Last run: {minutes:.0f} min on {machine}; napari-neurobridge
+{version}, torch {torch}, {date}. The data and all random numbers are fixed by the seeds; floating
+point results differ slightly between processors.
 
 ## Figures
 
-{count} sets of the same kind for each row, not trained on. `neurobridge benchmark verification` measures other
-deformations, beside rivals.
+{count} sets of the same kind for each row, not trained on. `neurobridge benchmark verification`
+measures other deformations, beside rivals. Precision and recall at the fixed threshold
+{c.tau:.3f}, and at that of the estimated share of right matches.
 
-| right matches | estimated from the scores | AUC | precision, recall at the fixed threshold {c.tau:.3f} | at the estimated ratio's |
+| right | estimated from the scores | AUC | fixed | adaptive |
 |---|---|---|---|---|
 {rows}
 
 ## Limits
 
 Never seen real matches. Both sides may be turned and moved at will, but must be in µm, of one
-handedness, and of scales that differ by no more than was drawn. A patch of mistakes that agree with each other
-looks right to the subsets within it; only those that also reach beyond it tell.
+handedness, and of scales that differ by no more than was drawn. A patch of mistakes that agree
+with each other looks right to the subsets within it; only those that reach beyond it tell.
 """

@@ -59,7 +59,7 @@ class GccmTask(BaseModel, frozen=True, extra="forbid"):
     model: GccmConfig = GccmConfig()
     sets: MatchSetParams = MatchSetParams()
     loop: LoopConfig = LoopConfig(
-        steps=2500,
+        steps=900,
         learning_rate=3e-3,
         warmup_steps=50,
         weight_decay=1e-4,
@@ -69,8 +69,8 @@ class GccmTask(BaseModel, frozen=True, extra="forbid"):
     batch: int = Field(4, gt=0, description="Sets of matches in a step.")
     matches: tuple[int, int] = Field((96, 400), description="Matches of a set.")
     subsets_per_match: int = Field(16, gt=0, description="In training, for each match.")
-    response_sets: int = Field(40, gt=0, description="Sets for each ratio of the responses.")
-    test_sets: int = Field(40, gt=0, description="Sets for each ratio of the card's figures.")
+    response_sets: int = Field(24, gt=0, description="Sets for each ratio of the responses.")
+    test_sets: int = Field(24, gt=0, description="Sets for each ratio of the card's figures.")
 
 
 class GccmFigures(BaseModel, frozen=True):
@@ -114,17 +114,21 @@ def batch_loss(model: Gccm, task: GccmTask, step: int, generator: torch.Generato
     """Return the loss of one step's sets; each match counts the same."""
     drawn = draw_sets(task, Key.of(task.loop.seed, _TRAINING, step), task.batch)
     config = task.model.subsets.model_copy(update={"count": 1, "per_match": task.subsets_per_match})
-    rows, first = [], 0
+    sources, targets, rows, first = [], [], [], 0
     for each in drawn:
-        rows.append(draw_subsets(torch.from_numpy(each.source_um), config, generator) + first)
-        first += len(each.right)
-    source, target = (
-        torch.from_numpy(np.concatenate([side - side.mean(axis=0) for side in sides])).float()
-        for sides in ([s.source_um for s in drawn], [s.target_um for s in drawn])
-    )
+        source, target = (
+            torch.from_numpy(side - side.mean(axis=0)).float()
+            for side in (each.source_um, each.target_um)
+        )
+        subsets = draw_subsets(source, config, generator)
+        sources.append(source)
+        targets.append(model.framed(source, target, subsets))
+        rows.append(subsets + first)
+        first += len(source)
     right = torch.from_numpy(np.concatenate([each.right for each in drawn]))
-    subsets = torch.cat(rows)
-    return consistency_loss(model(source, target, subsets), subsets, right)
+    together = torch.cat(rows)
+    logits = model(torch.cat(sources), torch.cat(targets), together)
+    return consistency_loss(logits, together, right)
 
 
 def train_gccm(
@@ -297,7 +301,11 @@ def task_of(dims: int, steps: int | None = None, seed: int = 0) -> GccmTask:
     # A volume of the plane's width would hold too few matches to have neighbours.
     sets = task.sets.model_copy(update={"size_um": (200.0, 400.0)})
     return task.model_copy(
-        update={"loop": loop, "sets": sets, "model": GccmConfig(name="gccm-3d", position_dim=3)}
+        update={
+            "loop": loop,
+            "sets": sets,
+            "model": GccmConfig(name="gccm-3d", position_dim=3, frame="own"),
+        }
     )
 
 

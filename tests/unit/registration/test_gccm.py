@@ -25,7 +25,8 @@ DIMS = [2, 3]
 def make(dims: int, size: int = 4) -> Gccm:
     torch.manual_seed(0)
     subsets = SubsetConfig(size=size, count=40, per_match=4)
-    return Gccm(GccmConfig(position_dim=dims, hidden=8, subsets=subsets))
+    frame = "common" if dims == 2 else "own"
+    return Gccm(GccmConfig(position_dim=dims, frame=frame, hidden=16, subsets=subsets))
 
 
 def matches(dims: int, count: int = 30, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -61,9 +62,10 @@ def test_neither_side_may_be_moved_or_turned_into_another_score(dims: int) -> No
     model = make(dims)
     source, target = matches(dims)
     subsets = some_subsets(source, model)
-    as_it_is = model(source, target, subsets)
-    turned = model(source @ rotation(dims, 3) + 50, target @ rotation(dims, 4) - 20, subsets)
-    assert torch.allclose(as_it_is, turned, atol=1e-3)
+    as_it_is = model(source, model.framed(source, target, subsets), subsets)
+    turned = [source @ rotation(dims, 3) + 50, target @ rotation(dims, 4) - 20]
+    again = model(turned[0], model.framed(*turned, subsets), subsets)
+    assert torch.allclose(as_it_is, again, atol=1e-3)
 
 
 @pytest.mark.parametrize("dims", DIMS)
@@ -85,7 +87,8 @@ def test_each_match_has_the_mean_of_its_subsets(dims: int) -> None:
     found = model.confidence(source, target, torch.Generator().manual_seed(2))
     subsets = some_subsets(source, model)
     with torch.no_grad():
-        chance = [float(torch.sigmoid(model(source, target, row[None]))[0]) for row in subsets]
+        framed = model.framed(source, target, subsets)
+        chance = [float(torch.sigmoid(model(source, framed, row[None]))[0]) for row in subsets]
     for match in range(len(source)):
         own = [p for p, row in zip(chance, subsets.tolist(), strict=True) if match in row]
         assert found[match].item() == pytest.approx(np.mean(own), abs=1e-5)
@@ -150,6 +153,8 @@ def test_what_is_no_configuration_is_refused() -> None:
         GccmConfig(position_dim=4)
     with pytest.raises(ValidationError):
         GccmConfig(layers=3)
+    with pytest.raises(ValidationError, match="two dimensions"):
+        GccmConfig(position_dim=3, frame="common")
     row = InlierResponse(inlier_ratio=0.5, mean=0.4, tau=0.4, width=0.1)
     with pytest.raises(ValidationError, match="rise"):
         GccmConfig(responses=(row, row.model_copy(update={"inlier_ratio": 0.6})))
@@ -173,7 +178,7 @@ def test_damaged_or_foreign_weights_are_refused(tmp_path: Path) -> None:
     model = make(2)
     folder = save_gccm(model, tmp_path / "model")
     tensors = load_file(folder.weights())
-    tensors.pop("edge.0.bias")
+    tensors.pop("layers.0.bias")
     other = ModelFolder.create(tmp_path / "other", model.config.model_dump(), save(tensors))
     with pytest.raises(InputError, match="do not fit its configuration"):
         load_gccm(other.path)
