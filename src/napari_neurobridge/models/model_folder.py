@@ -182,7 +182,7 @@ class ModelFolder:
 
     @property
     def kind(self) -> str:
-        """What it is: `ENCODER`, `CONSTELLATION` or `GCCM`, or a word that this version does not know."""
+        """What it is: `ENCODER`, `CONSTELLATION`, `GCCM`, or a word that is not known here."""
         return str(self.values.get("kind", ENCODER))
 
     @property

@@ -7,10 +7,10 @@ CARD = """\
 
 Says how plausible matches are as a geometry, from their coordinates alone ({c.position_dim}
 dimensions): subsets of {c.subsets.size} matches are scored, and a match has the mean of its
-subsets' scores (paper on semantic matching, section II.C, equation 2). Lengths between the matches
-of a subset and their triangles on both sides, in units of {c.unit_um:g} µm and in the order of their
-discrepancies, go through two layers of width {c.hidden}; frame: {c.frame}. {parameters:,} parameters,
-float32. Weights {hash}. Licence: BSD-3-Clause, as this project.
+subsets' scores (paper on semantic matching, section II.C, equation 2). Lengths between the
+matches of a subset and their triangles on both sides, in units of {c.unit_um:g} µm and in the
+order of their discrepancies, go through two layers of width {c.hidden}; frame: {c.frame}.
+{parameters:,} parameters, float32. Weights {hash}. Licence: BSD-3-Clause, as this project.
 
 Subsets in use: about {c.subsets.count:,} in all, at least {c.subsets.per_match} for each match;
 {c.subsets.local:.0%} of them among {c.subsets.neighbourhood} neighbours, the others anywhere.
@@ -36,8 +36,8 @@ No image and no real data was used.
 
 {loop.steps} steps of {t.batch} sets, {t.subsets_per_match} subsets for each match;
 {loop.optimizer}, learning rate {loop.learning_rate:g} with {loop.schedule} schedule, weight decay
-{loop.weight_decay:g}, seed {loop.seed}. The loss is the binary cross entropy of a match's mean score
-with whether the match is right. Last run: {minutes:.0f} min on {machine}; napari-neurobridge
+{loop.weight_decay:g}, seed {loop.seed}. The loss is the binary cross entropy of a match's mean
+score with whether the match is right. Last run: {minutes:.0f} min on {machine}; napari-neurobridge
 {version}, torch {torch}, {date}. The data and all random numbers are fixed by the seeds; floating
 point results differ slightly between processors.
 
