@@ -18,7 +18,9 @@ from sklearn.metrics import precision_recall_curve
 
 from napari_neurobridge.benchmarks.contract import BenchmarkParameters, BenchmarkResult
 from napari_neurobridge.benchmarks.fields_deformation import DeformationPart, ShearBands, Waves
+from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.text_table import text_table
+from napari_neurobridge.models.current import bundled_verifier
 from napari_neurobridge.models.zoo import find_model
 from napari_neurobridge.registration.gccm import Gccm, load_gccm
 from napari_neurobridge.registration.subsets import draw_subsets, mean_over_subsets
@@ -284,5 +286,8 @@ def run(
     parameters: VerificationParameters, *, report: Report | None = None
 ) -> VerificationBenchmark:
     """Measure, as ``neurobridge benchmark verification`` does."""
-    model = load_gccm(find_model(parameters.model or f"gccm-{parameters.dims}d"))
+    given, dims = parameters.model, parameters.dims
+    model = load_gccm(bundled_verifier(dims) if given is None else find_model(given))
+    if model.config.position_dim != dims:
+        raise InputError(f"'{given}' verifies matches of the other number of dimensions.")
     return benchmark_verification(model, parameters, report=report)

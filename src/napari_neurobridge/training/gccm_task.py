@@ -59,18 +59,18 @@ class GccmTask(BaseModel, frozen=True, extra="forbid"):
     model: GccmConfig = GccmConfig()
     sets: MatchSetParams = MatchSetParams()
     loop: LoopConfig = LoopConfig(
-        steps=900,
+        steps=700,
         learning_rate=3e-3,
         warmup_steps=50,
         weight_decay=1e-4,
         checkpoint_every=100,
         report_every=50,
     )
-    batch: int = Field(4, gt=0, description="Sets of matches in a step.")
+    batch: int = Field(2, gt=0, description="Sets of matches in a step.")
     matches: tuple[int, int] = Field((96, 400), description="Matches of a set.")
-    subsets_per_match: int = Field(16, gt=0, description="In training, for each match.")
-    response_sets: int = Field(24, gt=0, description="Sets for each ratio of the responses.")
-    test_sets: int = Field(24, gt=0, description="Sets for each ratio of the card's figures.")
+    subsets_per_match: int = Field(12, gt=0, description="In training, for each match.")
+    response_sets: int = Field(12, gt=0, description="Sets for each ratio of the responses.")
+    test_sets: int = Field(12, gt=0, description="Sets for each ratio of the card's figures.")
 
 
 class GccmFigures(BaseModel, frozen=True):
