@@ -55,8 +55,10 @@ class MatchSetParams(Parameters):
         Share of the matches that are mistakes.
     near_um : Range
         How far a near miss lies from the right place, if no neighbour is taken.
-    patch_um : Range
-        Radius of a patch whose mistakes are all shifted by one vector.
+    patch_um, patch_shift_um : Range
+        Radius of a patch whose mistakes are all shifted by one vector, and its length.
+    right_within_um : float
+        A match is right if it ends within so many µm of the truth.
     """
 
     size_um: Range = (250.0, 700.0)
@@ -121,9 +123,9 @@ def spoil_matches(
 ) -> MatchSet:
     """Locate true matches with an error, and put mistakes among them.
 
-    Mistakes are of three kinds, in shares that are drawn: anywhere in the field; near misses, at
-    the place of a neighbour or off by a step; and patches in which all mistakes are off by one
-    vector, so that they agree with each other.
+    Mistakes are of three kinds, in shares that are drawn: anywhere in the field; near misses,
+    which end where a neighbour's match ends or are off by a step; and patches in which all
+    mistakes are off by one vector, so that they agree with each other.
     """
     count, dims = true_um.shape
     target = true_um + rng.normal(0, rng.uniform(*params.noise_um), true_um.shape)
@@ -144,7 +146,7 @@ def _near_misses(
     params: MatchSetParams,
     rng: np.random.Generator,
 ) -> Float64Array:
-    """Return where near misses end: half of them at a neighbour's place, half off by a step."""
+    """Return where near misses end: half with a neighbour's match, half off by a step."""
     neighbours = cKDTree(true).query(true[rows], k=min(_NEAR + 1, len(true)))[1][:, 1:]
     taken = np.asarray(neighbours)[np.arange(len(rows)), rng.integers(0, _NEAR, len(rows))]
     step = (
@@ -188,6 +190,7 @@ def _thin_plate(
     control = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(extent))
     control = control + rng.uniform(-0.25, 0.25, control.shape) * length
     pushed = rng.standard_normal(control.shape)
+    # In space, the polyharmonic spline of the same bending energy is linear in the distance.
     kernel = "thin_plate_spline" if len(extent) == 2 else "linear"
     moved = RBFInterpolator(control, pushed, kernel=kernel)(points)
     moved -= moved.mean(axis=0)
