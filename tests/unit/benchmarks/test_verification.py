@@ -42,6 +42,7 @@ def test_precision_is_the_highest_at_the_recall_or_more() -> None:
     assert precision_at(np.zeros(5), right, 0.1) == pytest.approx(3 / 5)
 
 
+@pytest.mark.slow
 def test_all_methods_score_the_same_matches() -> None:
     torch.manual_seed(0)
     subsets = SubsetConfig(count=40, per_match=2)
