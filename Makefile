@@ -32,7 +32,7 @@ demo: system $(INSTALLED)
 	rm -rf demo-out
 	$(XVFB) $(BIN)/neurobridge demo $(DEMO_ARGS)
 
-PYTEST := $(XVFB) $(BIN)/python -m pytest -n $(WORKERS)
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: system $(INSTALLED)
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)

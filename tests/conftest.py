@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -19,6 +18,8 @@ _N_THREADS = 1 if _IS_WORKER else 2
 os.environ["OMP_NUM_THREADS"] = str(
     min(_N_THREADS, int(os.environ.get("OMP_NUM_THREADS", _N_THREADS)))
 )
+
+_WINDOWS = ("tests/viewer/", "tests/widgets/", "tests/integration/")
 
 settings.register_profile("neurobridge", deadline=None)
 settings.load_profile("neurobridge")
@@ -41,14 +42,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("device", _device_names(metafunc.config.getoption("--device")))
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    from spread import FileByFile
-
-    config.option.loadscopereorder = False
-    return FileByFile(config, log)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if _IS_WORKER:
         _put_windows_first(items)
@@ -63,13 +56,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _put_windows_first(items: list[pytest.Item]) -> None:
-    """Let one worker begin with the windows; the others take the files meanwhile."""
-    from spread import opens_windows
-
-    for item in items:
-        if "qapp" in getattr(item, "fixturenames", ()) and not opens_windows(item.nodeid):
-            raise pytest.UsageError(f"{item.nodeid} opens a window: name it in tests/spread.py.")
-    items.sort(key=lambda item: not opens_windows(item.nodeid))
+    """Let the workers begin with the files that take longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_WINDOWS))
 
 
 @pytest.fixture(scope="session")

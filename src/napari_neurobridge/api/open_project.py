@@ -260,13 +260,35 @@ class OpenProject(ProjectImports):
         """Return the cells of both sides that would change, should a pair be accepted.
 
         As the Match dock shows while the mouse rests on *accept*: nothing is recorded.
+
+        Parameters
+        ----------
+        match : MatchResult
+            Of the project as it is; pictures are used where it used them.
+        query_uid, candidate_uid : str
+            The pair, one soma of either side.
+        fdr : float
+            Share of the matched pairs that may be wrong.
+
+        Raises
+        ------
+        InputError
+            If a soma does not live, or both lie in one dataset.
         """
         from napari_neurobridge.project.log.events import default_annotator
         from napari_neurobridge.workflows.consequence import consequence_of
+        from napari_neurobridge.workflows.match import named_encoder
 
-        judgement = Judgement(Verdict.ACCEPT, query_uid, candidate_uid)
+        before = match.match
+        # As "compact@1f2e…": which model it was, and of which weights.
+        model = before.model.partition("@")[0]
         found = consequence_of(
-            self.folder, match.match, judgement, fdr, annotator=default_annotator()
+            self.folder,
+            before,
+            Judgement(Verdict.ACCEPT, query_uid, candidate_uid),
+            fdr,
+            encoder=named_encoder(self.folder, model) if model else None,
+            annotator=default_annotator(),
         )
         return sorted(found.uids)
 

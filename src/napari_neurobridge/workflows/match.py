@@ -182,11 +182,17 @@ def match_all(
     """
     from napari_neurobridge.matching.match_datasets import match_datasets
 
+    encoder = named_encoder(project, model) if images else None
+    return match_datasets(project, encoder, start=start, constellation=True, report=report)
+
+
+def named_encoder(project: Project, model: str | None = None) -> Encoder | None:
+    """Return the `matching_encoder` of a model; of `ranking_model` unless one is named."""
+
     def load() -> Encoder:
         return load_encoder(project, ranking_model(project).path if model is None else model)
 
-    encoder = matching_encoder(project, load) if images else None
-    return match_datasets(project, encoder, start=start, constellation=True, report=report)
+    return matching_encoder(project, load)
 
 
 def write_claims(project: Project, claims: Claims, path: Path | None = None) -> Path:

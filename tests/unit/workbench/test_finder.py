@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from fixtures.loops import Loop
-from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.workbench.finder import nearest_uids
-from napari_neurobridge.workbench.session import Notice
 from napari_neurobridge.workbench.workbench import Workbench
-
-
-@pytest.fixture
-def workbench(loop: Loop, points_project_folder: Path) -> Iterator[Workbench]:
-    bench = Workbench(loop, annotator="me")
-    bench.session.set_project(Project.open(points_project_folder))
-    yield bench
-    bench.close()
-
-
-@pytest.fixture
-def notices(workbench: Workbench) -> list[Notice]:
-    heard: list[Notice] = []
-    workbench.session.notified.connect(heard.append)
-    return heard
 
 
 @pytest.mark.parametrize(

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from fixtures.loops import Loop
 from fixtures.projects import N_POINTS, accept_true_pairs, true_partner
 from napari_neurobridge.matching.wording import UNLIKELY
-from napari_neurobridge.project.folder import Project
 from napari_neurobridge.project.log import annotate
 from napari_neurobridge.types import NoneReason, SomaSource, Verdict
 from napari_neurobridge.workbench.answers import Query
-from napari_neurobridge.workbench.session import Notice
 from napari_neurobridge.workbench.workbench import Workbench
 
 UID, OTHER = "tp-00003", "tp-00007"
-
-
-@pytest.fixture
-def workbench(loop: Loop, points_project_folder: Path) -> Iterator[Workbench]:
-    """Opened on two tables of points, without any verdict."""
-    bench = Workbench(loop, annotator="me")
-    bench.session.set_project(Project.open(points_project_folder))
-    yield bench
-    bench.close()
-
-
-@pytest.fixture
-def notices(workbench: Workbench) -> list[Notice]:
-    heard: list[Notice] = []
-    workbench.session.notified.connect(heard.append)
-    return heard
 
 
 @pytest.fixture

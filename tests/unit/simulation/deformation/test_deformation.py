@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -56,7 +56,10 @@ def off_the_cracks(deformation: Deformation, points: np.ndarray) -> np.ndarray:
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_inverse_undoes_the_deformation(seed):
-    forward = draw(seed, TORN)
+    try:
+        forward = draw(seed, TORN)
+    except InputError:  # few seeds ask for more tears than there is room for
+        reject()
     points = scattered(seed)
     back = forward.inverse().map_points(forward.map_points(points))
     np.testing.assert_allclose(back, points, atol=1e-6)
