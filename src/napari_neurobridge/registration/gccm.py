@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.model_folder import GCCM, ModelFolder
-from napari_neurobridge.registration.common_frame import turned_to_source
+from napari_neurobridge.registration.common_frame import in_common_frame
 from napari_neurobridge.registration.subsets import (
     SubsetConfig,
     draw_subsets,
@@ -87,9 +87,10 @@ class Gccm(nn.Module):
     is moved or turned as a whole, so that the rotation between the sides need not be
     learned, and nothing else is lost. Lengths are in ``unit_um`` and are not normalised: 10 µm
     too many are plausible between cells 200 µm apart and not between neighbours. In
-    the frame ``"common"``, the rotation and scale that most matches of the whole set share are
-    taken off first (`turned_to_source`), and differences count as vectors too: two right
-    matches then agree in both components, which by chance is rarer than to agree in length.
+    the frame ``"common"``, the affine map that most matches of the whole set share is taken off
+    first (`in_common_frame`). Differences then count as vectors: two right matches agree in both
+    components, which by chance is rarer than to agree in length; and so does by how much a match
+    departs from what most share, which RANSAC goes by alone.
     Pairs and triangles enter by rising discrepancy, hence the order of the matches is irrelevant.
 
     Parameters
@@ -116,7 +117,7 @@ class Gccm(nn.Module):
         self.register_buffer("simplices", torch.tensor(simplices).T, persistent=False)
         features = 3 * len(pairs) + 3 * len(sides) + len(simplices)
         if config.frame == "common":
-            features += 3 * len(pairs) + len(sides)
+            features += 3 * len(pairs) + len(sides) + size + 1
         self.layers = nn.Sequential(
             nn.Linear(features, hidden),
             nn.ReLU(),
@@ -153,6 +154,7 @@ class Gccm(nn.Module):
         ]
         if self.config.frame == "common":
             known += _vector_features(edges[0], edges[1], first, self.triangles)
+            known += _shift_features(corners[1] - corners[0])
         logits: Tensor = self.layers(torch.cat(known, dim=1))[:, 0]
         return logits
 
@@ -168,7 +170,7 @@ class Gccm(nn.Module):
         self._check(source, target, subsets)
         if self.config.frame == "own":
             return target
-        return turned_to_source(source, target, subsets)
+        return in_common_frame(source, target, subsets)
 
     def confidence(self, source: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
         """Draw subsets and return the mean of each match's subsets, C in [0, 1], shape (N,).
@@ -232,6 +234,13 @@ def _vector_features(
     return [length.log1p(), size.asinh(), along.asinh(), worst.asinh()]
 
 
+def _shift_features(shift: Tensor) -> list[Tensor]:
+    """Describe by how much the matches (S, K, D) depart from what most of all share."""
+    size = torch.linalg.vector_norm(shift, dim=2).sort(dim=1).values
+    mean = torch.linalg.vector_norm(shift.mean(dim=1), dim=1)
+    return [size.asinh(), mean[:, None].asinh()]
+
+
 def _handedness(first: Tensor, second: Tensor, simplices: Tensor) -> Tensor:
     """Return by how much simplices have one handedness on both sides, -1 to 1, (S, Q)."""
     sizes = [_oriented(side, simplices) for side in (first, second)]
@@ -244,7 +253,8 @@ def _oriented(points: Tensor, simplices: Tensor) -> Tensor:
     origin = points[:, simplices[0]]
     edges = [points[:, row] - origin for row in simplices[1:]]
     if points.shape[2] == 2:
-        return edges[0][..., 0] * edges[1][..., 1] - edges[0][..., 1] * edges[1][..., 0]
+        area: Tensor = edges[0][..., 0] * edges[1][..., 1] - edges[0][..., 1] * edges[1][..., 0]
+        return area
     if len(edges) < 3:
         return torch.zeros_like(origin[..., 0])
     return (torch.linalg.cross(edges[0], edges[1]) * edges[2]).sum(dim=2)

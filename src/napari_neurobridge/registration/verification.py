@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -163,7 +163,7 @@ class Ransac:
         with warnings.catch_warnings():
             # It warns of each sample that lies on a line, and of finding nothing.
             warnings.simplefilter("ignore")
-            found, _ = ransac(
+            found, _ = ransac(  # type: ignore[no-untyped-call]
                 (source, target),
                 AffineTransform if affine else SimilarityTransform,
                 min_samples=least,
@@ -202,7 +202,8 @@ class Magsac:
         import cv2
 
         source, target = checked_matches(source_um, target_um, least=4, dims=2)
-        found, _ = cv2.estimateAffine2D(
+        # Its stubs do not know that it may find nothing.
+        fitted: tuple[Any, Any] = cv2.estimateAffine2D(
             source,
             target,
             method=cv2.USAC_MAGSAC,
@@ -210,6 +211,7 @@ class Magsac:
             maxIters=self.trials,
             confidence=0.999,
         )
+        found = fitted[0]
         if found is None:
             return np.zeros(len(source))
         return -np.asarray(np.linalg.norm(source @ found[:, :2].T + found[:, 2] - target, axis=1))
@@ -273,7 +275,8 @@ def similarity_residuals(
     scale = (sizes * hand).sum(dim=1) / power
     turn = left * hand[:, None] @ right
     rest = there - scale[:, None, None] * (here @ turn.transpose(1, 2))
-    return rest.square().sum(dim=2).mean(dim=1).sqrt()
+    residual: torch.Tensor = rest.square().sum(dim=2).mean(dim=1).sqrt()
+    return residual
 
 
 def _tensor(places: Float64Array) -> torch.Tensor:

@@ -59,7 +59,7 @@ class GccmTask(BaseModel, frozen=True, extra="forbid"):
     model: GccmConfig = GccmConfig()
     sets: MatchSetParams = MatchSetParams()
     loop: LoopConfig = LoopConfig(
-        steps=700,
+        steps=1200,
         learning_rate=3e-3,
         warmup_steps=50,
         weight_decay=1e-4,
@@ -69,7 +69,7 @@ class GccmTask(BaseModel, frozen=True, extra="forbid"):
     batch: int = Field(2, gt=0, description="Sets of matches in a step.")
     matches: tuple[int, int] = Field((96, 400), description="Matches of a set.")
     subsets_per_match: int = Field(12, gt=0, description="In training, for each match.")
-    response_sets: int = Field(12, gt=0, description="Sets for each ratio of the responses.")
+    response_sets: int = Field(24, gt=0, description="Sets for each ratio of the responses.")
     test_sets: int = Field(12, gt=0, description="Sets for each ratio of the card's figures.")
 
 

@@ -7,7 +7,7 @@ similarity, and mistakes as matchers make them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -147,8 +147,8 @@ def _near_misses(
     rng: np.random.Generator,
 ) -> Float64Array:
     """Return where near misses end: half with a neighbour's match, half off by a step."""
-    neighbours = cKDTree(true).query(true[rows], k=min(_NEAR + 1, len(true)))[1][:, 1:]
-    taken = np.asarray(neighbours)[np.arange(len(rows)), rng.integers(0, _NEAR, len(rows))]
+    neighbours = np.asarray(cKDTree(true).query(true[rows], k=_NEAR + 1)[1])[:, 1:]
+    taken = neighbours[np.arange(len(rows)), rng.integers(0, _NEAR, len(rows))]
     step = (
         _directions(len(rows), true.shape[1], rng)
         * rng.uniform(*params.near_um, len(rows))[:, None]
@@ -191,6 +191,7 @@ def _thin_plate(
     control = control + rng.uniform(-0.25, 0.25, control.shape) * length
     pushed = rng.standard_normal(control.shape)
     # In space, the polyharmonic spline of the same bending energy is linear in the distance.
+    kernel: Literal["thin_plate_spline", "linear"]
     kernel = "thin_plate_spline" if len(extent) == 2 else "linear"
     moved = RBFInterpolator(control, pushed, kernel=kernel)(points)
     moved -= moved.mean(axis=0)
