@@ -6,14 +6,16 @@ import csv
 from pathlib import Path
 
 import pytest
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QRectF, QSize, Qt
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QPushButton
 
 from fixtures.pictured import PicturedWorld
 from fixtures.points import PointsWorld
 from fixtures.user import LAPTOP_PX, User
-from napari_neurobridge.types import Verdict
+from napari_neurobridge.types import CROP_UM, Verdict
 from napari_neurobridge.viewer.registry import binding_for
+from napari_neurobridge.viewer.styles import SOMA_DIAMETER_UM, SheetStyle
 from napari_neurobridge.widgets.contact_sheet import ContactSheetWindow
 from napari_neurobridge.widgets.sheet_tiles import SMALLEST_PX, Grid, TilesView
 from napari_neurobridge.workbench.pair_table import Chip
@@ -220,3 +222,18 @@ def test_points_without_images_lead_to_the_pairs_table(
     assert not opened.isVisible()
     user.wait(lambda: bool(user.docks("Pairs")))
     assert workbench.pairs.chips == {Chip.CLAIMED}
+
+
+def test_each_tile_has_a_ring_around_its_soma(window: ContactSheetWindow) -> None:
+    tiles, style = window.tiles, SheetStyle()
+    picture, place = tiles.grab().toImage(), tiles.grid.place(0)
+    radius = SOMA_DIAMETER_UM / 2 * place.width() / CROP_UM
+    wanted = QColor(style.two_photon if tiles.front else style.fmost)
+    middle = QRectF(place).center()
+    near = [
+        picture.pixelColor(round(middle.x() + radius) + away, round(middle.y()))
+        for away in (-1, 0, 1)
+    ]
+    assert any(
+        abs(color.hue() - wanted.hue()) < 20 and color.saturation() > 100 for color in near
+    ), [color.name() for color in near]

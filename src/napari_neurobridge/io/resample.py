@@ -1,4 +1,4 @@
-"""Sampling a slab of any direction from a volume, trilinearly."""
+"""Sampling a slab of any direction, or any points, from a volume, trilinearly."""
 
 from __future__ import annotations
 
@@ -193,6 +193,42 @@ class SlabGrid:
         inside = (points.abs() <= 1).all(dim=-1)
         highest = values.masked_fill_(~inside, -torch.inf).amax(dim=0)
         return highest.numpy(), np.asarray(inside.any(dim=0).numpy())
+
+
+def sample_points(
+    patch: Float32Array, start: Index3, points: Floats, shape: Index3
+) -> tuple[Float32Array, Bools]:
+    """Sample any points of a volume.
+
+    Parameters
+    ----------
+    patch : ndarray, shape (Z, Y, X)
+        Voxels that hold at least those around the points that lie inside the volume.
+    start : tuple of int
+        Voxel of the volume at which the patch starts.
+    points : ndarray, shape (D, H, W, 3)
+        In voxels of the volume.
+    shape : tuple of int
+        Shape of the volume.
+
+    Returns
+    -------
+    values : ndarray of float32, shape (D, H, W)
+        Anything where a point lies outside.
+    inside : ndarray of bool, same shape
+        As in `SlabGrid`: up to half a voxel beyond the outermost voxel centres.
+    """
+    tensor = torch.from_numpy(np.ascontiguousarray(patch, dtype=np.float32))
+    grid = _normalized(_float32(points - np.asarray(start)), tensor.shape)
+    values = grid_sample(
+        tensor[None, None], grid[None], padding_mode="border", align_corners=False
+    )[0, 0]
+    return values.numpy(), lies_on_voxels(points, shape)
+
+
+def lies_on_voxels(points: Floats, shape: Index3) -> Bools:
+    """Return which points (..., 3), in voxels, lie on a voxel of a volume, (...)."""
+    return np.asarray(_on_voxels(points, shape).all(axis=-1))
 
 
 def _float32(values: Floats) -> torch.Tensor:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_neurobridge.spaces.affine import Affine
+
 if TYPE_CHECKING:
     from napari_neurobridge.types import FloatArray
 
@@ -53,18 +55,37 @@ class Similarity:
         """Return where points (N, 3) of the source go, from ``target_center_um``."""
         return np.asarray((points - self.source_center_um) @ self.linear.T)
 
+    def to_affine(self, *, source: str, target: str) -> Affine:
+        """Return it as a `Transform` between two named spaces."""
+        shift = self.target_center_um - self.linear @ self.source_center_um
+        return Affine.from_linear(self.linear, shift, source=source, target=target)
+
 
 def span(points: FloatArray) -> int:
     """Return how many dimensions points (N, 3) span: 0, 1 (line), 2 (plane) or 3."""
+    return len(spanned_axes(points))
+
+
+def spanned_axes(points: FloatArray, weights: FloatArray | None = None) -> Float64Array:
+    """Return unit vectors along which points (N, 3) extend, the longest first, (0 to 3, 3).
+
+    Parameters
+    ----------
+    points : ndarray, shape (N, 3)
+    weights : ndarray, shape (N,), optional
+        How much each point counts; alike by default.
+    """
     if len(points) < 2:
-        return 0
-    extents = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+        return np.zeros((0, 3))
+    share = np.ones(len(points)) if weights is None else np.asarray(weights)
+    centered = points - np.average(points, axis=0, weights=share)
+    _, extents, axes = np.linalg.svd(np.sqrt(share)[:, None] * centered, full_matrices=False)
     extents = np.pad(extents, (0, max(0, 3 - len(extents))))
     if extents[0] < 1e-9:
-        return 0
+        return np.zeros((0, 3))
     if extents[1] < _FLAT * extents[0]:
-        return 1
-    return 2 if extents[2] < _FLAT * extents[1] else 3
+        return np.asarray(axes[:1])
+    return np.asarray(axes[:2] if extents[2] < _FLAT * extents[1] else axes)
 
 
 def fit_similarity(
@@ -74,8 +95,9 @@ def fit_similarity(
     mirrored: bool = False,
     orientation: FloatArray | None = None,
     spread_um: float = 10.0,
+    weights: FloatArray | None = None,
 ) -> Similarity:
-    """Return the similarity that maps landmarks best.
+    """Return the similarity that maps landmarks best, by (weighted) least squares.
 
     Parameters
     ----------
@@ -88,24 +110,33 @@ def fit_similarity(
         identity.
     spread_um : float
         Standard deviation of a landmark about a similarity.
+    weights : ndarray, shape (N,), optional
+        How much each landmark counts, at least one above 0; alike by default.
+
+    References
+    ----------
+    Umeyama, IEEE Transactions on Pattern Analysis and Machine Intelligence 13:376 (1991),
+    equations 40 to 42, with the weights of Kabsch, Acta Crystallographica A32:922 (1976).
     """
-    source_center, target_center = source_um.mean(axis=0), target_um.mean(axis=0)
+    share = np.ones(len(source_um)) if weights is None else np.asarray(weights)
+    source_center: Float64Array = np.average(source_um, axis=0, weights=share).astype(np.float64)
+    target_center: Float64Array = np.average(target_um, axis=0, weights=share).astype(np.float64)
     source, target = source_um - source_center, target_um - target_center
+    power = float(share @ (source**2).sum(axis=1))
     rough = np.diag((-1.0, 1.0, 1.0)) if mirrored else np.eye(3)
     size = 1.0
     # Without an orientation, the identity is only there to settle what is left open.
-    weight = 1e-9 * max(float((source**2).sum()), 1.0)
+    weight = 1e-9 * max(power, 1.0)
     if orientation is not None:
         left, sizes, right = np.linalg.svd(orientation)
         rough, size = left @ right, float(np.exp(np.log(sizes).mean()))
         weight = spread_um**2 / (size * _ANGLE_SD**2)
-    left, _, right = np.linalg.svd(target.T @ source + weight * rough)
+    left, _, right = np.linalg.svd((target * share[:, None]).T @ source + weight * rough)
     hand = np.sign(np.linalg.det(left @ right)) * (-1.0 if mirrored else 1.0)
     rotation = left @ np.diag((1.0, 1.0, hand)) @ right
-    along = float(np.sum(target * (source @ rotation.T)))
-    power = float((source**2).sum())
+    along = float(share @ np.sum(target * (source @ rotation.T), axis=1))
     stiffness = 0.0 if orientation is None else spread_um**2 / (_SCALE_SD * size) ** 2
-    if power + stiffness > 0 and span(source_um) > 0:
+    if power + stiffness > 0 and len(spanned_axes(source_um, share)):
         size = (along + stiffness * size) / (power + stiffness)
     return Similarity(rotation, max(size, 1e-6), source_center, target_center)
 

@@ -330,7 +330,6 @@ class SheetStyle:
     rejected: str = "#D55E00"
     unsure: str = "#F0E442"
     cursor: str = "#FFFFFF"
-    ring_alpha: float = 0.6
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,6 @@ class TilesView(QWidget):
             painter.drawText(place, Qt.AlignmentFlag.AlignCenter, "…")
         else:
             _paint_crop(painter, place, pictures.two_photon if self.front else pictures.fmost)
-            _paint_ring(painter, place)
         below = place.adjusted(0, place.height() + 2, 0, _CAPTION_PX)
         top, middle = Qt.AlignmentFlag.AlignTop, Qt.AlignmentFlag.AlignHCenter
         painter.drawText(
@@ -152,6 +151,7 @@ class TilesView(QWidget):
         color = _STYLE.two_photon if self.front else _STYLE.fmost
         painter.setPen(QPen(QColor(color), 2))
         painter.drawRect(place)
+        _paint_ring(painter, place, color)
         mark = self._sheet.marks.get(tile.pair)
         if mark is not None:
             _paint_mark(painter, place, mark)
@@ -161,13 +161,14 @@ class TilesView(QWidget):
         painter.drawRect(place.adjusted(-2, -2, 2, 2))
 
 
-def _paint_ring(painter: QPainter, place: QRect) -> None:
-    """Draw a faint ring around the soma in the middle, which a picture of 96 px needs."""
+def _paint_ring(painter: QPainter, place: QRect, color: str) -> None:
+    """Draw a ring around the soma in the middle; a dark seam keeps it visible on bright."""
     radius = SOMA_DIAMETER_UM / 2 * place.width() / CROP_UM
-    color = QColor(_STYLE.ink)
-    color.setAlphaF(_STYLE.ring_alpha)
-    painter.setPen(QPen(color, 1))
-    painter.drawEllipse(QRectF(place).center(), radius, radius)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    for pen in (QPen(QColor(_STYLE.paper), 3), QPen(QColor(color), 1.4)):
+        painter.setPen(pen)
+        painter.drawEllipse(QRectF(place).center(), radius, radius)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)
 
 
 def _caption(painter: QPainter, tile: Tile, place: QRect) -> str:
