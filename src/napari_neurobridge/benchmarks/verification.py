@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, Field
 from scipy.spatial.transform import Rotation
-from sklearn.metrics import precision_recall_curve
+from sklearn.metrics import precision_recall_curve, roc_auc_score
 
 from napari_neurobridge.benchmarks.contract import BenchmarkParameters, BenchmarkResult
 from napari_neurobridge.benchmarks.fields_deformation import DeformationPart, ShearBands, Waves
@@ -22,9 +22,11 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.models.current import bundled_verifier
 from napari_neurobridge.models.zoo import find_model
+from napari_neurobridge.registration.common_frame import LEVELS, common_frame
 from napari_neurobridge.registration.gccm import Gccm, load_gccm
 from napari_neurobridge.registration.subsets import draw_subsets, mean_over_subsets
 from napari_neurobridge.registration.verification import (
+    Departure,
     GccmVerifier,
     Magsac,
     MatchVerifier,
@@ -47,7 +49,7 @@ _PLANE_UM, _BLOCK_UM = (0.0, 500.0, 500.0), (150.0, 300.0, 300.0)
 _ANGLE_DEG = 90.0
 _TIMED_MATCHES, _ROUNDS = 1024, 15
 
-GCCM_FIXED, GCCM_ADAPTIVE, NONE = "GCCM", "GCCM, adaptive", "none"
+GCCM_FIXED, GCCM_ADAPTIVE, SHARED, NONE = "GCCM", "GCCM, adaptive", "shared map", "none"
 RESIDUAL, KERNEL, RANSAC, MAGSAC = "residual, mean", "residual, kernel", "RANSAC", "MAGSAC"
 
 
@@ -73,6 +75,9 @@ class VerificationRow(BaseModel, frozen=True):
         description="Highest at this recall or more, one threshold for all sets; of several "
         "settings of a rival, of the best."
     )
+    auc: float = Field(
+        description="Area under the receiver operating characteristic, likewise of the best."
+    )
     seconds: float = Field(description="For one set and one setting.")
 
 
@@ -87,18 +92,20 @@ class VerificationBenchmark(BenchmarkResult):
     subsets: int = Field(description="That were scored for the times.")
     score_ms: float = Field(description="To score them and take the means, median of 15.")
     draw_ms: float = Field(description="To draw them, median of 15.")
+    frame_ms: float = Field(description="To find what the matches share, median of 15.")
     skipped: tuple[str, ...] = Field(description="Rivals that are not installed or not for 3D.")
     rows: tuple[VerificationRow, ...]
 
     def summary(self) -> str:
         """Return the table, and the times."""
-        header = ("deformation", "wrong", "method", *(f"at {r:g}" for r in RECALLS), "s")
+        header = ("deformation", "wrong", "method", *(f"at {r:g}" for r in RECALLS), "AUC", "s")
         lines = [
             (
                 row.deformation,
                 "all" if row.wrong is None else f"{row.wrong:g}",
                 row.method,
                 *(f"{row.precision[f'{recall:g}']:.3f}" for recall in RECALLS),
+                f"{row.auc:.3f}",
                 f"{row.seconds:.3f}",
             )
             for row in self.rows
@@ -107,7 +114,8 @@ class VerificationBenchmark(BenchmarkResult):
             [
                 text_table(header, lines),
                 f"{self.subsets:,} subsets scored in {self.score_ms:.1f} ms and drawn in "
-                f"{self.draw_ms:.1f} ms on {self.threads} threads.",
+                f"{self.draw_ms:.1f} ms; the shared map took {self.frame_ms:.1f} ms; "
+                f"{self.threads} threads.",
             ]
         )
 
@@ -159,6 +167,7 @@ def verifiers(model: Gccm, dims: int) -> dict[str, tuple[MatchVerifier, ...]]:
         KERNEL: tuple(
             SubsetResidual(dims, kernel_um=size, subsets=subsets) for size in (3.0, 5.0, 8.0)
         ),
+        SHARED: tuple(Departure(stiffness) for stiffness in range(LEVELS)),
         RANSAC: tuple(
             Ransac(kind, threshold_um=size, trials=300)
             for kind in ("similarity", "affine")
@@ -206,7 +215,7 @@ def benchmark_verification(
         for method, settings in methods.items():
             count = len(settings) * parameters.sets * len(WRONG)
             rows += _rows(method, name, scored[method], truth, spent[method] / count)
-    subsets, score_ms, draw_ms = _times(model)
+    subsets, score_ms, draw_ms, frame_ms = _times(model)
     return VerificationBenchmark(
         model=model.config.name,
         dims=model.config.position_dim,
@@ -216,6 +225,7 @@ def benchmark_verification(
         subsets=subsets,
         score_ms=score_ms,
         draw_ms=draw_ms,
+        frame_ms=frame_ms,
         skipped=() if MAGSAC in methods else (MAGSAC,),
         rows=tuple(rows),
     )
@@ -257,29 +267,32 @@ def _rows(
                 deformation=deformation,
                 wrong=wrong,
                 precision=precision,
+                auc=max(float(roc_auc_score(right, scores)) for scores in settings),
                 seconds=seconds,
             )
         )
     return rows
 
 
-def _times(model: Gccm) -> tuple[int, float, float]:
-    """Return how many subsets are scored, and the milliseconds of scoring and of drawing."""
+def _times(model: Gccm) -> tuple[int, float, float, float]:
+    """Return how many subsets are scored, and the ms of scoring, drawing and the shared map."""
     generator = torch.Generator().manual_seed(0)
     source = 500 * torch.rand(_TIMED_MATCHES, model.config.position_dim, generator=generator)
     target = source + 5 * torch.randn(source.shape, generator=generator)
-    drawing, scoring, count = [], [], 0
+    spent, count = [], 0
     with torch.inference_mode():
         for _ in range(_ROUNDS):
-            began = time.perf_counter()
-            subsets = draw_subsets(source, model.config.subsets, generator)
-            drawn = time.perf_counter()
-            logits = model(source, model.framed(source, target, subsets), subsets)
-            mean_over_subsets(logits.sigmoid(), subsets, len(source))
-            scoring.append(time.perf_counter() - drawn)
-            drawing.append(drawn - began)
+            began = [time.perf_counter()]
+            frame = common_frame(source, target, generator)
+            began.append(time.perf_counter())
+            subsets = draw_subsets(source, frame.weight, model.config.subsets, generator)
+            began.append(time.perf_counter())
+            mean_over_subsets(model(source, frame, subsets).sigmoid(), subsets, len(source))
+            began.append(time.perf_counter())
+            spent.append(np.diff(began))
             count = len(subsets)
-    return count, 1e3 * float(np.median(scoring)), 1e3 * float(np.median(drawing))
+    framing, drawing, scoring = 1e3 * np.median(spent, axis=0)
+    return count, float(scoring), float(drawing), float(framing)
 
 
 def run(

@@ -2,9 +2,10 @@
 
 Of the paper on semantic matching with geometric verification, section II.C and equation 2: small
 subsets of matches are scored from their coordinates alone, and a match has the mean of its
-subsets' scores. It differs in the loss: a subset that counts only when all of its K
+subsets' scores. It differs in what a subset says: one that counts only when all of its K
 matches are right gives a true match a mean of ρ to the power K - 1 at an inlier ratio ρ, .10 at
-the paper's 46.8 %. Here the mean itself is trained to say whether the match is right.
+the paper's 46.8 %. Here a subset judges one match beside companions that are likely right, and the
+mean itself is trained to say whether the match is right.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.model_folder import GCCM, ModelFolder
-from napari_neurobridge.registration.common_frame import in_common_frame
+from napari_neurobridge.registration.common_frame import LEVELS, CommonFrame, common_frame
 from napari_neurobridge.registration.subsets import (
     SubsetConfig,
     draw_subsets,
@@ -53,9 +54,6 @@ class GccmConfig(BaseModel, frozen=True, extra="forbid"):
     kind: Literal["gccm"] = "gccm"
     name: str = Field("gccm-2d", max_length=200)
     position_dim: Literal[2, 3] = Field(2, description="Dimensions of the positions.")
-    frame: Literal["common", "own"] = Field(
-        "common", description="Whether differences count as vectors, in a frame that matches share."
-    )
     hidden: int = Field(96, gt=0, le=1024, description="Width of all layers.")
     unit_um: Annotated[float, Field(gt=0)] = Field(5.0, description="Length that is called 1.")
     subsets: SubsetConfig = SubsetConfig()
@@ -63,12 +61,6 @@ class GccmConfig(BaseModel, frozen=True, extra="forbid"):
     responses: tuple[InlierResponse, ...] = Field(
         (), description="By rising inlier ratio, measured after training."
     )
-
-    @model_validator(mode="after")
-    def _known_frame(self) -> Self:
-        if self.frame == "common" and self.position_dim != 2:
-            raise ValueError("A common frame is known in two dimensions only.")
-        return self
 
     @model_validator(mode="after")
     def _responses_rise(self) -> Self:
@@ -82,16 +74,14 @@ class GccmConfig(BaseModel, frozen=True, extra="forbid"):
 class Gccm(nn.Module):
     """Score subsets of matches by how plausible they are as one local geometry.
 
-    A subset is known by the lengths between its matches on both sides, by the triangles of
-    these lengths and by the handedness of its simplices: none of it changes when either side
-    is moved or turned as a whole, so that the rotation between the sides need not be
-    learned, and nothing else is lost. Lengths are in ``unit_um`` and are not normalised: 10 µm
-    too many are plausible between cells 200 µm apart and not between neighbours. In
-    the frame ``"common"``, the affine map that most matches of the whole set share is taken off
-    first (`in_common_frame`). Differences then count as vectors: two right matches agree in both
-    components, which by chance is rarer than to agree in length; and so does by how much a match
-    departs from what most share, which RANSAC goes by alone.
-    Pairs and triangles enter by rising discrepancy, hence the order of the matches is irrelevant.
+    The affine map that most matches of the whole set share is taken off first (`common_frame`),
+    so that neither rotation nor scale need be learned. A subset is then known by the lengths
+    between its matches on both sides, by the triangles of these lengths, by the handedness of its
+    simplices, by the differences of the vectors between its matches, and by how far its matches
+    depart from what most share, at several stiffnesses. Lengths are in ``unit_um`` and are not
+    normalised: 10 µm too many are plausible between cells 200 µm apart and not between neighbours.
+    Pairs and triangles enter by rising discrepancy, hence the order of the companions is
+    irrelevant.
 
     Parameters
     ----------
@@ -115,9 +105,8 @@ class Gccm(nn.Module):
         self.register_buffer("pairs", torch.tensor(pairs).T, persistent=False)
         self.register_buffer("triangles", torch.tensor(sides).T, persistent=False)
         self.register_buffer("simplices", torch.tensor(simplices).T, persistent=False)
-        features = 3 * len(pairs) + 3 * len(sides) + len(simplices)
-        if config.frame == "common":
-            features += 3 * len(pairs) + len(sides) + size + 1
+        features = 6 * len(pairs) + 4 * len(sides) + len(simplices)
+        features += LEVELS * (size + 3)
         self.layers = nn.Sequential(
             nn.Linear(features, hidden),
             nn.ReLU(),
@@ -126,24 +115,26 @@ class Gccm(nn.Module):
             nn.Linear(hidden, 1),
         )
 
-    def forward(self, source: Tensor, target: Tensor, subsets: Tensor) -> Tensor:
-        """Return a logit for each subset, shape (S,).
+    def forward(self, source: Tensor, frame: CommonFrame, subsets: Tensor) -> Tensor:
+        """Return a logit of its first match for each subset, shape (S,).
 
         Parameters
         ----------
-        source, target : Tensor, shape (N, D)
-            The two places of each match, µm; the target as `framed` returns it. Several sets of
-            matches may stand one after another, if no subset mixes them.
+        source : Tensor, shape (N, D)
+            Places on the first side, µm.
+        frame : CommonFrame
+            The matches in what most of them share. Several sets of matches may stand one after
+            another (`stacked`), if no subset mixes them.
         subsets : Tensor of int64, shape (S, K)
-            Rows of the matches.
+            Rows of the matches, first the one that is judged.
 
         Raises
         ------
         InputError
             If the shapes do not fit.
         """
-        self._check(source, target, subsets)
-        corners = [side[subsets] / self.config.unit_um for side in (source, target)]
+        self._check(source, frame.target_um, subsets)
+        corners = [side[subsets] / self.config.unit_um for side in (source, frame.target_um)]
         edges = [side[:, self.pairs[0]] - side[:, self.pairs[1]] for side in corners]
         first, second = (torch.linalg.vector_norm(side, dim=2) for side in edges)
         handed = _handedness(corners[0], corners[1], self.simplices).sort(dim=1).values
@@ -151,40 +142,35 @@ class Gccm(nn.Module):
             *_length_features(first, second),
             *_triangle_features(first, second, self.triangles),
             handed,
+            *_vector_features(edges[0], edges[1], first, self.triangles),
+            *_shift_features(frame.shifts_um[subsets] / self.config.unit_um),
+            frame.agreement[subsets[:, 0]],
         ]
-        if self.config.frame == "common":
-            known += _vector_features(edges[0], edges[1], first, self.triangles)
-            known += _shift_features(corners[1] - corners[0])
         logits: Tensor = self.layers(torch.cat(known, dim=1))[:, 0]
         return logits
 
-    def framed(self, source: Tensor, target: Tensor, subsets: Tensor) -> Tensor:
-        """Return the target as `forward` wants it, shape (N, D).
-
-        Parameters
-        ----------
-        source, target : Tensor, shape (N, D)
-            Of one set of matches, µm.
-        subsets : Tensor of int64, shape (S, K)
-        """
-        self._check(source, target, subsets)
-        if self.config.frame == "own":
-            return target
-        return in_common_frame(source, target, subsets)
-
-    def confidence(self, source: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
+    def confidence(
+        self,
+        source: Tensor,
+        target: Tensor,
+        generator: torch.Generator,
+        subsets: SubsetConfig | None = None,
+    ) -> Tensor:
         """Draw subsets and return the mean of each match's subsets, C in [0, 1], shape (N,).
 
         Parameters
         ----------
         source, target : Tensor, shape (N, D)
-            µm.
+            µm, about the origin.
         generator : torch.Generator
-            Of the subsets.
+            Of the common frame and the subsets.
+        subsets : SubsetConfig, optional
+            Other numbers of subsets than the module's own.
         """
-        subsets = draw_subsets(source, self.config.subsets, generator)
-        logits = self(source, self.framed(source, target, subsets), subsets)
-        return mean_over_subsets(logits.sigmoid(), subsets, len(source))
+        config = self.config.subsets if subsets is None else subsets
+        frame = common_frame(source, target, generator)
+        rows = draw_subsets(source, frame.weight, config, generator)
+        return mean_over_subsets(self(source, frame, rows).sigmoid(), rows, len(source))
 
     def _check(self, source: Tensor, target: Tensor, subsets: Tensor) -> None:
         dims, size = self.config.position_dim, self.config.subsets.size
@@ -234,11 +220,11 @@ def _vector_features(
     return [length.log1p(), size.asinh(), along.asinh(), worst.asinh()]
 
 
-def _shift_features(shift: Tensor) -> list[Tensor]:
-    """Describe by how much the matches (S, K, D) depart from what most of all share."""
-    size = torch.linalg.vector_norm(shift, dim=2).sort(dim=1).values
-    mean = torch.linalg.vector_norm(shift.mean(dim=1), dim=1)
-    return [size.asinh(), mean[:, None].asinh()]
+def _shift_features(shifts: Tensor) -> list[Tensor]:
+    """Describe how far the matches (S, K, L, D) depart from what most of all share."""
+    size = torch.linalg.vector_norm(shifts, dim=3)
+    mean = torch.linalg.vector_norm(shifts.mean(dim=1), dim=2)
+    return [size.sort(dim=1).values.flatten(1).asinh(), mean.asinh(), size[:, 0].asinh()]
 
 
 def _handedness(first: Tensor, second: Tensor, simplices: Tensor) -> Tensor:

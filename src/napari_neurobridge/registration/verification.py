@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.registration.common_frame import common_frame
 from napari_neurobridge.registration.inlier_ratio import estimate_inliers
 from napari_neurobridge.registration.subsets import (
     SubsetConfig,
@@ -74,11 +75,14 @@ class GccmVerifier:
         confidences themselves tell (see `InlierEstimate`), rather than by the confidence.
     seed : int
         Of the subsets.
+    subsets : SubsetConfig, optional
+        Other numbers of subsets than the module's own.
     """
 
     model: Gccm
     adaptive: bool = False
     seed: int = 0
+    subsets: SubsetConfig | None = None
 
     def score(self, source_um: FloatArray, target_um: FloatArray) -> Float64Array:
         """See `MatchVerifier.score`."""
@@ -88,7 +92,9 @@ class GccmVerifier:
         )
         generator = torch.Generator().manual_seed(self.seed)
         with torch.inference_mode():
-            found = self.model.confidence(_tensor(source), _tensor(target), generator)
+            found = self.model.confidence(
+                _tensor(source), _tensor(target), generator, self.subsets
+            )
         confidence = found.double().numpy()
         if not self.adaptive:
             return np.asarray(confidence)
@@ -122,12 +128,36 @@ class SubsetResidual:
             source_um, target_um, least=self.subsets.size, dims=self.dims
         )
         generator = torch.Generator().manual_seed(self.seed)
-        rows = draw_subsets(_tensor(source), self.subsets, generator)
-        residual = similarity_residuals(_tensor(source), _tensor(target), rows)
+        here, there = _tensor(source), _tensor(target)
+        weight = common_frame(here, there, generator).weight
+        rows = draw_subsets(here, weight, self.subsets, generator)
+        residual = similarity_residuals(here, there, rows)
         value = -residual
         if self.kernel_um is not None:
             value = (-0.5 * (residual / self.kernel_um).square()).exp()
         return np.asarray(mean_over_subsets(value, rows, len(source)).double().numpy())
+
+
+@dataclass(frozen=True, eq=False)
+class Departure:
+    """Minus the distance from what most matches share, in µm; nothing is learned.
+
+    Attributes
+    ----------
+    stiffness : int
+        0 for the affine map of `common_frame`, 1 and 2 for the stiff and the soft map about it.
+    seed : int
+    """
+
+    stiffness: int = 2
+    seed: int = 0
+
+    def score(self, source_um: FloatArray, target_um: FloatArray) -> Float64Array:
+        """See `MatchVerifier.score`."""
+        source, target = checked_matches(source_um, target_um, least=4)
+        generator = torch.Generator().manual_seed(self.seed)
+        shifts = common_frame(_tensor(source), _tensor(target), generator).shifts_um
+        return -np.asarray(shifts[:, self.stiffness].norm(dim=1).double().numpy())
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,14 +6,16 @@ CARD = """\
 # {c.name}
 
 Says how plausible matches are as a geometry, from their coordinates alone ({c.position_dim}
-dimensions): subsets of {c.subsets.size} matches are scored, and a match has the mean of its
-subsets' scores (paper on semantic matching, section II.C, equation 2). Lengths between the
-matches of a subset and their triangles on both sides, in units of {c.unit_um:g} µm and in the
-order of their discrepancies, go through two layers of width {c.hidden}; frame: {c.frame}.
+dimensions): subsets of {c.subsets.size} matches judge one of them each, and a match has the mean
+of its subsets' scores (after the paper on semantic matching, section II.C, equation 2). The affine
+map that most matches share is taken off; lengths and vectors between the matches of a
+subset, their triangles on both sides, and how far they depart from smooth maps that most matches
+share, in units of {c.unit_um:g} µm, go through two layers of width {c.hidden}.
 {parameters:,} parameters, float32. Weights {hash}. Licence: BSD-3-Clause, as this project.
 
-Subsets in use: about {c.subsets.count:,} in all, at least {c.subsets.per_match} for each match;
-{c.subsets.local:.0%} of them among {c.subsets.neighbourhood} neighbours, the others anywhere.
+Subsets in use: at most {c.subsets.count:,} in all, but {c.subsets.per_match} for each match;
+companions are likely right ones, in {c.subsets.local:.0%} of the subsets from cells of about
+{c.subsets.neighbourhood} neighbours, in the others from anywhere.
 
 ## Data
 

@@ -23,6 +23,7 @@ from sklearn.metrics import roc_auc_score
 from napari_neurobridge import __version__
 from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder
+from napari_neurobridge.registration.common_frame import common_frame, stacked
 from napari_neurobridge.registration.gccm import (
     Gccm,
     GccmConfig,
@@ -68,7 +69,7 @@ class GccmTask(BaseModel, frozen=True, extra="forbid"):
     )
     batch: int = Field(2, gt=0, description="Sets of matches in a step.")
     matches: tuple[int, int] = Field((96, 400), description="Matches of a set.")
-    subsets_per_match: int = Field(12, gt=0, description="In training, for each match.")
+    subsets_per_match: int = Field(8, gt=0, description="In training, for each match.")
     response_sets: int = Field(24, gt=0, description="Sets for each ratio of the responses.")
     test_sets: int = Field(12, gt=0, description="Sets for each ratio of the card's figures.")
 
@@ -114,20 +115,21 @@ def batch_loss(model: Gccm, task: GccmTask, step: int, generator: torch.Generato
     """Return the loss of one step's sets; each match counts the same."""
     drawn = draw_sets(task, Key.of(task.loop.seed, _TRAINING, step), task.batch)
     config = task.model.subsets.model_copy(update={"count": 1, "per_match": task.subsets_per_match})
-    sources, targets, rows, first = [], [], [], 0
+    sources, frames, rows, first = [], [], [], 0
     for each in drawn:
         source, target = (
             torch.from_numpy(side - side.mean(axis=0)).float()
             for side in (each.source_um, each.target_um)
         )
-        subsets = draw_subsets(source, config, generator)
+        frame = common_frame(source, target, generator)
+        subsets = draw_subsets(source, frame.weight, config, generator)
         sources.append(source)
-        targets.append(model.framed(source, target, subsets))
+        frames.append(frame)
         rows.append(subsets + first)
         first += len(source)
     right = torch.from_numpy(np.concatenate([each.right for each in drawn]))
     together = torch.cat(rows)
-    logits = model(torch.cat(sources), torch.cat(targets), together)
+    logits = model(torch.cat(sources), stacked(frames), together)
     return consistency_loss(logits, together, right)
 
 
@@ -304,7 +306,7 @@ def task_of(dims: int, steps: int | None = None, seed: int = 0) -> GccmTask:
         update={
             "loop": loop,
             "sets": sets,
-            "model": GccmConfig(name="gccm-3d", position_dim=3, frame="own"),
+            "model": GccmConfig(name="gccm-3d", position_dim=3),
         }
     )
 

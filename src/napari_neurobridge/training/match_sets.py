@@ -65,10 +65,10 @@ class MatchSetParams(Parameters):
     depth_um: Range = (60.0, 250.0)
     angle_deg: Annotated[float, Field(ge=0, le=180)] = 30.0
     scale: Range = (0.8, 1.25)
-    displacement_um: Range = (5.0, 25.0)
+    displacement_um: Range = (1.0, 25.0)
     length_um: Range = (60.0, 150.0)
     noise_um: Range = (0.5, 2.0)
-    wrong: Range = (0.2, 0.8)
+    wrong: Range = (0.1, 0.88)
     near_um: Range = (8.0, 30.0)
     patch_um: Range = (40.0, 120.0)
     patch_shift_um: Range = (10.0, 40.0)
