@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Triangles that are drawn, those of them that are tried as similarities, and those refined.
-_TRIANGLES, _TRIED, _REFINED = 8192, 384, 6
+_TRIANGLES, _TRIED, _REFINED = 8192, 256, 6
 # Matches that judge a similarity, at most.
-_JUDGES = 512
+_JUDGES = 256
 # Sides shorter than this tell angle and scale poorly: the tissue is strained.
 _SHORTEST_UM = 20.0
 _SCALES = (0.55, 1.8)

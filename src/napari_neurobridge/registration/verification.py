@@ -92,9 +92,7 @@ class GccmVerifier:
         )
         generator = torch.Generator().manual_seed(self.seed)
         with torch.inference_mode():
-            found = self.model.confidence(
-                _tensor(source), _tensor(target), generator, self.subsets
-            )
+            found = self.model.confidence(_tensor(source), _tensor(target), generator, self.subsets)
         confidence = found.double().numpy()
         if not self.adaptive:
             return np.asarray(confidence)

@@ -74,9 +74,7 @@ def verify(
     """
     if isinstance(threshold, str):
         if threshold not in ("adaptive", "fixed"):
-            raise InputError(
-                f"A threshold is 'adaptive', 'fixed' or a number, not '{threshold}'."
-            )
+            raise InputError(f"A threshold is 'adaptive', 'fixed' or a number, not '{threshold}'.")
     elif not np.isfinite(threshold):
         raise InputError("The threshold of the confidence is not a finite number.")
     confidence = GccmVerifier(gccm, seed=seed, subsets=subsets).score(source_um, target_um)

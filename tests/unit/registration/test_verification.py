@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from skimage.transform import SimilarityTransform
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.registration.common_frame import LEVELS
 from napari_neurobridge.registration.gccm import Gccm, GccmConfig, InlierResponse
 from napari_neurobridge.registration.subsets import SubsetConfig
 from napari_neurobridge.registration.verification import (
+    Departure,
     GccmVerifier,
     Magsac,
     MatchVerifier,
@@ -27,8 +29,7 @@ FEW = SubsetConfig(count=60, per_match=4)
 
 def module(dims: int) -> Gccm:
     torch.manual_seed(0)
-    frame = "common" if dims == 2 else "own"
-    config = GccmConfig(position_dim=dims, frame=frame, hidden=8, subsets=FEW, responses=RESPONSES)
+    config = GccmConfig(position_dim=dims, hidden=8, subsets=FEW, responses=RESPONSES)
     return Gccm(config).eval()
 
 
@@ -39,6 +40,7 @@ def all_verifiers(dims: int) -> list[MatchVerifier]:
         GccmVerifier(module(dims), adaptive=True),
         SubsetResidual(dims, subsets=FEW),
         SubsetResidual(dims, kernel_um=5.0, subsets=FEW),
+        *(Departure(stiffness) for stiffness in range(LEVELS)),
         Ransac(),
         Ransac("affine"),
     ]
