@@ -27,6 +27,7 @@ class ErrorKind(StrEnum):
     NO_SESSION = "not known which session a dataset is"
     NO_ROIS = "no imported regions"
     UNKNOWN_UNIT = "unknown unit of a morphology"
+    BEYOND_NGFF_05 = "a map that OME-NGFF 0.5 cannot say"
 
 
 class NeuroBridgeError(Exception):

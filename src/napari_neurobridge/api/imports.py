@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from napari_neurobridge.workflows.judgements import judge_all, read_judgements
+from napari_neurobridge.workflows.landmarks import import_landmarks
+from napari_neurobridge.workflows.pair_tables import WITHIN_UM
 
 if TYPE_CHECKING:
     from napari_neurobridge.project.folder import Project
@@ -140,6 +142,48 @@ class ProjectImports:
         judgements = read_judgements(self.folder, Path(path))
         judge_all(self.folder, judgements, force=force)
         return len(judgements)
+
+    def import_landmarks(
+        self,
+        path: str | Path,
+        *,
+        fixed: str | None = None,
+        moving: str | None = None,
+        within_um: float = WITHIN_UM,
+        force: bool = False,
+    ) -> pd.DataFrame:
+        """Accept the pairs of somata that BigWarp landmarks lie on.
+
+        Parameters
+        ----------
+        path : str or Path
+            As BigWarp saves it, in µm.
+        fixed, moving : str, optional
+            Datasets of its two images; the in-vivo and the ex-vivo one unless given.
+        within_um : float
+            How far a soma may lie from its landmark.
+        force : bool
+            Also where a cell is paired already; that pair is revoked.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``fixed_uid, moving_uid`` of the new pairs; ``attrs["left_out"]`` says why each
+            other landmark is none of them.
+
+        Raises
+        ------
+        InputError
+            If the table cannot be read, or no landmark lies on somata on both sides.
+        InvalidActionError
+            If a soma has another partner, and ``force`` is not set; nothing is recorded then.
+        """
+        found = import_landmarks(
+            self.folder, Path(path), fixed=fixed, moving=moving, within_um=within_um, force=force
+        )
+        table = pd.DataFrame(list(found.pairs), columns=["fixed_uid", "moving_uid"])
+        table.attrs["left_out"] = list(found.left_out)
+        return table
 
     def claims(self) -> pd.DataFrame:
         """Return other programs' claims, and what people have said about them.

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from napari_neurobridge.io.transforms.common import TransformFile
     from napari_neurobridge.matching.appearance.gallery import IndexResult
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.spaces import Transform
     from napari_neurobridge.workflows.random_check import Certificate
     from napari_neurobridge.workflows.train import TrainingResult
 
@@ -300,6 +302,58 @@ class OpenProject(ProjectImports):
         ``folder.alignment(source, target).made_from`` says what that rests on.
         """
         return self.folder.map_points(points_um, source, target)
+
+    def export_transform(
+        self,
+        path: str | Path,
+        transform_format: str,
+        *,
+        source: str | None = None,
+        target: str | None = None,
+        ngff_version: str = "0.5",
+        step_um: float | None = None,
+    ) -> TransformFile:
+        """Write the current map between two datasets for another program.
+
+        Parameters
+        ----------
+        path : str or Path
+            File, OME-Zarr folder (``.zarr``), or a folder for a file named after the datasets.
+        transform_format : str
+            "ngff", "itk", or "bigwarp": the accepted pairs as landmarks.
+        source, target : str, optional
+            Points of the first go to the second; in ITK's and BigWarp's words the first is fixed
+            and the second moving. The in-vivo and the ex-vivo dataset unless given.
+        ngff_version : str
+            "0.5", which says scale and translation only, or "0.6".
+        step_um : float, optional
+            Distance of the nodes of a map on a grid.
+
+        Raises
+        ------
+        InputError
+            If the format cannot say the map, or a dataset is unknown.
+        """
+        from napari_neurobridge.workflows.transforms import TransformRequest, export_transform
+
+        request = TransformRequest(source, target, ngff_version, step_um)
+        return export_transform(self.folder, Path(path), transform_format, request)
+
+    def read_transform(
+        self, path: str | Path, source: str, target: str, *, unit: str = "µm"
+    ) -> Transform:
+        """Read a map between two datasets from OME-NGFF or an ITK transform in ``unit``.
+
+        ``map_points`` of the result takes and gives µm, (z, y, x); the project stays as it is.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, or is evidently in another unit.
+        """
+        from napari_neurobridge.workflows.transforms import read_transform
+
+        return read_transform(self.folder, Path(path), source, target, unit=unit)
 
     # --- models --------------------------------------------------------------------------------
 

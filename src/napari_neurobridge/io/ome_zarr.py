@@ -29,15 +29,16 @@ if TYPE_CHECKING:
     from napari_neurobridge.types import Vec3
 
 
-_READ_ERRORS = (
+READ_ERRORS = (
     BaseZarrError,
     OSError,
     LookupError,
     TypeError,
     ValueError,
     AttributeError,
+    RuntimeError,
 )
-"""What zarr, and the reading of metadata of another make, raise."""
+"""What zarr and its codecs, and the reading of metadata of another make, raise."""
 
 
 class _Level:
@@ -249,7 +250,7 @@ def open_ome_zarr(path: Path, axes: str | None = None) -> ImageSource:
         if "bioformats2raw.layout" in _ome_attributes(group):
             group = zarr.open_group(path / "0", mode="r")
         return _read_source(group, path, axes)
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise InputError(
             f"{path} is no readable OME-Zarr 0.4 or 0.5 image ({error}); "
             f"name the folder that holds 'multiscales'."

@@ -47,7 +47,7 @@ def verify(
     target_um: FloatArray,
     *,
     gccm: Gccm,
-    threshold: float | Literal["adaptive", "fixed"] = "adaptive",
+    threshold: float | Literal["fixed", "adaptive"] = "fixed",
     subsets: SubsetConfig | None = None,
     seed: int = 0,
 ) -> Verification:
@@ -59,9 +59,10 @@ def verify(
         The two places of each match, µm, in the axis order of the space; at least K matches.
     gccm : Gccm
         Of as many dimensions (`load_gccm` of `bundled_verifier`).
-    threshold : float, "adaptive" or "fixed"
-        Of the confidence: where a match is as likely right as wrong at the inlier ratio that the
-        confidences tell, or over all ratios that the module was measured at, or any other.
+    threshold : "fixed", "adaptive" or float
+        Of the confidence: where a match is as likely right as wrong over all inlier ratios that
+        the module was measured at, or at the ratio that the confidences tell, or any other. Where
+        fewer than a quarter are right, the adaptive one keeps hardly any.
     subsets : SubsetConfig, optional
         Other numbers of subsets than the module's own.
     seed : int
