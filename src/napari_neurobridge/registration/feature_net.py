@@ -9,6 +9,7 @@ in SiLK (Gleize et al., ICCV 2023): one whose description finds its partner.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, Field
@@ -27,10 +28,13 @@ _REFINED_PX = 10.0
 class FeatureNetConfig(BaseModel, frozen=True, extra="forbid"):
     """Size of a `FeatureNet`."""
 
-    width: int = Field(48, gt=0, description="Channels at a quarter of the resolution.")
-    trunk: int = Field(80, gt=0, description="Channels at an eighth of the resolution.")
-    blocks: int = Field(4, gt=0, description="Residual blocks at an eighth of the resolution.")
-    dim: int = Field(64, gt=0, description="Length of the descriptors.")
+    schema_version: Literal[1] = 1
+    kind: Literal["feature-net"] = "feature-net"
+    name: str = Field("features-2d", max_length=200)
+    width: int = Field(48, gt=0, le=1024, description="Channels at a quarter of the resolution.")
+    trunk: int = Field(80, gt=0, le=1024, description="Channels at an eighth of the resolution.")
+    blocks: int = Field(4, gt=0, le=32, description="Residual blocks at an eighth of the resolution.")
+    dim: int = Field(64, gt=0, le=1024, description="Length of the descriptors.")
 
 
 @dataclass(frozen=True, eq=False)

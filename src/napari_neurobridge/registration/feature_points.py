@@ -50,22 +50,30 @@ class DescribedImage:
         Somata come first, the surest first; then the nodes that are likeliest to find their
         partners, of those that are better than their neighbours.
         """
-        soma, partner = (
-            logits[0].sigmoid() for logits in (self.maps.soma_logits, self.maps.partner_logits)
-        )
-        nodes = node_pixels(*soma.shape)
-        bodies = (_peaks(soma) & (soma > _SOMA)).flatten().nonzero()[:, 0]
-        middles = nodes[bodies] + self.maps.soma_offset[0].flatten(1)[:, bodies].T
-        others = (_peaks(partner) & ~_near(soma > _SOMA)).flatten().nonzero()[:, 0]
-        places = torch.cat([middles, nodes[others]])
-        scores = torch.cat([1 + soma.flatten()[bodies], partner.flatten()[others]])
-        inside = (places >= 0).all(dim=1) & (places < places.new_tensor(self.shape)).all(dim=1)
-        places, scores = places[inside], scores[inside]
-        best = scores.argsort(descending=True, stable=True)[:count]
-        return self.described(places[best], scores[best])
+        bodies, chance = self._somata(_SOMA)
+        partner = self.maps.partner_logits[0].sigmoid()
+        taken = self.maps.soma_logits[0].sigmoid() > _SOMA
+        others = (_peaks(partner) & ~_near(taken)).flatten().nonzero()[:, 0]
+        places = torch.cat([bodies, node_pixels(*partner.shape)[others]])
+        found = self._described(places, torch.cat([1 + chance, partner.flatten()[others]]))
+        return found.strongest(count)
 
-    def described(self, pixels: Tensor, scores: Tensor) -> Keypoints:
-        """Return places (N, 2) with their descriptors."""
+    def somata(self, least_probability: float) -> Keypoints:
+        """Return the middles of somata, the surest first; scores are their probabilities."""
+        found = self._described(*self._somata(least_probability))
+        return found.strongest(len(found))
+
+    def _somata(self, least_probability: float) -> tuple[Tensor, Tensor]:
+        """Return pixels (N, 2) and probabilities (N,)."""
+        soma = self.maps.soma_logits[0].sigmoid()
+        rows = (_peaks(soma) & (soma > least_probability)).flatten().nonzero()[:, 0]
+        offset = self.maps.soma_offset[0].flatten(1)[:, rows].T
+        return node_pixels(*soma.shape)[rows] + offset, soma.flatten()[rows]
+
+    def _described(self, pixels: Tensor, scores: Tensor) -> Keypoints:
+        """Return the places (N, 2) that lie in the image, with their descriptors."""
+        inside = (pixels >= 0).all(dim=1) & (pixels < pixels.new_tensor(self.shape)).all(dim=1)
+        pixels, scores = pixels[inside], scores[inside]
         found = sample_maps(self.maps.descriptors, pixels[None])[0]
         return Keypoints(
             pixels.double().numpy() * PIXEL_UM,

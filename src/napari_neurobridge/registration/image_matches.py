@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from napari_neurobridge.errors import InputError
 
 if TYPE_CHECKING:
     from napari_neurobridge.registration.keypoints import PlanarImage
+    from napari_neurobridge.spaces.graph import Transform
     from napari_neurobridge.types import Report
 
 Float64Array = npt.NDArray[np.float64]
@@ -37,6 +38,9 @@ class ImageMatches:
         Share of the matches that are right, as the verification estimates it; in [0, 1].
     n_source, n_target : int
         Keypoints of either plane.
+    margin : float, optional
+        Where the matcher looked at all poses itself: evidence of the best over that of the best
+        one that contradicts it.
 
     Raises
     ------
@@ -52,6 +56,7 @@ class ImageMatches:
     inlier_ratio: float
     n_source: int
     n_target: int
+    margin: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("source_um", "target_um"):
@@ -107,6 +112,32 @@ class PlaneMatcher(Protocol):
         -------
         ImageMatches
             None at all where a plane has no keypoints.
+        """
+        ...
+
+
+@runtime_checkable
+class PatternMatcher(Protocol):
+    """Finds how two planes lie at any angle by itself, and matches more once that is known."""
+
+    def match(
+        self, source: PlanarImage, target: PlanarImage, *, report: Report | None = None
+    ) -> ImageMatches:
+        """As `PlaneMatcher.match`, at any angle and mirrored; says its ``margin``."""
+        ...
+
+    def match_near(
+        self, source: PlanarImage, target: PlanarImage, transform: Transform, reach_um: float
+    ) -> ImageMatches:
+        """Match what lies near where a map puts it.
+
+        Parameters
+        ----------
+        source, target : PlanarImage
+        transform : Transform
+            From source to target, at depth 0 of both.
+        reach_um : float
+            Farthest from there.
         """
         ...
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.registration.consensus import TOLERANCE_UM, consensus
-from napari_neurobridge.registration.image_matches import lifted
+from napari_neurobridge.registration.image_matches import PatternMatcher, lifted
 from napari_neurobridge.registration.measuring import measure
 from napari_neurobridge.registration.plane_fit import PlaneFit, fit_plane
 from napari_neurobridge.registration.plane_view import PlaneView, lies_on, view_onto
@@ -38,6 +38,8 @@ WORKING_PIXEL_UM = 1.0
 LARGEST_PIXEL_RATIO = 30.0
 """Beyond this factor between two pixel sizes, one of them is not in µm."""
 
+# How far from where the map puts it a soma is looked for, once the pattern is found.
+_REACHES_UM = (6.0, 4.0)
 # A pose is another one when it turns the source by so much more.
 _OTHER_POSE_DEG = 45.0
 # What lies so far beyond the source's place may still belong to it, where the map is off.
@@ -151,7 +153,7 @@ def angles_around(angle_deg: float, within_deg: float) -> tuple[float, ...]:
 def register_planes(
     source: PlanarImage,
     target: PlanarImage,
-    matcher: PlaneMatcher,
+    matcher: PlaneMatcher | PatternMatcher,
     *,
     angles: Sequence[float] = ALL_ANGLES,
     criteria: AcceptanceCriteria | None = None,
@@ -160,7 +162,8 @@ def register_planes(
 ) -> PlaneRegistration:
     """Register two planes, and accept the result or refuse it.
 
-    The source is matched at each angle, and mirrored at each angle as a control. The angle at
+    A `PatternMatcher` looks at all angles by itself; with any other,
+    the source is matched at each angle, and mirrored at each angle as a control. The angle at
     which most verified matches fit one similarity is taken, and matched again with the source
     laid on the target by the map found, if that brings more matches that agree. The other poses
     show how many matches chance finds.
@@ -168,7 +171,7 @@ def register_planes(
     Parameters
     ----------
     source, target : PlanarImage
-    matcher : PlaneMatcher
+    matcher : PlaneMatcher or PatternMatcher
     angles : sequence of float
         By which the source is turned, degrees; see `angles_around`.
     criteria : AcceptanceCriteria, optional
@@ -192,6 +195,8 @@ def register_planes(
         plane.resampled(max(plane.pixel_um, WORKING_PIXEL_UM)) for plane in (source, target)
     )
     wanted = criteria or AcceptanceCriteria()
+    if isinstance(matcher, PatternMatcher):
+        return _register_pattern(planes[0], planes[1], matcher, wanted, names, report)
     search = _Search(planes[0], planes[1], matcher, 2 * len(angles) + 2, report)
     poses = [search.pose(angle, mirrored) for mirrored, angle in product((False, True), angles)]
     best = max(
@@ -211,6 +216,36 @@ def register_planes(
     if report is not None:
         report(search.total, search.total, "registered")
     return PlaneRegistration(matches, fitted, evidence, decide(evidence, wanted), tuple(poses))
+
+
+def _register_pattern(
+    source: PlanarImage,
+    target: PlanarImage,
+    matcher: PatternMatcher,
+    criteria: AcceptanceCriteria,
+    names: tuple[str, str],
+    report: Report | None,
+) -> PlaneRegistration:
+    """Register by a matcher that finds the pose by itself."""
+    matches = matcher.match(source, target, report=report)
+    fitting = matches.verified  # of one map already, bent as it may be
+    fitted = fit_plane(matches, fitting, names)
+    pose = Pose(0.0 if fitted is None else fitted.angle_deg, False, matches, fitting)
+    for reach in _REACHES_UM:
+        if fitted is None or fitted.choice.turned_over:
+            break
+        near = replace(
+            matcher.match_near(source, target, fitted.choice.transform, reach),
+            margin=matches.margin,
+        )
+        better = fit_plane(near, near.verified, names)
+        if better is None or better.n_agreeing < fitted.n_agreeing:
+            break
+        matches, fitted = near, better
+    evidence = measure(
+        matches, fitted, source, target, cell_um=criteria.coverage_cell_um
+    ).model_copy(update={"margin": matches.margin})
+    return PlaneRegistration(matches, fitted, evidence, decide(evidence, criteria), (pose,))
 
 
 def _check(source: PlanarImage, target: PlanarImage, angles: Sequence[float]) -> None:

@@ -1,0 +1,152 @@
+"""Matching two images by the pattern of their somata, whatever the angle between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from napari_neurobridge.matching.constellation.matcher import match_constellation
+from napari_neurobridge.registration.image_matches import ImageMatches, lifted
+from napari_neurobridge.registration.verify import verify
+
+if TYPE_CHECKING:
+    from napari_neurobridge.registration.feature_points import DescribedImage, FeatureExtractor
+    from napari_neurobridge.registration.gccm import Gccm
+    from napari_neurobridge.registration.keypoints import Keypoints, PlanarImage
+    from napari_neurobridge.spaces.graph import Transform
+    from napari_neurobridge.types import Report
+
+# Fewer matches hold no subsets to be verified by.
+_FEWEST = 8
+
+
+class SomaMatcher:
+    """Finds somata by the feature network and matches their pattern; a `PatternMatcher`.
+
+    The pattern is looked for at all angles, at scales of 0.7 to 2.5, and mirrored; the best map
+    that contradicts tells what chance gives in these very images.
+
+    Parameters
+    ----------
+    extractor : FeatureExtractor
+    gccm : Gccm
+        Of two dimensions.
+    least_probability : tuple of float
+        Of a soma that takes part; the next one is tried where the one before says nothing.
+    """
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        gccm: Gccm,
+        *,
+        least_probability: tuple[float, ...] = (0.3, 0.2, 0.4),
+    ) -> None:
+        self.extractor, self.gccm = extractor, gccm
+        self.least_probability = least_probability
+        self._described: dict[int, tuple[PlanarImage, DescribedImage]] = {}
+
+    def match(
+        self, source: PlanarImage, target: PlanarImage, *, report: Report | None = None
+    ) -> ImageMatches:
+        """Match two images at any angle; see `PatternMatcher.match`."""
+        images = self._describe(source, target, report)
+        for least in self.least_probability:
+            found = self.match_somata(
+                (images[0].somata(least), images[1].somata(least)), report=report
+            )
+            if len(found):
+                break
+        return found
+
+    def match_somata(
+        self, somata: tuple[Keypoints, Keypoints], *, report: Report | None = None
+    ) -> ImageMatches:
+        """Match the somata of two images at any angle."""
+        found = match_constellation(
+            lifted(somata[0].positions_um),
+            lifted(somata[1].positions_um),
+            orientation=None,
+            report=report,
+        )
+        margin = found.evidence / max(found.decoy_evidence, 1.0)
+        return self._judged(somata, found.pairs, found.confidence, margin)
+
+    def match_near(
+        self, source: PlanarImage, target: PlanarImage, transform: Transform, reach_um: float
+    ) -> ImageMatches:
+        """Match somata that are nearest to each other once a map is applied.
+
+        See `PatternMatcher.match_near`.
+        """
+        images = self._describe(source, target, None)
+        least = min(self.least_probability)
+        somata = images[0].somata(least), images[1].somata(least)
+        mapped = transform.map_points(lifted(somata[0].positions_um))[:, 1:]
+        pairs = mutual_nearest(mapped, somata[1].positions_um, reach_um)
+        scores = np.minimum(somata[0].scores[pairs[:, 0]], somata[1].scores[pairs[:, 1]])
+        return self._judged(somata, pairs, scores.astype(np.float64), None)
+
+    def _describe(
+        self, source: PlanarImage, target: PlanarImage, report: Report | None
+    ) -> tuple[DescribedImage, DescribedImage]:
+        """Return what the network says of both images; from memory where it was asked before."""
+        known = {}
+        for done, image in enumerate((source, target)):
+            if report is not None:
+                report(done, 2, "looking for somata")
+            held = self._described.get(id(image))
+            described = (
+                held[1]
+                if held is not None and held[0] is image
+                else self.extractor.describe(image)
+            )
+            known[id(image)] = (image, described)
+        self._described = known
+        return known[id(source)][1], known[id(target)][1]
+
+    def _judged(
+        self,
+        somata: tuple[Keypoints, Keypoints],
+        pairs: npt.NDArray[np.intp],
+        probability: npt.NDArray[np.float64],
+        margin: float | None,
+    ) -> ImageMatches:
+        """Return pairs with their geometric consistency."""
+        here, there = (
+            side.positions_um[pairs[:, column]] for column, side in enumerate(somata)
+        )
+        confidence, threshold, ratio = np.zeros(len(here)), 0.0, 0.0
+        if len(here) >= _FEWEST:
+            judged = verify(here, there, gccm=self.gccm)
+            confidence, threshold, ratio = (
+                judged.confidence,
+                judged.threshold,
+                judged.inlier_ratio,
+            )
+        return ImageMatches(
+            here,
+            there,
+            probability=probability.clip(0, 1),
+            confidence=confidence,
+            threshold=threshold,
+            inlier_ratio=ratio,
+            n_source=len(somata[0]),
+            n_target=len(somata[1]),
+            margin=margin,
+        )
+
+
+def mutual_nearest(
+    first_um: npt.NDArray[np.float64], second_um: npt.NDArray[np.float64], reach_um: float
+) -> npt.NDArray[np.intp]:
+    """Return the pairs of rows (K, 2) that are each other's nearest, no farther than a reach."""
+    if not len(first_um) or not len(second_um):
+        return np.empty((0, 2), dtype=np.intp)
+    away, there = cKDTree(second_um).query(first_um)
+    back = cKDTree(first_um).query(second_um)[1]
+    rows = np.flatnonzero((back[there] == np.arange(len(first_um))) & (away <= reach_um))
+    return np.column_stack([rows, there[rows]]).astype(np.intp)
