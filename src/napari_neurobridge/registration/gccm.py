@@ -243,7 +243,8 @@ def _oriented(points: Tensor, simplices: Tensor) -> Tensor:
         return area
     if len(edges) < 3:
         return torch.zeros_like(origin[..., 0])
-    return (torch.linalg.cross(edges[0], edges[1]) * edges[2]).sum(dim=2)
+    volume: Tensor = (torch.linalg.cross(edges[0], edges[1]) * edges[2]).sum(dim=2)
+    return volume
 
 
 def consistency_loss(logits: Tensor, subsets: Tensor, right: Tensor) -> Tensor:
