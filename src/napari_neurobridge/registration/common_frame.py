@@ -128,7 +128,8 @@ def _similar(source: Tensor, target: Tensor, generator: torch.Generator) -> Tens
     near = (moved - source[judges]).square().sum(dim=2)
     votes = (-0.5 * near / _NEAR_UM**2).exp().sum(dim=1)
     top = votes.topk(_REFINED).indices
-    return (target - middle[1][top, None]) @ turn[top] + middle[0][top, None]
+    brought: Tensor = (target - middle[1][top, None]) @ turn[top] + middle[0][top, None]
+    return brought
 
 
 def _axes(edges: Tensor) -> Tensor:

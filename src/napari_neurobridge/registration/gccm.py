@@ -183,6 +183,12 @@ class Gccm(nn.Module):
             raise InputError(f"Subsets must hold {size} matches, not {tuple(subsets.shape)}.")
 
 
+def _log_size(values: Tensor) -> Tensor:
+    """Return asinh, which PyTorch computes ten times as slowly on a CPU."""
+    size = values.abs()
+    return (size + (size.square() + 1).sqrt()).log().copysign(values)
+
+
 def _rising(key: Tensor, length: Tensor, *values: Tensor) -> list[Tensor]:
     """Return lengths and values (S, P) in the order of a key; equal ones by length."""
     order = (key + _TIE * length).argsort(dim=1)
@@ -195,7 +201,7 @@ def _length_features(first: Tensor, second: Tensor) -> list[Tensor]:
     rest = second - scale * first
     length, rest, change = _rising(rest.abs(), first, rest, second - first)
     # Lengths span 1 to 1,000 µm: logarithmic beyond the unit, linear below.
-    return [length.log1p(), rest.asinh(), change.asinh()]
+    return [length.log1p(), _log_size(rest), _log_size(change)]
 
 
 def _triangle_features(first: Tensor, second: Tensor, triangles: Tensor) -> list[Tensor]:
@@ -205,7 +211,7 @@ def _triangle_features(first: Tensor, second: Tensor, triangles: Tensor) -> list
     scale = ((ours * theirs).sum(dim=1) + _LEAST**2) / power
     rest = ((theirs - scale[:, None] * ours).square().sum(dim=1) + 1e-8).sqrt()
     size, rest, scale = _rising(rest, power.sqrt(), rest, scale)
-    return [size.log1p(), rest.asinh(), scale.log()]
+    return [size.log1p(), _log_size(rest), scale.log()]
 
 
 def _vector_features(
@@ -217,14 +223,14 @@ def _vector_features(
     along = (change * first).sum(dim=2) / (length + _LEAST)
     worst = size[:, triangles].amax(dim=1).sort(dim=1).values
     length, size, along = _rising(size, length, size, along)
-    return [length.log1p(), size.asinh(), along.asinh(), worst.asinh()]
+    return [length.log1p(), _log_size(size), _log_size(along), _log_size(worst)]
 
 
 def _shift_features(shifts: Tensor) -> list[Tensor]:
     """Describe how far the matches (S, K, L, D) depart from what most of all share."""
     size = torch.linalg.vector_norm(shifts, dim=3)
     mean = torch.linalg.vector_norm(shifts.mean(dim=1), dim=2)
-    return [size.sort(dim=1).values.flatten(1).asinh(), mean.asinh(), size[:, 0].asinh()]
+    return [_log_size(each) for each in (size.sort(dim=1).values.flatten(1), mean, size[:, 0])]
 
 
 def _handedness(first: Tensor, second: Tensor, simplices: Tensor) -> Tensor:
@@ -243,7 +249,8 @@ def _oriented(points: Tensor, simplices: Tensor) -> Tensor:
         return area
     if len(edges) < 3:
         return torch.zeros_like(origin[..., 0])
-    return (torch.linalg.cross(edges[0], edges[1]) * edges[2]).sum(dim=2)
+    volume: Tensor = (torch.linalg.cross(edges[0], edges[1]) * edges[2]).sum(dim=2)
+    return volume
 
 
 def consistency_loss(logits: Tensor, subsets: Tensor, right: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ TASK = GccmTask(
 )
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_ends_as_if_it_was_not(tmp_path: Path) -> None:
     whole = train_gccm(TASK)
 
@@ -55,6 +56,7 @@ def test_a_run_that_was_killed_ends_as_if_it_was_not(tmp_path: Path) -> None:
         train_gccm(other, checkpoint=tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_training_tells_right_from_wrong_better_than_chance() -> None:
     loop = TASK.loop.model_copy(update={"steps": 60, "learning_rate": 1e-2})
     task = TASK.model_copy(
@@ -71,6 +73,7 @@ def test_sets_of_a_stated_ratio_have_it() -> None:
         assert all(100 <= len(each.right) <= 200 for each in drawn)
 
 
+@pytest.mark.slow
 def test_a_model_folder_has_all_that_it_needs(tmp_path: Path) -> None:
     out = tmp_path / "model"
     rows = make_gccm_folder(out, TASK, tmp_path / "cache", command="make it so")
