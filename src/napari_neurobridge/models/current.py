@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.models.model_folder import CONSTELLATION, ENCODER, ModelFolder
+from napari_neurobridge.models.model_folder import CONSTELLATION, ENCODER, FEATURE_NET, ModelFolder
 from napari_neurobridge.models.zoo import (
+    DEFAULT_FEATURES,
     DEFAULT_MATCHER,
     DEFAULT_MODEL,
     DEFAULT_VERIFIERS,
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.models_fold import Adoption
 
-_BUNDLED = {ENCODER: DEFAULT_MODEL, CONSTELLATION: DEFAULT_MATCHER}
+_BUNDLED = {
+    ENCODER: DEFAULT_MODEL,
+    CONSTELLATION: DEFAULT_MATCHER,
+    FEATURE_NET: DEFAULT_FEATURES,
+}
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ DEFAULT_MODEL = "compact"
 DEFAULT_MATCHER = "constellation"
 DEFAULT_VERIFIERS = {2: "gccm-2d", 3: "gccm-3d"}
 """The geometric consistency modules, by their dimensions."""
+DEFAULT_FEATURES = "features-2d"
+"""Finds and describes points of images."""
 
 CONFIG_FILE, WEIGHTS_FILE = MODEL_FILES = ("config.toml", "weights.safetensors")
 CACHE_VARIABLE = "NEUROBRIDGE_MODELS"

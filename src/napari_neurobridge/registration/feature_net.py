@@ -9,7 +9,7 @@ in SiLK (Gleize et al., ICCV 2023): one whose description finds its partner.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic import BaseModel, Field
@@ -17,6 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.models.model_folder import FEATURE_NET, ModelFolder
+from napari_neurobridge.registration.weights import with_weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CELL = 4
 """Pixels of an image for one node of the maps; a pixel is 1 µm."""
@@ -33,7 +38,9 @@ class FeatureNetConfig(BaseModel, frozen=True, extra="forbid"):
     name: str = Field("features-2d", max_length=200)
     width: int = Field(48, gt=0, le=1024, description="Channels at a quarter of the resolution.")
     trunk: int = Field(80, gt=0, le=1024, description="Channels at an eighth of the resolution.")
-    blocks: int = Field(4, gt=0, le=32, description="Residual blocks at an eighth of the resolution.")
+    blocks: int = Field(
+        4, gt=0, le=32, description="Residual blocks at an eighth of the resolution."
+    )
     dim: int = Field(64, gt=0, le=1024, description="Length of the descriptors.")
 
 
@@ -97,7 +104,9 @@ class FeatureNet(nn.Module):
             _conv(width, trunk, stride=2),
             *(_Block(trunk, dilation=1 + number % 2) for number in range(config.blocks)),
         )
-        self.join = nn.Sequential(_conv(width + trunk, config.dim, size=1), _conv(config.dim, trunk))
+        self.join = nn.Sequential(
+            _conv(width + trunk, config.dim, size=1), _conv(config.dim, trunk)
+        )
         self.describe = nn.Conv2d(trunk, config.dim, 1)
         self.detect = nn.Conv2d(trunk, 4, 1)
         # Rare at first: the loss need not learn that before anything else.
@@ -188,3 +197,16 @@ def expected_place(similarity: Tensor, coarse: Tensor, nodes: Tensor) -> Tensor:
     """
     far = torch.cdist(coarse, nodes) > _REFINED_PX
     return similarity.masked_fill(far, -1e4).softmax(dim=1) @ nodes
+
+
+def load_feature_net(folder: Path) -> FeatureNet:
+    """Read a model folder.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, damaged or of another kind of model, or the two do not fit together.
+    """
+    stored = ModelFolder.open(folder)
+    stored.require_kind(FEATURE_NET)
+    return with_weights(FeatureNet(stored.config(FeatureNetConfig)), stored)

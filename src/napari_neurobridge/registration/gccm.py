@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from pydantic import BaseModel, Field, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from napari_neurobridge.errors import InputError
@@ -27,6 +25,7 @@ from napari_neurobridge.registration.subsets import (
     draw_subsets,
     mean_over_subsets,
 )
+from napari_neurobridge.registration.weights import save_network, with_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -274,10 +273,7 @@ def save_gccm(model: Gccm, folder: Path) -> ModelFolder:
     InputError
         If the folder holds a model already.
     """
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
-    }
-    return ModelFolder.create(folder, model.config.model_dump(mode="json"), save(tensors))
+    return save_network(model, model.config, folder, half=False)
 
 
 def load_gccm(folder: Path) -> Gccm:
@@ -290,12 +286,4 @@ def load_gccm(folder: Path) -> Gccm:
     """
     stored = ModelFolder.open(folder)
     stored.require_kind(GCCM)
-    model = Gccm(stored.config(GccmConfig))
-    weights = stored.weights()
-    try:
-        model.load_state_dict(load_file(weights))
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"The weights {weights} are damaged.") from error
-    except RuntimeError as error:
-        raise InputError(f"The weights of {stored.path} do not fit its configuration.") from error
-    return model.eval()
+    return with_weights(Gccm(stored.config(GccmConfig)), stored)

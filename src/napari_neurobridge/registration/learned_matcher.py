@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from napari_neurobridge.registration.feature_points import DescribedImage
     from napari_neurobridge.registration.gccm import Gccm
     from napari_neurobridge.registration.keypoints import Keypoints, PlanarImage
-    from napari_neurobridge.registration.semantic import SemanticMap
     from napari_neurobridge.types import Report
 
 _FEWEST = 4
@@ -108,9 +107,7 @@ class LearnedMatcher:
         here, there = (
             side.positions_um[column] for side, column in zip(points, pairs.T, strict=True)
         )
-        refined = refine_places(
-            self.net.features, *images, (here / PIXEL_UM, there / PIXEL_UM)
-        )
+        refined = refine_places(self.net.features, *images, (here / PIXEL_UM, there / PIXEL_UM))
         return self._verified(here, refined * PIXEL_UM, found.probability[likely], counts)
 
     def _fused(self, points: Keypoints) -> torch.Tensor:
@@ -150,6 +147,4 @@ def _in_units(points: Keypoints) -> torch.Tensor:
 def _nothing(counts: tuple[int, int]) -> ImageMatches:
     """Return that nothing matches."""
     empty = np.zeros((0, 2))
-    return ImageMatches(
-        empty, empty, np.zeros(0), np.zeros(0), 1.0, 0.0, counts[0], counts[1]
-    )
+    return ImageMatches(empty, empty, np.zeros(0), np.zeros(0), 1.0, 0.0, counts[0], counts[1])

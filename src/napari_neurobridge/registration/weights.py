@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 NetworkT = TypeVar("NetworkT", bound="nn.Module")
 
 
-def save_network(model: nn.Module, config: BaseModel, folder: Path) -> ModelFolder:
-    """Write configuration and weights, float16 where they are floating point, as a new folder.
+def save_network(
+    model: nn.Module, config: BaseModel, folder: Path, *, half: bool = True
+) -> ModelFolder:
+    """Write configuration and weights as a new folder, floating point in 16 bits if ``half``.
 
     Raises
     ------
@@ -28,7 +30,10 @@ def save_network(model: nn.Module, config: BaseModel, folder: Path) -> ModelFold
         If the folder holds a model already.
     """
     tensors = {
-        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        name: (value.half() if half and value.is_floating_point() else value)
+        .detach()
+        .cpu()
+        .contiguous()
         for name, value in model.state_dict().items()
     }
     return ModelFolder.create(folder, config.model_dump(mode="json"), save(tensors))

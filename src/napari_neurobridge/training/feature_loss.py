@@ -58,10 +58,9 @@ def feature_loss(
             goal = truth[other] + (nodes[asked] - truth[one])
             held = torch.cdist(goal, nodes).amin(dim=1) < _PARTNER_PX
             asked, goal = asked[held], goal[held]
-            similar = (
-                maps[one].descriptors[row].flatten(1)[:, asked].T
-                @ maps[other].descriptors[row].flatten(1)
-            )
+            similar = maps[one].descriptors[row].flatten(1)[:, asked].T @ maps[other].descriptors[
+                row
+            ].flatten(1)
             loss, found = _found_among(scale * similar, torch.cdist(goal, nodes))
             refine.append(_refinement_loss(net.fine_scale * similar, goal, nodes))
             said = maps[one].partner_logits[row].flatten()[asked]
@@ -111,7 +110,7 @@ def _soma_losses(
         goal = torch.zeros(height * width, device=logits.device)
         if len(middles):
             apart = torch.cdist(nodes, middles) / CELL
-            near, which = apart.min(dim=1)
+            near = apart.amin(dim=1)
             goal = torch.exp(-0.5 * (near / _SOMA_SIGMA).square())
             top = torch.cdist(middles, nodes).argmin(dim=1)
             goal[top] = 1.0

@@ -120,7 +120,10 @@ def cross_modal_task(
     middle = np.array([[depth_um, *here.place(np.full((1, 2), size / 2))[0]]])
     there_middle = scene.to_fmost(middle)[0]
     there = _Window(
-        there_middle[1:] + rng.uniform(-1, 1, 2) * params.shift_um, math.radians(rng.uniform(-1, 1) * 4), 1.0, size
+        there_middle[1:] + rng.uniform(-1, 1, 2) * params.shift_um,
+        math.radians(rng.uniform(-1, 1) * 4),
+        1.0,
+        size,
     )
     slab = there_middle[0] + rng.uniform(-1, 1) * params.depth_error_um
     thickness = (rng.uniform(*params.two_photon_um), rng.uniform(*params.fmost_um))

@@ -70,7 +70,9 @@ class SceneVolumes:
         difficulty = named_level(level)
         scene = Scene(difficulty, size_um, seed, neuron_factory(difficulty.morphology, ()))
         axes = scene.orientation
-        two_photon = _resampled(_imaged(scene.sides[0], scene.two_photon), scene.two_photon.voxel_um)
+        two_photon = _resampled(
+            _imaged(scene.sides[0], scene.two_photon), scene.two_photon.voxel_um
+        )
         voxel = np.array(scene.fmost.voxel_um)[list(axes.axis_order)]
         seen = _imaged(scene.sides[1], scene.fmost).permute(axes.axis_order)
         seen = seen.flip([axis for axis, sign in enumerate(axes.axes[::2]) if sign == "-"])

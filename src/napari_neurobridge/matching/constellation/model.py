@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.model_folder import CONSTELLATION, ModelFolder
 from napari_neurobridge.registration.lightglue import LightGlue, LightGlueConfig, LightGlueOutput
+from napari_neurobridge.registration.weights import save_network, with_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,11 +192,7 @@ def save_constellation(model: Constellation, folder: Path) -> ModelFolder:
     InputError
         If the folder holds a model already.
     """
-    tensors = {
-        name: tensor.detach().cpu().half().contiguous()
-        for name, tensor in model.state_dict().items()
-    }
-    return ModelFolder.create(folder, model.config.model_dump(mode="json"), save(tensors))
+    return save_network(model, model.config, folder)
 
 
 def load_constellation(folder: Path) -> Constellation:
@@ -210,15 +205,4 @@ def load_constellation(folder: Path) -> Constellation:
     """
     stored = ModelFolder.open(folder)
     stored.require_kind(CONSTELLATION)
-    config = stored.config(ConstellationConfig)
-    weights = stored.weights()
-    try:
-        tensors = load_file(weights)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"The weights {weights} are damaged.") from error
-    model = Constellation(config)
-    try:
-        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except RuntimeError as error:
-        raise InputError(f"The weights of {stored.path} do not fit its configuration.") from error
-    return model.eval()
+    return with_weights(Constellation(stored.config(ConstellationConfig)), stored)

@@ -100,9 +100,7 @@ class SomaMatcher:
                 report(done, 2, "looking for somata")
             held = self._described.get(id(image))
             described = (
-                held[1]
-                if held is not None and held[0] is image
-                else self.extractor.describe(image)
+                held[1] if held is not None and held[0] is image else self.extractor.describe(image)
             )
             known[id(image)] = (image, described)
         self._described = known
@@ -116,9 +114,7 @@ class SomaMatcher:
         margin: float | None,
     ) -> ImageMatches:
         """Return pairs with their geometric consistency."""
-        here, there = (
-            side.positions_um[pairs[:, column]] for column, side in enumerate(somata)
-        )
+        here, there = (side.positions_um[pairs[:, column]] for column, side in enumerate(somata))
         confidence, threshold, ratio = np.zeros(len(here)), 0.0, 0.0
         if len(here) >= _FEWEST:
             judged = verify(here, there, gccm=self.gccm)
