@@ -40,6 +40,7 @@ LARGEST_PIXEL_RATIO = 30.0
 
 # How far from where the map puts it a soma is looked for, once the pattern is found.
 _REACHES_UM = (6.0, 4.0)
+_FEWEST_TO_MIRROR = 8
 # A pose is another one when it turns the source by so much more.
 _OTHER_POSE_DEG = 45.0
 # What lies so far beyond the source's place may still belong to it, where the map is off.
@@ -228,24 +229,38 @@ def _register_pattern(
 ) -> PlaneRegistration:
     """Register by a matcher that finds the pose by itself."""
     matches = matcher.match(source, target, report=report)
-    fitting = matches.verified  # of one map already, bent as it may be
-    fitted = fit_plane(matches, fitting, names)
-    pose = Pose(0.0 if fitted is None else fitted.angle_deg, False, matches, fitting)
+    fitted = fit_plane(matches, matches.verified, names)
+    found = {"margin": matches.margin}
+    if mirrors(matches):
+        found["turned_over"] = True
+    evidence = measure(
+        matches, fitted, source, target, cell_um=criteria.coverage_cell_um
+    ).model_copy(update=found)
+    decision = decide(evidence, criteria)
+    pose = Pose(0.0 if fitted is None else fitted.angle_deg, False, matches, matches.verified)
+    if not decision.accepted or fitted is None:
+        return PlaneRegistration(matches, fitted, evidence, decision, (pose,))
+    # What is found near where a map puts it agrees with that map, right or wrong: it makes the map
+    # more exact, and is no evidence for it.
     for reach in _REACHES_UM:
-        if fitted is None or fitted.choice.turned_over:
-            break
-        near = replace(
-            matcher.match_near(source, target, fitted.choice.transform, reach),
-            margin=matches.margin,
-        )
+        near = matcher.match_near(source, target, fitted.choice.transform, reach)
         better = fit_plane(near, near.verified, names)
         if better is None or better.n_agreeing < fitted.n_agreeing:
             break
         matches, fitted = near, better
-    evidence = measure(
-        matches, fitted, source, target, cell_um=criteria.coverage_cell_um
-    ).model_copy(update={"margin": matches.margin})
-    return PlaneRegistration(matches, fitted, evidence, decide(evidence, criteria), (pose,))
+    refined = measure(matches, fitted, source, target, cell_um=criteria.coverage_cell_um)
+    kept = ("n_initial", "n_verified", "n_agreeing", "inlier_ratio", "margin")
+    evidence = refined.model_copy(update={name: getattr(evidence, name) for name in kept})
+    return PlaneRegistration(matches, fitted, evidence, decision, (pose,))
+
+
+def mirrors(matches: ImageMatches) -> bool:
+    """Return whether the affine map that matches say, verified or not, mirrors the source."""
+    if len(matches) < _FEWEST_TO_MIRROR:
+        return False
+    source = matches.source_um - matches.source_um.mean(axis=0)
+    linear = np.linalg.lstsq(source, matches.target_um - matches.target_um.mean(axis=0))[0]
+    return bool(np.linalg.det(linear) < 0)
 
 
 def _check(source: PlanarImage, target: PlanarImage, angles: Sequence[float]) -> None:

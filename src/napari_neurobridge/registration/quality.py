@@ -143,6 +143,8 @@ def _objections(found: Evidence, least: AcceptanceCriteria) -> Iterator[tuple[st
     for side, count in (("source", found.n_source), ("target", found.n_target)):
         if not count:
             yield "least_matches", f"The {side} shows nothing that could be matched."
+    if found.turned_over:
+        yield "turned_over", "The matches fit a mirrored source only: one image seems mirrored."
     margin = found.margin
     if margin is not None and margin < 1 and found.n_wrong_pose >= least.least_matches:
         yield (
@@ -162,8 +164,6 @@ def _objections(found: Evidence, least: AcceptanceCriteria) -> Iterator[tuple[st
 
 
 def _objections_to_pose(found: Evidence, least: AcceptanceCriteria) -> Iterator[tuple[str, str]]:
-    if found.turned_over:
-        yield "turned_over", "The matches fit a mirrored source only: one image seems mirrored."
     if found.margin is None:
         yield "least_margin", "No other pose was tried, so that nothing tells what chance finds."
     elif found.margin < least.least_margin:
