@@ -15,7 +15,7 @@ from napari_neurobridge.registration.consensus import TOLERANCE_UM, consensus
 from napari_neurobridge.registration.image_matches import PatternMatcher, lifted
 from napari_neurobridge.registration.measuring import measure
 from napari_neurobridge.registration.plane_fit import PlaneFit, fit_plane
-from napari_neurobridge.registration.plane_view import PlaneView, lies_on, view_onto
+from napari_neurobridge.registration.plane_grid import PlaneGrid, grids_onto, lies_on
 from napari_neurobridge.registration.quality import AcceptanceCriteria, decide
 from napari_neurobridge.spaces.transform_numbers import to_numbers
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.registration.image_matches import ImageMatches, PlaneMatcher
     from napari_neurobridge.registration.keypoints import PlanarImage
-    from napari_neurobridge.registration.quality import Decision, Evidence
+    from napari_neurobridge.registration.quality import Evidence, RegistrationDecision
     from napari_neurobridge.spaces.choose_fit import FittedMap
     from napari_neurobridge.types import Report
 
@@ -33,6 +33,8 @@ BoolArray = npt.NDArray[np.bool_]
 STEP_DEG = 60.0
 """Distance of the angles that are tried; a matcher copes with somewhat more than half of it."""
 ALL_ANGLES = tuple(np.arange(0.0, 360.0, STEP_DEG).tolist())
+WITHIN_DEG = 30.0
+"""So well an angle is known unless somebody says otherwise."""
 WORKING_PIXEL_UM = 1.0
 """Planes of finer pixels are resampled to these: somata are some 15 µm wide."""
 LARGEST_PIXEL_RATIO = 30.0
@@ -85,7 +87,7 @@ class PlaneRegistration:
     fitted : PlaneFit or None
         The map of the best pose, accepted or not; None where none could be fitted.
     evidence : Evidence
-    decision : Decision
+    decision : RegistrationDecision
     poses : tuple of Pose
         All that were tried.
     """
@@ -93,7 +95,7 @@ class PlaneRegistration:
     matches: ImageMatches
     fitted: PlaneFit | None
     evidence: Evidence
-    decision: Decision
+    decision: RegistrationDecision
     poses: tuple[Pose, ...]
 
     @property
@@ -132,7 +134,7 @@ class PlaneRegistration:
         return json.dumps(record, ensure_ascii=False)
 
 
-def angles_around(angle_deg: float, within_deg: float) -> tuple[float, ...]:
+def angles_around(angle_deg: float, within_deg: float = WITHIN_DEG) -> tuple[float, ...]:
     """Return the angles to try where one is known to so many degrees.
 
     Raises
@@ -197,8 +199,8 @@ def register_planes(
     )
     wanted = criteria or AcceptanceCriteria()
     if isinstance(matcher, PatternMatcher):
-        return _register_pattern(planes[0], planes[1], matcher, wanted, names, report)
-    search = _Search(planes[0], planes[1], matcher, 2 * len(angles) + 2, report)
+        return _register_pattern(planes[0], planes[1], matcher, wanted, angles, names, report)
+    search = _PoseSearch(planes[0], planes[1], matcher, 2 * len(angles) + 2, report)
     poses = [search.pose(angle, mirrored) for mirrored, angle in product((False, True), angles)]
     best = max(
         (pose for pose in poses if not pose.mirrored),
@@ -224,15 +226,20 @@ def _register_pattern(
     target: PlanarImage,
     matcher: PatternMatcher,
     criteria: AcceptanceCriteria,
+    angles: Sequence[float],
     names: tuple[str, str],
     report: Report | None,
 ) -> PlaneRegistration:
     """Register by a matcher that finds the pose by itself."""
     matches = matcher.match(source, target, report=report)
     fitted = fit_plane(matches, matches.verified, names)
-    found = {"margin": matches.margin}
-    if mirrors(matches):
-        found["turned_over"] = True
+    found: dict[str, Any] = {"margin": matches.margin, "turned_over": mirrors(matches)}
+    if fitted is not None and min(_apart(fitted.angle_deg, one) for one in angles) > STEP_DEG:
+        found |= {
+            "margin": 0.0,
+            "n_wrong_pose": fitted.n_agreeing,
+            "wrong_pose_deg": fitted.angle_deg % 360,
+        }
     evidence = measure(
         matches, fitted, source, target, cell_um=criteria.coverage_cell_um
     ).model_copy(update=found)
@@ -277,7 +284,7 @@ def _check(source: PlanarImage, target: PlanarImage, angles: Sequence[float]) ->
 
 
 @dataclass
-class _Search:
+class _PoseSearch:
     """The planes, what matches them, and how far the search is."""
 
     source: PlanarImage
@@ -290,10 +297,10 @@ class _Search:
     def pose(self, angle_deg: float, mirrored: bool) -> Pose:
         """Match the source as it looks when it is turned, and perhaps mirrored."""
         angle = angle_deg % 360
-        view = PlaneView.turned(self.source, angle, mirrored=mirrored)
+        grid = PlaneGrid.turned(self.source, angle, mirrored=mirrored)
         seen = f"matching at {angle:.0f}°{', mirrored' if mirrored else ''}"
-        found = self._match(view.image_of(self.source), self.target, seen)
-        places = view.to_plane(found.source_um)
+        found = self._match(grid.image_of(self.source), self.target, seen)
+        places = grid.to_plane(found.source_um)
         inside = lies_on(self.source, places)
         found, places = found.take(inside), places[inside]
         fitting = found.verified.copy()
@@ -304,10 +311,10 @@ class _Search:
         self, matches: ImageMatches, fitted: PlaneFit, names: tuple[str, str]
     ) -> tuple[ImageMatches, PlaneFit]:
         """Match with the source laid on the target, and return what more matches agree with."""
-        views = view_onto(fitted.affine, self.source, self.target, _MARGIN_UM)
-        if views is None:
+        grids = grids_onto(fitted.affine, self.source, self.target, _MARGIN_UM)
+        if grids is None:
             return matches, fitted
-        on_source, on_target = views
+        on_source, on_target = grids
         # No finer than what it is matched with, or thin structures would alias.
         coarse = self.source.resampled(max(self.source.pixel_um, self.target.pixel_um))
         found = self._match(

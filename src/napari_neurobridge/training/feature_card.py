@@ -21,7 +21,8 @@ Simulated scenes of {t.size_um[0]:g} × {t.size_um[1]:g} × {t.size_um[2]:g} µm
 {scenes}
 
 - images of {p.size_um} µm, middles up to {p.shift_um:g} µm apart
-- rotation of up to {p.angle_deg:g}° beyond the scene's own misfit, scale {p.scale[0]:g} to {p.scale[1]:g}
+- rotation of up to {p.angle_deg:g}° beyond the scene's own misfit, scale {p.scale[0]:g} to
+  {p.scale[1]:g}
 - two-photon planes of {p.two_photon_um[0]:g} to {p.two_photon_um[1]:g} µm, fMOST slabs of
   {p.fmost_um[0]:g} to {p.fmost_um[1]:g} µm up to {p.depth_error_um:g} µm off in depth
 - {p.same_side:.0%} show one volume twice, the second time bent by a thin plate
