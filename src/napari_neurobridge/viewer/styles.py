@@ -342,3 +342,13 @@ class ExpectedStyle:
     def as_kwargs(self) -> dict[str, Any]:
         """Return keyword arguments of `napari.layers.Shapes`."""
         return {"face_color": "transparent", "units": UNITS}
+
+
+@dataclass(frozen=True)
+class GhostStyle:
+    """Look of the ghost cursor: a cross and two dashed ellipses, seen on dark and on bright."""
+
+    colors: tuple[tuple[float, float, float, float], ...] = (rgba("#000000"), rgba("#FFFFFF"))
+    dash: int = 2
+    width_px: float = 2.0
+    arm_um: float = 4.0

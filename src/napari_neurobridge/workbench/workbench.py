@@ -12,6 +12,7 @@ from napari_neurobridge.workbench.decisions import Decisions
 from napari_neurobridge.workbench.detection_runs import DetectionRuns
 from napari_neurobridge.workbench.exports import Exports
 from napari_neurobridge.workbench.finder import Finder
+from napari_neurobridge.workbench.ghost import GhostCursor
 from napari_neurobridge.workbench.imports import Imports
 from napari_neurobridge.workbench.indexing import Indexing
 from napari_neurobridge.workbench.insights import Insights
@@ -73,6 +74,8 @@ class Workbench:
         The plane of one side as a surface in the other's space.
     overlay : Overlay
         The ex-vivo image over the in-vivo one.
+    ghost : GhostCursor
+        The place under the mouse, on the other side.
     verdicts : Verdicts
         What a person decides.
     decisions : Decisions
@@ -110,6 +113,7 @@ class Workbench:
         self.questions = Questions(self.session, encoders, self.matches)
         self.plane = PlaneView(self.session, self.matches, self.questions)
         self.overlay = Overlay(self.session, self.matches, self.questions)
+        self.ghost = GhostCursor(self.session, self.matches, self.questions)
         self.verdicts = Verdicts(self.session, self.questions)
         self.decisions = Decisions(self.session, self.verdicts)
         self.pairs = PairTable(self.session, self.matches, self.questions)
