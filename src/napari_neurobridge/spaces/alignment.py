@@ -58,7 +58,9 @@ class MadeFrom:
     registration : str
         Names the accepted registration of images; empty without one.
     n_pairs : int
-        Accepted pairs and other landmarks.
+        Accepted pairs; where nobody tells them apart, all landmarks.
+    n_points : int
+        Landmarks that are no somata.
     n_matches : int
         Somata whose uncertain matches refine it.
     """
@@ -67,6 +69,12 @@ class MadeFrom:
     registration: str = ""
     n_pairs: int = 0
     n_matches: int = 0
+    n_points: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether it rests on more than an orientation."""
+        return bool(self.registration or self.n_pairs or self.n_points or self.n_matches)
 
     def __str__(self) -> str:
         parts = ["the stated orientation"] if self.orientation else []
@@ -76,6 +84,9 @@ class MadeFrom:
             parts.append(
                 "1 accepted pair" if self.n_pairs == 1 else f"{self.n_pairs} accepted pairs"
             )
+        if self.n_points:
+            one = self.n_points == 1
+            parts.append("1 other landmark" if one else f"{self.n_points} other landmarks")
         if self.n_matches:
             parts.append(f"{self.n_matches} uncertain matches")
         if not parts:

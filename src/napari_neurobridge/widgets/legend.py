@@ -74,7 +74,7 @@ def legend_entries() -> tuple[LegendEntry, ...]:
         LegendEntry("matched pair near the query", claimed, number="2"),
         LegendEntry("the partner is expected here (one deviation)", ExpectedStyle().colors[-1]),
         LegendEntry(
-            "where the other canvas's mouse points (one and two deviations)",
+            "the place under the other canvas's mouse",
             ExpectedStyle().colors[-1],
             dashed=True,
         ),

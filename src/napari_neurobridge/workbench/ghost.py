@@ -131,8 +131,7 @@ class GhostCursor:
         )
 
     def _set(self, alignment: Alignment | InverseAlignment | None) -> None:
-        made = None if alignment is None else alignment.made_from
-        known = made is not None and bool(made.n_pairs or made.n_matches or made.registration)
+        known = alignment is not None and alignment.made_from.known
         self._alignment = alignment if known else None
         self._find()
 
