@@ -95,7 +95,7 @@ def _alignment(about: dict[str, Any], values: dict[str, npt.NDArray[np.float64]]
         about["source"],
         about["target"],
         # Files of earlier versions know of somata alone, whose uncertainty is the prior's.
-        Landmarks(*values["landmarks_um"], values.get("sigma_um")),
+        Landmarks(values["landmarks_um"][0], values["landmarks_um"][1], values.get("sigma_um")),
         values["wrong"],
         Similarity(
             values["rotation"],
