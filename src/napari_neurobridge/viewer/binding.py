@@ -21,6 +21,7 @@ from napari_neurobridge.viewer.header import (
 )
 from napari_neurobridge.viewer.hints import Hints
 from napari_neurobridge.viewer.keys import QuietHelp, WindowKeys
+from napari_neurobridge.viewer.landmark_layers import LandmarkLayers
 from napari_neurobridge.viewer.layers import DATASET_KEY, load_image, load_units, use_units
 from napari_neurobridge.viewer.link import CanvasLink
 from napari_neurobridge.viewer.log_timer import LogTimer
@@ -87,6 +88,7 @@ class ViewerBinding:
         self._plane_layers = PlaneLayers(self.workbench, self._sides)
         self._hints = Hints(self.workbench, self._sides)
         self._ghost = GhostMarks(self.workbench, self._sides)
+        self._landmarks = LandmarkLayers(self.workbench, self._sides)
         self._link = CanvasLink(self.workbench, self._sides)
         self._seeing = Seeing(self._link.paused)
         self._somata = SomataLayers(self.workbench, self._sides, self._on_somata_layer_made)
@@ -111,6 +113,7 @@ class ViewerBinding:
         self._plane_layers.watch(model)
         self._hints.watch(model)
         self._link.watch(model, number)
+        self._landmarks.watch(model)
         model.mouse_drag_callbacks.append(self._on_clicked)
 
     @property
@@ -232,6 +235,8 @@ class ViewerBinding:
 
     def _on_clicked(self, model: Any, event: Any) -> Any:
         """Ask about, or choose, the soma under a click that did not drag the view."""
+        if self.workbench.landmarks.placing:
+            return
         dragged = False
         yield
         while event.type == "mouse_move":

@@ -57,6 +57,7 @@ MARK_WORDS = {
     Mark.NO_PARTNER: "found to have no partner",
     Mark.CLAIMED: "matched by the program (darker: less certain)",
     Mark.UNMATCHED: "not matched",
+    Mark.LANDMARK: "diamond: a landmark that is no soma",
     Mark.PLAIN: "soma, while nothing is matched",
 }
 """What each mark says; hidden ones are hidden in a random check."""

@@ -23,6 +23,7 @@ from napari_neurobridge.workbench.models import EncoderCache
 from napari_neurobridge.workbench.overlay import Overlay
 from napari_neurobridge.workbench.pair_table import PairTable
 from napari_neurobridge.workbench.plane import PlaneView
+from napari_neurobridge.workbench.point_landmarks import PointLandmarks
 from napari_neurobridge.workbench.preview import Preview
 from napari_neurobridge.workbench.questions import Questions
 from napari_neurobridge.workbench.recent import RecentProjects
@@ -76,6 +77,8 @@ class Workbench:
         The ex-vivo image over the in-vivo one.
     ghost : GhostCursor
         The place under the mouse, on the other side.
+    landmarks : PointLandmarks
+        Landmarks that are no somata.
     verdicts : Verdicts
         What a person decides.
     decisions : Decisions
@@ -116,7 +119,8 @@ class Workbench:
         self.ghost = GhostCursor(self.session, self.matches, self.questions)
         self.verdicts = Verdicts(self.session, self.questions)
         self.decisions = Decisions(self.session, self.verdicts)
-        self.pairs = PairTable(self.session, self.matches, self.questions)
+        self.landmarks = PointLandmarks(self.session, self.questions)
+        self.pairs = PairTable(self.session, self.matches, self.questions, self.landmarks)
         self.finder = Finder(self.session, self.questions)
         self.visits = Visits(self.session, self.questions)
         self.contact_sheet = ContactSheet(self.session, self.matches, self.questions, self.verdicts)
@@ -140,6 +144,7 @@ class Workbench:
             "N": self.verdicts.none,
             "F": self.questions.flicker,
             "P": self.preview.toggle,
+            "L": self.landmarks.toggle,
             "Space": self.questions.next_query,
             "Z": self.verdicts.undo,
             "Shift+Z": self.verdicts.redo,
