@@ -18,7 +18,13 @@ PACKAGE = Path(napari_neurobridge.__file__).parent
 # They speak to people in their own words.
 FACES = ("cli", "workbench", "viewer", "widgets", "demo.py")
 # Scripts that make the bundled models: they have options, and their cards quote the command.
-SCRIPTS = {"training/bundled_encoder.py", "training/matcher_task.py", "training/matcher_card.py"}
+SCRIPTS = {
+    "training/bundled_encoder.py",
+    "training/gccm_card.py",
+    "training/gccm_task.py",
+    "training/matcher_card.py",
+    "training/matcher_task.py",
+}
 
 FACE_WORDS = re.compile(
     r"(?<![\w-])--[a-z]{2,}|(?<!napari-)neurobridge [a-z]|\b[Dd]ocks?\b|\b[Pp]ress\b"

@@ -149,6 +149,11 @@ BENCHMARKS = (
         "Match generated fields of many kinds from a few landmarks, beside plain baselines.",
     ),
     Benchmark(
+        "verification",
+        "verification",
+        "Tell right matches from wrong ones by geometry alone, beside RANSAC and other rivals.",
+    ),
+    Benchmark(
         "points-speed",
         "points_speed",
         "Measure time and memory of matching two simulated fields, and of one more pair.",

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.model_folder import CONSTELLATION, ENCODER, ModelFolder
-from napari_neurobridge.models.zoo import DEFAULT_MATCHER, DEFAULT_MODEL, find_model
+from napari_neurobridge.models.zoo import (
+    DEFAULT_MATCHER,
+    DEFAULT_MODEL,
+    DEFAULT_VERIFIERS,
+    find_model,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +59,17 @@ class UsableModel:
 def bundled_model(kind: str = ENCODER) -> Path:
     """Return the folder of the bundled model of a kind."""
     return find_model(_BUNDLED[kind])
+
+
+def bundled_verifier(dims: int) -> Path:
+    """Return the folder of the bundled geometric consistency module of 2 or 3 dimensions.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    return find_model(DEFAULT_VERIFIERS[dims])
 
 
 def current_model(project: Project | None = None) -> UsableModel:

@@ -9,8 +9,9 @@
 ``SHA256SUMS``           checksums of all but the card, as ``sha256sum -c`` reads them
 =======================  ==========================================================
 
-Building networks is left to those who know them: :mod:`napari_neurobridge.encoder.embed` and
-:mod:`napari_neurobridge.matching.constellation.model`.
+Building networks is left to those who know them: :mod:`napari_neurobridge.encoder.embed`,
+:mod:`napari_neurobridge.matching.constellation.model` and
+:mod:`napari_neurobridge.registration.gccm`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ FINGERPRINT_FILE = "fingerprint.npz"
 CALIBRATION_FILE = "calibration.toml"
 CHECKSUMS_FILE = "SHA256SUMS"
 
-ENCODER, CONSTELLATION = "encoder", "constellation"
+ENCODER, CONSTELLATION, GCCM = "encoder", "constellation", "gccm"
 _CHECKED_FILES = (CONFIG_FILE, WEIGHTS_FILE, CALIBRATION_FILE, FINGERPRINT_FILE)
 HASH_DIGITS = 12
 
@@ -181,7 +182,7 @@ class ModelFolder:
 
     @property
     def kind(self) -> str:
-        """What it is: `ENCODER` or `CONSTELLATION`, or a word that this version does not know."""
+        """What it is: `ENCODER`, `CONSTELLATION`, `GCCM`, or a word that is not known here."""
         return str(self.values.get("kind", ENCODER))
 
     @property

@@ -20,6 +20,9 @@ DEFAULT_MODEL = "compact"
 """The encoder of a project that has adopted none; ask `models.current` and not this name."""
 
 DEFAULT_MATCHER = "constellation"
+DEFAULT_VERIFIERS = {2: "gccm-2d", 3: "gccm-3d"}
+"""The geometric consistency modules, by their dimensions."""
+
 CONFIG_FILE, WEIGHTS_FILE = MODEL_FILES = ("config.toml", "weights.safetensors")
 CACHE_VARIABLE = "NEUROBRIDGE_MODELS"
 
@@ -44,7 +47,7 @@ class ModelEntry:
 
     @property
     def kind(self) -> str:
-        """What it is: an encoder of crops, or a constellation matcher of somata."""
+        """What it is: an encoder of crops, a constellation matcher, a verifier of matches."""
         try:
             values = tomllib.loads((self.path / CONFIG_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
