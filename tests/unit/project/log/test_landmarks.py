@@ -146,7 +146,8 @@ def test_they_hold_the_alignment_as_exactly_as_they_say(project):
     assert project.alignment(*SIDES).id == before.id
 
 
-def test_points_alone_align_and_match_the_cells(points_project_folder, project):
+@pytest.mark.slow
+def test_points_alone_align_and_match_the_cells(project):
     """With no accepted pair at all, vessels say where the cells lie."""
     somata = project.state().somata
     accept_true_pairs(project, range(0, 50, 5))
