@@ -11,7 +11,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from napari_neurobridge.matching.wording import percent
-from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS, LandmarkPairs
+from napari_neurobridge.project.landmarks import ProjectLandmarks
+from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS
 from napari_neurobridge.types import SomaSource, Verdict
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def waiting_questions(
     strategy : QueueStrategy, optional
         By default the clearest first, then spread until four pairs are accepted, then entropy.
     """
-    landmarks = LandmarkPairs.of(state, dataset, other)
+    landmarks = ProjectLandmarks.of(state, dataset, other)
     strategy = strategy or default_strategy(len(landmarks))
     clearest = clearest_first(state, dataset)
     if strategy is QueueStrategy.SPREAD and len(landmarks):
@@ -117,7 +118,7 @@ def _expected_outside(items: Sequence[QueueItem], dataset: str, match: Match | N
 
 
 def _spread(
-    state: State, dataset: str, clearest: Sequence[QueueItem], landmarks: LandmarkPairs
+    state: State, dataset: str, clearest: Sequence[QueueItem], landmarks: ProjectLandmarks
 ) -> list[QueueItem]:
     """Put the clearer half of the cells first, the farthest from all landmarks leading."""
     somata = state.somata[dataset]

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from napari_neurobridge.project.log.landmarks import (
+    DEFAULT_SIGMA_UM,
+    change_landmark,
+    delete_landmarks,
+    place_landmarks,
+)
 from napari_neurobridge.workflows.judgements import judge_all, read_judgements
 from napari_neurobridge.workflows.landmarks import import_landmarks
 from napari_neurobridge.workflows.pair_tables import WITHIN_UM
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Vec3
 
@@ -150,9 +158,10 @@ class ProjectImports:
         fixed: str | None = None,
         moving: str | None = None,
         within_um: float = WITHIN_UM,
+        sigma_um: float = DEFAULT_SIGMA_UM,
         force: bool = False,
     ) -> pd.DataFrame:
-        """Accept the pairs of somata that BigWarp landmarks lie on.
+        """Accept the pairs of somata that BigWarp landmarks lie on; the others align as points.
 
         Parameters
         ----------
@@ -162,28 +171,87 @@ class ProjectImports:
             Datasets of its two images; the in-vivo and the ex-vivo one unless given.
         within_um : float
             How far a soma may lie from its landmark.
+        sigma_um : float
+            How exactly landmarks on no soma are known, standard deviation in µm.
         force : bool
             Also where a cell is paired already; that pair is revoked.
 
         Returns
         -------
         DataFrame
-            Columns ``fixed_uid, moving_uid`` of the new pairs; ``attrs["left_out"]`` says why each
-            other landmark is none of them.
+            Columns ``fixed_uid, moving_uid`` of the new pairs; ``attrs["points"]`` names the
+            landmarks without a soma, and ``attrs["left_out"]`` says why each other is neither.
 
         Raises
         ------
         InputError
-            If the table cannot be read, or no landmark lies on somata on both sides.
+            If the table cannot be read, or no landmark is active and has both places.
         InvalidActionError
             If a soma has another partner, and ``force`` is not set; nothing is recorded then.
         """
         found = import_landmarks(
-            self.folder, Path(path), fixed=fixed, moving=moving, within_um=within_um, force=force
+            self.folder,
+            Path(path),
+            fixed=fixed,
+            moving=moving,
+            within_um=within_um,
+            sigma_um=sigma_um,
+            force=force,
         )
         table = pd.DataFrame(list(found.pairs), columns=["fixed_uid", "moving_uid"])
+        table.attrs["points"] = list(found.points)
         table.attrs["left_out"] = list(found.left_out)
         return table
+
+    def landmarks(self) -> pd.DataFrame:
+        """Return the landmarks that are no somata, such as branches of vessels.
+
+        Index ``uid``; columns ``first_dataset, second_dataset``, their places ``first_z_um`` to
+        ``second_x_um``, ``sigma_um``, ``annotator`` and ``time``.
+        """
+        axes = [f"{side}_{axis}_um" for side in ("first", "second") for axis in "zyx"]
+        columns = ["first_dataset", "second_dataset", *axes, "sigma_um", "annotator", "time"]
+        rows = {
+            uid: (*m.datasets, *m.places_um[0], *m.places_um[1], m.sigma_um, m.annotator, m.time)
+            for uid, m in self.folder.state().landmarks.living.items()
+        }
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+        table.index.name = "uid"
+        return table
+
+    def add_landmark(
+        self, places_um: Mapping[str, Vec3], *, sigma_um: float = DEFAULT_SIGMA_UM
+    ) -> str:
+        """Place a landmark that is no soma, and return its uid.
+
+        Parameters
+        ----------
+        places_um : mapping of dataset to Vec3
+            Two datasets, with its place in either, µm (z, y, x).
+        sigma_um : float
+            How exactly it is known, standard deviation in µm.
+
+        Raises
+        ------
+        InputError
+            If there are not two datasets, or a number is none.
+        """
+        places = {name: [place] for name, place in places_um.items()}
+        return place_landmarks(self.folder, places, sigma_um=sigma_um)[0]
+
+    def change_landmark(
+        self,
+        uid: str,
+        *,
+        places_um: Mapping[str, Vec3] | None = None,
+        sigma_um: float | None = None,
+    ) -> None:
+        """Put a landmark elsewhere, or say how exactly it is known; see `add_landmark`."""
+        change_landmark(self.folder, uid, places_um=places_um, sigma_um=sigma_um)
+
+    def delete_landmark(self, uid: str) -> None:
+        """Remove a landmark that is no soma."""
+        delete_landmarks(self.folder, [uid])
 
     def claims(self) -> pd.DataFrame:
         """Return other programs' claims, and what people have said about them.

@@ -1,4 +1,4 @@
-"""``import-landmarks``: what people placed in BigWarp, as accepted pairs."""
+"""``import-landmarks``: what people placed in BigWarp, as accepted pairs and other landmarks."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +10,11 @@ from napari_neurobridge.cli._output import CommandResult, command
 
 
 class LandmarksImported(CommandResult):
-    """Which landmarks are accepted pairs now, and why the others are not."""
+    """Which landmarks are accepted pairs now, which other points, and which neither."""
 
     n_landmarks: int
     n_pairs: int
+    n_points: int
     fixed: str
     moving: str
     pairs: list[tuple[str, str]]
@@ -21,13 +22,13 @@ class LandmarksImported(CommandResult):
 
     def summary(self) -> str:
         """Return sentences."""
-        return "\n".join(
-            [
-                f"{self.n_pairs} of {self.n_landmarks} landmarks are accepted pairs of "
-                f"'{self.fixed}' and '{self.moving}' now.",
-                *self.left_out,
-            ]
+        said = (
+            f"{self.n_pairs} of {self.n_landmarks} landmarks are accepted pairs of "
+            f"'{self.fixed}' and '{self.moving}' now"
         )
+        if self.n_points:
+            said += f", and {self.n_points} others, which are on no soma, are landmarks"
+        return "\n".join([f"{said}.", *self.left_out])
 
 
 def register(app: typer.Typer) -> None:
@@ -54,13 +55,20 @@ def import_landmarks(
         float | None,
         typer.Option("--within-um", help="How far a soma may lie from it; 3 unless given."),
     ] = None,
+    sigma_um: Annotated[
+        float | None,
+        typer.Option(
+            "--sigma-um", help="How exactly those without a soma are known; 5 unless given."
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Accept although a cell has another partner.")
     ] = False,
     annotator: AnnotatorOption = None,
 ) -> LandmarksImported:
-    """Accept the pairs of somata that BigWarp landmarks lie on; says which lie on none."""
+    """Accept the pairs of somata that BigWarp landmarks lie on; the others align as points."""
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.project.log.landmarks import DEFAULT_SIGMA_UM
     from napari_neurobridge.workflows import landmarks
     from napari_neurobridge.workflows.pair_tables import WITHIN_UM
 
@@ -70,12 +78,14 @@ def import_landmarks(
         fixed=fixed,
         moving=moving,
         within_um=WITHIN_UM if within_um is None else within_um,
+        sigma_um=DEFAULT_SIGMA_UM if sigma_um is None else sigma_um,
         annotator=annotator,
         force=force,
     )
     return LandmarksImported(
-        n_landmarks=len(found.pairs) + len(found.left_out),
+        n_landmarks=len(found.pairs) + len(found.points) + len(found.left_out),
         n_pairs=len(found.pairs),
+        n_points=len(found.points),
         fixed=found.fixed,
         moving=found.moving,
         pairs=list(found.pairs),

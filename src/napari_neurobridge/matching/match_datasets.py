@@ -28,7 +28,8 @@ from napari_neurobridge.matching.conformal import sets_from_audits
 from napari_neurobridge.matching.match import Match
 from napari_neurobridge.matching.propagation.propagate import PropagationProblem, run_propagation
 from napari_neurobridge.matching.sides import Side
-from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS, LandmarkPairs
+from napari_neurobridge.project.landmarks import LandmarkPairs, ProjectLandmarks
+from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS
 from napari_neurobridge.types import Verdict
 
 if TYPE_CHECKING:
@@ -162,15 +163,15 @@ def match_datasets(
         start.queries.same_as(queries) and start.gallery.same_as(gallery)
     ):
         start = None
-    landmarks = LandmarkPairs.of(state, queries.dataset, gallery.dataset)
-    accepted = _rows(landmarks, queries, gallery)
+    landmarks = ProjectLandmarks.of(state, queries.dataset, gallery.dataset)
+    accepted, points = _rows(landmarks.pairs, queries, gallery), landmarks.points
     excluded = Exclusions.of(state, queries, gallery)
     pairs = accepted
-    if len(accepted) < ENOUGH_LANDMARKS:
+    if len(landmarks) < ENOUGH_LANDMARKS:
         if constellation and not len(begun):
-            begun = _constellation(project, queries, gallery, len(accepted) > 0, report)
+            begun = _constellation(project, queries, gallery, len(landmarks) > 0, report)
         pairs = np.vstack([accepted, excluded.allowed(begun, accepted)])
-    if not len(pairs):
+    if not len(pairs) and not len(points):
         raise InputError(_NO_PAIR)
     margins, unseen = _margins(project, encoder, queries, gallery, start)
     appearance, model_note = _appearance(encoder, margins, queries, gallery, accepted)
@@ -178,10 +179,11 @@ def match_datasets(
         queries.centers_um,
         gallery.centers_um,
         pairs,
+        points=points.to_landmarks(),
         p_detected=_p_detected(state, queries),
         log_ratio=_LogRatio(appearance, excluded) if appearance or excluded else None,
     )
-    orientation = project.rough_linear(queries.dataset, gallery.dataset, len(pairs))
+    orientation = project.rough_linear(queries.dataset, gallery.dataset, len(pairs) + len(points))
     found = run_propagation(
         problem,
         on_progress=_told(report),
@@ -197,6 +199,7 @@ def match_datasets(
         gallery.dataset,
         orientation=project.stated_linear(queries.dataset, gallery.dataset) is not None,
         n_pairs=len(accepted),
+        n_points=len(points),
     )
     if not supposed:
         project.keep_alignment(alignment)

@@ -63,6 +63,7 @@ def write_alignment(path: Path, alignment: Alignment, key: str) -> None:
             source_center_um=similarity.source_center_um,
             target_center_um=similarity.target_center_um,
             landmarks_um=np.stack([alignment.landmarks.source_um, alignment.landmarks.target_um]),
+            sigma_um=alignment.landmarks.sigma(alignment.prior),
             wrong=alignment.wrong,
             support=regression.support,
             factor=regression.factor,
@@ -93,7 +94,8 @@ def _alignment(about: dict[str, Any], values: dict[str, npt.NDArray[np.float64]]
     return Alignment(
         about["source"],
         about["target"],
-        Landmarks(values["landmarks_um"][0], values["landmarks_um"][1]),
+        # Files of earlier versions know of somata alone, whose uncertainty is the prior's.
+        Landmarks(values["landmarks_um"][0], values["landmarks_um"][1], values.get("sigma_um")),
         values["wrong"],
         Similarity(
             values["rotation"],

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.alignment_file import read_alignment, write_alignment
+from napari_neurobridge.project.landmarks import ProjectLandmarks
 from napari_neurobridge.spaces import SpaceGraph
 from napari_neurobridge.spaces.graph import SpacePath
 from napari_neurobridge.types import Role
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.project.log.fold import State
     from napari_neurobridge.spaces import Affine
     from napari_neurobridge.spaces.alignment import Alignment, InverseAlignment
     from napari_neurobridge.types import Vec3
@@ -32,61 +32,19 @@ ENOUGH_LANDMARKS = 4
 """Fewer leave a turn open, which then comes from the orientation, stated or not."""
 
 
-@dataclass(frozen=True, eq=False)
-class LandmarkPairs:
-    """The undisputed accepted pairs of two datasets whose somata both live.
-
-    Attributes
-    ----------
-    uids : tuple of (str, str)
-        Of source and target.
-    source_um, target_um : ndarray, shape (N, 3)
-        µm (z, y, x), each in its own space.
-    """
-
-    uids: tuple[tuple[str, str], ...]
-    source_um: npt.NDArray[np.float64]
-    target_um: npt.NDArray[np.float64]
-
-    @classmethod
-    def of(cls, state: State, source: str, target: str) -> LandmarkPairs:
-        """Read the pairs of two datasets, ordered by uid."""
-        here, there = state.somata.get(source, {}), state.somata.get(target, {})
-        pairs = sorted(
-            (first, second)
-            for first, second in state.pairs_between(source, target).items()
-            if first in here and second in there
-        )
-        return cls(
-            tuple(pairs),
-            np.array([here[first].center_um for first, _ in pairs]).reshape(-1, 3),
-            np.array([there[second].center_um for _, second in pairs]).reshape(-1, 3),
-        )
-
-    def __len__(self) -> int:
-        return len(self.uids)
-
-    @property
-    def key(self) -> str:
-        """Twelve hexadecimal digits that change with any landmark."""
-        digest = hashlib.sha256(repr(self.uids).encode())
-        digest.update(self.source_um.round(3).tobytes() + self.target_um.round(3).tobytes())
-        return digest.hexdigest()[:12]
-
-
 @dataclass(frozen=True)
 class _Basis:
     """What the alignment of two datasets is made from, apart from uncertain matches."""
 
-    pairs: LandmarkPairs
+    landmarks: ProjectLandmarks
     linear: npt.NDArray[np.float64] | None
     stated: bool
 
     @property
     def key(self) -> str:
-        """Changes with any accepted pair and with the orientation."""
+        """Changes with any landmark and with the orientation."""
         linear = "" if self.linear is None else repr(self.linear.round(9).tolist())
-        return hashlib.sha256(f"{self.pairs.key}\n{linear}".encode()).hexdigest()[:12]
+        return hashlib.sha256(f"{self.landmarks.key}\n{linear}".encode()).hexdigest()[:12]
 
 
 class ProjectSpaces:
@@ -141,7 +99,7 @@ class ProjectSpaces:
         key, found = self._current.get((first, second), ("", None))
         if found is None or key != basis.key:
             found = self._made(first, second, basis)
-            if found.made_from.n_pairs or found.made_from.n_matches:
+            if found.made_from.known:
                 self._current[first, second] = (basis.key, found)
         return found if found.source == source else found.inverse()
 
@@ -160,29 +118,34 @@ class ProjectSpaces:
             logger.warning("The alignment could not be written: %s", error)
 
     def _made(self, first: str, second: str, basis: _Basis) -> Alignment:
+        from napari_neurobridge.spaces.alignment import MadeFrom
         from napari_neurobridge.spaces.fit import alignment_without_landmarks, fit_alignment
-        from napari_neurobridge.spaces.landmarks import Landmarks
 
         kept = read_alignment(self._file(first, second), basis.key)
         if kept is not None and {kept.source, kept.target} == {first, second}:
             return kept
-        if not basis.pairs:
+        if not len(basis.landmarks):
             return alignment_without_landmarks(
                 SpacePath(self._joined().path(first, second)), orientation=basis.stated
             )
         fitted = fit_alignment(
-            Landmarks(basis.pairs.source_um, basis.pairs.target_um),
+            basis.landmarks.to_landmarks(),
             orientation=basis.linear,
             source=first,
             target=second,
         )
-        return replace(fitted, made_from=replace(fitted.made_from, orientation=basis.stated))
+        made_from = MadeFrom(
+            orientation=basis.stated,
+            n_pairs=len(basis.landmarks.pairs),
+            n_points=len(basis.landmarks.points),
+        )
+        return replace(fitted, made_from=made_from)
 
     def _basis(self, first: str, second: str) -> _Basis:
-        pairs = LandmarkPairs.of(self._project.state(), first, second)
+        landmarks = ProjectLandmarks.of(self._project.state(), first, second)
         return _Basis(
-            pairs,
-            self.rough_linear(first, second, len(pairs)),
+            landmarks,
+            self.rough_linear(first, second, len(landmarks)),
             self.stated_linear(first, second) is not None,
         )
 
@@ -198,12 +161,14 @@ class ProjectSpaces:
         return specs[0].name, specs[1].name
 
     def _joined(self) -> SpaceGraph:
-        """Return the spaces joined by accepted pairs where there are any, else as `oriented`."""
+        """Return the spaces joined by landmarks where there are any, else as `oriented`."""
         graph = self.oriented()
         state = self._project.state()
-        for source, target in sorted({n for n in state.agreed.values() if n[0] != n[1]}):
+        joined = {mark.datasets for mark in state.landmarks.living.values()}
+        joined |= {names for names in state.agreed.values() if names[0] != names[1]}
+        for source, target in sorted(joined):
             first, second = self._in_order(source, target)
-            if LandmarkPairs.of(state, first, second):
+            if len(ProjectLandmarks.of(state, first, second)):
                 found = self.alignment(first, second)
                 graph.add(found)
         return graph

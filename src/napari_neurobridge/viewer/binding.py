@@ -12,9 +12,16 @@ from napari_neurobridge.viewer.attention_layers import AttentionLayers
 from napari_neurobridge.viewer.canvases import SPACE_AXES, SecondCanvas, keep_in_window
 from napari_neurobridge.viewer.dispatch import CloseWatcher, MainThreadDispatcher, after_events
 from napari_neurobridge.viewer.docks import CANVAS_NAME, MATCH, PAIRS, PROJECT_DOCKS, DockColumn
-from napari_neurobridge.viewer.header import CanvasHeader, OverlayControls, header_button
+from napari_neurobridge.viewer.ghost_marks import GhostMarks
+from napari_neurobridge.viewer.header import (
+    CanvasHeader,
+    GhostButton,
+    OverlayControls,
+    header_button,
+)
 from napari_neurobridge.viewer.hints import Hints
 from napari_neurobridge.viewer.keys import QuietHelp, WindowKeys
+from napari_neurobridge.viewer.landmark_layers import LandmarkLayers
 from napari_neurobridge.viewer.layers import DATASET_KEY, load_image, load_units, use_units
 from napari_neurobridge.viewer.link import CanvasLink
 from napari_neurobridge.viewer.log_timer import LogTimer
@@ -80,6 +87,8 @@ class ViewerBinding:
         self._outline_layers = OutlineLayers(self.workbench, self._sides)
         self._plane_layers = PlaneLayers(self.workbench, self._sides)
         self._hints = Hints(self.workbench, self._sides)
+        self._ghost = GhostMarks(self.workbench, self._sides)
+        self._landmarks = LandmarkLayers(self.workbench, self._sides)
         self._link = CanvasLink(self.workbench, self._sides)
         self._seeing = Seeing(self._link.paused)
         self._somata = SomataLayers(self.workbench, self._sides, self._on_somata_layer_made)
@@ -104,6 +113,7 @@ class ViewerBinding:
         self._plane_layers.watch(model)
         self._hints.watch(model)
         self._link.watch(model, number)
+        self._landmarks.watch(model)
         model.mouse_drag_callbacks.append(self._on_clicked)
 
     @property
@@ -225,6 +235,8 @@ class ViewerBinding:
 
     def _on_clicked(self, model: Any, event: Any) -> Any:
         """Ask about, or choose, the soma under a click that did not drag the view."""
+        if self.workbench.landmarks.placing:
+            return
         dragged = False
         yield
         while event.type == "mouse_move":
@@ -275,6 +287,7 @@ class ViewerBinding:
         qt_viewer.insertWidget(0, self.header)
         qt_viewer.setCollapsible(0, False)
         self._seeing.watch(self.viewer, self.header, qt_viewer.canvas.native)
+        self._ghost.watch(self.viewer, 0, qt_viewer, self.header)
 
     def _open_second_canvas(self) -> None:
         """Dock the second canvas; also after its dock was closed."""
@@ -285,6 +298,9 @@ class ViewerBinding:
             self._watch(self.second.model, 1)
             native = self.second.qt_viewer.canvas.native
             self._seeing.watch(self.second.model, self.second.header, native)
+            header = self.second.header
+            header.foot.insertWidget(0, GhostButton(self.workbench.ghost))
+            self._ghost.watch(self.second.model, 1, self.second.qt_viewer, header)
             self.second.lock.toggled.connect(self._link.set_locked)
         if CANVAS_NAME not in window.dock_widgets:
             dock = window.add_dock_widget(
@@ -318,6 +334,7 @@ class ViewerBinding:
         self._log_timer.stop()
         self.column.shut()
         self.keys.release()
+        self._ghost.release()
         self.workbench.close()
         if self.second is not None:
             second, self.second = self.second, None

@@ -69,6 +69,15 @@ def shows_plane(model: ViewerModel) -> bool:
     return bool(model.dims.ndim == SPACE_AXES and model.dims.ndisplay == 2)
 
 
+def cursor_um(model: ViewerModel) -> Vec3 | None:
+    """Return where the mouse is, µm (z, y, x); None where a canvas shows no plane."""
+    position = model.cursor.position
+    if len(position) != SPACE_AXES or model.dims.ndisplay != 2:
+        return None
+    z, y, x = (float(value) for value in position)
+    return z, y, x
+
+
 def look_at(model: ViewerModel, position_um: Vec3) -> None:
     """Move a canvas to a position, µm (z, y, x); the zoom stays as the user has it."""
     model.dims.set_point(range(3), position_um)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_neurobridge.types import Vec3
+    from napari_neurobridge.workbench.ghost import GhostCursor
     from napari_neurobridge.workbench.overlay import Overlay
 
 _TOOLS = (
@@ -66,6 +67,7 @@ class CanvasHeader(QWidget):
         self.title = QLabel(f"<b>{title}</b>")
         self.place = QLabel()
         self.place.setObjectName("cursor_um")
+        self._tells_ghost = False
         self.place.setMinimumWidth(1)
         self.place.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.place.setAlignment(Qt.AlignmentFlag.AlignRight)
@@ -154,15 +156,22 @@ class CanvasHeader(QWidget):
 
     def show_place(self, position_um: Vec3 | None) -> None:
         """Write where the mouse is, µm (z, y, x)."""
+        self._tells_ghost = False
         if position_um is None:
             self.place.clear()
             return
         z, y, x = position_um
         self.place.setText(f"z {z:.1f}  y {y:.1f}  x {x:.1f} µm")
 
+    def show_ghost(self, text: str) -> None:
+        """Write where the mouse in the other canvas points; empty takes that away again."""
+        if text or self._tells_ghost:
+            self.place.setText(text)
+        self._tells_ghost = bool(text)
+
     def follow_place(self, position_um: Vec3 | None) -> None:
         """Write another depth under a mouse that has been over the canvas."""
-        if self.place.text():
+        if self.place.text() and not self._tells_ghost:
             self.show_place(position_um)
 
     @property
@@ -233,13 +242,49 @@ class OverlayControls(QWidget):
         )
 
 
+class GhostButton(QPushButton):
+    """Shows the place under the mouse in the other canvas, or hides it.
+
+    Parameters
+    ----------
+    ghost : GhostCursor
+        Shared state; the button reads it and calls its method.
+    """
+
+    def __init__(self, ghost: GhostCursor, parent: QWidget | None = None) -> None:
+        super().__init__("pointer", parent)
+        self._ghost = ghost
+        _as_header_button(self, "pointer_button")
+        self.toggled.connect(ghost.show)
+        ghost.changed.connect(self._refresh)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        with signals_blocked(self):
+            self.setChecked(self._ghost.wanted)
+        if self.isEnabled() == self._ghost.offered and self.toolTip():
+            return
+        self.setEnabled(self._ghost.offered)
+        self.setToolTip(
+            "The place under the mouse in one canvas, where it is expected in the other: a cross "
+            "with one and two standard deviations. Hidden in a random check."
+            if self._ghost.offered
+            else "Accept a pair first: an alignment says where the place under the mouse lies"
+        )
+
+
 def header_button(text: str, name: str, tip: str = "", *, checkable: bool = True) -> QPushButton:
     """Return a small button of a canvas's header."""
     # Push buttons, since napari's themes show which of those are pressed.
     button = QPushButton(text)
     button.setToolTip(tip)
-    button.setObjectName(name)
+    _as_header_button(button, name)
     button.setCheckable(checkable)
+    return button
+
+
+def _as_header_button(button: QPushButton, name: str) -> None:
+    button.setObjectName(name)
+    button.setCheckable(True)
     # The canvas keeps the focus, and with it the keys.
     button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    return button

@@ -34,7 +34,7 @@ _CORNERS = np.array([(-1.0, 1.0), (-1.0, -1.0), (1.0, 1.0), (1.0, -1.0)])
 _FAR_ENOUGH_UM = 40.0
 """Beyond this it does not matter how far another mark is; the first corner that has it is taken."""
 
-_FAR_ALPHA = 0.6
+FAR_ALPHA = 0.6
 """What lies above or below the slab is drawn, but faintly."""
 
 
@@ -256,7 +256,7 @@ class Hints:
         if not recolour and np.array_equal(far, layer.metadata["far"]):
             return
         layer.metadata["far"] = far
-        alpha = np.where(far, _FAR_ALPHA, 1.0)
+        alpha = np.where(far, FAR_ALPHA, 1.0)
         if layer.metadata[HINT_KEY] == EXPECTED:
             layer.opacity = float(alpha[0])
             return

@@ -42,10 +42,15 @@ HINT_KEY = "neurobridge_hint"
 """Metadata key of layers that only explain, and hold no somata to be edited."""
 
 
+LANDMARK_KEY = "neurobridge_landmarks"
+"""Metadata key of layers that hold landmarks without a soma; their uids, by row."""
+
+
 def is_somata_layer(layer: object) -> bool:
     """Return whether a layer holds a dataset's somata, which may be edited."""
     metadata = getattr(layer, "metadata", {})
-    return isinstance(layer, Points) and DATASET_KEY in metadata and HINT_KEY not in metadata
+    others = {HINT_KEY, LANDMARK_KEY}
+    return isinstance(layer, Points) and DATASET_KEY in metadata and others.isdisjoint(metadata)
 
 
 _SAMPLE = (16, 1024, 1024)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_neurobridge.viewer.canvases import (
-    SPACE_AXES,
+    cursor_um,
     look_at,
     set_slab,
     show_field,
@@ -54,8 +54,8 @@ class Seeing:
         header.slab_changed.connect(self.set_slab)
         header.home_wanted.connect(lambda: self._show_all(model))
         header.show_slab(self.slab_um)
-        model.cursor.events.position.connect(lambda _: header.follow_place(_cursor(model)))
-        model.mouse_move_callbacks.append(lambda *_: header.show_place(_cursor(model)))
+        model.cursor.events.position.connect(lambda _: header.follow_place(cursor_um(model)))
+        model.mouse_move_callbacks.append(lambda *_: header.show_place(cursor_um(model)))
         show_scale_bar(model)
 
     def watch_layer(self, model: ViewerModel, layer: Layer) -> None:
@@ -107,11 +107,3 @@ class Seeing:
         """Move one canvas to a place, and not the other that may be locked to it."""
         with self._paused():
             look_at(model, position_um)
-
-
-def _cursor(model: ViewerModel) -> Vec3 | None:
-    position = model.cursor.position
-    if len(position) != SPACE_AXES or model.dims.ndisplay != 2:
-        return None
-    z, y, x = (float(value) for value in position)
-    return z, y, x

@@ -36,6 +36,7 @@ class Mark(StrEnum):
     NO_PARTNER = "no partner"
     CLAIMED = "claimed"
     UNMATCHED = "unmatched"
+    LANDMARK = "landmark"
 
 
 # Okabe and Ito's palette, legible on dark images in both of napari's themes.
@@ -52,6 +53,7 @@ MARK_COLORS = {
     Mark.CLAIMED: "#56B4E9",
     # Darker than every other mark: to most colour-blind eyes green and pink are grey.
     Mark.UNMATCHED: "#6E6E6E",
+    Mark.LANDMARK: "#FFFFFF",
 }
 
 MARK_GROUND = "#1E1E1E"
@@ -342,3 +344,35 @@ class ExpectedStyle:
     def as_kwargs(self) -> dict[str, Any]:
         """Return keyword arguments of `napari.layers.Shapes`."""
         return {"face_color": "transparent", "units": UNITS}
+
+
+@dataclass(frozen=True)
+class LandmarkStyle:
+    """Look of landmarks without a soma: diamonds, white around dark, seen on any canvas."""
+
+    size_um: float = 11.0
+    border_width_um: float = 1.6
+    fill: str = "#141414B0"
+
+    def as_kwargs(self) -> dict[str, Any]:
+        """Return keyword arguments of `napari.layers.Points`."""
+        return {
+            "symbol": "diamond",
+            "size": self.size_um,
+            "border_width": self.border_width_um,
+            "border_width_is_relative": False,
+            "border_color": MARK_COLORS[Mark.LANDMARK],
+            "face_color": self.fill,
+            "projection_mode": "all",
+            "units": UNITS,
+        }
+
+
+@dataclass(frozen=True)
+class GhostStyle:
+    """Look of the ghost cursor: a cross and two dashed ellipses, seen on dark and on bright."""
+
+    colors: tuple[tuple[float, float, float, float], ...] = (rgba("#000000"), rgba("#FFFFFF"))
+    dash: int = 2
+    width_px: float = 2.0
+    arm_um: float = 4.0

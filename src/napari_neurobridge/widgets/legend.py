@@ -37,12 +37,15 @@ class LegendEntry:
         RGBA of the inside.
     number : str
         Stands in a badge beside the circle.
+    dashed : bool
+        Whether the line is, and has a cross within.
     """
 
     words: str
     color: str
     fill: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     number: str = ""
+    dashed: bool = False
 
 
 MARK_WORDS = {
@@ -54,6 +57,7 @@ MARK_WORDS = {
     Mark.NO_PARTNER: "found to have no partner",
     Mark.CLAIMED: "matched by the program (darker: less certain)",
     Mark.UNMATCHED: "not matched",
+    Mark.LANDMARK: "diamond: a landmark that is no soma",
     Mark.PLAIN: "soma, while nothing is matched",
 }
 """What each mark says; hidden ones are hidden in a random check."""
@@ -70,6 +74,11 @@ def legend_entries() -> tuple[LegendEntry, ...]:
         LegendEntry("accepted pair near the query, for comparison", accepted, fill, "1"),
         LegendEntry("matched pair near the query", claimed, number="2"),
         LegendEntry("the partner is expected here (one deviation)", ExpectedStyle().colors[-1]),
+        LegendEntry(
+            "the place under the other canvas's mouse",
+            ExpectedStyle().colors[-1],
+            dashed=True,
+        ),
         LegendEntry("changed by the latest verdict, or would change", claimed, CHANGED_FILL),
         LegendEntry("outline of an imported region", OutlineStyle().color),
     )
@@ -81,10 +90,15 @@ def entry_pixmap(entry: LegendEntry) -> QPixmap:
     pixmap.fill(QColor(MARK_GROUND))
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(QPen(QColor(entry.color), _LINE_PX))
-    painter.setBrush(QColor.fromRgbF(*entry.fill))
+    pen = QPen(QColor(entry.color), _LINE_PX)
     middle, radius = _SIZE_PX / 2, _SIZE_PX / 2 - 4
+    if entry.dashed:
+        pen.setStyle(Qt.PenStyle.DotLine)
+    painter.setPen(pen)
+    painter.setBrush(QColor.fromRgbF(*entry.fill))
     painter.drawEllipse(QPointF(middle, middle), radius, radius)
+    for dx, dy in ((3, 0), (0, 3)) if entry.dashed else ():
+        painter.drawLine(QPointF(middle - dx, middle - dy), QPointF(middle + dx, middle + dy))
     if entry.number:
         font = painter.font()
         font.setPixelSize(10)

@@ -24,6 +24,7 @@ from napari_neurobridge.viewer.docks import PAIRS
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX
 from napari_neurobridge.widgets.find_bar import FindBar
+from napari_neurobridge.widgets.landmark_row import LandmarkRow
 from napari_neurobridge.widgets.pairs_model import PairsModel, status_icon
 from napari_neurobridge.widgets.pairs_view import PairsView
 from napari_neurobridge.widgets.status_line import StatusLine
@@ -41,6 +42,7 @@ _CHIP_TIPS = {
     Chip.NONE: "Cells that were found without a partner",
     Chip.UNSURE: "Pairs that somebody is unsure about",
     Chip.REJECTED: "Pairs that are none",
+    Chip.LANDMARK: "Points that people saw on both sides, and that are no somata",
 }
 _BUTTONS = (
     (Verdict.ACCEPT, "A  accept", "The selected pairs are the same cell"),
@@ -72,6 +74,8 @@ class PairsPanel(QWidget):
         layout.addWidget(self._create_count())
         layout.addWidget(self._create_table(), stretch=1)
         layout.addLayout(self._create_buttons())
+        self.landmarks = LandmarkRow(workbench, self._selected_landmarks)
+        layout.addWidget(self.landmarks)
         self.status = StatusLine(workbench)
         layout.addWidget(self.status)
 
@@ -127,6 +131,10 @@ class PairsPanel(QWidget):
         self.table.judged.connect(self._judge)
         return self.table
 
+    def _selected_landmarks(self) -> list[str]:
+        rows = self.table.selected()
+        return [row.key[0] for row in rows if row.status is PairStatus.LANDMARK]
+
     def _create_buttons(self) -> QHBoxLayout:
         self.buttons: dict[Verdict, QPushButton] = {}
         row = QHBoxLayout()
@@ -163,7 +171,7 @@ class PairsPanel(QWidget):
     def _judge(self, verdict: Verdict) -> None:
         """Judge what is selected; a single row is the current question, with all that it tells."""
         rows, verdicts = self.table.selected(), self._workbench.verdicts
-        if len(rows) > 1:
+        if len(rows) > 1 or any(row.status is PairStatus.LANDMARK for row in rows):
             self._workbench.pairs.decide(rows, verdict)
             return
         judge = {
@@ -205,6 +213,7 @@ class PairsPanel(QWidget):
         for verdict, label, _ in _BUTTONS:
             self.buttons[verdict].setText(f"{label} {n_rows}" if n_rows > 1 else label)
             self.buttons[verdict].setEnabled(n_rows > 0)
+        self.landmarks.refresh()
 
     def _on_snapshot_changed(self, _: QuestionSnapshot) -> None:
         """Let go of a row that is no longer what is being asked about."""

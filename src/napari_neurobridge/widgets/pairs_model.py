@@ -28,6 +28,7 @@ _MARKS = {
     PairStatus.UNSURE: Mark.CANDIDATE,
     PairStatus.NONE: Mark.NO_PARTNER,
     PairStatus.REJECTED: Mark.UNMATCHED,
+    PairStatus.LANDMARK: Mark.LANDMARK,
 }
 _DOT_PX = 10
 

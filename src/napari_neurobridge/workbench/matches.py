@@ -357,6 +357,7 @@ def _basis(state: State, project: Project) -> object:
     return (
         frozenset(state.pairs_between(*sides).items()),
         rejected,
+        state.landmarks.living,
         frozenset(state.none),
         tuple(state.somata.get(name) for name in sides),
         # An index that grew lets crops tell candidates apart.

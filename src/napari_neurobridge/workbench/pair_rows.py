@@ -36,6 +36,7 @@ class PairStatus(StrEnum):
     NONE = "none"
     REJECTED = "rejected"
     NOTED = "noted"
+    LANDMARK = "landmark"
 
 
 class Column(StrEnum):
@@ -130,7 +131,7 @@ def pair_rows(
     sides: tuple[str, str],
     blind: bool = False,
 ) -> tuple[PairRow, ...]:
-    """Return a row for each pair that somebody or something named.
+    """Return a row for each pair that somebody or something named, and each landmark.
 
     Parameters
     ----------
@@ -152,6 +153,7 @@ def pair_rows(
         builder.doubt(doubtful)
         builder.add_noted()
     builder.add_notes()
+    builder.add_landmarks()
     return tuple(builder.rows.values())
 
 
@@ -279,6 +281,19 @@ class _RowBuilder:
         """Write the notes into the rows."""
         for key in self._state.notes.keys() & self.rows.keys():
             self.rows[key] = replace(self.rows[key], note=in_words(self._state.notes[key]))
+
+    def add_landmarks(self) -> None:
+        """Add the landmarks that are no somata; their note says how exactly they are known."""
+        for uid, mark in self._state.landmarks.living.items():
+            self.rows[(uid,)] = PairRow(
+                (uid,),
+                mark.datasets,
+                (uid, uid),
+                PairStatus.LANDMARK,
+                note=f"σ {mark.sigma_um:g} µm",
+                annotator=mark.annotator,
+                time=mark.time,
+            )
 
     def _cells(self, key: RowKey, datasets: tuple[str, ...]) -> tuple[str, str]:
         """Return the uids of the two columns."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.types import NoneReason
     from napari_neurobridge.workbench.matches import Matches
+    from napari_neurobridge.workbench.point_landmarks import PointLandmarks
     from napari_neurobridge.workbench.questions import Questions
     from napari_neurobridge.workbench.session import Session
     from napari_neurobridge.workbench.snapshot import QuestionSnapshot
@@ -41,6 +42,7 @@ class Chip(StrEnum):
     NONE = "none"
     UNSURE = "unsure"
     REJECTED = "rejected"
+    LANDMARK = "landmark"
 
     def holds(self, row: PairRow) -> bool:
         """Return whether a row belongs here; some belong to review and elsewhere too."""
@@ -68,6 +70,8 @@ class PairTable:
         What is claimed.
     questions : Questions
         What a row asks about.
+    landmarks : PointLandmarks
+        Lets the canvases look at one.
 
     Attributes
     ----------
@@ -85,13 +89,20 @@ class PairTable:
     show_requested = Signal()
     """Somebody wants to see the table."""
 
-    def __init__(self, session: Session, matches: Matches, questions: Questions) -> None:
+    def __init__(
+        self,
+        session: Session,
+        matches: Matches,
+        questions: Questions,
+        landmarks: PointLandmarks,
+    ) -> None:
         self.rows: tuple[PairRow, ...] = ()
         self.chips: frozenset[Chip] = frozenset()
         self.words = ""
         self._session = session
         self._matches = matches
         self._questions = questions
+        self._landmarks = landmarks
         self._watched = False
         self._basis: tuple[object, ...] = ()
         session.project_changed.connect(self._refresh)
@@ -149,6 +160,9 @@ class PairTable:
 
     def ask(self, row: PairRow) -> None:
         """Ask about a row's cell, with its partner picked; both canvases move there."""
+        if row.status is PairStatus.LANDMARK:
+            self._landmarks.look_at(row.key[0])
+            return
         query, picked = self._questions.snapshot.asked
         partner = _partner(row)
         if query is None or query.uid != row.key[0] or partner not in (None, picked):
@@ -156,6 +170,8 @@ class PairTable:
 
     def is_asked(self, row: PairRow) -> bool:
         """Return whether a verdict would be about a row, or will be once there is an answer."""
+        if row.status is PairStatus.LANDMARK:
+            return True
         (query, picked), partner = self._questions.snapshot.asked, _partner(row)
         if query is None or query.uid != row.key[0]:
             return False
@@ -197,6 +213,8 @@ class PairTable:
         """Write this annotator's note on a row."""
 
         def write() -> None:
+            if row.status is PairStatus.LANDMARK:
+                raise InputError("Notes are about pairs and cells, not about landmarks.")
             uid, partner = (*row.key, None)[:2]
             project, annotator = self._session.require_project(), self._session.annotator
             assert uid is not None
@@ -215,6 +233,7 @@ class PairTable:
     def _judgements(
         self, rows: Sequence[PairRow], verdict: Verdict, reason: NoneReason | None
     ) -> list[Judgement]:
+        rows = [row for row in rows if row.status is not PairStatus.LANDMARK]
         if verdict is Verdict.NONE:
             return [
                 Judgement(verdict, uid, None, reason) for uid in {row.key[0]: 0 for row in rows}

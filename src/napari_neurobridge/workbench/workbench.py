@@ -12,6 +12,7 @@ from napari_neurobridge.workbench.decisions import Decisions
 from napari_neurobridge.workbench.detection_runs import DetectionRuns
 from napari_neurobridge.workbench.exports import Exports
 from napari_neurobridge.workbench.finder import Finder
+from napari_neurobridge.workbench.ghost import GhostCursor
 from napari_neurobridge.workbench.imports import Imports
 from napari_neurobridge.workbench.indexing import Indexing
 from napari_neurobridge.workbench.insights import Insights
@@ -22,6 +23,7 @@ from napari_neurobridge.workbench.models import EncoderCache
 from napari_neurobridge.workbench.overlay import Overlay
 from napari_neurobridge.workbench.pair_table import PairTable
 from napari_neurobridge.workbench.plane import PlaneView
+from napari_neurobridge.workbench.point_landmarks import PointLandmarks
 from napari_neurobridge.workbench.preview import Preview
 from napari_neurobridge.workbench.questions import Questions
 from napari_neurobridge.workbench.recent import RecentProjects
@@ -73,6 +75,10 @@ class Workbench:
         The plane of one side as a surface in the other's space.
     overlay : Overlay
         The ex-vivo image over the in-vivo one.
+    ghost : GhostCursor
+        The place under the mouse, on the other side.
+    landmarks : PointLandmarks
+        Landmarks that are no somata.
     verdicts : Verdicts
         What a person decides.
     decisions : Decisions
@@ -110,9 +116,11 @@ class Workbench:
         self.questions = Questions(self.session, encoders, self.matches)
         self.plane = PlaneView(self.session, self.matches, self.questions)
         self.overlay = Overlay(self.session, self.matches, self.questions)
+        self.ghost = GhostCursor(self.session, self.matches, self.questions)
         self.verdicts = Verdicts(self.session, self.questions)
         self.decisions = Decisions(self.session, self.verdicts)
-        self.pairs = PairTable(self.session, self.matches, self.questions)
+        self.landmarks = PointLandmarks(self.session, self.questions)
+        self.pairs = PairTable(self.session, self.matches, self.questions, self.landmarks)
         self.finder = Finder(self.session, self.questions)
         self.visits = Visits(self.session, self.questions)
         self.contact_sheet = ContactSheet(self.session, self.matches, self.questions, self.verdicts)
@@ -136,6 +144,7 @@ class Workbench:
             "N": self.verdicts.none,
             "F": self.questions.flicker,
             "P": self.preview.toggle,
+            "L": self.landmarks.toggle,
             "Space": self.questions.next_query,
             "Z": self.verdicts.undo,
             "Shift+Z": self.verdicts.redo,

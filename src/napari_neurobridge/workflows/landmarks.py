@@ -1,4 +1,4 @@
-"""Landmarks that people placed in BigWarp, as pairs of a project's somata."""
+"""Landmarks that people placed in BigWarp: pairs of a project's somata, and other points."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import KDTree
 
-from napari_neurobridge.errors import ErrorKind, InputError
+from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.transforms.bigwarp import BigWarpLandmarks, read_bigwarp
-from napari_neurobridge.project.log import annotate
+from napari_neurobridge.project.landmarks import LandmarkPoints
 from napari_neurobridge.project.log.judging import Judgement
+from napari_neurobridge.project.log.landmarks import DEFAULT_SIGMA_UM, place_landmarks
 from napari_neurobridge.types import Verdict
 from napari_neurobridge.workflows.pair_tables import WITHIN_UM
 
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 
 # Somata of a flat image lie at one depth.
 _FLAT_UM = 1e-6
+# Nearer than that on both sides, a landmark is one that is known.
+_SAME_UM = 0.01
 
 
 @dataclass(frozen=True)
-class LandmarkPairsFound:
-    """What a table of landmarks says about a project's somata.
+class LandmarksFound:
+    """What a table of landmarks says about a project.
 
     Attributes
     ----------
@@ -37,6 +40,10 @@ class LandmarkPairsFound:
         Datasets.
     pairs : tuple of (str, str)
         Uids of a fixed and a moving soma, as many as have both and are not accepted yet.
+    points : tuple of str
+        Names of the landmarks that do not lie on somata of both sides.
+    fixed_um, moving_um : ndarray, shape (N, 3)
+        Their places, µm (z, y, x).
     left_out : tuple of str
         Why each other landmark is none of them, a sentence each.
     """
@@ -44,18 +51,21 @@ class LandmarkPairsFound:
     fixed: str
     moving: str
     pairs: tuple[tuple[str, str], ...]
+    points: tuple[str, ...]
+    fixed_um: npt.NDArray[np.float64]
+    moving_um: npt.NDArray[np.float64]
     left_out: tuple[str, ...]
 
 
-def read_landmark_pairs(
+def read_landmarks(
     project: Project,
     path: Path,
     *,
     fixed: str | None = None,
     moving: str | None = None,
     within_um: float = WITHIN_UM,
-) -> LandmarkPairsFound:
-    """Find the somata that BigWarp landmarks lie on.
+) -> LandmarksFound:
+    """Find the somata that BigWarp landmarks lie on, and the landmarks that lie on none.
 
     Parameters
     ----------
@@ -72,7 +82,7 @@ def read_landmark_pairs(
     ------
     InputError
         If the table cannot be read or is evidently not in µm, has two dimensions and a dataset
-        three, or no landmark has a soma on both sides.
+        three, or no landmark is active and has both places.
     """
     names = _datasets(project, fixed, moving)
     if not (np.isfinite(within_um) and within_um > 0):
@@ -83,13 +93,20 @@ def read_landmark_pairs(
         _nearest(project, name, places, within_um)
         for name, places in zip(names, (table.fixed_um, table.moving_um), strict=True)
     ]
-    known = project.state().pairs_between(*names)
+    state = project.state()
+    known, there = state.pairs_between(*names), LandmarkPoints.of(state, *names)
     found: list[tuple[str, str]] = []
+    rows: list[int] = []
     left_out: list[str] = []
     named: dict[tuple[str, str], str] = {}
     for row, label in enumerate(table.names):
-        why = _why_not(table, row, names, [side[row] for side in sides])
-        pair = (sides[0][row][0], sides[1][row][0])
+        pair = (sides[0][row], sides[1][row])
+        why = _why_not(table, row, names)
+        if not why and not all(pair):
+            why = _why_known(there, table.fixed_um[row], table.moving_um[row])
+            if not why:
+                rows.append(row)
+                continue
         why = why or _why_taken(pair, named)
         if not why:
             named[pair] = label
@@ -98,11 +115,11 @@ def read_landmark_pairs(
                 continue
             why = f"is on '{pair[0]}' and '{pair[1]}', which are accepted already"
         left_out.append(f"{label} {why}.")
-    if not named:
-        raise InputError(
-            f"No landmark of {path} has a soma within {within_um:g} µm on both sides; {left_out[0]}"
-        )
-    return LandmarkPairsFound(*names, tuple(found), tuple(left_out))
+    if not table.complete.any():
+        raise InputError(f"No landmark of {path} is active and has both places; {left_out[0]}")
+    points = tuple(table.names[row] for row in rows)
+    places = table.fixed_um[rows], table.moving_um[rows]
+    return LandmarksFound(*names, tuple(found), points, *places, tuple(left_out))
 
 
 def import_landmarks(
@@ -112,23 +129,36 @@ def import_landmarks(
     fixed: str | None = None,
     moving: str | None = None,
     within_um: float = WITHIN_UM,
+    sigma_um: float = DEFAULT_SIGMA_UM,
     annotator: str | None = None,
     force: bool = False,
-) -> LandmarkPairsFound:
-    """Accept the pairs that BigWarp landmarks name, all of them as one step of undo.
+) -> LandmarksFound:
+    """Accept the pairs that BigWarp landmarks name, and place the others, as one step of undo.
 
-    See `read_landmark_pairs` for the parameters.
+    See `read_landmarks` for the other parameters.
+
+    Parameters
+    ----------
+    sigma_um : float
+        How exactly those that are no somata are known, standard deviation in µm.
 
     Raises
     ------
     InputError
-        As `read_landmark_pairs`; nothing is recorded then.
+        As `read_landmarks`; nothing is recorded then.
     InvalidActionError
         If a soma has another partner, and ``force`` is not set; nothing is recorded then.
     """
-    found = read_landmark_pairs(project, path, fixed=fixed, moving=moving, within_um=within_um)
+    found = read_landmarks(project, path, fixed=fixed, moving=moving, within_um=within_um)
     judgements = [Judgement(Verdict.ACCEPT, *pair) for pair in found.pairs]
-    annotate.judge_together(project, judgements, annotator=annotator, force=force)
+    place_landmarks(
+        project,
+        {found.fixed: found.fixed_um, found.moving: found.moving_um},
+        sigma_um=sigma_um,
+        annotator=annotator,
+        judgements=judgements,
+        force=force,
+    )
     return found
 
 
@@ -163,11 +193,11 @@ def _in_space(
 
 def _nearest(
     project: Project, name: str, places: npt.NDArray[np.float64], within_um: float
-) -> list[tuple[str, str]]:
-    """Return the soma of each place, or an empty text and why there is none."""
+) -> list[str]:
+    """Return the soma of each place, or an empty text."""
     somata = project.state().somata[name]
     if not somata:
-        raise InputError(f"'{name}' has no somata.", kind=ErrorKind.NO_SOMATA)
+        return [""] * len(places)
     uids = list(somata)
     away, nearest = map(
         np.asarray,
@@ -176,23 +206,28 @@ def _nearest(
         ),
     )
     return [
-        (uids[index], "")
-        if distance <= within_um
-        else ("", f"lies {distance:.3g} µm from the nearest soma of '{name}'")
+        uids[index] if distance <= within_um else ""
         for distance, index in zip(away.tolist(), nearest.tolist(), strict=True)
     ]
 
 
-def _why_not(
-    table: BigWarpLandmarks, row: int, names: tuple[str, str], sides: list[tuple[str, str]]
-) -> str:
-    """Return why a landmark by itself names no pair; empty where it does."""
+def _why_not(table: BigWarpLandmarks, row: int, names: tuple[str, str]) -> str:
+    """Return why a landmark says nothing; empty where it does."""
     for name, places in zip(names, (table.fixed_um, table.moving_um), strict=True):
         if not np.isfinite(places[row]).all():
             return f"has no place in '{name}'"
-    if not table.active[row]:
-        return "is switched off in BigWarp"
-    return " and ".join(why for _, why in sides if why)
+    return "" if table.active[row] else "is switched off in BigWarp"
+
+
+def _why_known(
+    known: LandmarkPoints, fixed_um: npt.NDArray[np.float64], moving_um: npt.NDArray[np.float64]
+) -> str:
+    """Return which landmark of the project a point is; empty where none."""
+    if not len(known):
+        return ""
+    away = np.abs(np.hstack([known.source_um - fixed_um, known.target_um - moving_um])).max(axis=1)
+    nearest = int(away.argmin())
+    return f"is there already, as '{known.uids[nearest]}'" if away[nearest] < _SAME_UM else ""
 
 
 def _why_taken(pair: tuple[str, str], named: dict[tuple[str, str], str]) -> str:

@@ -21,7 +21,7 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_write
 from napari_neurobridge.io.tables import write_rows
 from napari_neurobridge.matching.calibration import claimable, expected_false
-from napari_neurobridge.project.project_spaces import LandmarkPairs
+from napari_neurobridge.project.landmarks import ProjectLandmarks
 from napari_neurobridge.types import Role
 from napari_neurobridge.workflows.claims import waiting_claims
 from napari_neurobridge.workflows.index import load_encoder, ranking_model
@@ -124,12 +124,12 @@ def matching_encoder(project: Project, load: Callable[[], Encoder]) -> Encoder |
 
 
 def n_landmarks(project: Project) -> int:
-    """Return how many pairs of living somata of the default datasets are accepted."""
-    return len(LandmarkPairs.of(project.state(), project.in_vivo(), project.ex_vivo()))
+    """Return how many landmarks the default datasets have: accepted pairs, and other points."""
+    return len(ProjectLandmarks.of(project.state(), project.in_vivo(), project.ex_vivo()))
 
 
 def has_landmarks(project: Project) -> bool:
-    """Return whether any pair of the default datasets is accepted."""
+    """Return whether the default datasets have any landmark."""
     return n_landmarks(project) > 0
 
 
@@ -141,14 +141,14 @@ def strategy_now(project: Project) -> QueueStrategy:
 def match_between(
     project: Project, encoder: Encoder | None, dataset: str, other: str
 ) -> Match | None:
-    """Match two datasets of different roles; None without an accepted pair between them."""
+    """Match two datasets of different roles; None without a landmark between them."""
     from napari_neurobridge.matching.match_datasets import match_datasets
 
     first, second = sorted(
         (dataset, other), key=lambda name: project.dataset(name).role is Role.EX_VIVO
     )
     roles = {project.dataset(name).role for name in (first, second)}
-    if len(roles) < 2 or not len(LandmarkPairs.of(project.state(), first, second)):
+    if len(roles) < 2 or not len(ProjectLandmarks.of(project.state(), first, second)):
         return None
     return match_datasets(project, encoder, in_vivo=first, ex_vivo=second)
 

@@ -14,7 +14,7 @@ from napari_neurobridge.io.transforms.common import GridSettings, TransformFile
 from napari_neurobridge.io.transforms.itk import ITK_SUFFIXES, read_itk, write_itk
 from napari_neurobridge.io.transforms.ngff import NGFF_VERSIONS, write_ngff
 from napari_neurobridge.io.transforms.ngff_reader import read_ngff
-from napari_neurobridge.project.project_spaces import LandmarkPairs
+from napari_neurobridge.project.landmarks import ProjectLandmarks
 from napari_neurobridge.spaces.affine import Affine
 from napari_neurobridge.spaces.displacement_grid import as_affine
 
@@ -101,7 +101,7 @@ def export_transform(
     *,
     report: Report | None = None,
 ) -> TransformFile:
-    """Write a project's current map between two datasets, or the accepted pairs as landmarks.
+    """Write a project's current map between two datasets, or its landmarks.
 
     Parameters
     ----------
@@ -151,12 +151,12 @@ def _named(out: Path, source: str, target: str, suffixes: tuple[str, ...]) -> Pa
 
 
 def _export_landmarks(project: Project, path: Path, fixed: str, moving: str) -> TransformFile:
-    pairs = LandmarkPairs.of(project.state(), fixed, moving)
-    if not pairs:
+    landmarks = ProjectLandmarks.of(project.state(), fixed, moving)
+    if not len(landmarks):
         raise InputError(
             f"There is no accepted pair of '{fixed}' and '{moving}'.", kind=ErrorKind.TOO_FEW_PAIRS
         )
-    write_bigwarp(path, BigWarpLandmarks.of_places(pairs.target_um, pairs.source_um))
+    write_bigwarp(path, BigWarpLandmarks.of_places(landmarks.target_um, landmarks.source_um))
     return TransformFile(path, "bigwarp", "", fixed, moving, "landmarks", None, None)
 
 

@@ -13,6 +13,8 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.spaces.gaussian_process import (
     DeformationPrior,
     ExactRegression,
+    FeatureRegression,
+    PriorRegression,
     farthest_points,
     features,
     marginals,
@@ -99,3 +101,17 @@ def test_farthest_points_start_with_the_leading_and_spread():
 def test_impossible_priors_are_refused(change):
     with pytest.raises(InputError, match="prior"):
         replace(PRIOR, **change)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seeds)
+def test_the_mean_alone_is_the_mean_of_the_prediction(seed):
+    offsets, seen, sigma = field(seed, 30)
+    there = np.random.default_rng(seed + 1).uniform(-300, 300, (5, 3))
+    for regression in (
+        ExactRegression(PRIOR, offsets, seen, sigma),
+        FeatureRegression(PRIOR, offsets, seen, sigma, 20),
+        PriorRegression(PRIOR),
+    ):
+        mean, _ = regression.predict(there)
+        np.testing.assert_allclose(regression.mean_displacement(there), mean, atol=1e-5)

@@ -48,6 +48,7 @@ MARKS = (
     Mark.DISPUTED,
     Mark.NO_PARTNER,
     Mark.UNMATCHED,
+    Mark.LANDMARK,
 )
 CONFIDENCES = np.linspace(0.5, 1.0, 11)
 
@@ -80,7 +81,7 @@ def differences(kind: str) -> dict[tuple[str, str], float]:
 @pytest.mark.parametrize("kind", SIMULATIONS)
 def test_every_eye_tells_marks_of_different_meaning_apart(kind: str) -> None:
     found = differences(kind)
-    assert len(found) == 21
+    assert len(found) == 28
     assert {pair: value for pair, value in found.items() if value < LEAST_DIFFERENCE} == {}
 
 

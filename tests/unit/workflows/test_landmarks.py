@@ -1,4 +1,4 @@
-"""BigWarp landmarks become pairs where both lie on somata, and are told where they do not."""
+"""BigWarp landmarks become pairs where both lie on somata, and other landmarks elsewhere."""
 
 from __future__ import annotations
 
@@ -50,16 +50,18 @@ def test_landmarks_on_somata_are_accepted_and_the_others_told(project, tmp_path)
     found = import_landmarks(project, path)
     assert found.pairs == (pairs[0], pairs[1], pairs[5])
     assert project.state().pairs_between("two_photon", "fmost") == dict(found.pairs)
-    assert len(found.left_out) == 3
-    assert found.left_out[0].startswith("Pt-2 lies ")
-    assert found.left_out[0].endswith(" µm from the nearest soma of 'two_photon'.")
-    assert found.left_out[1:] == (
+    assert found.points == ("Pt-2",)
+    (mark,) = project.state().landmarks.living.values()
+    np.testing.assert_allclose(mark.places_um, [fixed[2], moving[2]])
+    assert mark.sigma_um == 5.0
+    assert found.left_out == (
         "Pt-3 has no place in 'fmost'.",
         "Pt-4 is switched off in BigWarp.",
     )
     # One step of undo for all of them.
     annotate.undo(project)
     assert not project.state().pairs
+    assert not project.state().landmarks.living
 
 
 def test_pairs_that_are_known_or_named_twice_are_told(project, tmp_path):
@@ -104,7 +106,7 @@ def test_the_sides_can_be_named_the_other_way(project, tmp_path):
     [
         (lambda fixed, moving: (fixed, moving / 1000), r"second side is \d+ times smaller"),
         (lambda fixed, moving: (fixed / 1000, moving / 1000), "are probably in mm"),
-        (lambda fixed, moving: (fixed + 900, moving), "No landmark of .* on both sides; Pt-0 lies"),
+        (lambda fixed, moving: (fixed + np.inf, moving), "both places; Pt-0 has no place in 'two"),
         (lambda fixed, moving: (fixed[:, 1:], moving[:, 1:]), "of two dimensions.* in one plane"),
     ],
 )
@@ -164,10 +166,32 @@ def test_the_command_answers_in_json_and_in_words(project, tmp_path, capsys):
     command = ["import-landmarks", str(project.path), str(path), "--within-um", "2"]
     assert run([*command, "--json", "--progress", "none"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert (said["n_landmarks"], said["n_pairs"]) == (3, 2)
+    assert (said["n_landmarks"], said["n_pairs"], said["n_points"]) == (3, 2, 1)
     assert (said["fixed"], said["moving"]) == ("two_photon", "fmost")
     assert said["pairs"] == [list(pair) for pair in pairs[:2]]
     assert run([*command, "--progress", "none"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("0 of 3 landmarks are accepted pairs of 'two_photon' and 'fmost' now.")
     assert "accepted already" in out
+    assert "is there already, as 'lm-" in out
+    assert run([*command, "--sigma-um", "0"]) != 0
+    assert "between 0.1 and 200 µm" in capsys.readouterr().err
+
+
+def test_landmarks_without_a_soma_leave_and_come_back(project, tmp_path):
+    accept_true_pairs(project, range(4))
+    with nb.open(project.path) as p:
+        sides = {"two_photon": (31.0, 77.25, 12.5), "fmost": (140.0, 8.0, 66.125)}
+        uid = p.add_landmark(sides, sigma_um=7.0)
+        p.change_landmark(uid, sigma_um=8.0, places_um={"fmost": (141.0, 8.0, 66.125)})
+        sides["fmost"] = (141.0, 8.0, 66.125)
+        assert p.landmarks().loc[uid, "sigma_um"] == 8.0
+        p.export_transform(tmp_path / "marks.csv", "bigwarp")
+        p.delete_landmark(uid)
+        assert p.landmarks().empty
+        table = p.import_landmarks(tmp_path / "marks.csv", sigma_um=3.0)
+        assert table.attrs["points"] == ["Pt-4"]
+        back = p.landmarks().iloc[0]
+        assert back["sigma_um"] == 3.0
+        assert tuple(back[[f"second_{axis}_um" for axis in "zyx"]]) == sides["fmost"]
+        assert tuple(back[[f"first_{axis}_um" for axis in "zyx"]]) == sides["two_photon"]

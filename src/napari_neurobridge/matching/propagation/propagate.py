@@ -99,7 +99,7 @@ class Propagation:
     notes: tuple[str, ...]
 
     def grown_alignment(
-        self, source: str, target: str, *, orientation: bool, n_pairs: int
+        self, source: str, target: str, *, orientation: bool, n_pairs: int, n_points: int = 0
     ) -> Alignment:
         """Return the alignment that landmarks and sites give together.
 
@@ -110,7 +110,9 @@ class Propagation:
         orientation : bool
             Whether an orientation was stated.
         n_pairs : int
-            How many of the landmarks a person accepted; the program proposed the others.
+            How many of the pairs a person accepted; the program proposed the others.
+        n_points : int
+            How many of the landmarks are no somata.
         """
         queries_um = self.state.setup.problem.queries_um
         similarity = self.alignment.similarity
@@ -127,6 +129,7 @@ class Propagation:
             made_from=MadeFrom(
                 orientation=orientation,
                 n_pairs=n_pairs,
+                n_points=n_points,
                 n_matches=int((self.state.precision > 0).sum()),
             ),
         )

@@ -18,6 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.log.checks import CheckDrawn
 from napari_neurobridge.project.log.claims import ClaimsImported
+from napari_neurobridge.project.log.landmark_events import (
+    LandmarkChanged,
+    LandmarksDeleted,
+    LandmarksPlaced,
+)
 from napari_neurobridge.project.log.notes import NoteWritten
 from napari_neurobridge.project.log.payload import EventKind, Payload
 from napari_neurobridge.project.log.soma_events import (
@@ -244,6 +249,9 @@ SCHEMAS: Mapping[EventKind, PayloadSchema] = {
         ClaimsImported,
         NoteWritten,
         CheckDrawn,
+        LandmarksPlaced,
+        LandmarkChanged,
+        LandmarksDeleted,
         Undone,
     )
 }

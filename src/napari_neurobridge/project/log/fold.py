@@ -10,6 +10,11 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.log.checks_fold import RandomCheck, fold_checks
 from napari_neurobridge.project.log.claims import ImportedClaim, fold_claims
 from napari_neurobridge.project.log.events import Event, Undone, UndoScope
+from napari_neurobridge.project.log.landmark_events import (
+    LANDMARK_KINDS,
+    LandmarksFold,
+    fold_landmarks,
+)
 from napari_neurobridge.project.log.models_fold import Adoption, fold_adoptions
 from napari_neurobridge.project.log.notes import Note, NotedKey, fold_notes
 from napari_neurobridge.project.log.payload import EventKind, step_of
@@ -83,6 +88,8 @@ class State:
         What people wrote on pairs and cells.
     checks : tuple of RandomCheck
         Random samples of claimed pairs, oldest first, with what was answered.
+    landmarks : LandmarksFold
+        Points that people saw on both sides, and that are no somata.
     adoptions : tuple of Adoption
         Models that the project went over to, the oldest first; ask
         `napari_neurobridge.models.current` which of them it uses.
@@ -106,6 +113,7 @@ class State:
     claims: tuple[ImportedClaim, ...] = ()
     notes: Mapping[NotedKey, tuple[Note, ...]] = field(default_factory=dict)
     checks: tuple[RandomCheck, ...] = ()
+    landmarks: LandmarksFold = field(default_factory=LandmarksFold)
     adoptions: tuple[Adoption, ...] = ()
 
     @property
@@ -234,6 +242,11 @@ class IncrementalFold:
             claims=fold_claims(standing(EventKind.CLAIMS_IMPORTED)),
             notes=fold_notes(standing(EventKind.NOTE)),
             checks=fold_checks(standing(EventKind.CHECK_DRAWN), standing(EventKind.VERDICT)),
+            landmarks=fold_landmarks(
+                (event for event in ordered if event.kind in LANDMARK_KINDS),
+                cancelled,
+                owner=ordered[0].annotator if ordered else None,
+            ),
             adoptions=fold_adoptions(standing(EventKind.MODEL_ADOPTED)),
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.io.rois.outline_file import copy_outlines
 from napari_neurobridge.project.folder import Project
+from napari_neurobridge.project.log.landmark_events import LandmarksPlaced
 from napari_neurobridge.project.log.soma_events import PlacedSomata
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def merge(project: Project, other: Project | str | Path) -> int:
     Raises
     ------
     InputError
-        If the two hold other images under one name, or gave one uid to two somata.
+        If the two hold other images under one name, or gave one uid to two somata or landmarks.
     """
     if not isinstance(other, Project):
         opened = Project.open(other)
@@ -75,8 +76,8 @@ def _check_uids(ours: Iterable[Event], theirs: Iterable[Event]) -> None:
     for uid, birth in _births(theirs).items():
         if births.get(uid, birth) != birth:
             raise InputError(
-                f"The two projects gave the uid '{uid}' to different somata; only copies of one "
-                "project, annotated under different names, can be merged."
+                f"The two projects gave the uid '{uid}' to different somata or landmarks; only "
+                "copies of one project, annotated under different names, can be merged."
             )
 
 
@@ -84,7 +85,7 @@ def _births(events: Iterable[Event]) -> dict[str, str]:
     """Return for each uid the id of the event that first named it."""
     births: dict[str, str] = {}
     for event in sorted(events, key=lambda event: event.order):
-        if isinstance(event.content, PlacedSomata):
+        if isinstance(event.content, PlacedSomata | LandmarksPlaced):
             for uid in event.content.uids:
                 births.setdefault(uid, event.id)
     return births

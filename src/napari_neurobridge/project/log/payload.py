@@ -20,6 +20,9 @@ class EventKind(StrEnum):
     CLAIMS_IMPORTED = "claims_imported"
     NOTE = "note"
     CHECK_DRAWN = "check_drawn"
+    LANDMARKS_PLACED = "landmarks_placed"
+    LANDMARK_CHANGED = "landmark_changed"
+    LANDMARKS_DELETED = "landmarks_deleted"
     UNDO = "undo"
 
 

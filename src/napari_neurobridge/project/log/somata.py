@@ -310,8 +310,12 @@ def _new_uids(state: State, dataset: str, count: int, annotator: str) -> list[st
     """
     prefix = _PREFIXES.get(dataset, dataset)
     owner = state.owners.get(dataset, annotator)
+    return numbered_uids(prefix, state.numbers.get(prefix, 0) + 1, count, owner, annotator)
+
+
+def numbered_uids(prefix: str, start: int, count: int, owner: str, annotator: str) -> list[str]:
+    """Return new uids; those of anybody but the owner end in letters from the annotator's name."""
     suffix = "" if owner == annotator else f"-{_letters(annotator)}"
-    start = state.numbers.get(prefix, 0) + 1
     return [f"{prefix}-{number:05d}{suffix}" for number in range(start, start + count)]
 
 

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING
 from napari_neurobridge.project.log.checks import CheckDrawn
 from napari_neurobridge.project.log.claims import ClaimsImported
 from napari_neurobridge.project.log.events import ModelAdopted, VerdictGiven
+from napari_neurobridge.project.log.landmark_events import (
+    LandmarkChanged,
+    LandmarksDeleted,
+    LandmarksPlaced,
+)
 from napari_neurobridge.project.log.notes import NoteWritten
 from napari_neurobridge.project.log.soma_events import (
     DetectionRun,
@@ -63,9 +68,22 @@ def _describe_verdict(given: VerdictGiven) -> str:
 
 
 def _describe_other(content: Payload) -> str:
-    if isinstance(content, CheckDrawn):
-        return f"drew {content.n} of {len(content.population)} claimed pairs for a random check"
+    match content:
+        case CheckDrawn() as check:
+            return f"drew {check.n} of {len(check.population)} claimed pairs for a random check"
+        case LandmarksPlaced() as placed:
+            return f"placed {_landmarks(placed.uids)}"
+        case LandmarkChanged(places_um=places, sigma_um=sigma) as changed:
+            told = [f"moved landmark {changed.uid} in {name}" for name in places]
+            told += [] if sigma is None else [f"gave landmark {changed.uid} σ {sigma:g} µm"]
+            return ", ".join(told)
+        case LandmarksDeleted() as deleted:
+            return f"deleted {_landmarks(deleted.uids)}"
     return "undid the last action"
+
+
+def _landmarks(uids: list[str]) -> str:
+    return f"landmark {uids[0]}" if len(uids) == 1 else f"{len(uids)} landmarks"
 
 
 def _describe_note(note: NoteWritten) -> str:
