@@ -211,7 +211,7 @@ def run(
                     drawn.related,
                     result.matches.source_um[result.agreeing],
                     result.matches.target_um[result.agreeing],
-                    result.transform and result.transform.map_points,
+                    None if result.transform is None else result.transform.map_points,
                     seconds,
                 )
                 found.setdefault("somata, pattern, GCCM, refined", []).append(outcome)

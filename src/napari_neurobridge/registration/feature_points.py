@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn import functional
 
 from napari_neurobridge.registration.feature_net import (
     FeatureMaps,
     FeatureNet,
-    expected_place,
     node_pixels,
     sample_maps,
 )
@@ -113,31 +111,6 @@ class FeatureExtractor:
         height, width = values.shape
         padded = np.pad(values, ((0, -height % _BLOCK), (0, -width % _BLOCK)), mode="reflect")
         return DescribedImage(self.net(torch.from_numpy(padded)[None]), (height, width))
-
-
-@torch.inference_mode()
-def refine_places(
-    net: FeatureNet,
-    source: DescribedImage,
-    target: DescribedImage,
-    pixels: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
-) -> npt.NDArray[np.float64]:
-    """Return where in the target's neighbourhood of each match the source's place is seen, (K, 2).
-
-    Parameters
-    ----------
-    net : FeatureNet
-        That described both.
-    source, target : DescribedImage
-    pixels : pair of ndarray, shape (K, 2)
-        Matched places.
-    """
-    here, there = (torch.from_numpy(side).float() for side in pixels)
-    asked = functional.normalize(sample_maps(source.maps.descriptors, here[None])[0], dim=1)
-    maps = target.maps.descriptors[0]
-    nodes = node_pixels(*maps.shape[1:])
-    similar = net.fine_scale * asked @ maps.flatten(1)
-    return expected_place(similar, there, nodes).double().numpy()
 
 
 def _peaks(values: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ def grids_onto(
     if (stop - low < 2).any():
         return None
     shape = (int(stop[0] - low[0]), int(stop[1] - low[1]))
-    back = np.linalg.inv(linear)
+    back = np.asarray(np.linalg.inv(linear), dtype=np.float64)
     origin = np.asarray(low * pixel, dtype=np.float64)
     on_source = PlaneGrid(back, back @ (origin - shift), shape, pixel)
     return on_source, PlaneGrid(np.eye(2), origin, shape, pixel)

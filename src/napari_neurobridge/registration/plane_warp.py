@@ -59,4 +59,4 @@ def warp_plane(
         shape=(1, *reference.values.shape),
         voxel_size_um=(1.0, reference.pixel_um, reference.pixel_um),
     )
-    return warp_image(view, report=report)[0]
+    return np.asarray(warp_image(view, report=report)[0], dtype=np.float32)

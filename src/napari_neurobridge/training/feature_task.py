@@ -244,8 +244,8 @@ def _hits(found: np.ndarray, true: np.ndarray) -> tuple[int, int, int, int]:
     """Return how many are right, of how many said; how many are found, of how many there are."""
     if not len(found) or not len(true):
         return 0, len(found), 0, len(true)
-    right = cKDTree(true).query(found)[0] < RIGHT_PX
-    met = cKDTree(found).query(true)[0] < RIGHT_PX
+    right = np.asarray(cKDTree(true).query(found)[0]) < RIGHT_PX
+    met = np.asarray(cKDTree(found).query(true)[0]) < RIGHT_PX
     return int(right.sum()), len(found), int(met.sum()), len(true)
 
 

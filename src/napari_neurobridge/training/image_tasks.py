@@ -153,7 +153,7 @@ def project(
     top = len(volume) - 1
     low = int(np.clip(round(first), 0, top))
     slab = volume[low : max(int(np.clip(round(last), 0, top)), low) + 1].astype(np.float32)
-    return slab.max(axis=0) if rng.random() < 0.7 else slab.mean(axis=0)
+    return np.asarray(slab.max(axis=0) if rng.random() < 0.7 else slab.mean(axis=0))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -135,7 +135,7 @@ def in_optical_frame(
     return np.where(reversed_, lengths - renamed, renamed)
 
 
-def _imaged(side: ImagedSpecimen, extent: ImageExtent) -> torch.Tensor:
+def _imaged(side: ImagedSpecimen[Any], extent: ImageExtent) -> torch.Tensor:
     """Image a whole volume, slab by slab."""
     depth, height, width = extent.shape
     thickness = max(1, _SLAB_VOXELS // (height * width))

@@ -95,7 +95,7 @@ def _read_volume(file: PlaneFile) -> PlanarImage:
 
 def _plane(volume: Volume, z: int) -> npt.NDArray[np.float32]:
     _, height, width = volume.shape
-    return volume.read((z, 0, 0), (z + 1, height, width))[0]
+    return np.asarray(volume.read((z, 0, 0), (z + 1, height, width))[0])
 
 
 def _required_size(file: PlaneFile, said: tuple[float, ...] | None) -> float:

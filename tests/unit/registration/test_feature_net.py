@@ -17,7 +17,7 @@ from napari_neurobridge.registration.feature_net import (
     node_pixels,
     sample_maps,
 )
-from napari_neurobridge.registration.feature_points import FeatureExtractor, refine_places
+from napari_neurobridge.registration.feature_points import FeatureExtractor
 from napari_neurobridge.registration.keypoints import PlanarImage
 from napari_neurobridge.registration.weights import save_network
 
@@ -87,14 +87,6 @@ def test_the_bundled_network_finds_rings_where_they_are(pixel_um) -> None:
     points = extractor.extract(image, 60)
     assert len(points) <= 60
     np.testing.assert_allclose(np.linalg.norm(points.descriptors, axis=1), 1, rtol=1e-4)
-
-
-def test_a_place_is_refined_to_itself_in_the_same_image() -> None:
-    extractor = FeatureExtractor(load_feature_net(bundled_model(FEATURE_NET)))
-    described = extractor.describe(rings(grid_of_somata(), (200, 200)))
-    places = np.random.default_rng(0).uniform(40, 160, (30, 2))
-    refined = refine_places(extractor.net, described, described, (places, places))
-    assert np.median(np.linalg.norm(refined - places, axis=1)) < 4
 
 
 def test_a_network_is_kept_in_a_folder_and_other_weights_are_refused(tmp_path) -> None:

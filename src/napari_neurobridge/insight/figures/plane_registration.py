@@ -75,7 +75,8 @@ def checkerboard(first: npt.ArrayLike, second: npt.ArrayLike, side: int) -> Floa
     odd = (rows[:, None] + columns) % 2 == 1
     # Light tints: full colours would hide how well the grey values go on.
     shades = np.array([[1.0, 0.75, 1.0], [0.75, 1.0, 0.75]], dtype=np.float32)
-    return np.where(odd, other, one)[..., None] * shades[odd.astype(int)]
+    tinted: npt.NDArray[np.float32] = np.where(odd, other, one)[..., None] * shades[odd.astype(int)]
+    return tinted
 
 
 def _as_bright(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Float32Array, Float32Array]:

@@ -155,7 +155,7 @@ def mutual_nearest(
     """Return the pairs of rows (K, 2) that are each other's nearest, no farther than a reach."""
     if not len(first_um) or not len(second_um):
         return np.empty((0, 2), dtype=np.intp)
-    away, there = cKDTree(second_um).query(first_um)
-    back = cKDTree(first_um).query(second_um)[1]
+    away, there = (np.asarray(one) for one in cKDTree(second_um).query(first_um))
+    back = np.asarray(cKDTree(first_um).query(second_um)[1])
     rows = np.flatnonzero((back[there] == np.arange(len(first_um))) & (away <= reach_um))
     return np.column_stack([rows, there[rows]]).astype(np.intp)
