@@ -243,9 +243,7 @@ class IncrementalFold:
             notes=fold_notes(standing(EventKind.NOTE)),
             checks=fold_checks(standing(EventKind.CHECK_DRAWN), standing(EventKind.VERDICT)),
             landmarks=fold_landmarks(
-                (event for event in ordered if event.kind in LANDMARK_KINDS),
-                cancelled,
-                owner=ordered[0].annotator if ordered else None,
+                (event for event in ordered if event.kind in LANDMARK_KINDS), cancelled
             ),
             adoptions=fold_adoptions(standing(EventKind.MODEL_ADOPTED)),
         )

@@ -124,18 +124,13 @@ class LandmarksFold:
     living : dict of uid to PointLandmark
     used : frozenset of str
         Uids that were ever given.
-    owner : str or None
-        Who began the project: only others' uids need to tell whose they are.
     """
 
     living: Mapping[str, PointLandmark] = field(default_factory=dict)
     used: frozenset[str] = frozenset()
-    owner: str | None = None
 
 
-def fold_landmarks(
-    events: Iterable[Event], cancelled: Collection[str], *, owner: str | None
-) -> LandmarksFold:
+def fold_landmarks(events: Iterable[Event], cancelled: Collection[str]) -> LandmarksFold:
     """Fold events about landmarks, sorted by (time, id).
 
     Parameters
@@ -144,8 +139,6 @@ def fold_landmarks(
         Of `LANDMARK_KINDS`, with those that were undone.
     cancelled : collection of str
         Ids of the latter.
-    owner : str or None
-        Who wrote the log's first event.
     """
     living: dict[str, PointLandmark] = {}
     used: set[str] = set()
@@ -168,7 +161,7 @@ def fold_landmarks(
         elif isinstance(content, LandmarksDeleted):
             for uid in content.uids:
                 living.pop(uid, None)
-    return LandmarksFold(living, frozenset(used), owner)
+    return LandmarksFold(living, frozenset(used))
 
 
 def _changed(landmark: PointLandmark, content: LandmarkChanged, event: Event) -> PointLandmark:

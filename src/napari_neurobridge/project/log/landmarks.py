@@ -88,7 +88,7 @@ def place_landmarks(
     def decide(state: State) -> list[Payload]:
         given: list[Payload] = [*verdicts_of(project, state, judgements, force=force, step=step)]
         if first:
-            uids.extend(_new_uids(state, len(first), annotator))
+            uids.extend(_new_uids(state, datasets, len(first), annotator))
             placed = LandmarksPlaced(
                 datasets=datasets,
                 uids=uids,
@@ -208,10 +208,11 @@ def living_landmark(state: State, uid: str) -> PointLandmark:
     return landmark
 
 
-def _new_uids(state: State, count: int, annotator: str) -> list[str]:
-    known = state.landmarks
-    highest = max((int(uid.split("-")[1]) for uid in known.used), default=0)
-    return numbered_uids(_PREFIX, highest + 1, count, known.owner or annotator, annotator)
+def _new_uids(state: State, datasets: tuple[str, str], count: int, annotator: str) -> list[str]:
+    highest = max((int(uid.split("-")[1]) for uid in state.landmarks.used), default=0)
+    # Two people's copies know alike who first placed somata, and not who first placed a landmark.
+    owners = [state.owners[name] for name in datasets if name in state.owners]
+    return numbered_uids(_PREFIX, highest + 1, count, (*owners, annotator)[0], annotator)
 
 
 def _two_datasets(project: Project, places_um: Mapping[str, object]) -> tuple[str, str]:
