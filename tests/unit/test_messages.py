@@ -21,6 +21,8 @@ FACES = ("cli", "workbench", "viewer", "widgets", "demo.py")
 SCRIPTS = {
     "training/bundled_encoder.py",
     "training/gccm_card.py",
+    "training/feature_card.py",
+    "training/feature_task.py",
     "training/gccm_task.py",
     "training/matcher_card.py",
     "training/matcher_task.py",
