@@ -61,10 +61,10 @@ class VolumeSearchParams:
     seed : int
     """
 
-    neighbourhoods: int = 12
-    rounds: int = 10
+    neighbourhoods: int = 24
+    rounds: int = 8
     poses: PoseParams = field(
-        default_factory=lambda: PoseParams(kept=2000, grown=60, scale=(0.78, 1.28))
+        default_factory=lambda: PoseParams(kept=4000, grown=600, scale=(0.78, 1.28))
     )
     turns: TurnParams = field(
         default_factory=lambda: TurnParams(min_evidence_ratio=1.25, evidence_margin=8.0)

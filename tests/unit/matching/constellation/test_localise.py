@@ -8,12 +8,12 @@ from napari_neurobridge.matching.constellation.local_poses import PoseParams
 from napari_neurobridge.matching.constellation.localise import LocalisationParams, localise
 from napari_neurobridge.matching.constellation.volume_search import VolumeSearchParams
 
-FIELD_UM = 260.0
+FIELD_UM = 360.0
 # The simulation's axes are swapped and mirrored alike.
 ORIENTATION = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 QUICK = LocalisationParams(
     search=VolumeSearchParams(
-        neighbourhoods=8, rounds=2, poses=PoseParams(kept=500, grown=20, scale=(0.78, 1.28))
+        neighbourhoods=10, rounds=2, poses=PoseParams(kept=600, grown=60, scale=(0.78, 1.28))
     )
 )
 
@@ -23,17 +23,17 @@ class Tissue:
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
-        self.somata = self.rng.uniform(0, 1, (1400, 3)) * (160.0, 500.0, 500.0)
+        self.somata = self.rng.uniform(0, 1, (1600, 3)) * (160.0, 540.0, 540.0)
         tilt = np.array([[1, 0.05, -0.04], [-0.05, 1, 0], [0.04, 0, 1]])
         self.linear = ORIENTATION @ tilt @ np.diag([0.95, 0.92, 1.04])
-        self.gallery = self.true(self.somata[self.rng.random(1400) < 0.85])
+        self.gallery = self.true(self.somata[self.rng.random(1600) < 0.85])
 
     def true(self, points: np.ndarray) -> np.ndarray:
         bend = 4 * np.sin(points[:, [1, 2, 0]] / 90.0)
         return (points + bend) @ self.linear.T + (300.0, 40.0, -20.0)
 
     def field(self, thick: float, deg: float = 70.0) -> tuple[np.ndarray, "Turn"]:
-        turn = Turn(deg, np.array([70.0, 250.0, 250.0]))
+        turn = Turn(deg, np.array([70.0, 270.0, 270.0]))
         own = turn.inverse(self.somata)
         held = (np.abs(own[:, 1:] - FIELD_UM / 2) < FIELD_UM / 2).all(axis=1)
         held &= (own[:, 0] > -6) & (own[:, 0] < thick + 6) & (self.rng.random(len(own)) < 0.85)
