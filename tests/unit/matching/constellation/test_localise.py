@@ -62,6 +62,7 @@ def tissue() -> Tissue:
     return Tissue(3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("thick", [0.0, 50.0])
 def test_a_field_is_found_with_its_depth_and_tilt(tissue: Tissue, thick: float):
     field, turn = tissue.field(thick)
