@@ -139,7 +139,7 @@ class RegistrationBenchmark(BenchmarkResult):
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class _MethodOutcome:
     """What a method found in one pair: matches, those right within `RIGHT_UM`, errors, time."""
 
     matches: int
@@ -190,12 +190,12 @@ def run(
     extractors: list[Extractor] = [matcher.extractor]
     if parameters.aliked is not None:
         extractors.append(Aliked.load(weights=parameters.aliked))
-    found: dict[str, list[_Outcome]] = {}
+    found: dict[str, list[_MethodOutcome]] = {}
     decided: dict[str, list[_Decided]] = {}
     for number in range(parameters.pairs):
         if report is not None:
             report(number, parameters.pairs, "registering held-out scenes")
-        drawn = _Drawn.of(parameters, scenes, number)
+        drawn = _DrawnImages.of(parameters, scenes, number)
         for extractor in extractors:
             outcome = _by_ransac(extractor, drawn.related)
             found.setdefault(f"{extractor.name}, nearest, RANSAC", []).append(outcome)
@@ -226,7 +226,7 @@ def run(
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class _DrawnImages:
     """The images of one number: a related pair, and others that are not."""
 
     related: ImageTask
@@ -234,7 +234,7 @@ class _Drawn:
     depths: tuple[ImageTask, ImageTask]
 
     @classmethod
-    def of(cls, asked: RegistrationParameters, scenes: list[SceneVolumes], number: int) -> _Drawn:
+    def of(cls, asked: RegistrationParameters, scenes: list[SceneVolumes], number: int) -> _DrawnImages:
         params = TaskParams(
             size_um=asked.size,
             same_side=0.0,
@@ -269,7 +269,7 @@ def _planes(task: ImageTask) -> tuple[PlanarImage, PlanarImage]:
     return PlanarImage.of(task.source, 1.0), PlanarImage.of(task.target, 1.0)
 
 
-def _by_ransac(extractor: Extractor, task: ImageTask) -> _Outcome:
+def _by_ransac(extractor: Extractor, task: ImageTask) -> _MethodOutcome:
     """Match descriptors that are each other's nearest, and keep what fits one affine map."""
     began = time.perf_counter()
     first, second = (extractor.extract(image, _KEYPOINTS) for image in _planes(task))
@@ -287,7 +287,7 @@ def _by_ransac(extractor: Extractor, task: ImageTask) -> _Outcome:
     return _outcome(task, here[kept], found[kept], map_points, seconds)
 
 
-def _by_pattern(matcher: SomaMatcher, task: ImageTask) -> Iterator[tuple[str, _Outcome]]:
+def _by_pattern(matcher: SomaMatcher, task: ImageTask) -> Iterator[tuple[str, _MethodOutcome]]:
     """Yield the pattern's matches as they are, and those that the module verifies."""
     began = time.perf_counter()
     matches = matcher.match(*_planes(task))
@@ -308,7 +308,7 @@ def _outcome(
     target_um: Float64Array,
     map_points: Callable[[Float64Array], Float64Array] | None,
     seconds: float,
-) -> _Outcome:
+) -> _MethodOutcome:
     """Compare matches and map with the truth; what the truth does not hold is wrong."""
     off = np.linalg.norm(task.map_points(source_um) - target_um, axis=1)
     right = tuple(int((off <= limit).sum()) for limit in RIGHT_UM)
@@ -318,10 +318,10 @@ def _outcome(
         mapped = np.asarray(map_points(lifted(places)))[:, 1:]
         errors = np.linalg.norm(mapped - task.map_points(places), axis=1)
         errors = errors[np.isfinite(errors)]
-    return _Outcome(len(off), right, errors, seconds)
+    return _MethodOutcome(len(off), right, errors, seconds)
 
 
-def _method_row(name: str, rows: list[_Outcome]) -> MethodRow:
+def _method_row(name: str, rows: list[_MethodOutcome]) -> MethodRow:
     matches = sum(row.matches for row in rows)
     errors = [row.tre_um for row in rows if row.tre_um is not None]
     right = np.sum([row.right for row in rows], axis=0)

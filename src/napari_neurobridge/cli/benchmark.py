@@ -149,6 +149,11 @@ BENCHMARKS = (
         "Match generated fields of many kinds from a few landmarks, beside plain baselines.",
     ),
     Benchmark(
+        "localisation",
+        "localisation",
+        "Find planes or stacks of somata in a whole simulated volume, at any place and angle.",
+    ),
+    Benchmark(
         "verification",
         "verification",
         "Tell right matches from wrong ones by geometry alone, beside RANSAC and other rivals.",

@@ -68,7 +68,7 @@ class FeatureMaps:
     partner_logits: Tensor
 
 
-class _Block(nn.Module):
+class _ResidualBlock(nn.Module):
     """Two convolutions with a way around them; the first may be dilated."""
 
     def __init__(self, channels: int, dilation: int) -> None:
@@ -102,7 +102,7 @@ class FeatureNet(nn.Module):
         )
         self.eighth = nn.Sequential(
             _conv(width, trunk, stride=2),
-            *(_Block(trunk, dilation=1 + number % 2) for number in range(config.blocks)),
+            *(_ResidualBlock(trunk, dilation=1 + number % 2) for number in range(config.blocks)),
         )
         self.join = nn.Sequential(
             _conv(width + trunk, config.dim, size=1), _conv(config.dim, trunk)

@@ -119,7 +119,7 @@ def cross_modal_task(
     here = _window(np.array(scene.two_photon.shape[1:]) - 1.0, size, params, rng)
     middle = np.array([[depth_um, *here.place(np.full((1, 2), size / 2))[0]]])
     there_middle = scene.to_fmost(middle)[0]
-    there = _Window(
+    there = _ImageWindow(
         there_middle[1:] + rng.uniform(-1, 1, 2) * params.shift_um,
         math.radians(rng.uniform(-1, 1) * 4),
         1.0,
@@ -157,7 +157,7 @@ def project(
 
 
 @dataclass(frozen=True)
-class _Window:
+class _ImageWindow:
     """A square image, turned and scaled about a place of a plane, µm (y, x)."""
 
     middle: Float64Array
@@ -184,10 +184,10 @@ class _Window:
 
 def _window(
     extent: Float64Array, size: int, params: TaskParams, rng: np.random.Generator
-) -> _Window:
+) -> _ImageWindow:
     """Lay a window into a plane, mostly inside."""
     room = np.maximum(extent / 2 - size / 2, 0.0) + 10.0
-    return _Window(
+    return _ImageWindow(
         extent / 2 + rng.uniform(-room, room),
         math.radians(rng.uniform(-1, 1) * params.angle_deg),
         rng.uniform(*params.scale),
@@ -205,7 +205,7 @@ def _one_side(scene: SceneVolumes, params: TaskParams, rng: np.random.Generator)
     thick = params.two_photon_um if in_vivo else params.fmost_um
     plane = project(volume, depth, rng.uniform(*thick), rng)
     here, there = (_window(extent[1:], size, params, rng) for _ in range(2))
-    there = _Window(here.middle + rng.uniform(-1, 1, 2) * params.shift_um, 0.0, 1.0, size)
+    there = _ImageWindow(here.middle + rng.uniform(-1, 1, 2) * params.shift_um, 0.0, 1.0, size)
     bend = _thin_plate(size, params, rng)
     # The target's pixel v shows the place of v + bend(v); its inverse is found by iteration.
     grid = _pixels(size)
@@ -280,7 +280,7 @@ def _held(places: Float64Array, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]
 
 
 def _somata(
-    cells_um: Float64Array, depth_um: float, reach_um: float, window: _Window
+    cells_um: Float64Array, depth_um: float, reach_um: float, window: _ImageWindow
 ) -> Float64Array:
     near = cells_um[np.abs(cells_um[:, 0] - depth_um) < reach_um]
     pixels = window.pixel(near[:, 1:])

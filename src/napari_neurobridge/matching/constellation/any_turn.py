@@ -157,7 +157,7 @@ def _search_once(
     """Search where both axes of the plane have about one scale."""
     maps = _both_hands(space, params.poses, report)
     allowed = [one for one in maps if angle_deg is None or _within(one.linear, angle_deg)]
-    return _decided(space, maps, allowed[0] if allowed else None, params)
+    return decide_among(space, maps, allowed[0] if allowed else None, params)
 
 
 def _both_hands(
@@ -195,10 +195,20 @@ def _angle_deg(flat: Float64Array) -> float:
     return float(np.degrees(np.arctan2(flat[1, 0] - flat[0, 1], flat[0, 0] + flat[1, 1])))
 
 
-def _decided(
+def decide_among(
     space: FlatSpace, maps: Sequence[GrownMap], best: GrownMap | None, params: TurnParams
 ) -> TurnSearch:
-    """Return whether the best allowed map is beyond what chance gives, and say so."""
+    """Say whether the best allowed map is beyond what chance gives.
+
+    Parameters
+    ----------
+    space : FlatSpace
+    maps : sequence of GrownMap
+        All that were grown, the most evidence first.
+    best : GrownMap or None
+        Of those that the orientation allows.
+    params : TurnParams
+    """
     evidence = 0.0 if best is None else best.evidence
     chance = _contradicting(maps, best)
     if best is not None and _beyond(evidence, chance, params):

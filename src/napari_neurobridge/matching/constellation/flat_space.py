@@ -26,7 +26,7 @@ _SHEET_THICKNESS = 0.3
 # And of all somata, so that a shell is no sheet.
 _SHEET_BEND = 0.3
 # Depth is known half as exactly as the place in a plane, and a tilt adds to it: it counts half.
-_DEPTH_UNIT = 2.0
+DEPTH_UNIT = 2.0
 # What is farther from all somata than this many spacings lies outside the field.
 _EDGE = 1.5
 # The planes' normals should be about parallel; else the axes in the planes are arbitrary.
@@ -88,7 +88,7 @@ class FlatSpace:
         flat = is_sheet(queries_um), is_sheet(gallery_um)
         query_axes, gallery_axes = _axes(turned, gallery_um, flat, np.asarray(orientation))
         dimensions = 2 if flat[1] else 3
-        depth = np.array([1.0, 1.0, 1 / _DEPTH_UNIT])[:dimensions]
+        depth = np.array([1.0, 1.0, 1 / DEPTH_UNIT])[:dimensions]
         sides = [
             (points @ axes.T)[:, :dimensions] * depth
             for points, axes in ((turned, query_axes), (gallery_um, gallery_axes))
@@ -122,7 +122,7 @@ class FlatSpace:
             # Turned over rather than mirrored: a plane does not tell, and tissue is not mirrored.
             whole[2, 2] *= np.sign(determinant) if self.flips else 1.0
         else:
-            scale = np.array([1.0, 1.0, _DEPTH_UNIT])
+            scale = np.array([1.0, 1.0, DEPTH_UNIT])
             whole = whole * scale[:, None] / scale[None]
             if self.flips and np.linalg.det(flat) < 0:
                 whole[:, 2] *= -1.0

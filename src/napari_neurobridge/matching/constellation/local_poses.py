@@ -104,6 +104,7 @@ def find_local_maps(
     gallery: ScaledGallery,
     params: PoseParams,
     *,
+    anchors: RowArray | None = None,
     ratios: RatioMap | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> list[LocalMap]:
@@ -115,13 +116,19 @@ def find_local_maps(
         The first two coordinates lie in the plane; one more where the gallery has depth.
     gallery : ScaledGallery
     params : PoseParams
+    anchors : ndarray of int, shape (A,), optional
+        Rows of the queries whose neighbourhoods are looked for; drawn unless given.
     ratios : RatioMap, optional
         Of the gallery.
     report : callable, optional
         Called as ``report(done, total)``, with neighbourhoods as steps.
     """
     near = _flat_neighbours(queries, _JUDGES)
-    poses = _Poses.propose(queries, near, gallery, ratios or RatioMap.of(gallery), params, report)
+    if anchors is None:
+        drawn = np.random.default_rng(params.seed).permutation(len(queries))
+        anchors = drawn[: params.anchors]
+    ratios = ratios or RatioMap.of(gallery)
+    poses = _Poses.propose(queries, near, anchors, gallery, ratios, params, report)
     return _refined(queries, gallery, poses, params)
 
 
@@ -138,6 +145,7 @@ class _Poses:
         cls,
         queries: Float64Array,
         near: RowArray,
+        anchors: RowArray,
         gallery: ScaledGallery,
         ratios: RatioMap,
         params: PoseParams,
@@ -146,7 +154,6 @@ class _Poses:
         there = _flat_neighbours(gallery.points, _PARTNERS_THERE[queries.shape[1]])
         across = _complex(gallery.points)[there] - _complex(gallery.points)[:, None]
         deeper = _depth(gallery.points)[there] - _depth(gallery.points)[:, None]
-        anchors = np.random.default_rng(params.seed).permutation(len(queries))[: params.anchors]
         found: list[tuple[RowArray, RowArray, npt.NDArray[np.complex64]]] = []
         for number, anchor in enumerate(anchors.tolist()):
             if report is not None:

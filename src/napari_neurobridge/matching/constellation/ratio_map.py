@@ -42,12 +42,20 @@ class RatioMap:
     step: float
 
     @classmethod
-    def of(cls, gallery: ScaledGallery) -> RatioMap:
-        """Tabulate a gallery."""
+    def of(cls, gallery: ScaledGallery, *, step: float | None = None) -> RatioMap:
+        """Tabulate a gallery.
+
+        Parameters
+        ----------
+        gallery : ScaledGallery
+        step : float, optional
+            Of the grid, in units of the spacing; 0.06 in a plane and 0.1 in a volume.
+        """
         points, dimensions = gallery.points, gallery.points.shape[1]
         origin = points.min(axis=0) - _MARGIN
         extent = np.ptp(points, axis=0) + 2 * _MARGIN
-        step = max(_STEP[dimensions], float((extent.prod() / _MOST_VOXELS) ** (1 / dimensions)))
+        least = _STEP[dimensions] if step is None else step
+        step = max(least, float((extent.prod() / _MOST_VOXELS) ** (1 / dimensions)))
         shape = tuple((np.ceil(extent / step).astype(int) + 1).tolist())
         total = np.zeros(int(np.prod(shape)), dtype=np.float32)
         inside = np.zeros(len(total), dtype=np.bool_)
