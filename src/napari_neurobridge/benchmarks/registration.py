@@ -234,7 +234,9 @@ class _DrawnImages:
     depths: tuple[ImageTask, ImageTask]
 
     @classmethod
-    def of(cls, asked: RegistrationParameters, scenes: list[SceneVolumes], number: int) -> _DrawnImages:
+    def of(
+        cls, asked: RegistrationParameters, scenes: list[SceneVolumes], number: int
+    ) -> _DrawnImages:
         params = TaskParams(
             size_um=asked.size,
             same_side=0.0,
