@@ -1,9 +1,9 @@
 """Planes and stacks of somata found in a whole fMOST volume: where, how long, and what is refused.
 
 The tissue and the two labels are the simulation's, at some 800 × 600 × 800 µm, with its
-deformation; the volume is not imaged. What both detectors would find is drawn: the recall of the plane
-by depth follows what the feature network finds in imaged scenes of the level `paper`; the volume's
-recall, all false finds and all errors of place are assumed.
+deformation; the volume is not imaged. What both detectors would find is drawn: the recall of the
+plane by depth follows what the feature network finds in imaged scenes of the level `paper`; the
+volume's recall, all false finds and all errors of place are assumed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _VOLUME_UM = (600.0, 770.0, 770.0)
 _FIELD_UM = 420.0
 # Assumed.
 _VOLUME_RECALL, _VOLUME_FALSE, _VOLUME_NOISE_UM = 0.9, 0.08, (2.5, 1.0, 1.0)
-# As found on imaged scenes: a plane shows somata that lie off it by up to the first number with the second as probability.
+# As found on imaged scenes: somata that lie off the plane by up to the first number are shown with
+# the second as probability.
 _PLANE_SHOWS = ((5.0, 0.88), (9.0, 0.3), (13.0, 0.1))
 _FIELD_FALSE, _PLANE_NOISE_UM = 0.25, 1.2
 _STACK_UM, _STACK_RECALL, _STACK_NOISE_UM = 80.0, 0.7, (3.0, 1.2, 1.2)

@@ -20,8 +20,8 @@ from napari_neurobridge.models.current import bundled_verifier
 from napari_neurobridge.registration.gccm import load_gccm
 from napari_neurobridge.registration.quality import (
     AcceptanceCriteria,
-    Decision,
     Evidence,
+    RegistrationDecision,
     decide,
 )
 from napari_neurobridge.registration.verify import verify
@@ -80,7 +80,7 @@ class Localisation:
     choice : FitChoice or None
         The map from field to volume, accepted or not; None where there is none.
     evidence : Evidence
-    decision : Decision
+    decision : RegistrationDecision
     seconds : float
         That it took.
     """
@@ -91,7 +91,7 @@ class Localisation:
     agreeing: BoolArray
     choice: FitChoice | None
     evidence: Evidence
-    decision: Decision
+    decision: RegistrationDecision
     seconds: float
 
     @property
@@ -138,7 +138,7 @@ def localise(
     source, target = as_points(source_um), as_points(target_um)
     rough = _checked(orientation)
     params = params or LocalisationParams()
-    counts = {"n_source": len(source), "n_target": len(target)}
+    counts: dict[str, float] = {"n_source": len(source), "n_target": len(target)}
     if min(len(source), len(target)) < FEWEST:
         few = f"A field is found by at least {FEWEST} somata on either side."
         return _refused(few, "least_matches", counts, begin)
@@ -195,7 +195,7 @@ def _refused(reason: str, failed: str, known: dict[str, Any], begin: float) -> L
         np.empty(0, dtype=np.bool_),
         None,
         evidence,
-        Decision(accepted=False, reason=reason, failed=(failed,)),
+        RegistrationDecision(accepted=False, reason=reason, failed=(failed,)),
         time.perf_counter() - begin,
     )
 

@@ -131,7 +131,11 @@ def search_volume(
             report=tell,
         )
         upright = [
-            replace(one, linear=one.linear @ lean, centre=np.linalg.solve(lean, one.centre))
+            replace(
+                one,
+                linear=one.linear @ lean,
+                centre=np.asarray(np.linalg.solve(lean, one.centre), dtype=np.float64),
+            )
             for one in distinct_maps(local, params.poses.grown)
         ]
         maps += grow_maps(space.queries, space.gallery, upright)
