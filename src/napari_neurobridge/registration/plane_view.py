@@ -114,9 +114,9 @@ def view_onto(
         return None
     shape = (int(stop[0] - low[0]), int(stop[1] - low[1]))
     back = np.linalg.inv(linear)
-    origin = low * pixel
+    origin = np.asarray(low * pixel, dtype=np.float64)
     on_source = PlaneView(back, back @ (origin - shift), shape, pixel)
-    return on_source, PlaneView(np.eye(2), origin.astype(np.float64), shape, pixel)
+    return on_source, PlaneView(np.eye(2), origin, shape, pixel)
 
 
 def last_um(plane: PlanarImage) -> Float64Array:
