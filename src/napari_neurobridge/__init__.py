@@ -19,13 +19,16 @@ if TYPE_CHECKING:
         load_encoder,
         match_points,
         open,
+        register_images,
         simulate,
         view,
     )
 
 __version__ = "0.1.0"
 
-__all__ = ["create", "load_encoder", "match_points", "open", "simulate", "view"]
+__all__ = [
+    "create", "load_encoder", "match_points", "open", "register_images", "simulate", "view",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_neurobridge.encoder.embed import Encoder
+    from napari_neurobridge.insight.registration_page import RegisteredPlanes
     from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.simulation.scene_files import SceneFiles
     from napari_neurobridge.types import Vec3
 
-__all__ = ["create", "load_encoder", "match_points", "open", "simulate", "view"]
+__all__ = [
+    "create", "load_encoder", "match_points", "open", "register_images", "simulate", "view",
+]  # fmt: skip
 
 
 def create(
@@ -141,6 +144,65 @@ def match_points(
     return PointMatchResult(
         match_point_sets(queries_um, gallery_um, pairs, orientation=orientation)
     )
+
+
+def register_images(
+    source: str | Path,
+    target: str | Path,
+    *,
+    source_pixel_um: float | None = None,
+    target_pixel_um: float | None = None,
+    projection: str | None = None,
+    angle_deg: float | None = None,
+    within_deg: float | None = None,
+    out: str | Path | None = None,
+) -> RegisteredPlanes:
+    """Register two images from their pixels alone, or refuse them, as ``register-images`` does.
+
+    Parameters
+    ----------
+    source, target : str or Path
+        TIFF, OME-Zarr or PNG.
+    source_pixel_um, target_pixel_um : float, optional
+        Sides of their pixels; from the files unless given.
+    projection : str, optional
+        How stacks and recordings become one plane: mean, max, std or correlation.
+    angle_deg : float, optional
+        By which the source is turned, positive from y to x; any unless given.
+    within_deg : float, optional
+        How far off that angle may be; 30° unless given.
+    out : str or Path, optional
+        Folder for the record, the matches and the quality page; nothing is written without it.
+
+    Returns
+    -------
+    RegisteredPlanes
+        Its ``found`` holds ``decision``, ``evidence``, ``matches``, and ``transform``, which is
+        None where the images are refused.
+
+    Raises
+    ------
+    InputError
+        If an image cannot be read as one plane, or its pixel size is not known.
+    """
+    from napari_neurobridge.registration.image_registration import (
+        ALL_ANGLES,
+        WITHIN_DEG,
+        angles_around,
+    )
+    from napari_neurobridge.workflows import register_images as workflow
+    from napari_neurobridge.workflows.plane_files import PlaneFile
+
+    wanted = None if projection is None else Projection(projection)
+    within = WITHIN_DEG if within_deg is None else within_deg
+    planes = workflow.register_images(
+        PlaneFile(Path(source), source_pixel_um, wanted),
+        PlaneFile(Path(target), target_pixel_um, wanted),
+        angles=ALL_ANGLES if angle_deg is None else angles_around(angle_deg, within),
+    )
+    if out is not None:
+        workflow.write_registration(planes, Path(out))
+    return planes
 
 
 def load_encoder(model: str | Path | None = None) -> Encoder:

@@ -19,6 +19,11 @@ class CommandResult(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    @property
+    def exit_code(self) -> int:
+        """What the command exits with; above 0 for an answer that scripts should stop at."""
+        return 0
+
     def summary(self) -> str:
         """Return the same for people; subclasses know better words."""
         return text_lines(self)
@@ -98,6 +103,8 @@ def command(
                 result = function(**arguments)
             clear_bar()
             typer.echo(result.model_dump_json() if as_json else result.summary())
+            if isinstance(result, CommandResult) and result.exit_code:
+                raise typer.Exit(result.exit_code)
 
         invoke.__name__, invoke.__doc__ = function.__name__, function.__doc__
         invoke.__module__ = function.__module__

@@ -108,6 +108,7 @@ class GlobalChannel(nn.Module):
 
     def __init__(self, config: GlobalConfig, crop_pixels: int, dim: int) -> None:
         super().__init__()
+        self.config = config
         self.stem = conv_stages(config.stem_widths, config.stem_strides, config.stem_blocks)
         side = pyramid_side(crop_pixels, config.stem_strides)
         self.padding = 0 if config.image_size else _padding(config, side)

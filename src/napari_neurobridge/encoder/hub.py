@@ -1,4 +1,4 @@
-"""Published weights of timm's models: from a folder of one's own, a cache, or the hub."""
+"""Published weights: from a folder of one's own, a cache, or where they are published."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 import timm
+import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RemoteEntryNotFoundError
 from timm.models import get_pretrained_cfg
@@ -140,14 +141,54 @@ def find_weights(name: str, *, sha256: str = "") -> tuple[Path, str]:
     folder = backbones_folder()
     own = (folder / f"{backbone.name}{suffix}" for suffix in _SUFFIXES)
     path = next((path for path in own if path.is_file()), None) or _from_hub(backbone, folder)
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    digest = _digest(path)
     if sha256 and digest != sha256:
         raise InputError(
             f"the weights {path} are not those of {backbone.name} that this model starts from "
             f"(SHA-256 {digest[:12]}, not {sha256[:12]}); delete the file to have it fetched again"
         )
     return path, digest
+
+
+def find_published_file(url: str, *, sha256: str) -> Path:
+    """Return the file of weights that an address names, downloading it if need be.
+
+    A file of that name in `backbones_folder` comes first; there a download is kept, too.
+
+    Parameters
+    ----------
+    url : str
+        Ends with the name of the file.
+    sha256 : str
+        What the file's digest has to be, 64 hex digits.
+
+    Raises
+    ------
+    InputError
+        If it cannot be downloaded, or it is another file.
+    """
+    path = backbones_folder() / url.rpartition("/")[2]
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # It writes to a temporary name, and refuses what has another digest.
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=False)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(
+                f"the weights {path.name} cannot be downloaded here: on a machine with a network, "
+                f"get {url} and put it here as {path}"
+            ) from error
+    if _digest(path) != sha256:
+        raise InputError(
+            f"the file {path} is not the one that was published (its SHA-256 is not "
+            f"{sha256[:12]}...); delete it to have it fetched again"
+        )
+    return path
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _from_hub(backbone: PublishedBackbone, folder: Path) -> Path:

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 READ_FORMATS = "NeuroBridge reads TIFF, OME-TIFF, OME-Zarr and CSV"
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PNG = b"\x89PNG"
 _SIGNATURES = (
-    (0, b"\x89PNG", "a PNG image"),
+    (0, _PNG, "a PNG image"),
     (0, b"\xff\xd8\xff", "a JPEG image"),
     (0, b"GIF8", "a GIF image"),
     (0, b"BM", "a BMP image"),
@@ -37,6 +38,11 @@ _LONGEST = max(offset + len(mark) for offset, mark, _ in _SIGNATURES)
 def starts_like_tiff(path: Path) -> bool:
     """Return whether a file begins as each TIFF and BigTIFF does."""
     return _first_bytes(path)[:4] in _TIFF
+
+
+def starts_like_png(path: Path) -> bool:
+    """Return whether a file begins as each PNG image does."""
+    return _first_bytes(path).startswith(_PNG)
 
 
 def describe_foreign_file(path: Path) -> str:

@@ -15,7 +15,7 @@ from napari_neurobridge.registration.consensus import TOLERANCE_UM, consensus
 from napari_neurobridge.registration.image_matches import PatternMatcher, lifted
 from napari_neurobridge.registration.measuring import measure
 from napari_neurobridge.registration.plane_fit import PlaneFit, fit_plane
-from napari_neurobridge.registration.plane_view import PlaneView, lies_on, view_onto
+from napari_neurobridge.registration.plane_grid import PlaneGrid, grids_onto, lies_on
 from napari_neurobridge.registration.quality import AcceptanceCriteria, decide
 from napari_neurobridge.spaces.transform_numbers import to_numbers
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.registration.image_matches import ImageMatches, PlaneMatcher
     from napari_neurobridge.registration.keypoints import PlanarImage
-    from napari_neurobridge.registration.quality import Decision, Evidence
+    from napari_neurobridge.registration.quality import Evidence, RegistrationDecision
     from napari_neurobridge.spaces.choose_fit import FittedMap
     from napari_neurobridge.types import Report
 
@@ -33,6 +33,8 @@ BoolArray = npt.NDArray[np.bool_]
 STEP_DEG = 60.0
 """Distance of the angles that are tried; a matcher copes with somewhat more than half of it."""
 ALL_ANGLES = tuple(np.arange(0.0, 360.0, STEP_DEG).tolist())
+WITHIN_DEG = 30.0
+"""So well an angle is known unless somebody says otherwise."""
 WORKING_PIXEL_UM = 1.0
 """Planes of finer pixels are resampled to these: somata are some 15 µm wide."""
 LARGEST_PIXEL_RATIO = 30.0
@@ -40,6 +42,7 @@ LARGEST_PIXEL_RATIO = 30.0
 
 # How far from where the map puts it a soma is looked for, once the pattern is found.
 _REACHES_UM = (6.0, 4.0)
+_FEWEST_TO_MIRROR = 8
 # A pose is another one when it turns the source by so much more.
 _OTHER_POSE_DEG = 45.0
 # What lies so far beyond the source's place may still belong to it, where the map is off.
@@ -84,7 +87,7 @@ class PlaneRegistration:
     fitted : PlaneFit or None
         The map of the best pose, accepted or not; None where none could be fitted.
     evidence : Evidence
-    decision : Decision
+    decision : RegistrationDecision
     poses : tuple of Pose
         All that were tried.
     """
@@ -92,7 +95,7 @@ class PlaneRegistration:
     matches: ImageMatches
     fitted: PlaneFit | None
     evidence: Evidence
-    decision: Decision
+    decision: RegistrationDecision
     poses: tuple[Pose, ...]
 
     @property
@@ -131,7 +134,7 @@ class PlaneRegistration:
         return json.dumps(record, ensure_ascii=False)
 
 
-def angles_around(angle_deg: float, within_deg: float) -> tuple[float, ...]:
+def angles_around(angle_deg: float, within_deg: float = WITHIN_DEG) -> tuple[float, ...]:
     """Return the angles to try where one is known to so many degrees.
 
     Raises
@@ -196,8 +199,8 @@ def register_planes(
     )
     wanted = criteria or AcceptanceCriteria()
     if isinstance(matcher, PatternMatcher):
-        return _register_pattern(planes[0], planes[1], matcher, wanted, names, report)
-    search = _Search(planes[0], planes[1], matcher, 2 * len(angles) + 2, report)
+        return _register_pattern(planes[0], planes[1], matcher, wanted, angles, names, report)
+    search = _PoseSearch(planes[0], planes[1], matcher, 2 * len(angles) + 2, report)
     poses = [search.pose(angle, mirrored) for mirrored, angle in product((False, True), angles)]
     best = max(
         (pose for pose in poses if not pose.mirrored),
@@ -223,29 +226,48 @@ def _register_pattern(
     target: PlanarImage,
     matcher: PatternMatcher,
     criteria: AcceptanceCriteria,
+    angles: Sequence[float],
     names: tuple[str, str],
     report: Report | None,
 ) -> PlaneRegistration:
     """Register by a matcher that finds the pose by itself."""
     matches = matcher.match(source, target, report=report)
-    fitting = matches.verified  # of one map already, bent as it may be
-    fitted = fit_plane(matches, fitting, names)
-    pose = Pose(0.0 if fitted is None else fitted.angle_deg, False, matches, fitting)
+    fitted = fit_plane(matches, matches.verified, names)
+    found: dict[str, Any] = {"margin": matches.margin, "turned_over": mirrors(matches)}
+    if fitted is not None and min(_apart(fitted.angle_deg, one) for one in angles) > STEP_DEG:
+        found |= {
+            "margin": 0.0,
+            "n_wrong_pose": fitted.n_agreeing,
+            "wrong_pose_deg": fitted.angle_deg % 360,
+        }
+    evidence = measure(
+        matches, fitted, source, target, cell_um=criteria.coverage_cell_um
+    ).model_copy(update=found)
+    decision = decide(evidence, criteria)
+    pose = Pose(0.0 if fitted is None else fitted.angle_deg, False, matches, matches.verified)
+    if not decision.accepted or fitted is None:
+        return PlaneRegistration(matches, fitted, evidence, decision, (pose,))
+    # What is found near where a map puts it agrees with that map, right or wrong: it makes the map
+    # more exact, and is no evidence for it.
     for reach in _REACHES_UM:
-        if fitted is None or fitted.choice.turned_over:
-            break
-        near = replace(
-            matcher.match_near(source, target, fitted.choice.transform, reach),
-            margin=matches.margin,
-        )
+        near = matcher.match_near(source, target, fitted.choice.transform, reach)
         better = fit_plane(near, near.verified, names)
         if better is None or better.n_agreeing < fitted.n_agreeing:
             break
         matches, fitted = near, better
-    evidence = measure(
-        matches, fitted, source, target, cell_um=criteria.coverage_cell_um
-    ).model_copy(update={"margin": matches.margin})
-    return PlaneRegistration(matches, fitted, evidence, decide(evidence, criteria), (pose,))
+    refined = measure(matches, fitted, source, target, cell_um=criteria.coverage_cell_um)
+    kept = ("n_initial", "n_verified", "n_agreeing", "inlier_ratio", "margin")
+    evidence = refined.model_copy(update={name: getattr(evidence, name) for name in kept})
+    return PlaneRegistration(matches, fitted, evidence, decision, (pose,))
+
+
+def mirrors(matches: ImageMatches) -> bool:
+    """Return whether the affine map that matches say, verified or not, mirrors the source."""
+    if len(matches) < _FEWEST_TO_MIRROR:
+        return False
+    source = matches.source_um - matches.source_um.mean(axis=0)
+    linear = np.linalg.lstsq(source, matches.target_um - matches.target_um.mean(axis=0))[0]
+    return bool(np.linalg.det(linear) < 0)
 
 
 def _check(source: PlanarImage, target: PlanarImage, angles: Sequence[float]) -> None:
@@ -262,7 +284,7 @@ def _check(source: PlanarImage, target: PlanarImage, angles: Sequence[float]) ->
 
 
 @dataclass
-class _Search:
+class _PoseSearch:
     """The planes, what matches them, and how far the search is."""
 
     source: PlanarImage
@@ -275,10 +297,10 @@ class _Search:
     def pose(self, angle_deg: float, mirrored: bool) -> Pose:
         """Match the source as it looks when it is turned, and perhaps mirrored."""
         angle = angle_deg % 360
-        view = PlaneView.turned(self.source, angle, mirrored=mirrored)
+        grid = PlaneGrid.turned(self.source, angle, mirrored=mirrored)
         seen = f"matching at {angle:.0f}°{', mirrored' if mirrored else ''}"
-        found = self._match(view.image_of(self.source), self.target, seen)
-        places = view.to_plane(found.source_um)
+        found = self._match(grid.image_of(self.source), self.target, seen)
+        places = grid.to_plane(found.source_um)
         inside = lies_on(self.source, places)
         found, places = found.take(inside), places[inside]
         fitting = found.verified.copy()
@@ -289,10 +311,10 @@ class _Search:
         self, matches: ImageMatches, fitted: PlaneFit, names: tuple[str, str]
     ) -> tuple[ImageMatches, PlaneFit]:
         """Match with the source laid on the target, and return what more matches agree with."""
-        views = view_onto(fitted.affine, self.source, self.target, _MARGIN_UM)
-        if views is None:
+        grids = grids_onto(fitted.affine, self.source, self.target, _MARGIN_UM)
+        if grids is None:
             return matches, fitted
-        on_source, on_target = views
+        on_source, on_target = grids
         # No finer than what it is matched with, or thin structures would alias.
         coarse = self.source.resampled(max(self.source.pixel_um, self.target.pixel_um))
         found = self._match(

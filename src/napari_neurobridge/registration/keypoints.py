@@ -192,6 +192,28 @@ class Keypoints:
                 f"{self.scores.shape} and {self.descriptors.shape}."
             )
 
+    @classmethod
+    def at(cls, points_um: npt.ArrayLike, *, scores: npt.ArrayLike | None = None) -> Keypoints:
+        """Take given points as keypoints without descriptors, for matching by place.
+
+        Parameters
+        ----------
+        points_um : array_like, shape (N, 2) or (N, 3)
+        scores : array_like, shape (N,), optional
+            By default 1.
+
+        Raises
+        ------
+        InputError
+            If the points are no finite numbers, two or three for each.
+        """
+        points = np.asarray(points_um, dtype=np.float64)
+        if not np.isfinite(points).all():
+            raise InputError("Keypoints hold NaN or infinite coordinates; remove those rows.")
+        count = len(points)
+        known = np.ones(count) if scores is None else np.asarray(scores)
+        return cls(points, known.astype(np.float32), np.zeros((count, 0), dtype=np.float32))
+
     def __len__(self) -> int:
         return len(self.positions_um)
 
@@ -221,3 +243,14 @@ class Extractor(Protocol):
 
         Positions are µm in the image as given, however the extractor resamples it.
         """
+
+
+class Describer(Protocol):
+    """Describes places of an image that something else has found."""
+
+    @property
+    def name(self) -> str:
+        """What results cite."""
+
+    def describe(self, image: PlanarImage, points_um: npt.NDArray[np.float64]) -> Float32Array:
+        """Return unit vectors (N, C) of points (N, 2) in (y, x)."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.registration.image_matches import lifted
-from napari_neurobridge.registration.plane_view import lies_on
+from napari_neurobridge.registration.plane_grid import lies_on
 from napari_neurobridge.registration.quality import Evidence
 from napari_neurobridge.spaces.folding import volume_change
 

@@ -106,7 +106,7 @@ class AcceptanceCriteria(BaseModel, frozen=True, extra="forbid"):
     largest_area_change: _Factor = Field(3.0, description="As `spaces.folding` takes for tissue.")
 
 
-class Decision(BaseModel, frozen=True, extra="forbid"):
+class RegistrationDecision(BaseModel, frozen=True, extra="forbid"):
     """Whether a registration is accepted, and why, or why not."""
 
     accepted: bool
@@ -116,7 +116,7 @@ class Decision(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-def decide(evidence: Evidence, criteria: AcceptanceCriteria | None = None) -> Decision:
+def decide(evidence: Evidence, criteria: AcceptanceCriteria | None = None) -> RegistrationDecision:
     """Accept a registration or refuse it.
 
     More of what speaks for it never turns an accepted one into a refused one.
@@ -128,14 +128,14 @@ def decide(evidence: Evidence, criteria: AcceptanceCriteria | None = None) -> De
 
     Returns
     -------
-    Decision
+    RegistrationDecision
     """
     found = list(_objections(evidence, criteria or AcceptanceCriteria()))
     if found:
-        return Decision(
+        return RegistrationDecision(
             accepted=False, reason=found[0][1], failed=tuple(dict.fromkeys(n for n, _ in found))
         )
-    return Decision(accepted=True, reason=_in_favour(evidence))
+    return RegistrationDecision(accepted=True, reason=_in_favour(evidence))
 
 
 def _objections(found: Evidence, least: AcceptanceCriteria) -> Iterator[tuple[str, str]]:
@@ -143,6 +143,8 @@ def _objections(found: Evidence, least: AcceptanceCriteria) -> Iterator[tuple[st
     for side, count in (("source", found.n_source), ("target", found.n_target)):
         if not count:
             yield "least_matches", f"The {side} shows nothing that could be matched."
+    if found.turned_over:
+        yield "turned_over", "The matches fit a mirrored source only: one image seems mirrored."
     margin = found.margin
     if margin is not None and margin < 1 and found.n_wrong_pose >= least.least_matches:
         yield (
@@ -162,8 +164,6 @@ def _objections(found: Evidence, least: AcceptanceCriteria) -> Iterator[tuple[st
 
 
 def _objections_to_pose(found: Evidence, least: AcceptanceCriteria) -> Iterator[tuple[str, str]]:
-    if found.turned_over:
-        yield "turned_over", "The matches fit a mirrored source only: one image seems mirrored."
     if found.margin is None:
         yield "least_margin", "No other pose was tried, so that nothing tells what chance finds."
     elif found.margin < least.least_margin:

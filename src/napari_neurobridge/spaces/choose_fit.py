@@ -30,6 +30,8 @@ FittedMap: TypeAlias = Affine | ThinPlate
 # Each fold is several blocks, so that most held-out blocks lie among others.
 _BLOCKS_PER_FOLD = 4
 _FEWEST = 4
+# A gain below this is one of rounding, as between maps that are all exact.
+_LEAST_GAIN_UM = 1e-6
 
 
 class FitKind(StrEnum):
@@ -235,7 +237,7 @@ def _simplest(
         effective = share.sum() ** 2 / (share**2).sum()
         error = float(np.sqrt(variance / max(effective - 1, 1)))
         measures.append(HeldOut(kind, residuals, mean, gain, error))
-        if gain > error:
+        if gain > max(error, _LEAST_GAIN_UM):
             best = kind
     return best, measures
 

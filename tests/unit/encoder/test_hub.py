@@ -133,3 +133,27 @@ def test_a_saved_model_needs_the_hub_no_more(own_folder, tmp_path, no_network):
     with torch.inference_mode():
         similarity = (model.eval()(crops) * encoder.model.cpu()(crops)).sum(dim=1)
     assert similarity.min() > 0.999
+
+
+def test_a_published_file_is_fetched_once_and_its_digest_checked(own_folder, tmp_path):
+    origin = tmp_path / "network" / "some.pth"
+    origin.parent.mkdir()
+    origin.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    path = hub.find_published_file(origin.as_uri(), sha256=digest)
+    assert path == own_folder / "some.pth"
+    origin.unlink()
+    assert hub.find_published_file(origin.as_uri(), sha256=digest).read_bytes() == b"weights"
+    path.write_bytes(b"others")
+    with pytest.raises(InputError, match="is not the one that was published"):
+        hub.find_published_file(origin.as_uri(), sha256=digest)
+
+
+def test_another_file_at_the_address_or_none_leaves_nothing_behind(own_folder, tmp_path):
+    origin = tmp_path / "some.pth"
+    with pytest.raises(InputError, match=f"get {origin.as_uri()} and put it here"):
+        hub.find_published_file(origin.as_uri(), sha256="0" * 64)
+    origin.write_bytes(b"others")
+    with pytest.raises(InputError, match="cannot be downloaded"):
+        hub.find_published_file(origin.as_uri(), sha256="0" * 64)
+    assert list(own_folder.iterdir()) == []

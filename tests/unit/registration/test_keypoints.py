@@ -166,3 +166,15 @@ def test_keypoints_of_unequal_lengths_are_refused():
 
 def test_the_least_image_can_be_standardised():
     assert np.isfinite(PlanarImage.of(np.eye(LEAST_SIDE), 0.1).standardised()).all()
+
+
+def test_given_points_are_keypoints_without_descriptors():
+    points = Keypoints.at([[1, 2, 3], [4, 5, 6]], scores=[0.5, 1.0])
+    assert points.descriptors.shape == (2, 0)
+    np.testing.assert_array_equal(points.strongest(1).positions_um, [[4, 5, 6]])
+    assert (Keypoints.at([[1, 2]]).scores == 1).all()
+    assert len(Keypoints.at(np.zeros((0, 3)))) == 0
+    with pytest.raises(InputError, match="NaN or infinite coordinates"):
+        Keypoints.at([[1, np.nan]])
+    with pytest.raises(InputError, match="two or three coordinates"):
+        Keypoints.at([1.0, 2.0])

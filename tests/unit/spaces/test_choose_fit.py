@@ -107,6 +107,12 @@ def test_a_better_mean_that_may_be_chance_is_not_enough(rng):
         assert measures[1].gain_error_um == pytest.approx(spread / np.sqrt(19))
 
 
+def test_rounding_justifies_no_bending(rng):
+    source = rng.uniform(0, 500, (60, 3))
+    target = source + np.array([3.0, 9.0, -4.0])
+    assert choose_fit(Correspondences(source, target)).kind is FitKind.SIMILARITY
+
+
 def test_outliers_without_weight_change_nothing(rng):
     clean = matches_of(rng, FitKind.AFFINE, 60)
     astray = Correspondences(

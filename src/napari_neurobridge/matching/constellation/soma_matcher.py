@@ -8,7 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from napari_neurobridge.matching.constellation.matcher import match_constellation
+from napari_neurobridge.matching.constellation.any_turn import TurnParams
+from napari_neurobridge.matching.constellation.local_poses import PoseParams
+from napari_neurobridge.matching.constellation.matcher import (
+    ConstellationParams,
+    match_constellation,
+)
 from napari_neurobridge.registration.image_matches import ImageMatches, lifted
 from napari_neurobridge.registration.verify import verify
 
@@ -17,8 +22,10 @@ if TYPE_CHECKING:
     from napari_neurobridge.registration.gccm import Gccm
     from napari_neurobridge.registration.keypoints import Keypoints, PlanarImage
     from napari_neurobridge.spaces.graph import Transform
-    from napari_neurobridge.types import Report
+    from napari_neurobridge.types import FloatArray, Report
 
+# Images have square pixels of known size, so that only the tissue may have grown or shrunk.
+_TURNS = TurnParams(poses=PoseParams(scale=(0.7, 1.4)), unlike_axes=False)
 # Fewer matches hold no subsets to be verified by.
 _FEWEST = 8
 
@@ -34,6 +41,9 @@ class SomaMatcher:
     extractor : FeatureExtractor
     gccm : Gccm
         Of two dimensions.
+    orientation : ndarray, shape (3, 3), optional
+        Linear part of the map, right to 45° in the plane, handedness exact; see
+        `match_constellation`. Other poses are refused. None where nobody knows.
     least_probability : tuple of float
         Of a soma that takes part; the next one is tried where the one before says nothing.
     """
@@ -43,8 +53,10 @@ class SomaMatcher:
         extractor: FeatureExtractor,
         gccm: Gccm,
         *,
-        least_probability: tuple[float, ...] = (0.3, 0.2, 0.4),
+        orientation: FloatArray | None = None,
+        least_probability: tuple[float, ...] = (0.3, 0.2),
     ) -> None:
+        self.orientation = orientation
         self.extractor, self.gccm = extractor, gccm
         self.least_probability = least_probability
         self._described: dict[int, tuple[PlanarImage, DescribedImage]] = {}
@@ -69,7 +81,8 @@ class SomaMatcher:
         found = match_constellation(
             lifted(somata[0].positions_um),
             lifted(somata[1].positions_um),
-            orientation=None,
+            orientation=self.orientation,
+            params=ConstellationParams(turns=_TURNS),
             report=report,
         )
         margin = found.evidence / max(found.decoy_evidence, 1.0)

@@ -21,7 +21,7 @@ Float64Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class PlaneView:
+class PlaneGrid:
     """A grid of pixels laid on a plane.
 
     Attributes
@@ -83,9 +83,9 @@ class PlaneView:
         return np.asarray(points_um @ self.linear.T + self.origin_um)
 
 
-def view_onto(
+def grids_onto(
     affine: Affine, source: PlanarImage, target: PlanarImage, margin_um: float
-) -> tuple[PlaneView, PlaneView] | None:
+) -> tuple[PlaneGrid, PlaneGrid] | None:
     """Return grids that show the source on the target, and that part of the target.
 
     Parameters
@@ -98,7 +98,7 @@ def view_onto(
 
     Returns
     -------
-    tuple of PlaneView, or None
+    tuple of PlaneGrid, or None
         Laid on the source and on the target, with the same pixels; None where the two do not
         overlap.
     """
@@ -115,8 +115,8 @@ def view_onto(
     shape = (int(stop[0] - low[0]), int(stop[1] - low[1]))
     back = np.linalg.inv(linear)
     origin = np.asarray(low * pixel, dtype=np.float64)
-    on_source = PlaneView(back, back @ (origin - shift), shape, pixel)
-    return on_source, PlaneView(np.eye(2), origin, shape, pixel)
+    on_source = PlaneGrid(back, back @ (origin - shift), shape, pixel)
+    return on_source, PlaneGrid(np.eye(2), origin, shape, pixel)
 
 
 def last_um(plane: PlanarImage) -> Float64Array:
