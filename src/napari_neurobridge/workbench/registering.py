@@ -16,7 +16,12 @@ from napari_neurobridge.registration.image_matches import lifted
 from napari_neurobridge.registration.plane_refit import refit_planes
 from napari_neurobridge.registration.plane_warp import warp_plane
 from napari_neurobridge.workbench.native import keep_triton_away_from_mesa
-from napari_neurobridge.workflows.register_layers import register_layers, soma_matcher
+from napari_neurobridge.workflows.register_images import (
+    RegistrationOutput,
+    default_matcher,
+    write_registration,
+)
+from napari_neurobridge.workflows.register_layers import register_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.errors import NeuroBridgeError
     from napari_neurobridge.insight.registration_page import RegisteredPlanes
     from napari_neurobridge.registration.image_matches import PatternMatcher, PlaneMatcher
-    from napari_neurobridge.registration.quality import Decision
+    from napari_neurobridge.registration.quality import RegistrationDecision
     from napari_neurobridge.spaces.affine import Affine
     from napari_neurobridge.types import Float32Array, Report
     from napari_neurobridge.workbench.session import Session
@@ -36,7 +41,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REGISTER_JOB = "register images"
-WARP_JOB = "warp image"
+WARP_JOB, WRITE_JOB = "warp image", "write registration"
 _REFIT, _PAGE = "refit registration", "registration page"
 
 
@@ -96,7 +101,7 @@ class Registering:
 
     def __init__(self, session: Session, load_matcher: Callable[[], Matcher] | None = None) -> None:
         self._session = session
-        self.load_matcher = load_matcher or soma_matcher
+        self.load_matcher = load_matcher or default_matcher
         self._matcher: Matcher | None = None
         self._loading = threading.Lock()
         self._first: RegisteredPlanes | None = None
@@ -147,7 +152,7 @@ class Registering:
     # --- what is known -------------------------------------------------------------------
 
     @property
-    def decision(self) -> Decision | None:
+    def decision(self) -> RegistrationDecision | None:
         """Whether the map is accepted, and why; None before anything was registered."""
         return None if self.planes is None else self.planes.found.decision
 
@@ -215,6 +220,15 @@ class Registering:
             words = f"{known.coverage:.0%} of the overlap, {known.margin:.1f} times the best other"
             facts += [("cover, margin", words)]
         return tuple(facts)
+
+    def key_actions(self) -> dict[str, Callable[[], None]]:
+        """Return what each key of the Register dock does."""
+        return {"Delete": self.remove, "Ctrl+Z": self.undo}
+
+    def usable_keys(self) -> frozenset[str]:
+        """Return the keys that would do something now; the others are the viewer's own."""
+        usable = {"Delete": self.selected is not None, "Ctrl+Z": bool(self._removed)}
+        return frozenset(key for key, does in usable.items() if does)
 
     # --- correcting ----------------------------------------------------------------------
 
@@ -328,6 +342,31 @@ class Registering:
             )
 
         self._session.attempt(start, about="registration page")
+
+    def write(self, folder: Path, transform_format: str | None = None) -> None:
+        """Write the record, the matches, the quality page and the map, in the background.
+
+        Parameters
+        ----------
+        folder : Path
+            Is made; files of the same names are replaced.
+        transform_format : str, optional
+            One of `TransformFormat`, for a map that is accepted.
+        """
+
+        def start() -> None:
+            planes = self._require() if transform_format is None else self._require_accepted()
+            output = RegistrationOutput(transform_format)
+
+            def work(report: Report) -> list[Path]:
+                return write_registration(planes, folder, output, report=report)[0]
+
+            def tell(files: list[Path]) -> None:
+                self._session.notify(f"wrote {', '.join(file.name for file in files)} to {folder}")
+
+            self._follow(WRITE_JOB, work, tell, title=f"Write {folder.name}")
+
+        self._session.attempt(start, about="write registration")
 
     def _require(self) -> RegisteredPlanes:
         if self.planes is None:

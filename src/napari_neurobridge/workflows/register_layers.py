@@ -138,22 +138,3 @@ def register_layers(
         names = (f"{names[0]} (source)", f"{names[1]} (target)")
     found = register_planes(here, there, matcher, names=names, report=report)
     return RegisteredPlanes(here, there, found, names)
-
-
-def soma_matcher() -> PatternMatcher:
-    """Return the matcher of soma patterns, of the bundled models.
-
-    Raises
-    ------
-    InputError
-        If a model is missing or damaged.
-    """
-    from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
-    from napari_neurobridge.models.current import bundled_model, bundled_verifier
-    from napari_neurobridge.models.model_folder import FEATURE_NET
-    from napari_neurobridge.registration.feature_net import load_feature_net
-    from napari_neurobridge.registration.feature_points import FeatureExtractor
-    from napari_neurobridge.registration.gccm import load_gccm
-
-    net = load_feature_net(bundled_model(FEATURE_NET))
-    return SomaMatcher(FeatureExtractor(net), load_gccm(bundled_verifier(2)))
