@@ -154,6 +154,11 @@ BENCHMARKS = (
         "Tell right matches from wrong ones by geometry alone, beside RANSAC and other rivals.",
     ),
     Benchmark(
+        "registration",
+        "registration",
+        "Register two-photon planes with fMOST slabs of held-out scenes, and refuse what is wrong.",
+    ),
+    Benchmark(
         "points-speed",
         "points_speed",
         "Measure time and memory of matching two simulated fields, and of one more pair.",

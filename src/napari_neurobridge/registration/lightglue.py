@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import torch
 from kornia.feature.lightglue import (
@@ -239,36 +239,41 @@ def match_adaptively(
 
     Notes
     -----
-    Lindenberger et al. 2023, "Adaptive depth and width". A point is sure if its confidence
-    exceeds 0.8 + 0.1 exp(-4 l / L) after layer l (from 0) of L; the bound falls because early
-    layers tend to be too timid.
+    Lindenberger et al. 2023, "Adaptive depth and width"; for what is sure, see `_sure`.
     """
     model.check(
         (descriptors[0][None], descriptors[1][None]), (positions[0][None], positions[1][None])
     )
     first, second = (_Side.of(model, *side) for side in zip(descriptors, positions, strict=True))
-    total, layers = len(first) + len(second), model.config.layers
-    number = 0
-    for number, transformer in enumerate(model.transformers):
-        if not (len(first) and len(second)):
-            break
-        first.tokens, second.tokens = transformer(
+    total, used = len(first) + len(second), 0
+    while used < model.config.layers and len(first) and len(second):
+        first.tokens, second.tokens = model.transformers[used](
             first.tokens, second.tokens, first.place, second.place
         )
-        if number == layers - 1:
+        used += 1
+        if used == model.config.layers:
             break
-        bound = 0.8 + 0.1 * math.exp(-4 * number / layers)
-        sure = [
-            chance[0] > bound for chance in model.confidences[number](first.tokens, second.tokens)
-        ]
+        sure = _sure(model, used - 1, first, second)
         doubtful = sum(int((~side).sum()) for side in sure)
         if depth_confidence is not None and total - doubtful >= depth_confidence * total:
             break
         if width_confidence is not None:
+            assignment = cast("MatchAssignment", model.assignments[used - 1])
             for side, known in zip((first, second), sure, strict=True):
-                chance = model.assignments[number].get_matchability(side.tokens)[0]
+                chance = assignment.get_matchability(side.tokens)[0]
                 side.keep(~known | (chance > 1 - width_confidence))
-    return _mutual(model.assignments[number], first, second, number + 1)
+    return _mutual(model, first, second, used)
+
+
+def _sure(model: LightGlue, layer: int, first: _Side, second: _Side) -> tuple[Tensor, Tensor]:
+    """Return which points (n,) of either side are sure after layer l of L, counted from 0.
+
+    Their confidence exceeds 0.8 + 0.1 exp(-4 l / L), as in the authors' implementation; the bound
+    falls from layer to layer.
+    """
+    bound = 0.8 + 0.1 * math.exp(-4 * layer / model.config.layers)
+    chances = model.confidences[layer](first.tokens, second.tokens)
+    return chances[0][0] > bound, chances[1][0] > bound
 
 
 @dataclass(eq=False)
@@ -295,13 +300,14 @@ class _Side:
             self.rows = self.rows[which]
 
 
-def _mutual(assignment: nn.Module, first: _Side, second: _Side, layers: int) -> AdaptiveMatches:
+def _mutual(model: LightGlue, first: _Side, second: _Side, layers: int) -> AdaptiveMatches:
     """Return the pairs that choose each other, "nobody" left aside."""
     kept = (len(first), len(second))
     if not all(kept):
         rows = first.rows.new_zeros(0, 2)
         return AdaptiveMatches(rows, first.tokens.new_zeros(0), layers, kept)
-    chosen, _, chance, _ = filter_matches(assignment(first.tokens, second.tokens)[0], -1.0)
+    scores = model.assignments[layers - 1](first.tokens, second.tokens)[0]
+    chosen, _, chance, _ = filter_matches(scores, -1.0)
     found = (chosen[0] >= 0).nonzero()[:, 0]
     pairs = torch.stack([first.rows[found], second.rows[chosen[0, found]]], dim=1)
     return AdaptiveMatches(pairs, chance[0, found], layers, kept)

@@ -63,7 +63,7 @@ class Evidence(BaseModel, frozen=True, extra="forbid"):
     wrong_pose_deg: float | None = Field(None, description="How that pose turns the source.")
     wrong_pose_mirrored: bool = Field(False, description="Whether it mirrors the source.")
     margin: _Length | None = Field(
-        None, description="As many times more matches fit one map in this pose than in that."
+        None, description="As many times more evidence, or matches that fit one map, than there."
     )
 
     @property
@@ -98,7 +98,7 @@ class AcceptanceCriteria(BaseModel, frozen=True, extra="forbid"):
         0.15, description="Matches on a line leave open how far off it the map holds."
     )
     least_margin: _Length = Field(
-        2.0, description="Over the best other pose, which shows what chance or a lattice finds."
+        1.6, description="Over the best other pose, which shows what chance or a lattice finds."
     )
     largest_residual_um: _Length = Field(8.0, description="Median held-out residual: half a soma.")
     largest_scale: _Factor = Field(2.0, description="Swelling or shrinking of tissue.")

@@ -186,7 +186,8 @@ class SemanticFeatures:
         """
         values = image.resampled(self.pixel_um).values
         rows, columns = (self._count(length) for length in values.shape)
-        places = list(itertools.product(*map(self._starts, values.shape)))
+        tops, lefts = (self._starts(length) for length in values.shape)
+        places = list(itertools.product(tops, lefts))
         total = np.zeros((rows, columns, self.channel.layout.width), dtype=np.float32)
         weight = np.zeros((rows, columns, 1), dtype=np.float32)
         fade = _fading(self._grid)
@@ -213,7 +214,8 @@ class SemanticFeatures:
         mean, deviation = features.values.mean(axis=(1, 2)), features.values.std(axis=(1, 2))
         vectors = (features.sample(points_um) - mean) / np.maximum(deviation, 1e-6)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+        described: Float32Array = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+        return described
 
     def _count(self, length: int) -> int:
         """Return how many tokens are centred on pixels of an image of some length."""
@@ -233,13 +235,14 @@ class SemanticFeatures:
             part = values[top : top + self.window, left : left + self.window]
             crop[: part.shape[0], : part.shape[1]] = part
             mask[: part.shape[0], : part.shape[1]] = True
-        seen = torch.from_numpy(normalize_crops(crops, inside))[:, None]
+        shown = torch.from_numpy(normalize_crops(crops, inside))[:, None]
         device = next(self.channel.parameters()).device
-        tokens = self.channel.tokens(standardize(seen.to(device)))
-        return tokens.float().cpu().numpy().reshape(len(places), self._grid, self._grid, -1)
+        tokens = self.channel.tokens(standardize(shown.to(device)))
+        seen = tokens.float().reshape(len(places), self._grid, self._grid, -1)
+        return np.asarray(seen.cpu().numpy())
 
 
 def _fading(count: int) -> Float32Array:
     """Return weights (count, count, 1) of a window's tokens, highest in its middle."""
     along = np.sin(np.pi * (np.arange(count) + 0.5) / count) ** 2
-    return np.multiply.outer(along, along)[..., None].astype(np.float32)
+    return np.asarray(np.multiply.outer(along, along)[..., None], dtype=np.float32)

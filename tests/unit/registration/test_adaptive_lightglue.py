@@ -179,9 +179,9 @@ def test_unsure_points_stay_however_unlikely_a_partner_is():
         nn.init.zeros_(model.assignments[layer].matchability.weight)
         nn.init.constant_(model.assignments[layer].matchability.bias, -9.0)
     descriptors, positions, _ = sides(3, 5)
-    model.confidences[1] = Said(torch.full((7,), 0.1), torch.zeros(0))
     found = match_adaptively(model, descriptors, positions, depth_confidence=None)
     assert found.kept == (7, 0)
+    assert found.layers == 1
     assert found.pairs.shape == (0, 2)
     assert found.probability.shape == (0,)
 
@@ -194,6 +194,7 @@ def test_a_side_without_points_has_no_matches(empty: int):
     found = match_adaptively(make(), tuple(described), tuple(placed))
     assert found.pairs.shape == (0, 2)
     assert found.kept[empty] == 0
+    assert found.layers == 0
 
 
 def test_what_does_not_fit_is_refused():

@@ -16,6 +16,7 @@ from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.insight.registration_page import RegisteredPlanes
 from napari_neurobridge.io.transforms.bigwarp import read_bigwarp
 from napari_neurobridge.io.transforms.ngff_reader import read_ngff
+from napari_neurobridge.models.model_folder import FEATURE_NET
 from napari_neurobridge.registration.image_matches import lifted
 from napari_neurobridge.spaces.transform_numbers import from_json
 from napari_neurobridge.workflows.plane_files import PlaneFile
@@ -139,9 +140,15 @@ def test_an_unknown_format_is_refused_before_anything_is_matched() -> None:
         RegistrationOutput("nifti")
 
 
-def test_without_its_model_the_matcher_says_what_is_missing(monkeypatch, tmp_path) -> None:
-    from napari_neurobridge.workflows import register_images as module
+def test_without_its_model_the_matcher_says_what_is_missing(monkeypatch) -> None:
+    from napari_neurobridge.models import current
 
-    monkeypatch.setattr(module, "PLANE_MATCHER", "absent-2d")
+    monkeypatch.setitem(current._BUNDLED, FEATURE_NET, "absent-2d")
+    default_matcher.cache_clear()
     with pytest.raises(InputError, match="no model 'absent-2d'"):
         default_matcher()
+
+
+def test_the_bundled_matcher_is_loaded_once() -> None:
+    default_matcher.cache_clear()
+    assert default_matcher() is default_matcher()

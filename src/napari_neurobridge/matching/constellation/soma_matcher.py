@@ -54,7 +54,7 @@ class SomaMatcher:
         gccm: Gccm,
         *,
         orientation: FloatArray | None = None,
-        least_probability: tuple[float, ...] = (0.3, 0.2),
+        least_probability: tuple[float, ...] = (0.3, 0.4, 0.2),
     ) -> None:
         self.orientation = orientation
         self.extractor, self.gccm = extractor, gccm

@@ -1,0 +1,355 @@
+"""Registering a two-photon plane with an fMOST slab of held-out scenes, and refusing what is wrong.
+
+The truth is known at every pixel. What the methods are given are the two images and
+their pixel size; negatives are another brain, another depth of the same, and a mirror image.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, Field
+
+from napari_neurobridge.benchmarks.contract import BenchmarkParameters, BenchmarkResult
+from napari_neurobridge.io.text_table import text_table
+from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
+from napari_neurobridge.models.current import bundled_model, bundled_verifier
+from napari_neurobridge.models.model_folder import FEATURE_NET
+from napari_neurobridge.registration.aliked import Aliked
+from napari_neurobridge.registration.feature_net import load_feature_net
+from napari_neurobridge.registration.feature_points import FeatureExtractor
+from napari_neurobridge.registration.gccm import load_gccm
+from napari_neurobridge.registration.image_matches import lifted
+from napari_neurobridge.registration.image_registration import register_planes
+from napari_neurobridge.registration.keypoints import PlanarImage
+from napari_neurobridge.registration.verification import Ransac
+from napari_neurobridge.spaces.choose_fit import choose_fit
+from napari_neurobridge.spaces.correspondences import Correspondences
+from napari_neurobridge.training.image_tasks import TaskParams, cross_modal_task
+from napari_neurobridge.training.scene_volumes import SceneVolumes, cached_scene
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari_neurobridge.registration.keypoints import Extractor
+    from napari_neurobridge.training.image_tasks import ImageTask
+    from napari_neurobridge.types import Report
+
+Float64Array = npt.NDArray[np.float64]
+
+SIZE_UM = (80.0, 420.0, 420.0)
+"""Of a scene; z is the optical axis."""
+RIGHT_UM = (3.0, 5.0, 10.0)
+_KEYPOINTS = 1024
+_RANSAC_UM = 8.0
+# Every so many pixels are compared with the truth.
+_TRUTH_STEP = 97
+_FEWEST = 8
+_NEAR_UM = 5.0
+# Of the planes, far enough from either end for the thickest slab.
+_DEPTHS_UM = (14.0, 64.0)
+_RELATED, _OTHER_BRAIN, _OTHER_DEPTH, _MIRRORED = (
+    "related",
+    "another brain",
+    "another depth",
+    "mirrored",
+)
+
+
+class RegistrationParameters(BenchmarkParameters):
+    """Scenes and pairs."""
+
+    scenes: int = Field(6, ge=2, description="Held-out scenes, simulated unless cached.")
+    first_seed: int = Field(60_000, description="Of the first; training used 50,000 to 52,000.")
+    level: str = Field("paper", description="Difficulty of the simulation.")
+    pairs: int = Field(12, ge=1, description="Related pairs, and negatives of each kind.")
+    size: int = Field(384, ge=128, le=410, description="Side of an image, µm.")
+    angle: float = Field(180.0, ge=0, le=180, description="Largest rotation, degrees.")
+    cache: Path | None = Field(None, description="Folder to keep the scenes in.")
+    aliked: Path | None = Field(None, description="Weights of aliked-n16rot, for that row.")
+    negatives: bool = Field(True, description="Whether to try what must be refused.")
+
+
+class MethodRow(BaseModel, frozen=True):
+    """One method on the related pairs."""
+
+    method: str
+    matched: float = Field(description="Share of the pairs with a map.")
+    matches: float = Field(description="Mean number of matches, over all pairs.")
+    right: float = Field(description="Mean number that is right within 5 µm.")
+    precision: dict[str, float] = Field(description="Share that is right within 3, 5 and 10 µm.")
+    tre_mean_um: float | None = Field(description="Mean error where both images show tissue.")
+    tre_median_um: float | None = Field(description="Median of the same.")
+    seconds: float
+
+
+class DecisionRow(BaseModel, frozen=True):
+    """What was decided of one kind of pairs."""
+
+    kind: str
+    pairs: int
+    accepted: int
+    accepted_within_5um: int | None = Field(description="Accepted with a TRE of 5 µm or less.")
+    seconds: float
+
+
+class RegistrationBenchmark(BenchmarkResult):
+    """Methods and decisions."""
+
+    level: str
+    scenes: int
+    methods: tuple[MethodRow, ...]
+    decisions: tuple[DecisionRow, ...]
+
+    def summary(self) -> str:
+        """Return two tables."""
+        methods = [
+            (
+                row.method,
+                f"{row.matched:.2f}",
+                f"{row.matches:.1f}",
+                f"{row.right:.1f}",
+                *(f"{row.precision[f'{um:g}']:.3f}" for um in RIGHT_UM),
+                _number(row.tre_mean_um),
+                _number(row.tre_median_um),
+                f"{row.seconds:.1f}",
+            )
+            for row in self.methods
+        ]
+        header = (
+            "method", "with a map", "matches", "right", "3 µm", "5 µm", "10 µm", "TRE mean",
+            "TRE median", "s",
+        )  # fmt: skip
+        decisions = [
+            (row.kind, str(row.pairs), str(row.accepted), str(row.accepted_within_5um or "–"))
+            for row in self.decisions
+        ]
+        return "\n\n".join(
+            [
+                text_table(header, methods),
+                text_table(("pairs", "number", "accepted", "within 5 µm"), decisions),
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a method found in one pair: matches, those right within `RIGHT_UM`, errors, time."""
+
+    matches: int
+    right: tuple[int, ...]
+    tre_um: Float64Array | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What was decided of one pair."""
+
+    accepted: bool
+    tre_um: float | None
+    seconds: float
+
+
+def run(
+    parameters: RegistrationParameters, *, report: Report | None = None
+) -> RegistrationBenchmark:
+    """Register all pairs by all methods, and let the negatives be decided.
+
+    Parameters
+    ----------
+    parameters : RegistrationParameters
+    report : callable, optional
+        Called as ``report(done, total, message)``.
+
+    Raises
+    ------
+    InputError
+        If the level is unknown, or the weights cannot be read.
+    """
+    matcher = SomaMatcher(
+        FeatureExtractor(load_feature_net(bundled_model(FEATURE_NET))),
+        load_gccm(bundled_verifier(2)),
+    )
+    with TemporaryDirectory() as folder:
+        scenes = [
+            cached_scene(
+                parameters.first_seed + number,
+                parameters.level,
+                SIZE_UM,
+                parameters.cache or Path(folder),
+            )
+            for number in range(parameters.scenes)
+        ]
+    extractors: list[Extractor] = [matcher.extractor]
+    if parameters.aliked is not None:
+        extractors.append(Aliked.load(weights=parameters.aliked))
+    found: dict[str, list[_Outcome]] = {}
+    decided: dict[str, list[_Decided]] = {}
+    for number in range(parameters.pairs):
+        if report is not None:
+            report(number, parameters.pairs, "registering held-out scenes")
+        drawn = _Drawn.of(parameters, scenes, number)
+        for extractor in extractors:
+            outcome = _by_ransac(extractor, drawn.related)
+            found.setdefault(f"{extractor.name}, nearest, RANSAC", []).append(outcome)
+        for method, outcome in _by_pattern(matcher, drawn.related):
+            found.setdefault(method, []).append(outcome)
+        for kind, images in drawn.pairs(negatives=parameters.negatives):
+            began = time.perf_counter()
+            result = register_planes(*images, matcher)
+            seconds = time.perf_counter() - began
+            error = None
+            if kind == _RELATED:
+                outcome = _outcome(
+                    drawn.related,
+                    result.matches.source_um[result.agreeing],
+                    result.matches.target_um[result.agreeing],
+                    result.transform and result.transform.map_points,
+                    seconds,
+                )
+                found.setdefault("somata, pattern, GCCM, refined", []).append(outcome)
+                error = None if outcome.tre_um is None else float(outcome.tre_um.mean())
+            decided.setdefault(kind, []).append(_Decided(result.decision.accepted, error, seconds))
+    return RegistrationBenchmark(
+        level=parameters.level,
+        scenes=parameters.scenes,
+        methods=tuple(_method_row(name, rows) for name, rows in found.items()),
+        decisions=tuple(_decision_row(kind, rows) for kind, rows in decided.items()),
+    )
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The images of one number: a related pair, and others that are not."""
+
+    related: ImageTask
+    other_brain: ImageTask
+    depths: tuple[ImageTask, ImageTask]
+
+    @classmethod
+    def of(cls, asked: RegistrationParameters, scenes: list[SceneVolumes], number: int) -> _Drawn:
+        params = TaskParams(
+            size_um=asked.size,
+            same_side=0.0,
+            angle_deg=asked.angle,
+            shift_um=20.0,
+            scale=(1.0, 1.0),
+        )
+        thin = params.model_copy(update={"fmost_um": (8.0, 16.0)})
+        rng = np.random.default_rng([asked.first_seed, number])
+        scene, other = scenes[number % len(scenes)], scenes[(number + 1) % len(scenes)]
+        return cls(
+            cross_modal_task(scene, rng.uniform(*_DEPTHS_UM), params, rng),
+            cross_modal_task(other, rng.uniform(*_DEPTHS_UM), params, rng),
+            (
+                cross_modal_task(scene, _DEPTHS_UM[0], thin, rng),
+                cross_modal_task(scene, _DEPTHS_UM[1], thin, rng),
+            ),
+        )
+
+    def pairs(self, *, negatives: bool) -> Iterator[tuple[str, tuple[PlanarImage, PlanarImage]]]:
+        """Yield each kind of pair and its images."""
+        source, target = _planes(self.related)
+        yield _RELATED, (source, target)
+        if negatives:
+            yield _OTHER_BRAIN, (source, _planes(self.other_brain)[1])
+            yield _OTHER_DEPTH, (_planes(self.depths[0])[0], _planes(self.depths[1])[1])
+            mirrored = np.ascontiguousarray(target.values[:, ::-1])
+            yield _MIRRORED, (source, PlanarImage.of(mirrored, target.pixel_um))
+
+
+def _planes(task: ImageTask) -> tuple[PlanarImage, PlanarImage]:
+    return PlanarImage.of(task.source, 1.0), PlanarImage.of(task.target, 1.0)
+
+
+def _by_ransac(extractor: Extractor, task: ImageTask) -> _Outcome:
+    """Match descriptors that are each other's nearest, and keep what fits one affine map."""
+    began = time.perf_counter()
+    first, second = (extractor.extract(image, _KEYPOINTS) for image in _planes(task))
+    similarity = first.descriptors @ second.descriptors.T
+    there = similarity.argmax(axis=1)
+    rows = np.flatnonzero(similarity.argmax(axis=0)[there] == np.arange(len(there)))
+    here, found = first.positions_um[rows], second.positions_um[there[rows]]
+    kept = Ransac().score(here, found) > -_RANSAC_UM
+    map_points = None
+    if kept.sum() >= _FEWEST:
+        map_points = choose_fit(
+            Correspondences(lifted(here[kept]), lifted(found[kept]))
+        ).transform.map_points
+    seconds = time.perf_counter() - began
+    return _outcome(task, here[kept], found[kept], map_points, seconds)
+
+
+def _by_pattern(matcher: SomaMatcher, task: ImageTask) -> Iterator[tuple[str, _Outcome]]:
+    """Yield the pattern's matches as they are, and those that the module verifies."""
+    began = time.perf_counter()
+    matches = matcher.match(*_planes(task))
+    seconds = time.perf_counter() - began
+    every = np.ones(len(matches), dtype=np.bool_)
+    for name, kept in (("somata, pattern", every), ("somata, pattern, GCCM", matches.verified)):
+        here, there = matches.source_um[kept], matches.target_um[kept]
+        map_points = None
+        if len(here) >= _FEWEST:
+            fitted = choose_fit(Correspondences(lifted(here), lifted(there)))
+            map_points = fitted.transform.map_points
+        yield name, _outcome(task, here, there, map_points, seconds)
+
+
+def _outcome(
+    task: ImageTask,
+    source_um: Float64Array,
+    target_um: Float64Array,
+    map_points: Callable[[Float64Array], Float64Array] | None,
+    seconds: float,
+) -> _Outcome:
+    """Compare matches and map with the truth; what the truth does not hold is wrong."""
+    off = np.linalg.norm(task.map_points(source_um) - target_um, axis=1)
+    right = tuple(int((off <= limit).sum()) for limit in RIGHT_UM)
+    errors = None
+    if map_points is not None:
+        places = np.argwhere(np.isfinite(task.truth_px[..., 0]))[::_TRUTH_STEP].astype(np.float64)
+        mapped = np.asarray(map_points(lifted(places)))[:, 1:]
+        errors = np.linalg.norm(mapped - task.map_points(places), axis=1)
+        errors = errors[np.isfinite(errors)]
+    return _Outcome(len(off), right, errors, seconds)
+
+
+def _method_row(name: str, rows: list[_Outcome]) -> MethodRow:
+    matches = sum(row.matches for row in rows)
+    errors = [row.tre_um for row in rows if row.tre_um is not None]
+    right = np.sum([row.right for row in rows], axis=0)
+    return MethodRow(
+        method=name,
+        matched=len(errors) / len(rows),
+        matches=matches / len(rows),
+        right=float(right[RIGHT_UM.index(5.0)]) / len(rows),
+        precision={
+            f"{limit:g}": float(count) / max(matches, 1)
+            for limit, count in zip(RIGHT_UM, right, strict=True)
+        },
+        tre_mean_um=float(np.concatenate(errors).mean()) if errors else None,
+        tre_median_um=float(np.median(np.concatenate(errors))) if errors else None,
+        seconds=float(np.median([row.seconds for row in rows])),
+    )
+
+
+def _decision_row(kind: str, rows: list[_Decided]) -> DecisionRow:
+    near = [row.accepted and row.tre_um is not None and row.tre_um <= _NEAR_UM for row in rows]
+    return DecisionRow(
+        kind=kind,
+        pairs=len(rows),
+        accepted=sum(row.accepted for row in rows),
+        accepted_within_5um=sum(near) if kind == _RELATED else None,
+        seconds=float(np.median([row.seconds for row in rows])),
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

@@ -1,0 +1,125 @@
+"""Images matched by the pattern of their somata, and registered by it or refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher, mutual_nearest
+from napari_neurobridge.models.current import bundled_verifier
+from napari_neurobridge.registration.feature_points import DescribedImage
+from napari_neurobridge.registration.gccm import load_gccm
+from napari_neurobridge.registration.image_registration import angles_around, register_planes
+from napari_neurobridge.registration.keypoints import Keypoints, PlanarImage
+
+SIZE = 300.0
+
+
+class Listed:
+    """Stands for a described image: its somata are a list."""
+
+    def __init__(self, places: np.ndarray) -> None:
+        self.places = places
+
+    def somata(self, least_probability: float) -> Keypoints:
+        return Keypoints.at(self.places, scores=np.full(len(self.places), 0.9, np.float32))
+
+
+class ListedExtractor:
+    """Describes an image by the somata that were listed for it."""
+
+    def __init__(self, *known: tuple[PlanarImage, np.ndarray]) -> None:
+        self.known = {image.values.tobytes(): places for image, places in known}
+
+    def describe(self, image: PlanarImage) -> DescribedImage:
+        return Listed(self.known[image.values.tobytes()])  # type: ignore[return-value]
+
+
+def blank(seed: int) -> PlanarImage:
+    """Return an image that nobody looks at."""
+    return PlanarImage.of(np.random.default_rng(seed).random((300, 300)).astype(np.float32), 1.0)
+
+
+def turned(points: np.ndarray, angle_deg: float, *, mirrored: bool = False) -> np.ndarray:
+    angle = np.deg2rad(angle_deg)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    moved = (points - SIZE / 2) @ turn.T
+    moved = moved * np.array([1, -1]) if mirrored else moved
+    return moved + SIZE / 2 + 3 * np.sin(points[:, ::-1] / 60)
+
+
+def sides(angle_deg: float, *, mirrored: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return somata of which some are seen on one side only, 1 µm exact."""
+    rng = np.random.default_rng(0)
+    tissue = rng.uniform(30, SIZE - 30, (110, 2))
+    source = tissue[:80] + rng.normal(0, 0.7, (80, 2))
+    target = turned(tissue[15:], angle_deg, mirrored=mirrored) + rng.normal(0, 0.7, (95, 2))
+    return source, target
+
+
+def matcher(source: np.ndarray, target: np.ndarray) -> tuple[SomaMatcher, PlanarImage, PlanarImage]:
+    images = blank(1), blank(2)
+    extractor = ListedExtractor((images[0], source), (images[1], target))
+    return SomaMatcher(extractor, load_gccm(bundled_verifier(2))), *images  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("angle", [15.0, 130.0])
+def test_the_pattern_is_found_at_any_angle_and_registered(angle) -> None:
+    source, target = sides(angle)
+    found = register_planes(*_swapped(matcher(source, target)))
+    assert found.decision.accepted, found.decision.reason
+    assert abs((found.evidence.angle_deg - angle + 180) % 360 - 180) < 3
+    kept = found.matches.source_um[found.agreeing]
+    off = np.linalg.norm(turned(kept, angle) - found.matches.target_um[found.agreeing], axis=1)
+    assert (off < 5).mean() > 0.95
+    # More is matched near the map than the pattern had, and none of that is called evidence.
+    assert found.evidence.n_agreeing <= found.evidence.n_initial <= len(source)
+
+
+def test_a_mirrored_image_is_recognised_and_refused() -> None:
+    found = register_planes(*_swapped(matcher(*sides(40.0, mirrored=True))))
+    assert not found.decision.accepted
+    assert found.decision.failed[0] == "turned_over"
+    assert "mirrored" in found.decision.reason
+
+
+def test_an_angle_that_was_excluded_is_refused() -> None:
+    engine, first, second = matcher(*sides(170.0))
+    found = register_planes(first, second, engine, angles=angles_around(0.0, 30.0))
+    assert not found.decision.accepted
+    assert "turned by" in found.decision.reason
+
+
+def test_unrelated_somata_are_refused() -> None:
+    source, _ = sides(0.0)
+    other = np.random.default_rng(9).uniform(30, SIZE - 30, (95, 2))
+    found = register_planes(*_swapped(matcher(source, other)))
+    assert not found.decision.accepted
+    assert found.transform is None
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_hardly_any_somata_are_refused(count) -> None:
+    source, target = sides(0.0)
+    found = register_planes(*_swapped(matcher(source[:count], target)))
+    assert not found.decision.accepted
+
+
+def test_nearest_pairs_are_those_of_brute_force() -> None:
+    rng = np.random.default_rng(2)
+    first, second = rng.uniform(0, 100, (60, 2)), rng.uniform(0, 100, (80, 2))
+    away = np.linalg.norm(first[:, None] - second[None], axis=2)
+    wanted = [
+        (i, j)
+        for i, j in np.ndindex(away.shape)
+        if away[i, j] == away[i].min() == away[:, j].min() and away[i, j] <= 6
+    ]
+    assert sorted(map(tuple, mutual_nearest(first, second, 6.0).tolist())) == sorted(wanted)
+    assert mutual_nearest(first[:0], second, 6.0).shape == (0, 2)
+
+
+def _swapped(
+    parts: tuple[SomaMatcher, PlanarImage, PlanarImage],
+) -> tuple[PlanarImage, PlanarImage, SomaMatcher]:
+    engine, first, second = parts
+    return first, second, engine
