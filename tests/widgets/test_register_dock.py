@@ -46,8 +46,12 @@ class PatientMatcher(BeaconPattern):
             report(1, 3, "looking for somata")
 
 
-def open_images(user: User, matcher: Any) -> Registering:
-    """Open two images as layers, and the dock by its menu entry."""
+PLUGIN_MENU = ("Plugins", "NeuroBridge", "Register")
+LAYERS_MENU = ("Layers", "Register", "Register two image layers")
+
+
+def open_images(user: User, matcher: Any, menu: tuple[str, ...] = PLUGIN_MENU) -> Registering:
+    """Open two images as layers, and the dock by a menu entry."""
     source = plane_of(PLACES, (SIZE, SIZE)).values
     target = plane_of(TRUE(PLACES) + SHIFT, (360, 360), pixel_um=PIXEL_UM).values
     user.do(lambda: user.viewer.add_image(source, name="in vivo", units=UNITS))
@@ -56,7 +60,7 @@ def open_images(user: User, matcher: Any) -> Registering:
             target, name="ex vivo", units=UNITS, scale=(PIXEL_UM, PIXEL_UM), translate=(30, 300)
         )
     )
-    user.menu("Plugins", "NeuroBridge", "Register")
+    user.menu(*menu)
     user.settle(60)
     registering = binding_for(user.viewer).workbench.registering
     registering.load_matcher = lambda: matcher
@@ -166,7 +170,8 @@ def test_two_layers_are_registered_corrected_and_drawn(
 
 def test_what_cannot_be_registered_is_said_and_runs_can_be_cancelled(user: User) -> None:
     unrelated = BeaconPattern(wrong=1.0, verified_wrong=1.0, margin=1.1)
-    registering = open_images(user, unrelated)
+    registering = open_images(user, unrelated, LAYERS_MENU)
+    assert len(user.docks("Register")) == 1
     register(user, registering)
     assert "Refused." in text_of(user, "register_decision")
     assert registering.decision.reason in text_of(user, "register_decision")

@@ -17,6 +17,7 @@ from napari_neurobridge.workflows.register_layers import LayerPlane
 Planes = Callable[[], list[OfferedPlane]]
 
 _MOST_UM = 1000.0
+_LABEL_PX = 48
 _STACKS = (
     ("plane shown", None),
     ("brightest", Projection.MAX),
@@ -69,7 +70,7 @@ class PlaneForm(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         label = QLabel(title)
-        label.setMinimumWidth(label.fontMetrics().horizontalAdvance("Source "))
+        label.setFixedWidth(_LABEL_PX)  # so that both forms' columns lie one below the other
         layout.addWidget(label, 0, 0)
         layout.addWidget(self.layer, 0, 1)
         layout.addWidget(self.stack, 0, 2)

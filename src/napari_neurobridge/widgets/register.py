@@ -113,7 +113,7 @@ class RegisterPanel(QWidget):
         inside.addWidget(self._create_decision())
         inside.addStretch(1)
         layout = QVBoxLayout(self)
-        layout.addWidget(scrolled(content), stretch=2)
+        layout.addWidget(scrolled(content), stretch=3)
         layout.addLayout(self._create_cut())
         self.list = MatchList(self._registering)
         layout.addWidget(self.list, stretch=2)
