@@ -47,7 +47,7 @@ class PatientMatcher(BeaconPattern):
 
 
 PLUGIN_MENU = ("Plugins", "NeuroBridge", "Register")
-LAYERS_MENU = ("Layers", "Register", "Register two image layers")
+LAYERS_MENU = ("Layers", "Register", "Register")
 
 
 def open_images(user: User, matcher: Any, menu: tuple[str, ...] = PLUGIN_MENU) -> Registering:

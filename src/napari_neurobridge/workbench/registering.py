@@ -1,4 +1,8 @@
-"""Two images of the viewer registered, and the result corrected by a person."""
+"""Two images of the viewer registered, and the result corrected by a person.
+
+Modules that import torch or pandas are imported where they are used, which is in a worker thread:
+a dock must not freeze while they load.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +15,8 @@ import numpy.typing as npt
 from psygnal import Signal
 
 from napari_neurobridge.errors import Cancelled, InputError
-from napari_neurobridge.insight.registration_page import write_registration_page
 from napari_neurobridge.registration.image_matches import lifted
-from napari_neurobridge.registration.plane_refit import refit_planes
-from napari_neurobridge.registration.plane_warp import warp_plane
 from napari_neurobridge.workbench.native import keep_triton_away_from_mesa
-from napari_neurobridge.workflows.register_images import (
-    RegistrationOutput,
-    default_matcher,
-    write_registration,
-)
 from napari_neurobridge.workflows.register_layers import register_layers
 
 if TYPE_CHECKING:
@@ -101,7 +97,7 @@ class Registering:
 
     def __init__(self, session: Session, load_matcher: Callable[[], Matcher] | None = None) -> None:
         self._session = session
-        self.load_matcher = load_matcher or default_matcher
+        self.load_matcher = load_matcher or _default_matcher
         self._matcher: Matcher | None = None
         self._loading = threading.Lock()
         self._first: RegisteredPlanes | None = None
@@ -124,6 +120,7 @@ class Registering:
 
         def work(report: Report) -> RegisteredPlanes:
             report(0, 0, "loading the models")
+            keep_triton_away_from_mesa()
             return register_layers(source, target, self._matcher_once(), report=report)
 
         def take(planes: RegisteredPlanes) -> None:
@@ -138,7 +135,6 @@ class Registering:
     def _matcher_once(self) -> Matcher:
         with self._loading:
             if self._matcher is None:
-                keep_triton_away_from_mesa()
                 self._matcher = self.load_matcher()
             return self._matcher
 
@@ -274,6 +270,8 @@ class Registering:
         as_found = kept.all() and self._threshold is None
 
         def work() -> RegisteredPlanes:
+            from napari_neurobridge.registration.plane_refit import refit_planes
+
             if as_found:
                 return first
             found = refit_planes(
@@ -308,6 +306,8 @@ class Registering:
             assert transform is not None
 
             def work(report: Report) -> Float32Array:
+                from napari_neurobridge.registration.plane_warp import warp_plane
+
                 return warp_plane(
                     planes.source,
                     transform.inverse(),
@@ -333,13 +333,12 @@ class Registering:
                 self._session.notify(f"wrote {written}")
                 on_written(written)
 
-            self._session.jobs.submit(
-                _PAGE,
-                lambda: write_registration_page(planes, path),
-                done,
-                self._session.show_error,
-                beside=True,
-            )
+            def write() -> Path:
+                from napari_neurobridge.insight.registration_page import write_registration_page
+
+                return write_registration_page(planes, path)
+
+            self._session.jobs.submit(_PAGE, write, done, self._session.show_error, beside=True)
 
         self._session.attempt(start, about="registration page")
 
@@ -356,9 +355,14 @@ class Registering:
 
         def start() -> None:
             planes = self._require() if transform_format is None else self._require_accepted()
-            output = RegistrationOutput(transform_format)
 
             def work(report: Report) -> list[Path]:
+                from napari_neurobridge.workflows.register_images import (
+                    RegistrationOutput,
+                    write_registration,
+                )
+
+                output = RegistrationOutput(transform_format)
                 return write_registration(planes, folder, output, report=report)[0]
 
             def tell(files: list[Path]) -> None:
@@ -389,3 +393,9 @@ class Registering:
                 self._session.show_error(error)
 
         self._session.jobs.follow(name, work, on_done, refuse, title=title, beside=True)
+
+
+def _default_matcher() -> Matcher:
+    from napari_neurobridge.workflows.register_images import default_matcher
+
+    return default_matcher()

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.insight.registration_page import RegisteredPlanes
 from napari_neurobridge.io.projections import project_frames
-from napari_neurobridge.registration.image_registration import register_planes
-from napari_neurobridge.registration.keypoints import PlanarImage
 
 if TYPE_CHECKING:
+    from napari_neurobridge.insight.registration_page import RegisteredPlanes
     from napari_neurobridge.registration.image_matches import PatternMatcher, PlaneMatcher
+    from napari_neurobridge.registration.keypoints import PlanarImage
     from napari_neurobridge.types import Projection, Report
     from napari_neurobridge.workflows.layers import LayerImage
 
@@ -58,6 +57,8 @@ class LayerPlane:
         InputError
             If its pixel size is unknown, it has four axes, or `PlanarImage.of` refuses it.
         """
+        from napari_neurobridge.registration.keypoints import PlanarImage
+
         pixel_um = self.pixel_um or pixel_um_of(self.image)
         if pixel_um is None:
             raise InputError(f"The pixel size of '{self.name}' is not known.")
@@ -132,6 +133,10 @@ def register_layers(
     InputError
         If a layer cannot be read as a plane, or `register_planes` refuses the two.
     """
+    # PyTorch is loaded where images are registered, so that docks open at once.
+    from napari_neurobridge.insight.registration_page import RegisteredPlanes
+    from napari_neurobridge.registration.image_registration import register_planes
+
     here, there = source.read(), target.read()
     names = (source.name, target.name)
     if names[0] == names[1]:
