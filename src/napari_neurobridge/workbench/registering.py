@@ -128,10 +128,6 @@ class Registering:
 
         self._follow(REGISTER_JOB, work, take, title=f"Register {source.name} to {target.name}")
 
-    def cancel(self) -> None:
-        """Stop registering; the result before stays."""
-        self._session.jobs.cancel(REGISTER_JOB)
-
     def _matcher_once(self) -> Matcher:
         with self._loading:
             if self._matcher is None:

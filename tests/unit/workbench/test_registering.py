@@ -145,7 +145,7 @@ def test_a_cancelled_run_leaves_the_result_before(
     before = registering.planes
     registering.register(TARGET, SOURCE)
     assert registering.running
-    registering.cancel()
+    session.jobs.cancel(REGISTER_JOB)
     loop.run_until(lambda: not registering.running)
     assert registering.planes is before
     loop.run_until(lambda: notices and notices[-1].text.endswith("cancelled"))
