@@ -8,7 +8,7 @@ that a real matcher copes with.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.ndimage import find_objects, label
@@ -120,3 +120,25 @@ def turning(angle_deg: float, size_um: float, scale: float = 1.0) -> Callable:
     cos, sin = np.cos(np.deg2rad(angle_deg)), np.sin(np.deg2rad(angle_deg))
     linear = scale * np.array([[cos, -sin], [sin, cos]])
     return lambda points: (points - size_um / 2) @ linear.T + size_um / 2
+
+
+@dataclass
+class BeaconPattern(BeaconMatcher):
+    """Matches discs at whatever angle, as a `PatternMatcher` does.
+
+    Attributes
+    ----------
+    margin : float
+        That it says.
+    """
+
+    margin: float = 5.0
+
+    def match(self, source, target, *, report=None) -> ImageMatches:
+        return replace(super().match(source, target, report=report), margin=self.margin)
+
+    def match_near(self, source, target, transform, reach_um) -> ImageMatches:
+        return super().match(source, target)
+
+    def _alike(self, first: np.ndarray, second: np.ndarray) -> bool:
+        return True

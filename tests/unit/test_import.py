@@ -40,7 +40,7 @@ def test_lowest_layers_need_neither_torch_nor_qt(module):
 def test_docks_open_without_waiting_for_torch():
     loaded = loaded_packages(
         "import napari_neurobridge.widgets.data, napari_neurobridge.widgets.insight, "
-        "napari_neurobridge.widgets.match"
+        "napari_neurobridge.widgets.match, napari_neurobridge.widgets.register"
     )
     assert "napari" in loaded
     assert not loaded & {"torch", "timm", "matplotlib"}

@@ -11,7 +11,14 @@ from napari.layers import Points
 from napari_neurobridge.viewer.attention_layers import AttentionLayers
 from napari_neurobridge.viewer.canvases import SPACE_AXES, SecondCanvas, keep_in_window
 from napari_neurobridge.viewer.dispatch import CloseWatcher, MainThreadDispatcher, after_events
-from napari_neurobridge.viewer.docks import CANVAS_NAME, MATCH, PAIRS, PROJECT_DOCKS, DockColumn
+from napari_neurobridge.viewer.docks import (
+    CANVAS_NAME,
+    MATCH,
+    PAIRS,
+    PROJECT_DOCKS,
+    REGISTER,
+    DockColumn,
+)
 from napari_neurobridge.viewer.ghost_marks import GhostMarks
 from napari_neurobridge.viewer.header import (
     CanvasHeader,
@@ -28,6 +35,7 @@ from napari_neurobridge.viewer.log_timer import LogTimer
 from napari_neurobridge.viewer.outlines import OutlineLayers
 from napari_neurobridge.viewer.overlay_layer import OverlayLayer
 from napari_neurobridge.viewer.plane_layers import PlaneLayers
+from napari_neurobridge.viewer.registration_layers import RegistrationLayers
 from napari_neurobridge.viewer.seeing import Seeing
 from napari_neurobridge.viewer.somata_layers import SomataLayers, position_of
 from napari_neurobridge.workbench.workbench import Workbench
@@ -58,6 +66,10 @@ class ViewerBinding:
         Our docks.
     keys : WindowKeys
         What the keys do while one of our docks is open.
+    register_keys : WindowKeys
+        What the keys do while the Register dock is in front.
+    registration : RegistrationLayers
+        What a registration of two layers looks like.
     second : SecondCanvas or None
         The canvas of the ex-vivo side, once a project was opened.
     header : CanvasHeader or None
@@ -80,6 +92,7 @@ class ViewerBinding:
         self._log_timer = LogTimer(self.workbench.watch, window)
         self.column = DockColumn(viewer)
         self.keys = WindowKeys(window, self.workbench.key_actions())
+        self.register_keys = WindowKeys(window, self.workbench.registering.key_actions())
         self._help = QuietHelp(viewer, window)
         self.column.changed.connect(self._on_docks_changed)
         self.column.laid_out.connect(self._show_points)
@@ -94,6 +107,7 @@ class ViewerBinding:
         self._somata = SomataLayers(self.workbench, self._sides, self._on_somata_layer_made)
         self._overlay = OverlayLayer(self.workbench, self._sides, self._seeing.canvas_px)
         self._overlay.watch(viewer)
+        self.registration = RegistrationLayers(self.workbench.registering, viewer)
         self._watch(viewer, 0)
         viewer.events.theme.connect(self._on_theme_changed)
         self._connect()
@@ -106,6 +120,11 @@ class ViewerBinding:
         self.workbench.matches.match_changed.connect(self._on_match_changed)
         self.workbench.pairs.show_requested.connect(self._show_pairs)
         self.workbench.finder.requested.connect(self._show_field_soon)
+        for changed in (
+            self.workbench.registering.changed,
+            self.workbench.registering.selected_changed,
+        ):
+            changed.connect(self._on_registration_changed)
         session.jobs.submit("units", load_units, use_units, session.show_error)
 
     def _watch(self, model: ViewerModel, number: int) -> None:
@@ -320,11 +339,22 @@ class ViewerBinding:
         self._somata.show_theme()
 
     def _on_docks_changed(self) -> None:
-        """Let the keys act on pairs while one of our docks is open, and be napari's otherwise."""
+        """Let the keys act on pairs while one of our docks is open, and be napari's otherwise.
+
+        While the Register dock is in front, they act on matches of images instead.
+        """
         if not self.closed:
-            ours = bool(self.column.open_names())
+            registers = self.column.front() == REGISTER
+            ours = bool(set(self.column.open_names()) - {REGISTER}) and not registers
             self.keys.set_active(ours)
             self._help.set_active(ours)
+            self._on_registration_changed()
+
+    def _on_registration_changed(self) -> None:
+        if not self.closed:
+            registering = self.workbench.registering
+            registers = self.column.front() == REGISTER
+            self.register_keys.set_active_keys(registering.usable_keys() if registers else ())
 
     def shut(self) -> None:
         """Stop all work and let the second canvas go; safe to call twice."""
@@ -335,6 +365,7 @@ class ViewerBinding:
         self.column.shut()
         self.keys.release()
         self._ghost.release()
+        self.register_keys.release()
         self.workbench.close()
         if self.second is not None:
             second, self.second = self.second, None

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 PLUGIN, PLUGIN_TITLE = "napari-neurobridge", "NeuroBridge"
 DATA, MATCH, PAIRS, INSIGHT = "Data", "Match", "Pairs", "Insight"
-TABS = (DATA, MATCH, PAIRS, INSIGHT)
+REGISTER = "Register"
+TABS = (DATA, MATCH, PAIRS, INSIGHT, REGISTER)
 PROJECT_DOCKS = (DATA, MATCH, PAIRS)
-"""What a project is worked on with; Insight is for when somebody asks for it."""
+"""What a project is worked on with; the others are for when somebody asks for them."""
 
 CANVAS_NAME = "fMOST"
 
@@ -235,7 +236,7 @@ class DockColumn(QObject):
         for name, dock in column.items():
             if not dock.property(_WATCHED):
                 dock.setProperty(_WATCHED, True)
-                # Four tabs have no room for the plugin's name, which the dock's own title has.
+                # So many tabs have no room for the plugin's name, which the dock's own title has.
                 dock.setWindowTitle(name)
                 dock.visibilityChanged.connect(self._on_visibility_changed)
         self._tell()

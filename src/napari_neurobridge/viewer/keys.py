@@ -55,6 +55,11 @@ class WindowKeys(QObject):
         for shortcut in self.shortcuts.values():
             shortcut.setEnabled(active)
 
+    def set_active_keys(self, keys: Collection[str]) -> None:
+        """Switch some keys on and all others off."""
+        for key, shortcut in self.shortcuts.items():
+            shortcut.setEnabled(key in keys)
+
     def release(self) -> None:
         """Give the keys back for good."""
         for shortcut in self.shortcuts.values():

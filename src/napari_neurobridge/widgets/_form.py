@@ -39,7 +39,7 @@ class VectorEdit(QWidget):
         layout.setSpacing(4)
         self.boxes = []
         for axis in "zyx":
-            box = _NumberBox(minimum, _LARGEST)
+            box = NumberBox(minimum, _LARGEST)
             # Three numbers stand in a dock's width: their digits need the buttons' room.
             box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
             box.setAccessibleName(f"{axis} in {unit}")
@@ -132,13 +132,13 @@ def _editor_for(field: FieldInfo) -> QWidget:
             box = QSpinBox()
             box.setRange(int(low), int(high))
             return box
-        return _NumberBox(low, high)
+        return NumberBox(low, high)
     if get_args(annotation) == (float, float, float):
         return VectorEdit()
     raise TypeError(f"There is no editor for {annotation}.")
 
 
-class _NumberBox(QDoubleSpinBox):
+class NumberBox(QDoubleSpinBox):
     """A number with as many digits as it needs, all in sight: 0.65, not 0.650000."""
 
     def __init__(self, low: float, high: float) -> None:

@@ -27,6 +27,7 @@ from napari_neurobridge.workbench.point_landmarks import PointLandmarks
 from napari_neurobridge.workbench.preview import Preview
 from napari_neurobridge.workbench.questions import Questions
 from napari_neurobridge.workbench.recent import RecentProjects
+from napari_neurobridge.workbench.registering import Registering
 from napari_neurobridge.workbench.session import Session
 from napari_neurobridge.workbench.setup import Setup
 from napari_neurobridge.workbench.verdicts import Verdicts
@@ -99,6 +100,8 @@ class Workbench:
         How well the model does, and where it looks.
     exports : Exports
         Tables, and figures of pairs.
+    registering : Registering
+        Two images of the viewer, registered without a project.
     watch : Watch
         What other windows do in the same project.
     """
@@ -128,6 +131,7 @@ class Workbench:
         self.preview = Preview(self.session, encoders, self.matches, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)
         self.exports = Exports(self.session, self.questions)
+        self.registering = Registering(self.session)
         self.watch = Watch(self.session)
 
     @property
