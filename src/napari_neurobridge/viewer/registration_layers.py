@@ -44,6 +44,7 @@ class RegistrationLayers:
         self._style = CorrespondenceStyle()
         self._shows_matches = False
         self._moved: tuple[Layer, Any] | None = None
+        self._looks: list[tuple[Layer, str, Any]] = []
         self._drawn: VerifiedMatches | None = None
         registering.changed.connect(self._on_changed)
         registering.selected_changed.connect(self._on_selected)
@@ -68,11 +69,15 @@ class RegistrationLayers:
         self._draw()
 
     def overlay(self, overlaid: bool) -> None:
-        """Put the source layer where the map puts it, or back to where it was."""
+        """Put the source layer where the map puts it, or back to where it was, and look there."""
+        overlaid_before = self.overlaid
         if self._moved is not None:
             layer, before = self._moved
             layer.affine = before
             self._moved = None
+        for image, blending, colormap in self._looks:
+            image.blending, image.colormap = blending, colormap
+        self._looks = []
         source, target = self._layers()
         affine, planes = self._registering.affine, self._registering.planes
         if overlaid and None not in (source, target, affine, planes):
@@ -82,7 +87,18 @@ class RegistrationLayers:
             wanted = plane_to_world(target) @ _in_pixels(affine.matrix[1:, 1:], *sizes)
             self._moved = (source, source.affine.affine_matrix.copy())
             source.affine = _moved(source, wanted)
+            self._tint(source, target)
         self._draw()
+        if self.overlaid != overlaid_before:
+            self._viewer.reset_view()  # what was in sight may have moved away
+
+    def _tint(self, source: Any, target: Any) -> None:
+        """Let both images be seen at once: green over magenta, white where they agree."""
+        style = OverlayStyle()
+        lower, upper = sorted((source, target), key=self._viewer.layers.index)
+        self._looks = [(image, image.blending, image.colormap) for image in (lower, upper)]
+        lower.colormap, upper.colormap = style.under, style.over
+        upper.blending = "additive"
 
     def look_at_selected(self) -> None:
         """Move the canvas to the match that is selected."""

@@ -17,7 +17,7 @@ from napari_neurobridge.workflows.register_layers import LayerPlane
 Planes = Callable[[], list[OfferedPlane]]
 
 _MOST_UM = 1000.0
-_LABEL_PX = 48
+_LABEL_PX = 60
 _STACKS = (
     ("plane shown", None),
     ("brightest", Projection.MAX),
