@@ -164,6 +164,11 @@ BENCHMARKS = (
         "Register two-photon planes with fMOST slabs of held-out scenes, and refuse what is wrong.",
     ),
     Benchmark(
+        "real-registration",
+        "real_registration",
+        "Register real images of two microscopes, or of two rounds, from their pixels alone.",
+    ),
+    Benchmark(
         "points-speed",
         "points_speed",
         "Measure time and memory of matching two simulated fields, and of one more pair.",
