@@ -123,7 +123,13 @@ def test_two_layers_are_registered_corrected_and_drawn(
     off = np.linalg.norm(on_source.data - on_target.data, axis=1)
     assert np.median(off) < 1
     assert off[~shown.agreeing].min() > 5
+    # Both are seen at once, where the camera looks now, and keep no trace of that.
+    images = [user.viewer.layers[name] for name in ("in vivo", "ex vivo")]
+    assert {image.colormap.name for image in images} == {"magenta", "green"}
+    middle = on_target.data.mean(axis=0)
+    assert np.abs(np.array(user.viewer.scene.camera.center)[-2:] - middle).max() < 150
     user.click(button(user, "overlay_button"))
+    assert {image.colormap.name for image in images} == {"gray"}
     np.testing.assert_allclose(user.viewer.layers["in vivo"].affine.affine_matrix, np.eye(3))
 
     # The worst comes first in the list; Delete removes it, Ctrl+Z brings it back.

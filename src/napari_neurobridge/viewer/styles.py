@@ -376,30 +376,3 @@ class GhostStyle:
     dash: int = 2
     width_px: float = 2.0
     arm_um: float = 4.0
-
-
-@dataclass(frozen=True)
-class CorrespondenceStyle:
-    """Look of matches of two images: a disc, a ring and a line, lighter the surer they are."""
-
-    size_um: float = 7.0
-    selected_um: float = 14.0
-    line_um: float = 1.0
-
-    def as_kwargs(self) -> dict[str, Any]:
-        """Return keyword arguments of `napari.layers.Points`."""
-        return {"border_width": 0.15, "border_color": MARK_GROUND}
-
-    def as_line_kwargs(self) -> dict[str, Any]:
-        """Return keyword arguments of `napari.layers.Vectors`."""
-        return {"vector_style": "line", "opacity": 0.6}
-
-    def marks(
-        self, count: int, selected: int | None
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return border colours (N, 4) and sizes (N,), µm: the selected one orange and larger."""
-        border = np.tile(rgba(MARK_GROUND), (count, 1))
-        sizes = np.full(count, self.size_um)
-        if selected is not None:
-            border[selected], sizes[selected] = MARK_RGBA[Mark.CHOSEN], self.selected_um
-        return border, sizes
