@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from napari_neurobridge.api.imports import ProjectImports
+from napari_neurobridge.api.registration import ProjectRegistration
 from napari_neurobridge.api.results import EvaluationResult, MatchResult, ranking_table
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.log.judging import Judgement
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.workflows.train import TrainingResult
 
 
-class OpenProject(ProjectImports):
+class OpenProject(ProjectImports, ProjectRegistration):
     """A project folder; made by `create` and `open`, and a context manager that closes it.
 
     Parameters

@@ -13,6 +13,9 @@ from typer.core import TyperCommand
 from napari_neurobridge.cli._progress import ProgressStyle, clear_bar, make_report
 from napari_neurobridge.io.text_table import text_lines
 
+REFUSED_EXIT_CODE = 3
+"""Neither bad input nor a failure: the command did its work, and what it compared does not fit."""
+
 
 class CommandResult(BaseModel):
     """What a command found or did; ``--json`` prints exactly this object."""

@@ -5,14 +5,11 @@ from typing import Annotated
 
 import typer
 
-from napari_neurobridge.cli._output import CommandResult, command
+from napari_neurobridge.cli._output import REFUSED_EXIT_CODE, CommandResult, command
 from napari_neurobridge.cli.export import NgffVersionOption, TransformRow
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.registration.quality import Evidence
 from napari_neurobridge.types import Projection, Report
-
-REFUSED_EXIT_CODE = 3
-"""Neither bad input nor a failure: the command did its work, and the images do not fit."""
 
 SourcePixelOption = Annotated[
     float | None,

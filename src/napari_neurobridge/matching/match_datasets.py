@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +26,11 @@ from napari_neurobridge.matching.calibration import (
 )
 from napari_neurobridge.matching.conformal import sets_from_audits
 from napari_neurobridge.matching.match import Match
-from napari_neurobridge.matching.propagation.propagate import PropagationProblem, run_propagation
+from napari_neurobridge.matching.propagation.propagate import (
+    MappedBefore,
+    PropagationProblem,
+    run_propagation,
+)
 from napari_neurobridge.matching.sides import Side
 from napari_neurobridge.project.landmarks import LandmarkPairs, ProjectLandmarks
 from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.matching.propagation.propagate import PropagationProgress
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.project.log.fold import State
+    from napari_neurobridge.spaces.graph import Transform
     from napari_neurobridge.types import Report
 
 Float64Array = npt.NDArray[np.float64]
@@ -184,6 +189,9 @@ def match_datasets(
         log_ratio=_LogRatio(appearance, excluded) if appearance or excluded else None,
     )
     orientation = project.rough_linear(queries.dataset, gallery.dataset, len(pairs) + len(points))
+    before = _mapped_before(state, problem, queries, gallery)
+    if before is not None:
+        problem, orientation = _mapped(problem, before.mean), np.eye(3)
     found = run_propagation(
         problem,
         on_progress=_told(report),
@@ -200,6 +208,7 @@ def match_datasets(
         orientation=project.stated_linear(queries.dataset, gallery.dataset) is not None,
         n_pairs=len(accepted),
         n_points=len(points),
+        before=before,
     )
     if not supposed:
         project.keep_alignment(alignment)
@@ -221,6 +230,24 @@ def match_datasets(
         bounds={side.dataset: _bounds(project, side, start) for side in (queries, gallery)},
         not_indexed=unseen if seen else frozenset(),
     )
+
+
+def _mapped_before(
+    state: State, problem: PropagationProblem, queries: Side, gallery: Side
+) -> MappedBefore | None:
+    """Return the registration of two datasets; matches are grown about it."""
+    found = state.registration(queries.dataset, gallery.dataset)
+    if found is None:
+        return None
+    return MappedBefore(found.name, found.leading_from(queries.dataset), problem)
+
+
+def _mapped(problem: PropagationProblem, mean: Transform) -> PropagationProblem:
+    """Return a problem whose queries and points lie where a map puts them."""
+    points = problem.points
+    if points is not None:
+        points = replace(points, source_um=mean.map_points(points.source_um))
+    return replace(problem, queries_um=mean.map_points(problem.queries_um), points=points)
 
 
 def _bounds(project: Project, side: Side, start: Match | None) -> Bounds:

@@ -29,7 +29,7 @@ _SCHEMA = 1
 
 
 def write_alignment(path: Path, alignment: Alignment, key: str) -> None:
-    """Write an alignment whose displacement is on weighted features; ``mean`` is not kept.
+    """Write an alignment whose displacement is on weighted features; ``mean`` is kept elsewhere.
 
     Parameters
     ----------
@@ -74,7 +74,8 @@ def write_alignment(path: Path, alignment: Alignment, key: str) -> None:
 def read_alignment(path: Path, key: str) -> Alignment | None:
     """Return the alignment of a file; None if there is none, or of another key, or a damaged one.
 
-    Nothing is lost by the latter: matching again writes it anew.
+    Nothing is lost by the latter: matching again writes it anew. Its ``mean`` is missing, if it
+    was made from a registration.
     """
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:

@@ -49,7 +49,8 @@ def aligned_frame(project: Project, dataset: str, other: str) -> CropFrame:
         alignment = project.alignment(other, dataset)
     except InputError:  # said where positions are mapped; crops can be seen without
         return frame
-    if alignment.kind != "elastic" and not alignment.made_from.orientation:
+    said = alignment.made_from
+    if alignment.kind != "elastic" and not (said.orientation or said.registration):
         return frame
     reference = orientation_frame(project, other).orientation
     return CropFrame(frame.orientation, alignment, alignment.id, reference)

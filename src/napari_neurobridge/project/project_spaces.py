@@ -1,4 +1,4 @@
-"""The spaces of a project: laid on each other by orientations, then by accepted pairs."""
+"""The spaces of a project: laid on each other by orientations, registrations, accepted pairs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.project.alignment_file import read_alignment, write_alignment
 from napari_neurobridge.project.landmarks import ProjectLandmarks
 from napari_neurobridge.spaces import SpaceGraph
+from napari_neurobridge.spaces.alignment import MadeFrom
+from napari_neurobridge.spaces.gaussian_process import DeformationPrior
 from napari_neurobridge.spaces.graph import SpacePath
 from napari_neurobridge.types import Role
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.project.log.registrations import AppliedRegistration
     from napari_neurobridge.spaces import Affine
     from napari_neurobridge.spaces.alignment import Alignment, InverseAlignment
     from napari_neurobridge.types import Vec3
@@ -31,6 +34,10 @@ logger = logging.getLogger(__name__)
 ENOUGH_LANDMARKS = 4
 """Fewer leave a turn open, which then comes from the orientation, stated or not."""
 
+# What is accepted lies at most 8 µm off what was held out, in the median; an affine map leaves
+# all bending, which is what the other sizes are about.
+_LEFT_BY_REGISTRATION = DeformationPrior(shift_um=10.0, strain=0.03)
+
 
 @dataclass(frozen=True)
 class _Basis:
@@ -39,12 +46,27 @@ class _Basis:
     landmarks: ProjectLandmarks
     linear: npt.NDArray[np.float64] | None
     stated: bool
+    registration: AppliedRegistration | None
 
     @property
     def key(self) -> str:
-        """Changes with any landmark and with the orientation."""
+        """Changes with any landmark, with the orientation and the registration."""
         linear = "" if self.linear is None else repr(self.linear.round(9).tolist())
-        return hashlib.sha256(f"{self.landmarks.key}\n{linear}".encode()).hexdigest()[:12]
+        about = f"{self.landmarks.key}\n{linear}"
+        # Without a registration it is what it was before there were any.
+        if self.registration is not None:
+            about += f"\n{self.registration.event_id}"
+        return hashlib.sha256(about.encode()).hexdigest()[:12]
+
+    @property
+    def made_from(self) -> MadeFrom:
+        """What the alignment says that it is made from."""
+        return MadeFrom(
+            orientation=self.stated,
+            registration="" if self.registration is None else self.registration.name,
+            n_pairs=len(self.landmarks.pairs),
+            n_points=len(self.landmarks.points),
+        )
 
 
 class ProjectSpaces:
@@ -118,28 +140,33 @@ class ProjectSpaces:
             logger.warning("The alignment could not be written: %s", error)
 
     def _made(self, first: str, second: str, basis: _Basis) -> Alignment:
-        from napari_neurobridge.spaces.alignment import MadeFrom
         from napari_neurobridge.spaces.fit import alignment_without_landmarks, fit_alignment
 
+        registration = basis.registration
         kept = read_alignment(self._file(first, second), basis.key)
         if kept is not None and {kept.source, kept.target} == {first, second}:
-            return kept
-        if not len(basis.landmarks):
-            return alignment_without_landmarks(
+            if registration is None or not kept.made_from.registration:
+                return kept
+            return replace(kept, mean=registration.leading_from(kept.source))
+        mean = None if registration is None else registration.leading_from(first)
+        if len(basis.landmarks):
+            made = fit_alignment(
+                basis.landmarks.to_landmarks(),
+                orientation=basis.linear,
+                mean=mean,
+                source=first,
+                target=second,
+            )
+        elif mean is not None:
+            center = mean.map_points([self._center_um(first)])[0]
+            made = alignment_without_landmarks(
+                mean, orientation=True, prior=_LEFT_BY_REGISTRATION, center_um=center
+            )
+        else:
+            made = alignment_without_landmarks(
                 SpacePath(self._joined().path(first, second)), orientation=basis.stated
             )
-        fitted = fit_alignment(
-            basis.landmarks.to_landmarks(),
-            orientation=basis.linear,
-            source=first,
-            target=second,
-        )
-        made_from = MadeFrom(
-            orientation=basis.stated,
-            n_pairs=len(basis.landmarks.pairs),
-            n_points=len(basis.landmarks.points),
-        )
-        return replace(fitted, made_from=made_from)
+        return replace(made, made_from=basis.made_from)
 
     def _basis(self, first: str, second: str) -> _Basis:
         landmarks = ProjectLandmarks.of(self._project.state(), first, second)
@@ -147,6 +174,7 @@ class ProjectSpaces:
             landmarks,
             self.rough_linear(first, second, len(landmarks)),
             self.stated_linear(first, second) is not None,
+            self._project.state().registration(first, second),
         )
 
     def _in_order(self, source: str, target: str) -> tuple[str, str]:
@@ -161,16 +189,18 @@ class ProjectSpaces:
         return specs[0].name, specs[1].name
 
     def _joined(self) -> SpaceGraph:
-        """Return the spaces joined by landmarks where there are any, else as `oriented`."""
+        """Return the spaces joined by landmarks and registrations, else as `oriented`."""
         graph = self.oriented()
         state = self._project.state()
+        registered = state.registrations.values()
         joined = {mark.datasets for mark in state.landmarks.living.values()}
         joined |= {names for names in state.agreed.values() if names[0] != names[1]}
+        joined |= {(kept.transform.source, kept.transform.target) for kept in registered}
         for source, target in sorted(joined):
             first, second = self._in_order(source, target)
-            if len(ProjectLandmarks.of(state, first, second)):
-                found = self.alignment(first, second)
-                graph.add(found)
+            has_landmarks = len(ProjectLandmarks.of(state, first, second)) > 0
+            if has_landmarks or state.registration(first, second) is not None:
+                graph.add(self.alignment(first, second))
         return graph
 
     def _file(self, first: str, second: str) -> Path:

@@ -56,7 +56,7 @@ class MadeFrom:
     orientation : bool
         Whether somebody stated how the two datasets lie to each other.
     registration : str
-        Names the accepted registration of images; empty without one.
+        Names the accepted registration; empty without one.
     n_pairs : int
         Accepted pairs; where nobody tells them apart, all landmarks.
     n_points : int

@@ -103,7 +103,7 @@ def fit_alignment(
     chosen = landmarks.take(wrong < 0.5)
     if adapt:
         prior = adapted_prior(chosen, prior, mirrored=mirrored, orientation=orientation)
-    kind, prior, note = _kind(chosen, prior, orientation)
+    kind, prior, note = _kind(chosen, prior, orientation, about_mean=mean is not None)
     similarity, regression = _regressed(chosen, prior, mirrored, orientation)
     doubtful = int((wrong >= 0.5).sum())
     if doubtful:
@@ -145,16 +145,21 @@ def with_prior(
     if alignment.mean is not None:
         source = alignment.mean.map_points(landmarks.source_um)
         landmarks, orientation = replace(landmarks, source_um=source), np.eye(3)
-    kind, prior, _ = _kind(landmarks, prior, orientation)
+    about_mean = alignment.mean is not None
+    kind, prior, _ = _kind(landmarks, prior, orientation, about_mean=about_mean)
     mirrored = alignment.similarity.mirrored
     similarity, regression = _regressed(landmarks, prior, mirrored, orientation)
     return replace(alignment, prior=prior, kind=kind, similarity=similarity, regression=regression)
 
 
 def alignment_without_landmarks(
-    mean: Transform, *, orientation: bool, prior: DeformationPrior | None = None
+    mean: Transform,
+    *,
+    orientation: bool,
+    prior: DeformationPrior | None = None,
+    center_um: FloatArray | None = None,
 ) -> Alignment:
-    """Return a map that is all there is to go by before any landmark: wide, about its mean.
+    """Return a map that is all there is to go by before any landmark: its mean, and how sure.
 
     Parameters
     ----------
@@ -163,16 +168,19 @@ def alignment_without_landmarks(
     orientation : bool
         Whether somebody stated an orientation.
     prior : DeformationPrior, optional
+        What the mean leaves; very much unless given.
+    center_um : ndarray, shape (3,), optional
+        Where in the target the mean is surest; its origin unless given.
     """
-    prior = prior or DeformationPrior()
-    prior = replace(prior, strain=max(prior.strain, _OPEN_STRAIN[orientation]))
+    prior = prior or replace(DeformationPrior(), strain=_OPEN_STRAIN[orientation])
     nothing = np.zeros((0, 3))
+    center: Float64Array = np.zeros(3) if center_um is None else center_um.astype(np.float64)
     return Alignment(
         mean.source,
         mean.target,
         Landmarks(nothing, nothing),
         np.zeros(0),
-        Similarity(np.eye(3), 1.0, np.zeros(3), np.zeros(3)),
+        Similarity(np.eye(3), 1.0, center, center),
         prior,
         "rigid",
         (),
@@ -204,16 +212,21 @@ def _regressed(
 
 
 def _kind(
-    landmarks: Landmarks, prior: DeformationPrior, orientation: FloatArray | None
+    landmarks: Landmarks,
+    prior: DeformationPrior,
+    orientation: FloatArray | None,
+    *,
+    about_mean: bool,
 ) -> tuple[str, DeformationPrior, tuple[str, ...]]:
     """Return what can be fitted, the prior of what cannot, and what to say."""
     count, dimensions = len(landmarks), span(landmarks.source_um)
     stated = orientation is not None
-    if dimensions < 2:
+    if dimensions < 2 and not about_mean:
         prior = replace(prior, strain=max(prior.strain, _OPEN_STRAIN[stated]))
     if count < 3 or dimensions < 2:
         what = "a shift" if count == 1 or dimensions == 0 else "a shift and one direction"
         rest = "the stated orientation" if stated else "nothing: state an orientation"
+        rest = "the registration" if about_mean else rest
         kind = "rigid" if count < 3 else "similarity"
         who = "1 landmark gives" if count == 1 else f"{count} landmarks give"
         return kind, prior, (f"{who} {what}; the rest comes from {rest}.",)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from napari_neurobridge.matching.posterior import Posterior
+    from napari_neurobridge.spaces.graph import Transform
     from napari_neurobridge.types import FloatArray
 
     _Run = Generator[PropagationProgress, None, PropagationState]
@@ -54,6 +55,25 @@ _CLEAR = 1.0
 # Log evidence of each query from which an earlier run is taken for right: wrong ones have about 0.
 _EXPLAINED = 0.25
 _REGROWN = "The latest verdicts changed how the whole field is matched."
+
+
+@dataclass(frozen=True, eq=False)
+class MappedBefore:
+    """A registration by which queries and points were mapped before they were matched.
+
+    Attributes
+    ----------
+    name : str
+        Of the registration; see `MadeFrom`.
+    mean : Transform
+        From the queries' space to the gallery's.
+    problem : PropagationProblem
+        Before that, queries and points in their own space.
+    """
+
+    name: str
+    mean: Transform
+    problem: PropagationProblem
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +119,14 @@ class Propagation:
     notes: tuple[str, ...]
 
     def grown_alignment(
-        self, source: str, target: str, *, orientation: bool, n_pairs: int, n_points: int = 0
+        self,
+        source: str,
+        target: str,
+        *,
+        orientation: bool,
+        n_pairs: int,
+        n_points: int = 0,
+        before: MappedBefore | None = None,
     ) -> Alignment:
         """Return the alignment that landmarks and sites give together.
 
@@ -113,10 +140,16 @@ class Propagation:
             How many of the pairs a person accepted; the program proposed the others.
         n_points : int
             How many of the landmarks are no somata.
+        before : MappedBefore, optional
+            Its map becomes the alignment's mean.
         """
-        queries_um = self.state.setup.problem.queries_um
+        problem = self.state.setup.problem
+        queries_um, landmarks = problem.queries_um, self.alignment.landmarks
         similarity = self.alignment.similarity
         placed = similarity.target_center_um + similarity.offsets(queries_um)
+        if before is not None:
+            queries_um = before.problem.queries_um
+            landmarks = before.problem.landmarks.take(problem.landmarks.distinct())
         prior = self.alignment.prior
         return replace(
             self.alignment,
@@ -124,10 +157,13 @@ class Propagation:
             target=target,
             kind="elastic",
             prior=replace(prior, sigma_um=prior.sigma_um * self.state.places.relative_sigma),
+            landmarks=landmarks,
+            mean=None if before is None else before.mean,
             regression=self.state.regression,
             leave_one_out=LeaveOneOut(queries_um, self.predicted_um - placed, self.covariance_um2),
             made_from=MadeFrom(
                 orientation=orientation,
+                registration="" if before is None else before.name,
                 n_pairs=n_pairs,
                 n_points=n_points,
                 n_matches=int((self.state.precision > 0).sum()),

@@ -25,6 +25,7 @@ from napari_neurobridge.project.log.landmark_events import (
 )
 from napari_neurobridge.project.log.notes import NoteWritten
 from napari_neurobridge.project.log.payload import EventKind, Payload
+from napari_neurobridge.project.log.registrations import RegistrationApplied
 from napari_neurobridge.project.log.soma_events import (
     DetectionRun,
     SomaAdded,
@@ -38,8 +39,8 @@ from napari_neurobridge.types import NoneReason, Role, Verdict
 class UndoScope(StrEnum):
     """Which of an annotator's events undo and redo are about.
 
-    ``HAND`` leaves out what was not decided one by one: detection runs, imports and adopted
-    models. ``DETECTION`` is about detection runs alone.
+    ``HAND`` leaves out what was not decided one by one: detection runs, imports, registrations
+    and adopted models. ``DETECTION`` is about detection runs alone.
     """
 
     ALL = "all"
@@ -252,6 +253,7 @@ SCHEMAS: Mapping[EventKind, PayloadSchema] = {
         LandmarksPlaced,
         LandmarkChanged,
         LandmarksDeleted,
+        RegistrationApplied,
         Undone,
     )
 }

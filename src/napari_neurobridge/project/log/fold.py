@@ -18,6 +18,10 @@ from napari_neurobridge.project.log.landmark_events import (
 from napari_neurobridge.project.log.models_fold import Adoption, fold_adoptions
 from napari_neurobridge.project.log.notes import Note, NotedKey, fold_notes
 from napari_neurobridge.project.log.payload import EventKind, step_of
+from napari_neurobridge.project.log.registrations import (
+    AppliedRegistration,
+    fold_registrations,
+)
 from napari_neurobridge.project.log.somata_fold import SOMA_KINDS, IncrementalSomataFold
 from napari_neurobridge.project.log.verdicts_fold import PairKey, StandingVerdict, fold_verdicts
 
@@ -93,6 +97,8 @@ class State:
     adoptions : tuple of Adoption
         Models that the project went over to, the oldest first; ask
         `napari_neurobridge.models.current` which of them it uses.
+    registrations : dict of frozenset of str to AppliedRegistration
+        The last that stands of any two datasets.
     """
 
     somata: Mapping[str, Mapping[str, Soma]] = field(default_factory=dict)
@@ -115,6 +121,7 @@ class State:
     checks: tuple[RandomCheck, ...] = ()
     landmarks: LandmarksFold = field(default_factory=LandmarksFold)
     adoptions: tuple[Adoption, ...] = ()
+    registrations: Mapping[frozenset[str], AppliedRegistration] = field(default_factory=dict)
 
     @property
     def pairs(self) -> dict[str, str]:
@@ -136,6 +143,10 @@ class State:
         forward = {a: b for (a, b), names in self.agreed.items() if names == (first, second)}
         backward = {b: a for (a, b), names in self.agreed.items() if names == (second, first)}
         return forward | backward
+
+    def registration(self, first: str, second: str) -> AppliedRegistration | None:
+        """Return the registration that two datasets' alignment rests on; None without one."""
+        return self.registrations.get(frozenset((first, second)))
 
     def soma(self, uid: str) -> Soma:
         """Return a living soma or a tombstone.
@@ -246,6 +257,7 @@ class IncrementalFold:
                 (event for event in ordered if event.kind in LANDMARK_KINDS), cancelled
             ),
             adoptions=fold_adoptions(standing(EventKind.MODEL_ADOPTED)),
+            registrations=fold_registrations(standing(EventKind.REGISTRATION_APPLIED)),
         )
 
 

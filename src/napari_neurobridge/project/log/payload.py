@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     LANDMARKS_PLACED = "landmarks_placed"
     LANDMARK_CHANGED = "landmark_changed"
     LANDMARKS_DELETED = "landmarks_deleted"
+    REGISTRATION_APPLIED = "registration_applied"
     UNDO = "undo"
 
 

@@ -13,6 +13,7 @@ from napari_neurobridge.project.log.landmark_events import (
     LandmarksPlaced,
 )
 from napari_neurobridge.project.log.notes import NoteWritten
+from napari_neurobridge.project.log.registrations import RegistrationApplied
 from napari_neurobridge.project.log.soma_events import (
     DetectionRun,
     SomaAdded,
@@ -79,6 +80,8 @@ def _describe_other(content: Payload) -> str:
             return ", ".join(told)
         case LandmarksDeleted() as deleted:
             return f"deleted {_landmarks(deleted.uids)}"
+        case RegistrationApplied():
+            return "applied a registration"
     return "undid the last action"
 
 
