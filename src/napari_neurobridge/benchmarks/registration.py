@@ -18,13 +18,7 @@ from pydantic import BaseModel, Field
 
 from napari_neurobridge.benchmarks.contract import BenchmarkParameters, BenchmarkResult
 from napari_neurobridge.io.text_table import text_table
-from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
-from napari_neurobridge.models.current import bundled_model, bundled_verifier
-from napari_neurobridge.models.model_folder import FEATURE_NET
 from napari_neurobridge.registration.aliked import Aliked
-from napari_neurobridge.registration.feature_net import load_feature_net
-from napari_neurobridge.registration.feature_points import FeatureExtractor
-from napari_neurobridge.registration.gccm import load_gccm
 from napari_neurobridge.registration.image_matches import lifted
 from napari_neurobridge.registration.image_registration import register_planes
 from napari_neurobridge.registration.keypoints import PlanarImage
@@ -33,10 +27,12 @@ from napari_neurobridge.spaces.choose_fit import choose_fit
 from napari_neurobridge.spaces.correspondences import Correspondences
 from napari_neurobridge.training.image_tasks import TaskParams, cross_modal_task
 from napari_neurobridge.training.scene_volumes import SceneVolumes, cached_scene
+from napari_neurobridge.workflows.register_images import default_matcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
     from napari_neurobridge.registration.keypoints import Extractor
     from napari_neurobridge.training.image_tasks import ImageTask
     from napari_neurobridge.types import Report
@@ -173,10 +169,7 @@ def run(
     InputError
         If the level is unknown, or the weights cannot be read.
     """
-    matcher = SomaMatcher(
-        FeatureExtractor(load_feature_net(bundled_model(FEATURE_NET))),
-        load_gccm(bundled_verifier(2)),
-    )
+    matcher = default_matcher()
     with TemporaryDirectory() as folder:
         scenes = [
             cached_scene(

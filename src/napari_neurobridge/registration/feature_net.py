@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.models.model_folder import FEATURE_NET, ModelFolder
-from napari_neurobridge.registration.weights import with_weights
+from napari_neurobridge.models.model_folder import FEATURE_NET
+from napari_neurobridge.registration.weights import load_network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -207,6 +207,4 @@ def load_feature_net(folder: Path) -> FeatureNet:
     InputError
         If a file is missing, damaged or of another kind of model, or the two do not fit together.
     """
-    stored = ModelFolder.open(folder)
-    stored.require_kind(FEATURE_NET)
-    return with_weights(FeatureNet(stored.config(FeatureNetConfig)), stored)
+    return load_network(folder, FEATURE_NET, FeatureNetConfig, FeatureNet)

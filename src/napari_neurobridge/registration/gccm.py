@@ -25,7 +25,7 @@ from napari_neurobridge.registration.subsets import (
     draw_subsets,
     mean_over_subsets,
 )
-from napari_neurobridge.registration.weights import save_network, with_weights
+from napari_neurobridge.registration.weights import load_network, save_network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -284,6 +284,4 @@ def load_gccm(folder: Path) -> Gccm:
     InputError
         If a file is missing, damaged or of another kind of model, or the two do not fit together.
     """
-    stored = ModelFolder.open(folder)
-    stored.require_kind(GCCM)
-    return with_weights(Gccm(stored.config(GccmConfig)), stored)
+    return load_network(folder, GCCM, GccmConfig, Gccm)

@@ -11,12 +11,14 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.model_folder import ModelFolder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pydantic import BaseModel
     from torch import nn
 
 NetworkT = TypeVar("NetworkT", bound="nn.Module")
+ConfigT = TypeVar("ConfigT", bound="BaseModel")
 
 
 def save_network(
@@ -39,24 +41,37 @@ def save_network(
     return ModelFolder.create(folder, config.model_dump(mode="json"), save(tensors))
 
 
-def with_weights(model: NetworkT, stored: ModelFolder) -> NetworkT:
-    """Return a network with a folder's weights, in evaluation mode.
+def load_network(
+    folder: Path, kind: str, config: type[ConfigT], build: Callable[[ConfigT], NetworkT]
+) -> NetworkT:
+    """Return the network of a model folder, in evaluation mode.
+
+    Parameters
+    ----------
+    folder : Path
+    kind : str
+        One of the kinds of `models.model_folder`.
+    config : type
+        Of its configuration.
+    build : callable
+        Makes the network of a configuration.
 
     Raises
     ------
     InputError
-        If the weights are damaged or do not fit.
+        If a file is missing, damaged or of another kind of model, or the two do not fit together.
     """
+    stored = ModelFolder.open(folder)
+    stored.require_kind(kind)
+    model = build(stored.config(config))
     weights = stored.weights()
     try:
         tensors = load_file(weights)
     except (OSError, SafetensorError) as error:
         raise InputError(f"The weights {weights} are damaged.") from error
-    known = model.state_dict()
     try:
-        model.load_state_dict(
-            {name: value.to(known[name].dtype) for name, value in tensors.items() if name in known}
-        )
+        # Which brings 16 bits to what the network computes in.
+        model.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputError(f"The weights of {stored.path} do not fit its configuration.") from error
     return model.eval()

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import platform
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from napari_neurobridge import __version__
 from napari_neurobridge.encoder.embed import Encoder, save_model
 from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder
@@ -30,6 +26,7 @@ from napari_neurobridge.training.encoder_task import (
     train_encoder,
 )
 from napari_neurobridge.training.evaluation import evaluate_encoder
+from napari_neurobridge.training.made_by import made_by
 from napari_neurobridge.training.simulated_data import (
     EVALUATION_CELLS,
     PairSource,
@@ -176,10 +173,7 @@ def model_card(
         e=evaluation,
         judged_rows=_judged_rows(evaluation),
         minutes=minutes,
-        version=__version__,
-        torch=torch.__version__,
-        machine=f"{platform.machine()}, {torch.get_num_threads()} threads",
-        date=datetime.now(UTC).date().isoformat(),
+        **made_by(),
         scene_row=_row(evaluation.topk_scene),
         random_row=_row(evaluation.topk_53),
         all_row=_row(evaluation.topk),

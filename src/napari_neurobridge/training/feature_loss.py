@@ -92,7 +92,7 @@ def _found_among(similar: Tensor, apart: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _refinement_loss(similar: Tensor, goal: Tensor, nodes: Tensor) -> Tensor:
-    """Return how far off the partner is when a coarse place is refined; `refine_places`."""
+    """Return how far off the partner is when a coarse place is refined; `expected_place`."""
     coarse = goal + (torch.rand_like(goal) * 2 - 1) * _COARSE_PX
     return functional.smooth_l1_loss(expected_place(similar, coarse, nodes), goal)
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-import platform
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +18,6 @@ import torch
 from pydantic import BaseModel, Field
 from scipy.spatial import cKDTree
 
-from napari_neurobridge import __version__
 from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.registration.feature_net import (
@@ -42,6 +39,7 @@ from napari_neurobridge.training.image_tasks import (
     draw_task,
 )
 from napari_neurobridge.training.loop import LoopConfig, train
+from napari_neurobridge.training.made_by import made_by
 from napari_neurobridge.training.scene_volumes import cached_scene
 
 if TYPE_CHECKING:
@@ -194,10 +192,7 @@ def make_feature_folder(
                 ),
                 command=command,
                 minutes=minutes,
-                machine=f"{platform.machine()}, {torch.get_num_threads()} threads",
-                version=__version__,
-                torch=torch.__version__,
-                date=datetime.now(UTC).date().isoformat(),
+                **made_by(),
                 count=task.test_pairs,
                 rows="\n".join(rows),
                 dense=dense,

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-import platform
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +18,6 @@ from pydantic import BaseModel, Field
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from napari_neurobridge import __version__
 from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.registration.common_frame import common_frame, stacked
@@ -38,6 +35,7 @@ from napari_neurobridge.registration.verification import GccmVerifier
 from napari_neurobridge.simulation.keyed import Key
 from napari_neurobridge.training.gccm_card import CARD
 from napari_neurobridge.training.loop import LoopConfig, train
+from napari_neurobridge.training.made_by import made_by
 from napari_neurobridge.training.match_sets import MatchSet, MatchSetParams, draw_match_set
 
 if TYPE_CHECKING:
@@ -284,10 +282,7 @@ def gccm_card(
         loop=task.loop,
         command=command,
         minutes=minutes,
-        machine=f"{platform.machine()}, {torch.get_num_threads()} threads",
-        version=__version__,
-        torch=torch.__version__,
-        date=datetime.now(UTC).date().isoformat(),
+        **made_by(),
         rows="\n".join(figures),
         count=task.test_sets,
     )

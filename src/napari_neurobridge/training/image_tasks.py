@@ -204,7 +204,7 @@ def _one_side(scene: SceneVolumes, params: TaskParams, rng: np.random.Generator)
     depth = rng.uniform(8.0, extent[0] * STEP_UM[0] - 8.0)
     thick = params.two_photon_um if in_vivo else params.fmost_um
     plane = project(volume, depth, rng.uniform(*thick), rng)
-    here, there = (_window(extent[1:], size, params, rng) for _ in range(2))
+    here = _window(extent[1:], size, params, rng)
     there = _ImageWindow(here.middle + rng.uniform(-1, 1, 2) * params.shift_um, 0.0, 1.0, size)
     bend = _thin_plate(size, params, rng)
     # The target's pixel v shows the place of v + bend(v); its inverse is found by iteration.

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 import logging
-import platform
 import sys
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +18,6 @@ import numpy as np
 import torch
 from pydantic import BaseModel, Field
 
-from napari_neurobridge import __version__
 from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.matching.constellation.model import (
@@ -38,6 +35,7 @@ from napari_neurobridge.simulation.point_fields import (
     draw_point_field,
 )
 from napari_neurobridge.training.loop import LoopConfig, train
+from napari_neurobridge.training.made_by import made_by
 from napari_neurobridge.training.matcher_card import CARD
 
 if TYPE_CHECKING:
@@ -290,10 +288,7 @@ def matcher_card(
         loop=task.loop,
         command=command,
         minutes=minutes,
-        machine=f"{platform.machine()}, {torch.get_num_threads()} threads",
-        version=__version__,
-        torch=torch.__version__,
-        date=datetime.now(UTC).date().isoformat(),
+        **made_by(),
         rows="\n".join(figures),
         count=next(iter(rows.values())).n_fields,
     )

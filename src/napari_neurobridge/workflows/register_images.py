@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
     from napari_neurobridge.registration.image_matches import PatternMatcher, PlaneMatcher
     from napari_neurobridge.types import Report
 
@@ -75,7 +76,7 @@ class RegistrationOutput:
 
 
 @lru_cache(maxsize=1)
-def default_matcher() -> PatternMatcher:
+def default_matcher() -> SomaMatcher:
     """Return the matcher of planes that comes with the package, the same one each time.
 
     Raises

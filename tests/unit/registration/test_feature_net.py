@@ -101,3 +101,11 @@ def test_a_network_is_kept_in_a_folder_and_other_weights_are_refused(tmp_path) -
     save_network(net, FeatureNetConfig(width=16), tmp_path / "misfit")
     with pytest.raises(InputError, match="do not fit"):
         load_feature_net(tmp_path / "misfit")
+
+
+def test_weights_that_the_network_does_not_know_are_refused(tmp_path) -> None:
+    net = FeatureNet(SMALL)
+    net.register_parameter("unknown", torch.nn.Parameter(torch.zeros(1)))
+    save_network(net, SMALL, tmp_path / "net")
+    with pytest.raises(InputError, match="do not fit"):
+        load_feature_net(tmp_path / "net")

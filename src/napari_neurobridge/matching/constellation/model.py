@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.model_folder import CONSTELLATION, ModelFolder
 from napari_neurobridge.registration.lightglue import LightGlue, LightGlueConfig, LightGlueOutput
-from napari_neurobridge.registration.weights import save_network, with_weights
+from napari_neurobridge.registration.weights import load_network, save_network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,6 +203,4 @@ def load_constellation(folder: Path) -> Constellation:
     InputError
         If a file is missing, damaged or of another kind of model, or the two do not fit together.
     """
-    stored = ModelFolder.open(folder)
-    stored.require_kind(CONSTELLATION)
-    return with_weights(Constellation(stored.config(ConstellationConfig)), stored)
+    return load_network(folder, CONSTELLATION, ConstellationConfig, Constellation)

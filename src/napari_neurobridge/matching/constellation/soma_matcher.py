@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from napari_neurobridge.matching.constellation.any_turn import TurnParams
 from napari_neurobridge.matching.constellation.local_poses import PoseParams
@@ -16,13 +15,14 @@ from napari_neurobridge.matching.constellation.matcher import (
 )
 from napari_neurobridge.registration.image_matches import ImageMatches, lifted
 from napari_neurobridge.registration.verify import verify
+from napari_neurobridge.spaces.mutual_nearest import mutual_nearest
 
 if TYPE_CHECKING:
     from napari_neurobridge.registration.feature_points import DescribedImage, FeatureExtractor
     from napari_neurobridge.registration.gccm import Gccm
     from napari_neurobridge.registration.keypoints import Keypoints, PlanarImage
     from napari_neurobridge.spaces.graph import Transform
-    from napari_neurobridge.types import FloatArray, Report
+    from napari_neurobridge.types import Report
 
 # Images have square pixels of known size, so that only the tissue may have grown or shrunk.
 _TURNS = TurnParams(poses=PoseParams(scale=(0.7, 1.4)), unlike_axes=False)
@@ -41,9 +41,6 @@ class SomaMatcher:
     extractor : FeatureExtractor
     gccm : Gccm
         Of two dimensions.
-    orientation : ndarray, shape (3, 3), optional
-        Linear part of the map, right to 45° in the plane, handedness exact; see
-        `match_constellation`. Other poses are refused. None where nobody knows.
     least_probability : tuple of float
         Of a soma that takes part; the next one is tried where the one before says nothing.
     """
@@ -53,10 +50,8 @@ class SomaMatcher:
         extractor: FeatureExtractor,
         gccm: Gccm,
         *,
-        orientation: FloatArray | None = None,
         least_probability: tuple[float, ...] = (0.3, 0.4, 0.2),
     ) -> None:
-        self.orientation = orientation
         self.extractor, self.gccm = extractor, gccm
         self.least_probability = least_probability
         self._described: dict[int, tuple[PlanarImage, DescribedImage]] = {}
@@ -81,7 +76,7 @@ class SomaMatcher:
         found = match_constellation(
             lifted(somata[0].positions_um),
             lifted(somata[1].positions_um),
-            orientation=self.orientation,
+            orientation=None,
             params=ConstellationParams(turns=_TURNS),
             report=report,
         )
@@ -147,15 +142,3 @@ class SomaMatcher:
             n_target=len(somata[1]),
             margin=margin,
         )
-
-
-def mutual_nearest(
-    first_um: npt.NDArray[np.float64], second_um: npt.NDArray[np.float64], reach_um: float
-) -> npt.NDArray[np.intp]:
-    """Return the pairs of rows (K, 2) that are each other's nearest, no farther than a reach."""
-    if not len(first_um) or not len(second_um):
-        return np.empty((0, 2), dtype=np.intp)
-    away, there = (np.asarray(one) for one in cKDTree(second_um).query(first_um))
-    back = np.asarray(cKDTree(first_um).query(second_um)[1])
-    rows = np.flatnonzero((back[there] == np.arange(len(first_um))) & (away <= reach_um))
-    return np.column_stack([rows, there[rows]]).astype(np.intp)

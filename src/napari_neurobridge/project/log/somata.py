@@ -17,10 +17,11 @@ from napari_neurobridge.project.log.soma_events import (
     SomaMoved,
 )
 from napari_neurobridge.spaces.affine import as_points
+from napari_neurobridge.spaces.mutual_nearest import mutual_nearest
 from napari_neurobridge.types import DEFAULT_NAMES, Role, Soma, SomaSource, Vec3
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -268,7 +269,8 @@ def _known_uids(
     gone = _in_dataset({**state.vanished, **state.withheld, **state.deleted}, dataset)
     for somata in (list(state.somata.get(dataset, {}).values()), gone):
         free = [row for row, uid in enumerate(known) if uid is None]
-        for row, index in _mutual_nearest(centers_um[free], somata):
+        places = np.array([soma.center_um for soma in somata])
+        for row, index in mutual_nearest(centers_um[free], places, SAME_SOMA_UM):
             known[free[row]] = somata[index].uid
     return known
 
@@ -283,22 +285,6 @@ def _near(centers_um: npt.NDArray[np.float64], somata: Sequence[Soma]) -> npt.ND
         return np.zeros(len(centers_um), dtype=bool)
     distances, _ = cKDTree([soma.center_um for soma in somata]).query(centers_um)
     return np.atleast_1d(distances <= SAME_SOMA_UM)
-
-
-def _mutual_nearest(
-    centers_um: npt.NDArray[np.float64], somata: Sequence[Soma]
-) -> Iterable[tuple[int, int]]:
-    """Yield (row, index into somata) of those that are each other's nearest within 3 µm."""
-    if not len(centers_um) or not somata:
-        return
-    points = np.array([soma.center_um for soma in somata])
-    distances, nearest_soma = cKDTree(points).query(centers_um)
-    nearest_row = np.atleast_1d(cKDTree(centers_um).query(points)[1])
-    nearest_soma = np.atleast_1d(nearest_soma)
-    for row in np.flatnonzero(distances <= SAME_SOMA_UM):
-        index = int(nearest_soma[row])
-        if nearest_row[index] == row:
-            yield int(row), index
 
 
 def _new_uids(state: State, dataset: str, count: int, annotator: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher, mutual_nearest
+from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
 from napari_neurobridge.models.current import bundled_verifier
 from napari_neurobridge.registration.feature_points import DescribedImage
 from napari_neurobridge.registration.gccm import load_gccm
@@ -103,19 +103,6 @@ def test_hardly_any_somata_are_refused(count) -> None:
     source, target = sides(0.0)
     found = register_planes(*_swapped(matcher(source[:count], target)))
     assert not found.decision.accepted
-
-
-def test_nearest_pairs_are_those_of_brute_force() -> None:
-    rng = np.random.default_rng(2)
-    first, second = rng.uniform(0, 100, (60, 2)), rng.uniform(0, 100, (80, 2))
-    away = np.linalg.norm(first[:, None] - second[None], axis=2)
-    wanted = [
-        (i, j)
-        for i, j in np.ndindex(away.shape)
-        if away[i, j] == away[i].min() == away[:, j].min() and away[i, j] <= 6
-    ]
-    assert sorted(map(tuple, mutual_nearest(first, second, 6.0).tolist())) == sorted(wanted)
-    assert mutual_nearest(first[:0], second, 6.0).shape == (0, 2)
 
 
 def _swapped(
