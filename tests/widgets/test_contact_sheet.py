@@ -200,6 +200,39 @@ def test_a_closed_window_does_nothing_and_opens_where_it_was(window, workbench, 
     assert workbench.contact_sheet.marks == {shown[3]: Verdict.REJECT}
 
 
+def test_the_sheet_outlives_the_floating_dock_that_opened_it(
+    user: User, workbench: Workbench
+) -> None:
+    def click_title(name: str) -> None:
+        (dock,) = user.docks("Match")
+        user.click(dock.titleBarWidget().findChild(QPushButton, name))
+        user.settle(30)
+
+    def sheets() -> list[ContactSheetWindow]:
+        return user.window.findChildren(ContactSheetWindow)
+
+    button = user.find(QPushButton, "contact_sheet_button")
+    user.wait(button.isVisible)
+    click_title("QTitleBarFloatButton")
+    assert user.docks("Match")[0].isFloating()
+    user.do(button.click)
+    (sheet,) = sheets()
+    wait_for_pictures(user, workbench)
+
+    click_title("QTitleBarCloseButton")
+    assert not user.docks("Match")
+    click_tile(user, sheet, 3)
+    user.press(Qt.Key.Key_Return)
+    assert sheet.isVisible()
+    events = workbench.session.require_project().log.events()
+    assert Verdict.REJECT in {event.payload.get("verdict") for event in events}
+
+    user.menu("Plugins", "NeuroBridge", "Match")
+    user.wait(lambda: bool(user.docks("Match")))
+    user.do(user.find(QPushButton, "contact_sheet_button").click)
+    assert sheets() == [sheet]
+
+
 def test_a_blind_question_empties_the_sheet(window, workbench, user) -> None:
     workbench.questions.select("two_photon", pairs_of(workbench)[0][0], audit=True)
     assert not window.findChild(TilesView).isVisible()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from qtpy.QtWidgets import QDockWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
@@ -49,4 +49,12 @@ def dock_around(widget: QWidget) -> QDockWidget | None:
     parent: Any = widget
     while parent is not None and not isinstance(parent, QDockWidget):
         parent = parent.parent()
+    return parent
+
+
+def main_window_around(widget: QWidget) -> QMainWindow | None:
+    """Return the main window that a widget belongs to, also from within a floating dock."""
+    parent: QWidget | None = widget
+    while parent is not None and not isinstance(parent, QMainWindow):
+        parent = parent.parentWidget()
     return parent

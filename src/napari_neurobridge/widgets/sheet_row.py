@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
+from napari_neurobridge.viewer.docked import main_window_around
 from napari_neurobridge.widgets.contact_sheet import ContactSheetWindow
 from napari_neurobridge.workbench.workbench import Workbench
 
@@ -20,7 +21,6 @@ class SheetRow(QWidget):
     def __init__(self, workbench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workbench = workbench
-        self._sheet: ContactSheetWindow | None = None
         self.text = QLabel()
         self.text.setObjectName("matched_text")
         self.button = QPushButton("Contact sheet…")
@@ -50,8 +50,11 @@ class SheetRow(QWidget):
         self.text.setText(f"{cells} matched: look through them")
 
     def _on_clicked(self) -> None:
-        if self._sheet is None:
-            self._sheet = ContactSheetWindow(self._workbench, self.window())
-        self._sheet.show()
-        self._sheet.raise_()
-        self._sheet.activateWindow()
+        # The main window's: a dock that floats is a window too, and takes along what it owns.
+        main = main_window_around(self)
+        sheet = None if main is None else main.findChild(ContactSheetWindow)
+        if sheet is None:
+            sheet = ContactSheetWindow(self._workbench, main)
+        sheet.show()
+        sheet.raise_()
+        sheet.activateWindow()
