@@ -20,7 +20,7 @@ from napari_neurobridge.registration.keypoints import LEAST_SIDE, Keypoints, Pla
 from napari_neurobridge.types import Projection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from napari_neurobridge.registration.feature_points import FeatureExtractor
     from napari_neurobridge.types import Report, Vec3
@@ -29,6 +29,8 @@ Float64Array = npt.NDArray[np.float64]
 
 PIXEL_UM = 1.0
 """Pixels of the projections: those that the network was trained on."""
+RECORDING = (Projection.MEAN, Projection.MAX)
+"""What is looked at of a recording: what is bright at rest, and what lights up."""
 # A tile shows so much beyond what is kept of it: the reach of the network and of the standardising
 # of its surroundings.
 _MARGIN_UM = 48.0
@@ -135,7 +137,7 @@ def recording_somata(
     pixel_um: float,
     extractor: FeatureExtractor,
     *,
-    projections: tuple[Projection, ...] = (Projection.MEAN, Projection.MAX),
+    projections: tuple[Projection, ...] = RECORDING,
     params: SlabParams | None = None,
 ) -> Keypoints:
     """Find the somata of a recorded plane in its projections over time.
@@ -160,17 +162,37 @@ def recording_somata(
     InputError
         If there is no projection or no frame, or a projection is no image.
     """
-    params = params or SlabParams()
     running, count = RunningProjections(projections), 0
     for piece in pieces:
         running.add(piece)
         count += len(piece)
     if not count or not projections:
         raise InputError("A recording needs at least one frame and one projection over time.")
+    planes = [PlanarImage.of(running.result(projection), pixel_um) for projection in projections]
+    return planes_somata(planes, extractor, params=params)
+
+
+def planes_somata(
+    planes: Sequence[PlanarImage], extractor: FeatureExtractor, *, params: SlabParams | None = None
+) -> Keypoints:
+    """Find the somata that several images of one plane show; one that several show counts once.
+
+    Parameters
+    ----------
+    planes : sequence of PlanarImage
+        One or more, such as projections of one recording.
+    extractor : FeatureExtractor
+    params : SlabParams, optional
+
+    Returns
+    -------
+    Keypoints
+        µm (y, x), the surest first.
+    """
+    params = params or SlabParams()
     found = []
-    for projection in projections:
-        image = PlanarImage.of(running.result(projection), pixel_um)
-        somata = extractor.describe(image).somata(params.least_probability)
+    for plane in planes:
+        somata = extractor.describe(plane).somata(params.least_probability)
         found.append(Keypoints.at(_deepened(somata.positions_um, 0, 0.0), scores=somata.scores))
     together = merged(_joined(found), (params.apart_depth_um, params.apart_um))
     return Keypoints.at(together.positions_um[:, 1:], scores=together.scores)
