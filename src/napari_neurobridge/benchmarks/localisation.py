@@ -167,7 +167,9 @@ class _Search:
 
 def _row(brain: SimulatedBrain, site: FieldSite, *, related: bool) -> LocalisationRow:
     begin = time.process_time()
-    found = localise(site.somata_um, brain.gallery_um, orientation=brain.orientation)
+    found = localise(
+        site.somata_um, brain.gallery_um, orientation=brain.orientation, judge=brain.judge(site)
+    )
     return LocalisationRow(
         seed=brain.seed,
         related=related,

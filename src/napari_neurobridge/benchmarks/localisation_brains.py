@@ -19,7 +19,7 @@ from napari_neurobridge.simulation.neurons.sources import neuron_factory
 from napari_neurobridge.simulation.scene import Scene
 
 if TYPE_CHECKING:
-    from napari_neurobridge.matching.constellation.localise import Localisation
+    from napari_neurobridge.matching.constellation.localise import Localisation, PairJudge
     from napari_neurobridge.registration.keypoints import PlanarImage
     from napari_neurobridge.types import Vec3
 
@@ -114,6 +114,10 @@ class SimulatedBrain:
         room = extent - (thick, FIELD_UM, FIELD_UM)
         across = rng.uniform(margin_um, room[1:] - margin_um)
         return thick, np.array([rng.uniform(20, room[0] - 20), *across]), turn
+
+    def judge(self, site: FieldSite) -> PairJudge | None:
+        """Return what judges pairs of a field and the volume by their images, if there are any."""
+        return None
 
     def error_um(self, site: FieldSite, found: Localisation) -> float | None:
         """Return the median error of a map over the field; None where there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,9 +18,11 @@ from napari_neurobridge.benchmarks.localisation_brains import (
 )
 from napari_neurobridge.io.volumes import open_volume
 from napari_neurobridge.models.current import bundled_model
-from napari_neurobridge.models.model_folder import FEATURE_NET
+from napari_neurobridge.models.model_folder import FEATURE_NET, SOMA_PAIR_NET
 from napari_neurobridge.registration.keypoints import PlanarImage
 from napari_neurobridge.registration.slabs import volume_somata
+from napari_neurobridge.registration.soma_pairs import CropSource, load_soma_pair_net
+from napari_neurobridge.registration.volume_pairs import SlabImages, VolumePairJudge
 from napari_neurobridge.simulation.levels import level as named_level
 from napari_neurobridge.simulation.render import Box
 from napari_neurobridge.simulation.scene_files import photograph_fmost
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.io.volumes import Volume
     from napari_neurobridge.registration.feature_points import FeatureExtractor
+    from napari_neurobridge.registration.soma_pairs import SomaPairNet
     from napari_neurobridge.types import Float32Array, Report, Vec3
 
 # So far a corner of the field moves when it is turned: all of it is to show tissue.
@@ -95,6 +98,17 @@ class ImagedBrain(SimulatedBrain):
         somata = np.column_stack([np.zeros(len(found)), found])
         return FieldSite(somata, low, turn, image, seconds)
 
+    def judge(self, site: FieldSite) -> VolumePairJudge | None:
+        """Return what judges pairs by the plane's image; None for a stack."""
+        if site.image is None:
+            return None
+        return VolumePairJudge(_pair_net(), CropSource.of(site.image), self._slabs)
+
+    @cached_property
+    def _slabs(self) -> SlabImages:
+        axis = self.scene.orientation.axis_order[0]
+        return SlabImages(self.volume.levels[0], self.scene.fmost.voxel_um, axis)
+
     def _imaged(self, site: FieldSite, count: int) -> Float32Array:
         """Return what the microscope shows of a field, (count, H, W) at 1 µm."""
         extent = self.scene.two_photon
@@ -128,6 +142,11 @@ class ImagedBrain(SimulatedBrain):
         )
         self.detection_s = time.perf_counter() - began
         return somata.positions_um
+
+
+@lru_cache(maxsize=1)
+def _pair_net() -> SomaPairNet:
+    return load_soma_pair_net(bundled_model(SOMA_PAIR_NET))
 
 
 @lru_cache(maxsize=1)

@@ -183,19 +183,19 @@ class SomaPairJudge:
         if linear is None:
             return np.zeros(len(source_um))
         shape = self.net.config.crop_px, self.net.config.pixel_um
-        seen = np.stack(
-            [
-                self.source.crops(source_um, *shape, np.linalg.inv(linear)),
-                self.target.crops(target_um, *shape),
-            ],
-            axis=1,
-        )
-        with torch.inference_mode():
-            parts = [
-                self.net(torch.from_numpy(seen[first : first + _BATCH])).double().numpy()
-                for first in range(0, len(seen), _BATCH)
-            ]
-        return np.concatenate(parts)
+        here = self.source.crops(source_um, *shape, np.linalg.inv(linear))
+        return log_ratios(self.net, here, self.target.crops(target_um, *shape))
+
+
+def log_ratios(net: SomaPairNet, source: Float32Array, target: Float32Array) -> Float64Array:
+    """Return what a network says of crops (K, C, C) that are laid on each other, (K,)."""
+    seen = np.stack([source, target], axis=1)
+    with torch.inference_mode():
+        parts = [
+            net(torch.from_numpy(seen[first : first + _BATCH])).double().numpy()
+            for first in range(0, len(seen), _BATCH)
+        ]
+    return np.concatenate(parts)
 
 
 def fitted_linear(source_um: Float64Array, target_um: Float64Array) -> Float64Array | None:

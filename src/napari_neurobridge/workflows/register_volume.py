@@ -22,6 +22,8 @@ from napari_neurobridge.registration.slabs import (
     planes_somata,
     volume_somata,
 )
+from napari_neurobridge.registration.soma_pairs import CropSource
+from napari_neurobridge.registration.volume_pairs import SlabImages, VolumePairJudge
 from napari_neurobridge.spaces.affine import Affine
 from napari_neurobridge.spaces.choose_fit import choose_fit
 from napari_neurobridge.spaces.correspondences import Correspondences
@@ -156,11 +158,12 @@ class RegisteredVolume:
 
 @dataclass(frozen=True, eq=False)
 class _Field:
-    """Somata of the source, (N, 3), and a plane of it at some depth."""
+    """Somata of the source, (N, 3), and a plane of it at some depth; flat if that is all of it."""
 
     somata_um: Float64Array
     plane: PlanarImage
     depth_um: float = 0.0
+    flat: bool = True
 
 
 def register_volume(
@@ -216,12 +219,17 @@ def register_volume(
         axis=rough.axis_order[0],
         report=_of(target.name, report),
     )
+    judge = None
+    if matcher.pairs is not None and here.flat:
+        slabs = SlabImages(volume.levels[0], volume.voxel_size_um, rough.axis_order[0])
+        judge = VolumePairJudge(matcher.pairs, CropSource.of(here.plane), slabs)
     found = localise(
         here.somata_um,
         somata.positions_um,
         orientation=rough.linear(),
         params=params,
         names=names,
+        judge=judge,
         report=report,
     )
     wanted = criteria or AcceptanceCriteria()
@@ -258,7 +266,7 @@ def _field(source: PlaneFile, matcher: SomaMatcher, report: Report | None) -> _F
         report=_of(source.name, report),
     )
     plane, depth_um = _middle_slab(volume)
-    return _Field(somata.positions_um, plane, depth_um)
+    return _Field(somata.positions_um, plane, depth_um, flat=False)
 
 
 def _stack_voxel_um(source: PlaneFile) -> Vec3:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,13 +33,13 @@ from napari_neurobridge.spaces.folding import volume_change
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.constellation.any_turn import TurnSearch
-    from napari_neurobridge.matching.constellation.looks import Looks
     from napari_neurobridge.registration.verify import Verification
     from napari_neurobridge.spaces.choose_fit import FittedMap
     from napari_neurobridge.types import FloatArray, Report
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+PairJudge: TypeAlias = Callable[[Float64Array, Float64Array], Float64Array]
 
 # The gallery is cut to what lies so far about the place that was found.
 _REACH_UM = 150.0
@@ -108,7 +109,7 @@ def localise(
     orientation: FloatArray,
     params: LocalisationParams | None = None,
     names: tuple[str, str] = ("two_photon", "fmost"),
-    looks: Looks | None = None,
+    judge: PairJudge | None = None,
     report: Report | None = None,
 ) -> Localisation:
     """Find a plane or stack of somata in a whole volume, or say that it cannot be found.
@@ -127,8 +128,9 @@ def localise(
     params : LocalisationParams, optional
     names : tuple of str
         Of the two spaces.
-    looks : callable, optional
-        What pairs of somata look like; see `search_volume`.
+    judge : callable, optional
+        Takes places of pairs, (K, 3) each, that one map brings together, and returns how much
+        likelier each two are one soma than two by what they look like: log likelihood ratios, (K,).
     report : callable, optional
         Called as ``report(done, total, message)``; may raise to cancel.
 
@@ -146,6 +148,7 @@ def localise(
     if min(len(source), len(target)) < FEWEST:
         few = f"A field is found by at least {FEWEST} somata on either side."
         return _refused(few, "least_matches", counts, begin)
+    looks = None if judge is None else lambda rows: judge(source[rows[:, 0]], target[rows[:, 1]])
     found = search_volume(
         source, target, orientation=rough, params=params.search, looks=looks, report=report
     )

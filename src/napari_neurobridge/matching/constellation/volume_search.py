@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
 
+# Maps of a round that are judged by looks: in a volume, chance gives many that fit as well.
+_LOOKED_AT = 150
 # A coarser table than a plane's: ten times as many poses are asked of it, and it should stay in
 # the processor's cache.
 _STEP = 0.15
@@ -147,7 +149,7 @@ def search_volume(
             for one in distinct_maps(local, params.poses.grown)
         ]
         grown = grow_maps(space.queries, space.gallery, upright)
-        maps += grown if looks is None else weigh_by_looks(grown, looks)
+        maps += grown if looks is None else weigh_by_looks(grown, looks, count=_LOOKED_AT)
         maps.sort(key=lambda one: -one.evidence)
         found = decide_among(space, maps, maps[0] if maps else None, turns)
         if found.known:
