@@ -18,6 +18,7 @@ from napari_neurobridge.workbench.indexing import Indexing
 from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
 from napari_neurobridge.workbench.layers_in import LayersIn
+from napari_neurobridge.workbench.magnifier import Magnifier
 from napari_neurobridge.workbench.matches import Matches
 from napari_neurobridge.workbench.models import EncoderCache
 from napari_neurobridge.workbench.overlay import Overlay
@@ -80,6 +81,8 @@ class Workbench:
         The place under the mouse, on the other side.
     landmarks : PointLandmarks
         Landmarks that are no somata.
+    magnifier : Magnifier
+        The tissue around the mouse, while these are placed.
     verdicts : Verdicts
         What a person decides.
     decisions : Decisions
@@ -123,6 +126,7 @@ class Workbench:
         self.verdicts = Verdicts(self.session, self.questions)
         self.decisions = Decisions(self.session, self.verdicts)
         self.landmarks = PointLandmarks(self.session, self.questions)
+        self.magnifier = Magnifier(self.session, self.ghost, self.landmarks)
         self.pairs = PairTable(self.session, self.matches, self.questions, self.landmarks)
         self.finder = Finder(self.session, self.questions)
         self.visits = Visits(self.session, self.questions)
