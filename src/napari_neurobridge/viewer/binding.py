@@ -131,6 +131,7 @@ class ViewerBinding:
         questions.look_requested.connect(self._look_at)
         self.workbench.matches.match_changed.connect(self._on_match_changed)
         self.workbench.pairs.show_requested.connect(self._show_pairs)
+        self.workbench.soma_registration.show_requested.connect(self._show_register)
         self.workbench.finder.requested.connect(self._show_field_soon)
         for changed in (
             self.workbench.registering.changed,
@@ -158,6 +159,9 @@ class ViewerBinding:
 
     def _show_pairs(self) -> None:
         self.column.raise_dock(PAIRS)
+
+    def _show_register(self) -> None:
+        self.column.raise_dock(REGISTER)
 
     def _show_field_soon(self) -> None:
         """Bring up the Match dock, unless another dock in sight has a field to find cells with."""
@@ -242,7 +246,7 @@ class ViewerBinding:
 
     def _on_match_changed(self) -> None:
         if self.second is not None:
-            self.second.offer_lock(self.workbench.matches.has_match)
+            self.second.offer_lock(self.workbench.matches.is_aligned)
 
     def _look_at_what_is_asked(self) -> None:
         shown = self.workbench.questions.snapshot

@@ -14,10 +14,12 @@ from napari_neurobridge.viewer.plane_sources import offered_planes
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark, swatch
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX, scrolled
+from napari_neurobridge.widgets.foldable import Foldable
 from napari_neurobridge.widgets.job_list import JobList
 from napari_neurobridge.widgets.match_list import MatchList
 from napari_neurobridge.widgets.plane_form import PlaneForm, Planes, no_planes
 from napari_neurobridge.widgets.register_actions import Beside, Canvas, RegisterActions
+from napari_neurobridge.widgets.soma_registration_box import SomaRegistrationBox
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.job_status import JobStatus
 from napari_neurobridge.workbench.registering import REGISTER_JOB, WARP_JOB, WRITE_JOB
@@ -64,6 +66,11 @@ class RegisterPanel(QWidget):
         inside = QVBoxLayout(content)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.setSpacing(4)
+        self.somata = SomaRegistrationBox(workbench)
+        self.project_fold = Foldable("This project", self.somata, name="register_project_fold")
+        inside.addWidget(self.project_fold)
+        self.layers_title = QLabel("<b>Two image layers</b>")
+        inside.addWidget(self.layers_title)
         self.source = PlaneForm("Source", "The image that is mapped")
         self.target = PlaneForm("Target", "The image that the source is mapped to")
         inside.addWidget(self.source)
@@ -86,9 +93,11 @@ class RegisterPanel(QWidget):
         for form in (self.source, self.target):
             form.changed.connect(self._show_problem)
         self._registering.changed.connect(self._refresh)
+        workbench.session.project_changed.connect(self._on_project_changed)
         workbench.session.job_changed.connect(self._on_job_changed)
         self.offer()
         self._refresh()
+        self._on_project_changed()
 
     def minimumSizeHint(self) -> QSize:
         """Let the dock become as small as a small screen needs."""
@@ -183,6 +192,10 @@ class RegisterPanel(QWidget):
             problem = "Source and target are the same layer; choose another one."
         self.problem.setText(f"⚠ {problem}" if problem else "")
         self.run_button.setEnabled(not problem and not self._registering.running)
+
+    def _on_project_changed(self, _: object = None) -> None:
+        for widget in (self.project_fold, self.layers_title):
+            widget.setVisible(self._workbench.project is not None)
 
     def _on_job_changed(self, status: JobStatus) -> None:
         if status.name == REGISTER_JOB:

@@ -31,6 +31,7 @@ from napari_neurobridge.workbench.recent import RecentProjects
 from napari_neurobridge.workbench.registering import Registering
 from napari_neurobridge.workbench.session import Session
 from napari_neurobridge.workbench.setup import Setup
+from napari_neurobridge.workbench.soma_registration import SomaRegistration
 from napari_neurobridge.workbench.verdicts import Verdicts
 from napari_neurobridge.workbench.visits import Visits
 from napari_neurobridge.workbench.watch import Watch
@@ -105,6 +106,8 @@ class Workbench:
         Tables, and figures of pairs.
     registering : Registering
         Two images of the viewer, registered without a project.
+    soma_registration : SomaRegistration
+        The project, registered by its somata.
     watch : Watch
         What other windows do in the same project.
     """
@@ -136,6 +139,7 @@ class Workbench:
         self.insights = Insights(self.session, self.questions, encoders)
         self.exports = Exports(self.session, self.questions)
         self.registering = Registering(self.session)
+        self.soma_registration = SomaRegistration(self.session)
         self.watch = Watch(self.session)
 
     @property
