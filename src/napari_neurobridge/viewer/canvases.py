@@ -192,6 +192,6 @@ class SecondCanvas(DockedCanvas):
         self.lock.setToolTip(
             "Both canvases move together, except during a random check"
             if offered
-            else "Accept a pair or apply a registration first: both canvases need an alignment to move "
-            "together"
+            else "Accept a pair or apply a registration first: both canvases need an alignment to "
+            "move together"
         )

@@ -27,8 +27,8 @@ class SomaRegistrationBox(QWidget):
         self.find_button = QPushButton("Register by somata")
         self.find_button.setObjectName("register_somata_button")
         self.find_button.setToolTip(
-            "Looks for the pattern of the two-photon somata in the fMOST volume, at any angle about "
-            "the optical axis and without any pair; changes nothing. Up to some minutes"
+            "Looks for the pattern of the two-photon somata in the fMOST volume, at any angle "
+            "about the optical axis and without any pair; changes nothing. Up to some minutes"
         )
         self.apply_button = QPushButton("Apply")
         self.apply_button.setObjectName("apply_registration_button")
