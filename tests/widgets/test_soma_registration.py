@@ -84,7 +84,7 @@ def test_the_match_dock_leads_to_it_and_it_is_applied_and_taken_back(
     assert workbench.soma_registration.applied is None
     user.click(button(user, "apply_registration_button"))
     assert workbench.soma_registration.applied is not None
-    assert "rests on the registration" in text_of(user, "soma_registration_text")
+    assert "Applied" in text_of(user, "soma_registration_text")
     user.wait(binding.second.lock.isEnabled)
     user.wait(lambda: workbench.ghost.offered)
 

@@ -84,8 +84,10 @@ class SomaRegistrationBox(QWidget):
             )
             said.append(f"{swatch(color, sign)} <b>{word}</b> {decision.reason}")
         if applied is not None:
+            color = MARK_COLORS[Mark.ACCEPTED]
             said.append(
-                f"The alignment rests on the registration {applied.name} by {applied.annotator}."
+                f"{swatch(color, '✔')} <b>Applied</b> by {applied.annotator}, "
+                f"{applied.time[:10]}: {applied.reason} Accepted pairs refine it."
             )
         elif not registration.offered:
             said.append("Both datasets need somata: detect or import them in the Data dock.")
