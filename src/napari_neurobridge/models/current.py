@@ -9,11 +9,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.models.model_folder import CONSTELLATION, ENCODER, FEATURE_NET, ModelFolder
+from napari_neurobridge.models.model_folder import (
+    CONSTELLATION,
+    ENCODER,
+    FEATURE_NET,
+    SOMA_PAIR_NET,
+    ModelFolder,
+)
 from napari_neurobridge.models.zoo import (
     DEFAULT_FEATURES,
     DEFAULT_MATCHER,
     DEFAULT_MODEL,
+    DEFAULT_SOMA_PAIRS,
     DEFAULT_VERIFIERS,
     find_model,
 )
@@ -28,6 +35,7 @@ _BUNDLED = {
     ENCODER: DEFAULT_MODEL,
     CONSTELLATION: DEFAULT_MATCHER,
     FEATURE_NET: DEFAULT_FEATURES,
+    SOMA_PAIR_NET: DEFAULT_SOMA_PAIRS,
 }
 
 

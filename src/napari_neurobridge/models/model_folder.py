@@ -45,7 +45,7 @@ CALIBRATION_FILE = "calibration.toml"
 CHECKSUMS_FILE = "SHA256SUMS"
 
 ENCODER, CONSTELLATION, GCCM = "encoder", "constellation", "gccm"
-FEATURE_NET = "feature-net"
+FEATURE_NET, SOMA_PAIR_NET = "feature-net", "soma-pair-net"
 _CHECKED_FILES = (CONFIG_FILE, WEIGHTS_FILE, CALIBRATION_FILE, FINGERPRINT_FILE)
 HASH_DIGITS = 12
 

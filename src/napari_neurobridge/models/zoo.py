@@ -24,6 +24,8 @@ DEFAULT_VERIFIERS = {2: "gccm-2d", 3: "gccm-3d"}
 """The geometric consistency modules, by their dimensions."""
 DEFAULT_FEATURES = "features-2d"
 """Finds and describes points of images."""
+DEFAULT_SOMA_PAIRS = "soma-pairs-2d"
+"""Says whether two images show one soma."""
 
 CONFIG_FILE, WEIGHTS_FILE = MODEL_FILES = ("config.toml", "weights.safetensors")
 CACHE_VARIABLE = "NEUROBRIDGE_MODELS"

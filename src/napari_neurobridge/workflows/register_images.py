@@ -18,7 +18,7 @@ from napari_neurobridge.io.transforms.common import TransformFile
 from napari_neurobridge.io.transforms.itk import ITK_SUFFIXES, write_itk
 from napari_neurobridge.io.transforms.ngff import NGFF_VERSIONS, write_ngff
 from napari_neurobridge.models.current import bundled_model, bundled_verifier
-from napari_neurobridge.models.model_folder import FEATURE_NET
+from napari_neurobridge.models.model_folder import FEATURE_NET, SOMA_PAIR_NET
 from napari_neurobridge.registration.image_matches import lifted
 from napari_neurobridge.registration.image_registration import ALL_ANGLES, register_planes
 from napari_neurobridge.registration.plane_grid import last_um
@@ -89,9 +89,14 @@ def default_matcher() -> SomaMatcher:
     from napari_neurobridge.registration.feature_net import load_feature_net
     from napari_neurobridge.registration.feature_points import FeatureExtractor
     from napari_neurobridge.registration.gccm import load_gccm
+    from napari_neurobridge.registration.soma_pairs import load_soma_pair_net
 
     features = load_feature_net(bundled_model(FEATURE_NET))
-    return SomaMatcher(FeatureExtractor(features), load_gccm(bundled_verifier(2)))
+    return SomaMatcher(
+        FeatureExtractor(features),
+        load_gccm(bundled_verifier(2)),
+        load_soma_pair_net(bundled_model(SOMA_PAIR_NET)),
+    )
 
 
 def register_images(

@@ -16,11 +16,13 @@ from napari_neurobridge.matching.constellation.local_poses import (
     distinct_maps,
     find_local_maps,
 )
+from napari_neurobridge.matching.constellation.looks import weigh_by_looks
 from napari_neurobridge.matching.constellation.ratio_map import RatioMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from napari_neurobridge.matching.constellation.looks import Looks
     from napari_neurobridge.types import FloatArray, Report
 
 Float64Array = npt.NDArray[np.float64]
@@ -96,6 +98,7 @@ def search_turns(
     *,
     orientation: FloatArray | None,
     params: TurnParams | None = None,
+    looks: Looks | None = None,
     report: Report | None = None,
 ) -> TurnSearch:
     """Find how two fields lie on each other, whatever the angle about the optical axis.
@@ -114,13 +117,23 @@ def search_turns(
         handedness exact. None where nobody knows: then all angles count and both sides of a
         plane, and the optical axis is z on both sides, or across a plane.
     params : TurnParams, optional
+    looks : callable, optional
+        What pairs of somata look like, which is added to what the pattern says; see
+        `napari_neurobridge.matching.constellation.looks.Looks`.
     report : callable, optional
         Called as ``report(done, total, message)``.
     """
     params = params or TurnParams()
     if is_sheet(gallery_um) and not is_sheet(queries_um):
         back = None if orientation is None else np.linalg.inv(orientation)
-        found = search_turns(gallery_um, queries_um, orientation=back, params=params, report=report)
+        found = search_turns(
+            gallery_um,
+            queries_um,
+            orientation=back,
+            params=params,
+            looks=None if looks is None else lambda pairs: looks(pairs[:, ::-1]),
+            report=report,
+        )
         linear = np.asarray(np.linalg.inv(found.linear), dtype=np.float64)
         return replace(found, seeds=found.seeds[:, ::-1], linear=linear)
     whole = np.eye(3) if orientation is None else np.asarray(orientation, dtype=np.float64)
@@ -139,7 +152,7 @@ def search_turns(
         poses = params.poses
         if number:
             poses = replace(poses, anchors=max(1, poses.anchors // 2))
-        found = _search_once(space, replace(params, poses=poses), limit, tell)
+        found = _search_once(space, replace(params, poses=poses), limit, looks, tell)
         found = replace(found, linear=found.linear / np.array(there)[:, None])
         if found.known or found.elsewhere:
             return found
@@ -152,25 +165,37 @@ def _search_once(
     space: FlatSpace,
     params: TurnParams,
     angle_deg: float | None,
+    looks: Looks | None,
     report: Callable[[int, int], None],
 ) -> TurnSearch:
     """Search where both axes of the plane have about one scale."""
-    maps = _both_hands(space, params.poses, report)
+    maps = propose_maps(space, params.poses, report=report)
+    if looks is not None:
+        maps = weigh_by_looks(maps, looks)
     allowed = [one for one in maps if angle_deg is None or _within(one.linear, angle_deg)]
     return decide_among(space, maps, allowed[0] if allowed else None, params)
 
 
-def _both_hands(
-    space: FlatSpace, poses: PoseParams, report: Callable[[int, int], None]
+def propose_maps(
+    space: FlatSpace, poses: PoseParams, *, report: Callable[[int, int], None] | None = None
 ) -> list[GrownMap]:
-    """Return maps of the field as it is and mirrored, the most evidence first."""
+    """Return maps of the field as it is and mirrored, the most evidence first; most are wrong.
+
+    Parameters
+    ----------
+    space : FlatSpace
+    poses : PoseParams
+    report : callable, optional
+        Called as ``report(done, total)``.
+    """
     ratios = RatioMap.of(space.gallery)
     maps: list[LocalMap] = []
     for number, hand in enumerate((1.0, -1.0)):
         mirror = np.array([1.0, hand, 1.0])[: space.dimensions]
 
         def tell(done: int, total: int, number: int = number) -> None:
-            report(number * total + done, 2 * total)
+            if report is not None:
+                report(number * total + done, 2 * total)
 
         found = find_local_maps(
             space.queries * mirror, space.gallery, poses, ratios=ratios, report=tell

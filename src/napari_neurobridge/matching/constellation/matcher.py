@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from napari_neurobridge.matching.constellation.looks import Looks
     from napari_neurobridge.types import FloatArray, Report
 
 Float64Array = npt.NDArray[np.float64]
@@ -119,6 +120,7 @@ def match_constellation(
     gallery_embeddings: npt.ArrayLike | None = None,
     model: Constellation | Path | str | None = None,
     params: ConstellationParams | None = None,
+    looks: Looks | None = None,
     report: Report | None = None,
 ) -> ConstellationMatch:
     """Match two fields of somata without any landmark, or say that it cannot be known.
@@ -141,6 +143,8 @@ def match_constellation(
     model : Constellation, Path or str, optional
         A network, its folder or its name; the bundled one unless given.
     params : ConstellationParams, optional
+    looks : callable, optional
+        What pairs of somata look like where all angles are tried; see `search_turns`.
     report : callable, optional
         Called as ``report(done, total, message)``.
 
@@ -158,7 +162,12 @@ def match_constellation(
     flat = is_sheet(queries) or is_sheet(gallery)
     if flat or linear is None:
         turned = search_turns(
-            queries, gallery, orientation=linear, params=params.turns, report=report
+            queries,
+            gallery,
+            orientation=linear,
+            params=params.turns,
+            looks=looks,
+            report=report,
         )
         if flat or turned.known:
             return _of_turns(queries, gallery, turned, params)

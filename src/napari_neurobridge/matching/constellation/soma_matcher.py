@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_neurobridge.matching.constellation.matcher import (
     match_constellation,
 )
 from napari_neurobridge.registration.image_matches import ImageMatches, lifted
+from napari_neurobridge.registration.soma_pairs import CropSource, SomaPairJudge
 from napari_neurobridge.registration.verify import verify
 from napari_neurobridge.spaces.mutual_nearest import mutual_nearest
 
@@ -21,11 +23,14 @@ if TYPE_CHECKING:
     from napari_neurobridge.registration.feature_points import DescribedImage, FeatureExtractor
     from napari_neurobridge.registration.gccm import Gccm
     from napari_neurobridge.registration.keypoints import Keypoints, PlanarImage
+    from napari_neurobridge.registration.soma_pairs import SomaPairNet
     from napari_neurobridge.spaces.graph import Transform
     from napari_neurobridge.types import Report
 
 # Images have square pixels of known size, so that only the tissue may have grown or shrunk.
 _TURNS = TurnParams(poses=PoseParams(scale=(0.7, 1.4)), unlike_axes=False)
+# With what somata look like, chance gives some 10 and hardly ever 30, right maps 60 and more.
+_SEEN_TURNS = replace(_TURNS, evidence_margin=30.0)
 # Fewer matches hold no subsets to be verified by.
 _FEWEST = 8
 
@@ -33,14 +38,17 @@ _FEWEST = 8
 class SomaMatcher:
     """Finds somata by the feature network and matches their pattern; a `PatternMatcher`.
 
-    The pattern is looked for at all angles, at scales of 0.7 to 2.5, and mirrored; the best map
-    that contradicts tells what chance gives in these very images.
+    The pattern is looked for at all angles, at scales of 0.7 to 1.4, and mirrored. Maps that it
+    suggests are judged by what the somata look like, too, if there is a network for that. The best
+    map that contradicts tells what chance gives in these very images.
 
     Parameters
     ----------
     extractor : FeatureExtractor
     gccm : Gccm
         Of two dimensions.
+    pairs : SomaPairNet, optional
+        Judges pairs of somata by what they look like.
     least_probability : tuple of float
         Of a soma that takes part; the next one is tried where the one before says nothing.
     """
@@ -49,10 +57,11 @@ class SomaMatcher:
         self,
         extractor: FeatureExtractor,
         gccm: Gccm,
+        pairs: SomaPairNet | None = None,
         *,
         least_probability: tuple[float, ...] = (0.3, 0.4, 0.2),
     ) -> None:
-        self.extractor, self.gccm = extractor, gccm
+        self.extractor, self.gccm, self.pairs = extractor, gccm, pairs
         self.least_probability = least_probability
         self._described: dict[int, tuple[PlanarImage, DescribedImage]] = {}
 
@@ -61,23 +70,30 @@ class SomaMatcher:
     ) -> ImageMatches:
         """Match two images at any angle; see `PatternMatcher.match`."""
         images = self._describe(source, target, report)
+        judge = self._judge(source, target)
         for least in self.least_probability:
-            found = self.match_somata(
-                (images[0].somata(least), images[1].somata(least)), report=report
+            found = self._match_somata(
+                (images[0].somata(least), images[1].somata(least)), judge, report
             )
             if len(found):
                 break
         return found
 
-    def match_somata(
-        self, somata: tuple[Keypoints, Keypoints], *, report: Report | None = None
+    def _match_somata(
+        self,
+        somata: tuple[Keypoints, Keypoints],
+        judge: SomaPairJudge | None,
+        report: Report | None,
     ) -> ImageMatches:
         """Match the somata of two images at any angle."""
+        here, there = (side.positions_um for side in somata)
+        looks = None if judge is None else lambda rows: judge(here[rows[:, 0]], there[rows[:, 1]])
         found = match_constellation(
-            lifted(somata[0].positions_um),
-            lifted(somata[1].positions_um),
+            lifted(here),
+            lifted(there),
             orientation=None,
-            params=ConstellationParams(turns=_TURNS),
+            params=ConstellationParams(turns=_TURNS if judge is None else _SEEN_TURNS),
+            looks=looks,
             report=report,
         )
         margin = found.evidence / max(found.decoy_evidence, 1.0)
@@ -96,7 +112,19 @@ class SomaMatcher:
         mapped = transform.map_points(lifted(somata[0].positions_um))[:, 1:]
         pairs = mutual_nearest(mapped, somata[1].positions_um, reach_um)
         scores = np.minimum(somata[0].scores[pairs[:, 0]], somata[1].scores[pairs[:, 1]])
+        judge = self._judge(source, target)
+        if judge is not None:
+            here, there = (
+                side.positions_um[rows] for side, rows in zip(somata, pairs.T, strict=True)
+            )
+            alike = judge(here, there) > 0
+            pairs, scores = pairs[alike], scores[alike]
         return self._judged(somata, pairs, scores.astype(np.float64), None)
+
+    def _judge(self, source: PlanarImage, target: PlanarImage) -> SomaPairJudge | None:
+        if self.pairs is None:
+            return None
+        return SomaPairJudge(self.pairs, CropSource.of(source), CropSource.of(target))
 
     def _describe(
         self, source: PlanarImage, target: PlanarImage, report: Report | None
