@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.registration.image_matches import lifted
+
 if TYPE_CHECKING:
     from napari.layers import Layer
 
@@ -44,6 +47,45 @@ def source_to_target_pixels(planes: RegisteredPlanes) -> Float64Array | None:
     to_um = np.diag([planes.source.pixel_um] * 2 + [1])
     to_pixels = np.diag([1 / planes.target.pixel_um] * 2 + [1])
     return np.asarray(to_pixels @ fitted.affine.matrix[1:, 1:] @ to_um)
+
+
+def carried(
+    place: npt.ArrayLike,
+    planes: RegisteredPlanes,
+    to_world: tuple[Float64Array, Float64Array],
+    *,
+    from_target: bool = False,
+) -> Float64Array:
+    """Return where one canvas shows the tissue that another one shows at a place.
+
+    Parameters
+    ----------
+    place : array_like, shape (2,)
+        (y, x) in the canvas of the source.
+    planes : RegisteredPlanes
+    to_world : tuple of ndarray, (3, 3) each
+        Where the canvases show the pixels of source and target.
+    from_target : bool
+        The place is in the canvas of the target, and the answer in that of the source.
+
+    Returns
+    -------
+    ndarray, shape (2,)
+        The same place where there is no map, or where it does not reach.
+    """
+    here, fitted = np.asarray(place, dtype=np.float64), planes.found.fitted
+    if fitted is None:
+        return here
+    sides = list(zip(to_world, (planes.source.pixel_um, planes.target.pixel_um), strict=True))
+    (start, start_um), (end, end_um) = sides[::-1] if from_target else sides
+    transform = fitted.choice.transform
+    back = np.asarray(np.linalg.inv(start), dtype=np.float64)
+    try:
+        way = transform.inverse() if from_target else transform
+        mapped = way.map_points(lifted(applied(back, here[None]) * start_um))
+    except InputError:
+        return here
+    return np.asarray(applied(end, mapped[:, 1:] / end_um)[0])
 
 
 def affine_that_puts(layer: Layer, plane_wanted: Float64Array) -> Float64Array:

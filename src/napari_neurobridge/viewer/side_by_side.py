@@ -17,12 +17,15 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 from superqt import QDoubleRangeSlider
 from superqt.utils import signals_blocked
 
-from napari_neurobridge.errors import InputError
-from napari_neurobridge.registration.image_matches import lifted
 from napari_neurobridge.viewer.canvases import DockedCanvas
 from napari_neurobridge.viewer.dispatch import OnceSoon, after_events
 from napari_neurobridge.viewer.header import header_button
-from napari_neurobridge.viewer.plane_maps import applied, plane_to_world, source_to_target_pixels
+from napari_neurobridge.viewer.plane_maps import (
+    applied,
+    carried,
+    plane_to_world,
+    source_to_target_pixels,
+)
 from napari_neurobridge.viewer.styles import quiet_stylesheet
 
 if TYPE_CHECKING:
@@ -347,32 +350,18 @@ class SideBySide:
             return
         view = _view(models[leader])
         with self._silence():
-            self._look(models[1 - leader], self.carried(view[:2], from_target=leader == 1))
+            self._look(models[1 - leader], self._carried(view[:2], from_target=leader == 1))
             # The target is drawn as large as the source.
             models[1 - leader].scene.camera.zoom = view[2]
         self._settled = [_view(model) for model in models]
 
-    def carried(self, place: npt.ArrayLike, *, from_target: bool) -> Float64Array:
-        """Return where the other canvas shows a place (y, x) of one."""
+    def _carried(self, place: Float64Array, *, from_target: bool) -> Float64Array:
         source, _ = self._layers.layers()
         planes = self._registering.planes
-        fitted = None if planes is None else planes.found.fitted
-        here = np.asarray(place, dtype=np.float64)
-        if planes is None or fitted is None or source is None or self._target_to_world is None:
-            return here
-        sides = [
-            (plane_to_world(source), planes.source.pixel_um),
-            (self._target_to_world, planes.target.pixel_um),
-        ]
-        (start, start_um), (end, end_um) = sides[::-1] if from_target else sides
-        transform = fitted.choice.transform
-        try:
-            way = transform.inverse() if from_target else transform
-            back = np.asarray(np.linalg.inv(start), dtype=np.float64)
-            mapped = way.map_points(lifted(applied(back, here[None]) * start_um))
-        except InputError:  # the bent map does not reach there, and its affine part is drawn alike
-            return here
-        return np.asarray(applied(end, mapped[:, 1:] / end_um)[0])
+        if planes is None or source is None or self._target_to_world is None:
+            return place
+        to_world = plane_to_world(source), self._target_to_world
+        return carried(place, planes, to_world, from_target=from_target)
 
     @staticmethod
     def _look(model: ViewerModel, place: Float64Array) -> None:
