@@ -293,7 +293,7 @@ def point_for_a_landmark(user: User) -> None:
     """Let both canvases look at a cell, begin a landmark, and rest the mouse on the cell."""
     bench = workbench_of(user)
     user.press(Qt.Key.Key_Space)
-    user.wait(lambda: bench.questions.snapshot.candidates, PATIENCE_MS)
+    user.wait(lambda: bench.questions.snapshot.query is not None, PATIENCE_MS)
     user.settle(30)
     press(user, "landmark_button")
     native = user.viewer.window._qt_viewer.canvas.native

@@ -60,6 +60,10 @@ class PlaneForm(QWidget):
         self.stack = QComboBox()
         self.stack.setObjectName(f"{name}_plane")
         self.stack.setToolTip("Which plane of the stack: the one in sight, or a projection of all")
+        self.stack.setMinimumContentsLength(6)
+        self.stack.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
         for words, projection in _STACKS:
             self.stack.addItem(words, projection)
         self.pixel = NumberBox(0.0, _MOST_UM)
