@@ -28,6 +28,7 @@ class ErrorKind(StrEnum):
     NO_ROIS = "no imported regions"
     UNKNOWN_UNIT = "unknown unit of a morphology"
     NO_PLANE_PIXEL_SIZE = "no pixel size of a plane"
+    NO_TARGET_VOXEL_SIZE = "no target voxel size"
     NO_PROJECTION = "a stack where a plane is needed"
     BEYOND_NGFF_05 = "a map that OME-NGFF 0.5 cannot say"
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.simulation.scene_files import SceneFiles
     from napari_neurobridge.types import Vec3
+    from napari_neurobridge.workflows.register_volume import RegisteredVolume
 
 __all__ = [
     "create", "load_encoder", "match_points", "open", "register_images", "simulate", "view",
@@ -155,9 +156,14 @@ def register_images(
     projection: str | None = None,
     angle_deg: float | None = None,
     within_deg: float | None = None,
+    target_voxel_um: Vec3 | None = None,
+    orientation: Orientation | str | None = None,
     out: str | Path | None = None,
-) -> RegisteredPlanes:
+) -> RegisteredPlanes | RegisteredVolume:
     """Register two images from their pixels alone, or refuse them, as ``register-images`` does.
+
+    A target that is a stack is a volume in which the source is looked for, unless ``projection``
+    is given without ``orientation``.
 
     Parameters
     ----------
@@ -171,14 +177,18 @@ def register_images(
         By which the source is turned, positive from y to x; any unless given.
     within_deg : float, optional
         How far off that angle may be; 30° unless given.
+    target_voxel_um : Vec3, optional
+        Of a volume; from the file unless given.
+    orientation : Orientation or str, optional
+        Of a volume: axes such as ``"+y+z-x"``; the source's axes unless given.
     out : str or Path, optional
         Folder for the record, the matches and the quality page; nothing is written without it.
 
     Returns
     -------
-    RegisteredPlanes
-        Its ``found`` holds ``decision``, ``evidence``, ``matches``, and ``transform``, which is
-        None where the images are refused.
+    RegisteredPlanes or RegisteredVolume
+        Its ``found`` holds ``decision``, ``evidence``, and ``transform``, which is None where the
+        images are refused.
 
     Raises
     ------
@@ -191,15 +201,22 @@ def register_images(
         angles_around,
     )
     from napari_neurobridge.workflows import register_images as workflow
-    from napari_neurobridge.workflows.plane_files import PlaneFile
+    from napari_neurobridge.workflows.plane_files import PlaneFile, is_stack
+    from napari_neurobridge.workflows.register_volume import VolumeFile, register_volume
+    from napari_neurobridge.workflows.volume_registration_files import write_volume_registration
 
     wanted = None if projection is None else Projection(projection)
+    here = PlaneFile(Path(source), source_pixel_um, wanted)
+    there = PlaneFile(Path(target), target_pixel_um, wanted if orientation is None else None)
+    if is_stack(there):
+        stated = Orientation(axes=orientation) if isinstance(orientation, str) else orientation
+        found = register_volume(here, VolumeFile(Path(target), target_voxel_um), orientation=stated)
+        if out is not None:
+            write_volume_registration(found, Path(out))
+        return found
     within = WITHIN_DEG if within_deg is None else within_deg
-    planes = workflow.register_images(
-        PlaneFile(Path(source), source_pixel_um, wanted),
-        PlaneFile(Path(target), target_pixel_um, wanted),
-        angles=ALL_ANGLES if angle_deg is None else angles_around(angle_deg, within),
-    )
+    angles = ALL_ANGLES if angle_deg is None else angles_around(angle_deg, within)
+    planes = workflow.register_images(here, there, angles=angles)
     if out is not None:
         workflow.write_registration(planes, Path(out))
     return planes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,14 +18,20 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field
 
 from napari_neurobridge.benchmarks.contract import BenchmarkParameters, BenchmarkResult
+from napari_neurobridge.benchmarks.registration_methods import (
+    RIGHT_UM,
+    MethodOutcome,
+    Photographs,
+    by_descriptors,
+    by_neighbours,
+    by_pattern,
+    planes_of,
+)
 from napari_neurobridge.io.text_table import text_table
+from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
 from napari_neurobridge.registration.aliked import Aliked
-from napari_neurobridge.registration.image_matches import lifted
 from napari_neurobridge.registration.image_registration import register_planes
 from napari_neurobridge.registration.keypoints import PlanarImage
-from napari_neurobridge.registration.verification import Ransac
-from napari_neurobridge.spaces.choose_fit import choose_fit
-from napari_neurobridge.spaces.correspondences import Correspondences
 from napari_neurobridge.training.image_tasks import TaskParams, cross_modal_task
 from napari_neurobridge.training.scene_volumes import SceneVolumes, cached_scene
 from napari_neurobridge.workflows.register_images import default_matcher
@@ -32,7 +39,6 @@ from napari_neurobridge.workflows.register_images import default_matcher
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
     from napari_neurobridge.registration.keypoints import Extractor
     from napari_neurobridge.training.image_tasks import ImageTask
     from napari_neurobridge.types import Report
@@ -41,12 +47,6 @@ Float64Array = npt.NDArray[np.float64]
 
 SIZE_UM = (80.0, 420.0, 420.0)
 """Of a scene; z is the optical axis."""
-RIGHT_UM = (3.0, 5.0, 10.0)
-_KEYPOINTS = 1024
-_RANSAC_UM = 8.0
-# Every so many pixels are compared with the truth.
-_TRUTH_STEP = 97
-_FEWEST = 8
 _NEAR_UM = 5.0
 # Of the planes, far enough from either end for the thickest slab.
 _DEPTHS_UM = (14.0, 64.0)
@@ -69,6 +69,8 @@ class RegistrationParameters(BenchmarkParameters):
     angle: float = Field(180.0, ge=0, le=180, description="Largest rotation, degrees.")
     cache: Path | None = Field(None, description="Folder to keep the scenes in.")
     aliked: Path | None = Field(None, description="Weights of aliked-n16rot, for that row.")
+    xfeat: Path | None = Field(None, description="XFeat as ONNX, for a row with the next.")
+    lighterglue: Path | None = Field(None, description="LighterGlue as ONNX.")
     negatives: bool = Field(True, description="Whether to try what must be refused.")
 
 
@@ -135,16 +137,6 @@ class RegistrationBenchmark(BenchmarkResult):
 
 
 @dataclass(frozen=True)
-class _MethodOutcome:
-    """What a method found in one pair: matches, those right within `RIGHT_UM`, errors, time."""
-
-    matches: int
-    right: tuple[int, ...]
-    tre_um: Float64Array | None
-    seconds: float
-
-
-@dataclass(frozen=True)
 class _Decided:
     """What was decided of one pair."""
 
@@ -180,34 +172,37 @@ def run(
             )
             for number in range(parameters.scenes)
         ]
-    extractors: list[Extractor] = [matcher.extractor]
-    if parameters.aliked is not None:
-        extractors.append(Aliked.load(weights=parameters.aliked))
-    found: dict[str, list[_MethodOutcome]] = {}
+    rivals = _rivals(parameters, matcher)
+    alone = SomaMatcher(matcher.extractor, matcher.gccm)
+    found: dict[str, list[MethodOutcome]] = {}
     decided: dict[str, list[_Decided]] = {}
     for number in range(parameters.pairs):
         if report is not None:
             report(number, parameters.pairs, "registering held-out scenes")
         drawn = _DrawnImages.of(parameters, scenes, number)
-        for extractor in extractors:
-            outcome = _by_ransac(extractor, drawn.related)
-            found.setdefault(f"{extractor.name}, nearest, RANSAC", []).append(outcome)
-        for method, outcome in _by_pattern(matcher, drawn.related):
-            found.setdefault(method, []).append(outcome)
+        for name, rival in rivals.items():
+            found.setdefault(name, []).append(rival(drawn.related))
+        looked = by_pattern(matcher, drawn.related)
+        for name, outcome in (
+            ("somata, pattern", by_pattern(alone, drawn.related)[0]),
+            ("the same, and looks", looked[0]),
+            ("the same, verified by GCCM", looked[1]),
+        ):
+            found.setdefault(name, []).append(outcome)
         for kind, images in drawn.pairs(negatives=parameters.negatives):
             began = time.perf_counter()
             result = register_planes(*images, matcher)
             seconds = time.perf_counter() - began
             error = None
             if kind == _RELATED:
-                outcome = _outcome(
+                outcome = MethodOutcome.of(
                     drawn.related,
                     result.matches.source_um[result.agreeing],
                     result.matches.target_um[result.agreeing],
                     None if result.transform is None else result.transform.map_points,
                     seconds,
                 )
-                found.setdefault("somata, pattern, GCCM, refined", []).append(outcome)
+                found.setdefault("the same, refined", []).append(outcome)
                 error = None if outcome.tre_um is None else float(outcome.tre_um.mean())
             decided.setdefault(kind, []).append(_Decided(result.decision.accepted, error, seconds))
     return RegistrationBenchmark(
@@ -216,6 +211,23 @@ def run(
         methods=tuple(_method_row(name, rows) for name, rows in found.items()),
         decisions=tuple(_decision_row(kind, rows) for kind, rows in decided.items()),
     )
+
+
+def _rivals(
+    asked: RegistrationParameters, matcher: SomaMatcher
+) -> dict[str, Callable[[ImageTask], MethodOutcome]]:
+    """Return the other methods by their names."""
+    extractors: list[Extractor] = [matcher.extractor]
+    if asked.aliked is not None:
+        extractors.append(Aliked.load(weights=asked.aliked))
+    rivals: dict[str, Callable[[ImageTask], MethodOutcome]] = {
+        f"{one.name}, nearest, RANSAC": partial(by_descriptors, one) for one in extractors
+    }
+    rivals["somata, graph of neighbours, RANSAC"] = partial(by_neighbours, matcher)
+    if asked.xfeat is not None and asked.lighterglue is not None:
+        photographs = Photographs(asked.xfeat, asked.lighterglue)
+        rivals["XFeat, LighterGlue (zero-shot), RANSAC"] = photographs.outcome
+    return rivals
 
 
 @dataclass(frozen=True)
@@ -251,72 +263,16 @@ class _DrawnImages:
 
     def pairs(self, *, negatives: bool) -> Iterator[tuple[str, tuple[PlanarImage, PlanarImage]]]:
         """Yield each kind of pair and its images."""
-        source, target = _planes(self.related)
+        source, target = planes_of(self.related)
         yield _RELATED, (source, target)
         if negatives:
-            yield _OTHER_BRAIN, (source, _planes(self.other_brain)[1])
-            yield _OTHER_DEPTH, (_planes(self.depths[0])[0], _planes(self.depths[1])[1])
+            yield _OTHER_BRAIN, (source, planes_of(self.other_brain)[1])
+            yield _OTHER_DEPTH, (planes_of(self.depths[0])[0], planes_of(self.depths[1])[1])
             mirrored = np.ascontiguousarray(target.values[:, ::-1])
             yield _MIRRORED, (source, PlanarImage.of(mirrored, target.pixel_um))
 
 
-def _planes(task: ImageTask) -> tuple[PlanarImage, PlanarImage]:
-    return PlanarImage.of(task.source, 1.0), PlanarImage.of(task.target, 1.0)
-
-
-def _by_ransac(extractor: Extractor, task: ImageTask) -> _MethodOutcome:
-    """Match descriptors that are each other's nearest, and keep what fits one affine map."""
-    began = time.perf_counter()
-    first, second = (extractor.extract(image, _KEYPOINTS) for image in _planes(task))
-    similarity = first.descriptors @ second.descriptors.T
-    there = similarity.argmax(axis=1)
-    rows = np.flatnonzero(similarity.argmax(axis=0)[there] == np.arange(len(there)))
-    here, found = first.positions_um[rows], second.positions_um[there[rows]]
-    kept = Ransac().score(here, found) > -_RANSAC_UM
-    map_points = None
-    if kept.sum() >= _FEWEST:
-        map_points = choose_fit(
-            Correspondences(lifted(here[kept]), lifted(found[kept]))
-        ).transform.map_points
-    seconds = time.perf_counter() - began
-    return _outcome(task, here[kept], found[kept], map_points, seconds)
-
-
-def _by_pattern(matcher: SomaMatcher, task: ImageTask) -> Iterator[tuple[str, _MethodOutcome]]:
-    """Yield the pattern's matches as they are, and those that the module verifies."""
-    began = time.perf_counter()
-    matches = matcher.match(*_planes(task))
-    seconds = time.perf_counter() - began
-    every = np.ones(len(matches), dtype=np.bool_)
-    for name, kept in (("somata, pattern", every), ("somata, pattern, GCCM", matches.verified)):
-        here, there = matches.source_um[kept], matches.target_um[kept]
-        map_points = None
-        if len(here) >= _FEWEST:
-            fitted = choose_fit(Correspondences(lifted(here), lifted(there)))
-            map_points = fitted.transform.map_points
-        yield name, _outcome(task, here, there, map_points, seconds)
-
-
-def _outcome(
-    task: ImageTask,
-    source_um: Float64Array,
-    target_um: Float64Array,
-    map_points: Callable[[Float64Array], Float64Array] | None,
-    seconds: float,
-) -> _MethodOutcome:
-    """Compare matches and map with the truth; what the truth does not hold is wrong."""
-    off = np.linalg.norm(task.map_points(source_um) - target_um, axis=1)
-    right = tuple(int((off <= limit).sum()) for limit in RIGHT_UM)
-    errors = None
-    if map_points is not None:
-        places = np.argwhere(np.isfinite(task.truth_px[..., 0]))[::_TRUTH_STEP].astype(np.float64)
-        mapped = np.asarray(map_points(lifted(places)))[:, 1:]
-        errors = np.linalg.norm(mapped - task.map_points(places), axis=1)
-        errors = errors[np.isfinite(errors)]
-    return _MethodOutcome(len(off), right, errors, seconds)
-
-
-def _method_row(name: str, rows: list[_MethodOutcome]) -> MethodRow:
+def _method_row(name: str, rows: list[MethodOutcome]) -> MethodRow:
     matches = sum(row.matches for row in rows)
     errors = [row.tre_um for row in rows if row.tre_um is not None]
     right = np.sum([row.right for row in rows], axis=0)

@@ -23,6 +23,7 @@ REMEDIES = {
     ErrorKind.NO_ROIS: "import them with 'neurobridge import-rois'",
     ErrorKind.UNKNOWN_UNIT: "give its size with --um-per-unit (1 for µm, 25 for a 25 µm atlas)",
     ErrorKind.NO_PLANE_PIXEL_SIZE: "give it in µm with --source-pixel or --target-pixel",
+    ErrorKind.NO_TARGET_VOXEL_SIZE: "give it in µm (z y x) with --target-voxel",
     ErrorKind.NO_PROJECTION: "say how they become one with --project max or mean",
     ErrorKind.BEYOND_NGFF_05: "ask for that version with --ngff-version 0.6",
 }

@@ -154,6 +154,11 @@ BENCHMARKS = (
         "Find planes or stacks of somata in a whole simulated volume, at any place and angle.",
     ),
     Benchmark(
+        "first-clicks",
+        "first_clicks",
+        "Register simulated projects without any pair, and see whether partners are listed first.",
+    ),
+    Benchmark(
         "verification",
         "verification",
         "Tell right matches from wrong ones by geometry alone, beside RANSAC and other rivals.",

@@ -1,15 +1,22 @@
-"""``register-images``: two planes from their images alone, with the evidence, or a refusal."""
+"""``register-images``: two planes, or one in a volume, by their pixels alone; or a refusal."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_neurobridge.cli._options import OrientationOption, parse_orientation
 from napari_neurobridge.cli._output import REFUSED_EXIT_CODE, CommandResult, command
 from napari_neurobridge.cli.export import NgffVersionOption, TransformRow
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.registration.quality import Evidence
-from napari_neurobridge.types import Projection, Report
+from napari_neurobridge.types import Projection, Report, Vec3
+
+if TYPE_CHECKING:
+    from napari_neurobridge.io.transforms.common import TransformFile
+    from napari_neurobridge.registration.quality import RegistrationDecision
+    from napari_neurobridge.workflows.plane_files import PlaneFile
+    from napari_neurobridge.workflows.register_images import RegistrationOutput
 
 SourcePixelOption = Annotated[
     float | None,
@@ -21,7 +28,18 @@ TargetPixelOption = Annotated[
 ]
 ProjectOption = Annotated[
     Projection | None,
-    typer.Option("--project", help="How stacks and recordings become one plane."),
+    typer.Option(
+        "--project",
+        help="How stacks and recordings become one plane; with --orientation, those of SOURCE.",
+    ),
+]
+TargetVoxelOption = Annotated[
+    Vec3 | None,
+    typer.Option(
+        "--target-voxel",
+        metavar="Z Y X",
+        help="Voxel size in µm of a TARGET that is a volume; from the file unless given.",
+    ),
 ]
 
 
@@ -36,6 +54,27 @@ class ImagesRegistered(CommandResult):
     target: str
     files: list[str]
     transform: TransformRow | None
+
+    @classmethod
+    def of(
+        cls,
+        decision: "RegistrationDecision",
+        evidence: Evidence,
+        names: tuple[str, str],
+        written: "tuple[list[Path], TransformFile | None]",
+    ) -> "ImagesRegistered":
+        """Say what was decided and written."""
+        files, transform = written
+        return cls(
+            accepted=decision.accepted,
+            reason=decision.reason,
+            failed=list(decision.failed),
+            evidence=evidence,
+            source=names[0],
+            target=names[1],
+            files=[str(path) for path in files],
+            transform=None if transform is None else TransformRow.of(transform),
+        )
 
     @property
     def exit_code(self) -> int:
@@ -59,12 +98,19 @@ def register_images(
         Path, typer.Argument(metavar="SOURCE", help="TIFF, OME-Zarr or PNG, such as two-photon.")
     ],
     target: Annotated[
-        Path, typer.Argument(metavar="TARGET", help="The image that it is laid on, such as fMOST.")
+        Path,
+        typer.Argument(
+            metavar="TARGET",
+            help="The image that it is laid on, such as fMOST: a plane, or a stack that it is "
+            "looked for in.",
+        ),
     ],
     *,
     source_pixel: SourcePixelOption = None,
     target_pixel: TargetPixelOption = None,
+    target_voxel: TargetVoxelOption = None,
     project: ProjectOption = None,
+    orientation: OrientationOption = None,
     angle: Annotated[
         float | None,
         typer.Option(
@@ -85,7 +131,11 @@ def register_images(
     ] = None,
     ngff_version: NgffVersionOption = None,
     warped: Annotated[
-        bool, typer.Option("--warped", help="Write the source on the target's pixels, too.")
+        bool,
+        typer.Option(
+            "--warped",
+            help="Write the source on the target's pixels, too; of a volume, what it shows there.",
+        ),
     ] = False,
     report: Report,
 ) -> ImagesRegistered:
@@ -97,7 +147,7 @@ def register_images(
         angles_around,
     )
     from napari_neurobridge.workflows import register_images as workflow
-    from napari_neurobridge.workflows.plane_files import PlaneFile
+    from napari_neurobridge.workflows.plane_files import PlaneFile, is_stack
 
     if within is not None and angle is None:
         raise InputError("--within says how far off --angle may be; give both.")
@@ -106,21 +156,31 @@ def register_images(
     if ngff_version is not None and transform_format != "ngff":
         raise InputError("--ngff-version belongs to --format ngff.")
     output = workflow.RegistrationOutput(transform_format, ngff_version or NGFF_VERSIONS[0], warped)
-    planes = workflow.register_images(
-        PlaneFile(source, source_pixel, project),
-        PlaneFile(target, target_pixel, project),
-        angles=angles,
-        report=report,
-    )
-    files, written = workflow.write_registration(planes, out, output, report=report)
-    decision = planes.found.decision
-    return ImagesRegistered(
-        accepted=decision.accepted,
-        reason=decision.reason,
-        failed=list(decision.failed),
-        evidence=planes.found.evidence,
-        source=planes.names[0],
-        target=planes.names[1],
-        files=[str(path) for path in files],
-        transform=None if written is None else TransformRow.of(written),
-    )
+    here = PlaneFile(source, source_pixel, project)
+    there = PlaneFile(target, target_pixel, None if orientation else project)
+    if is_stack(there):
+        if angle is not None or target_pixel is not None:
+            raise InputError("--angle and --target-pixel are for a TARGET that is a plane.")
+        return _in_volume(here, (target, target_voxel), orientation, (out, output), report)
+    if orientation is not None or target_voxel is not None:
+        raise InputError("--orientation and --target-voxel are for a TARGET that is a volume.")
+    planes = workflow.register_images(here, there, angles=angles, report=report)
+    files = workflow.write_registration(planes, out, output, report=report)
+    return ImagesRegistered.of(planes.found.decision, planes.found.evidence, planes.names, files)
+
+
+def _in_volume(
+    source: "PlaneFile",
+    target: tuple[Path, Vec3 | None],
+    orientation: str | None,
+    output: "tuple[Path, RegistrationOutput]",
+    report: Report,
+) -> ImagesRegistered:
+    """Look for the source in a volume."""
+    from napari_neurobridge.workflows.register_volume import VolumeFile, register_volume
+    from napari_neurobridge.workflows.volume_registration_files import write_volume_registration
+
+    stated = None if orientation is None else parse_orientation(orientation)
+    found = register_volume(source, VolumeFile(*target), orientation=stated, report=report)
+    files = write_volume_registration(found, *output, report=report)
+    return ImagesRegistered.of(found.found.decision, found.found.evidence, found.names, files)

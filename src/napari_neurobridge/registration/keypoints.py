@@ -85,6 +85,31 @@ class PlanarImage:
             raise InputError(f"The image has no contrast: every pixel is {values.flat[0]:g}.")
         return cls(values, float(pixel_um))
 
+    @classmethod
+    def squared(
+        cls, array: npt.ArrayLike, steps_um: tuple[float, float], pixel_um: float
+    ) -> PlanarImage:
+        """Take an array whose pixels are longer than wide as an image with square ones.
+
+        Parameters
+        ----------
+        array : array_like, shape (H, W)
+        steps_um : tuple of float
+            Distance of its pixels along y and x.
+        pixel_um : float
+            Side of a pixel of the result; as `resampled` weighs them.
+
+        Raises
+        ------
+        InputError
+            As `of` and `resampled` do.
+        """
+        checked = cls.of(array, steps_um[0])
+        cls.of(array, steps_um[1])
+        if steps_um == (pixel_um, pixel_um):
+            return checked
+        return _resampled(checked.values, steps_um, pixel_um)
+
     @property
     def size_um(self) -> tuple[float, float]:
         """Height and width, from the outer edge of the first pixel to that of the last."""
@@ -116,15 +141,7 @@ class PlanarImage:
             raise InputError(f"The pixel size of an image must be positive µm, not {pixel_um}.")
         if pixel_um == self.pixel_um:
             return self
-        ratio = pixel_um / self.pixel_um
-        rows, columns = (_triangles(length, ratio) for length in self.values.shape)
-        if min(rows.shape[0], columns.shape[0]) < LEAST_SIDE:
-            raise InputError(
-                f"An image of {self.size_um[0]:g} x {self.size_um[1]:g} µm is too small for pixels "
-                f"of {pixel_um:g} µm; {LEAST_SIDE} along each side are the least."
-            )
-        across = (columns @ (rows @ self.values).T).T
-        return PlanarImage(np.ascontiguousarray(across, dtype=np.float32), float(pixel_um))
+        return _resampled(self.values, (self.pixel_um, self.pixel_um), pixel_um)
 
     def standardised(self) -> Float32Array:
         """Return values that depend neither on gain and offset nor on slow changes of either.
@@ -144,6 +161,22 @@ class PlanarImage:
         values -= gaussian_filter(values, sigma, mode="reflect")
         local = np.sqrt(gaussian_filter(values**2, sigma, mode="reflect"))
         return normalize_crops(values / (local + _LEAST_CONTRAST * values.std()))
+
+
+def _resampled(values: Float32Array, steps_um: tuple[float, float], pixel_um: float) -> PlanarImage:
+    """Bring pixels of some height and width to square ones; see `PlanarImage.resampled`."""
+    rows, columns = (
+        _triangles(length, pixel_um / step)
+        for length, step in zip(values.shape, steps_um, strict=True)
+    )
+    if min(rows.shape[0], columns.shape[0]) < LEAST_SIDE:
+        height, width = (n * step for n, step in zip(values.shape, steps_um, strict=True))
+        raise InputError(
+            f"An image of {height:g} x {width:g} µm is too small for pixels "
+            f"of {pixel_um:g} µm; {LEAST_SIDE} along each side are the least."
+        )
+    across = (columns @ (rows @ values).T).T
+    return PlanarImage(np.ascontiguousarray(across, dtype=np.float32), float(pixel_um))
 
 
 def _triangles(length: int, ratio: float) -> csr_array:

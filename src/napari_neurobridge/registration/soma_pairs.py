@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_neurobridge.registration.keypoints import PlanarImage
-    from napari_neurobridge.types import Float32Array
+    from napari_neurobridge.types import Float32Array, FloatArray
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -129,7 +129,7 @@ class CropSource:
         centres_um: Float64Array,
         side_px: int,
         pixel_um: float,
-        linear: Float64Array | None = None,
+        linear: FloatArray | None = None,
     ) -> Float32Array:
         """Cut crops (N, side, side) about places (N, 2); 0 beyond the image.
 

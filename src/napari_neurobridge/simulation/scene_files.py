@@ -155,13 +155,33 @@ def simulate_scene(
 
 def _photograph(scene: Scene, two_photon: Path, fmost: Path, report: Report | None) -> None:
     """Write both volumes, slab by slab."""
-    boxes = [list(_slabs(volume)) for volume in (scene.two_photon, scene.fmost)]
-    total = sum(map(len, boxes))
+    boxes = list(_slabs(scene.two_photon))
+    total = len(boxes) + len(list(_slabs(scene.fmost)))
     with atomic_write(two_photon) as temporary:
-        slabs = _reported(_voxels(scene.sides[0], boxes[0]), 0, total, report)
+        slabs = _reported(_voxels(scene.sides[0], boxes), 0, total, report)
         _write_tiff(temporary, slabs, scene.two_photon)
-    with OmeZarrWriter(fmost, voxel_size_um=scene.fmost.voxel_um, chunks=(16, 128, 128)) as writer:
-        for slab in _reported(_voxels(scene.sides[1], boxes[1]), len(boxes[0]), total, report):
+
+    def tell(done: int, _: int, message: str) -> None:
+        if report is not None:
+            report(len(boxes) + done, total, message)
+
+    photograph_fmost(scene, fmost, report=tell)
+
+
+def photograph_fmost(scene: Scene, path: Path, *, report: Report | None = None) -> None:
+    """Image a scene's fMOST volume alone, slab by slab.
+
+    Parameters
+    ----------
+    scene : Scene
+    path : Path
+        OME-Zarr folder to be; an existing one is replaced.
+    report : callable, optional
+        Called as ``report(done, total, message)``; may raise to cancel.
+    """
+    boxes = list(_slabs(scene.fmost))
+    with OmeZarrWriter(path, voxel_size_um=scene.fmost.voxel_um, chunks=(16, 128, 128)) as writer:
+        for slab in _reported(_voxels(scene.sides[1], boxes), 0, len(boxes), report):
             writer.write(slab)
 
 

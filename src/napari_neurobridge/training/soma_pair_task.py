@@ -103,7 +103,7 @@ def drawn_sets(
     params = task.images.model_copy(update={"same_side": 0.0}) if test else task.images
     what = task.model_dump_json(include={"model", "images", "pairs", "size_um", "scenes", "tests"})
     key = hashlib.sha256(f"{what} {test} {features.name}".encode()).hexdigest()[:12]
-    sets = []
+    sets: list[SomaPairSet] = []
     scene = lru_cache(maxsize=1)(cached_scene)
     # Scene by scene: the scenes together are larger than the memory of a laptop.
     for number in sorted(range(total), key=lambda one: one % len(wanted)):

@@ -52,6 +52,35 @@ class PlaneFile:
         return self.path.name.split(".")[0] or self.path.name
 
 
+def is_stack(file: PlaneFile) -> bool:
+    """Return whether a file holds several planes in depth, and no projection of them was asked for.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    return file.projection is None and _length(file, "z") > 1
+
+
+def is_recording(file: PlaneFile) -> bool:
+    """Return whether a file holds several frames, and no projection of them was asked for.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    return file.projection is None and _length(file, "t") > 1
+
+
+def _length(file: PlaneFile, axis: str) -> int:
+    if _is_png(file.path):
+        return 1
+    said = inspect_image(file.path)
+    return dict(zip(said.axes, said.shape, strict=True)).get(axis, 1)
+
+
 def read_plane(file: PlaneFile) -> PlanarImage:
     """Read an image file as one plane.
 

@@ -21,6 +21,7 @@ from napari_neurobridge.models.current import bundled_model, bundled_verifier
 from napari_neurobridge.models.model_folder import FEATURE_NET, SOMA_PAIR_NET
 from napari_neurobridge.registration.image_matches import lifted
 from napari_neurobridge.registration.image_registration import ALL_ANGLES, register_planes
+from napari_neurobridge.registration.keypoints import PlanarImage
 from napari_neurobridge.registration.plane_grid import last_um
 from napari_neurobridge.registration.plane_warp import warp_plane
 from napari_neurobridge.registration.quality import AcceptanceCriteria
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy.typing as npt
+
     from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
     from napari_neurobridge.registration.image_matches import PatternMatcher, PlaneMatcher
+    from napari_neurobridge.spaces.choose_fit import FittedMap
     from napari_neurobridge.types import Report
 
 RECORD_NAME = "registration.json"
@@ -73,6 +77,13 @@ class RegistrationOutput:
         if wanted is not None and wanted not in tuple(TransformFormat):
             known = ", ".join(TransformFormat)
             raise InputError(f"There is no format '{wanted}' of maps; there are {known}.")
+
+
+def distinct_names(source: str, target: str) -> tuple[str, str]:
+    """Return what two spaces are called, also where their files have one name."""
+    if source == target:
+        return f"{source} (source)", f"{target} (target)"
+    return source, target
 
 
 @lru_cache(maxsize=1)
@@ -124,9 +135,7 @@ def register_images(
         If a file cannot be read as a plane, or `register_planes` refuses the two.
     """
     planes = read_plane(source), read_plane(target)
-    names = (source.name, target.name)
-    if names[0] == names[1]:
-        names = (f"{names[0]} (source)", f"{names[1]} (target)")
+    names = distinct_names(source.name, target.name)
     wanted = criteria or AcceptanceCriteria()
     found = register_planes(
         *planes,
@@ -199,26 +208,76 @@ def _match_rows(planes: RegisteredPlanes) -> list[list[object]]:
     return [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
+def write_map(
+    transform: FittedMap,
+    folder: Path,
+    corners_um: npt.NDArray[np.float64],
+    wanted: RegistrationOutput,
+    report: Report | None = None,
+) -> TransformFile:
+    """Write a map in the format asked for, other than landmarks.
+
+    Parameters
+    ----------
+    transform : Affine or ThinPlate
+    folder : Path
+    corners_um : ndarray, shape (2, 3)
+        Box in which it is to hold, µm (z, y, x) of its source.
+    wanted : RegistrationOutput
+    report : Report, optional
+
+    Raises
+    ------
+    InputError
+        If the format cannot say the map.
+    """
+    path = folder / TRANSFORM_STEM
+    if wanted.transform_format == TransformFormat.NGFF:
+        path = path.with_suffix(".ome.zarr")
+        return write_ngff(transform, path, corners_um, version=wanted.ngff_version, report=report)
+    is_affine = as_affine(transform, corners_um) is not None
+    path = path.with_suffix(ITK_SUFFIXES[0 if is_affine else 1])
+    return write_itk(transform, path, corners_um, report=report)
+
+
+def write_landmarks(
+    folder: Path,
+    source_um: npt.NDArray[np.float64],
+    target_um: npt.NDArray[np.float64],
+    names: tuple[str, str],
+) -> TransformFile:
+    """Write matched places as BigWarp's landmarks; the source is fixed."""
+    path = folder / f"{TRANSFORM_STEM}.csv"
+    write_bigwarp(path, BigWarpLandmarks.of_places(target_um, source_um))
+    return TransformFile(path, "bigwarp", "", *names, "landmarks", None, None)
+
+
+def write_plane(plane: PlanarImage, path: Path) -> Path:
+    """Write a plane as OME-TIFF."""
+    with atomic_write(path) as temporary:
+        write_ome_tiff(
+            temporary,
+            iter([plane.values]),
+            axes="YX",
+            shape=plane.values.shape,
+            dtype=plane.values.dtype,
+            step_um={"Y": plane.pixel_um, "X": plane.pixel_um},
+        )
+    return path
+
+
 def _write_transform(
     planes: RegisteredPlanes, folder: Path, wanted: RegistrationOutput, report: Report | None
 ) -> TransformFile:
     """Write the map in the format asked for."""
     transform = planes.found.transform
     assert transform is not None
-    path = folder / TRANSFORM_STEM
     if wanted.transform_format == TransformFormat.BIGWARP:
         matches = planes.found.matches.take(planes.found.agreeing)
-        path = path.with_suffix(".csv")
-        write_bigwarp(path, BigWarpLandmarks.of_places(matches.target_um, matches.source_um))
-        return TransformFile(path, "bigwarp", "", *planes.names, "landmarks", None, None)
+        return write_landmarks(folder, matches.source_um, matches.target_um, planes.names)
     corners = lifted(np.stack([np.zeros(2), last_um(planes.source)]))
     corners[:, 0] = (-_HALF_SLAB_UM, _HALF_SLAB_UM)
-    if wanted.transform_format == TransformFormat.NGFF:
-        path = path.with_suffix(".ome.zarr")
-        return write_ngff(transform, path, corners, version=wanted.ngff_version, report=report)
-    is_affine = as_affine(transform, corners) is not None
-    path = path.with_suffix(ITK_SUFFIXES[0 if is_affine else 1])
-    return write_itk(transform, path, corners, report=report)
+    return write_map(transform, folder, corners, wanted, report)
 
 
 def _write_warped(planes: RegisteredPlanes, path: Path, report: Report | None) -> Path:
@@ -227,14 +286,4 @@ def _write_warped(planes: RegisteredPlanes, path: Path, report: Report | None) -
     values = warp_plane(
         planes.source, transform.inverse(), planes.target, name=planes.names[0], report=report
     )
-    pixel = planes.target.pixel_um
-    with atomic_write(path) as temporary:
-        write_ome_tiff(
-            temporary,
-            iter([values]),
-            axes="YX",
-            shape=values.shape,
-            dtype=values.dtype,
-            step_um={"Y": pixel, "X": pixel},
-        )
-    return path
+    return write_plane(PlanarImage(values, planes.target.pixel_um), path)

@@ -7,8 +7,14 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from napari_neurobridge.benchmarks import real_registration, registration
+from napari_neurobridge.benchmarks.registration_methods import (
+    MethodOutcome,
+    Photographs,
+    by_neighbours,
+    edge_lengths,
+)
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.registration.keypoints import PlanarImage
+from napari_neurobridge.registration.keypoints import Keypoints, PlanarImage
 from napari_neurobridge.training.image_tasks import ImageTask
 
 PIXEL_UM = 1.8
@@ -54,16 +60,14 @@ def test_matches_are_right_within_the_limits_and_nowhere_without_truth() -> None
     source = np.array([[10.0, 10.0], [20.0, 20.0], [30.0, 30.0], [90.0, 50.0]])
     off = np.array([[1.0, 0.0], [4.0, 0.0], [20.0, 0.0], [0.0, 0.0]])
     target = source + np.array([10.0, 0.0]) + off
-    found = registration._outcome(
+    found = MethodOutcome.of(
         shifted_task(), source, target, lambda points: points + np.array([0.0, 10.0, 3.0]), 1.0
     )
     assert found.matches == 4
     assert found.right == (1, 2, 2)
     assert found.tre_um is not None
     np.testing.assert_allclose(found.tre_um, 3.0, atol=1e-4)
-    row = registration._method_row(
-        "one", [found, registration._MethodOutcome(0, (0, 0, 0), None, 3.0)]
-    )
+    row = registration._method_row("one", [found, MethodOutcome(0, (0, 0, 0), None, 3.0)])
     assert row.matched == 0.5
     assert row.matches == 2
     assert row.precision["5"] == pytest.approx(0.5)
@@ -80,3 +84,40 @@ def test_only_accepted_maps_that_are_near_count_as_near() -> None:
     row = registration._decision_row("related", rows)
     assert (row.pairs, row.accepted, row.accepted_within_5um) == (4, 2, 1)
     assert registration._decision_row("mirrored", rows).accepted_within_5um is None
+
+
+def test_edges_are_the_same_for_an_image_that_is_turned_and_mirrored() -> None:
+    points = np.random.default_rng(0).uniform(0, 200, (40, 2))
+    turned = points @ np.array([[0.6, -0.8], [-0.8, -0.6]]).T + 30
+    assert edge_lengths(points).shape == (40, 16)
+    np.testing.assert_allclose(edge_lengths(points), edge_lengths(turned), atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [3, 60])
+def test_the_graph_of_neighbours_finds_a_shift_where_all_somata_are_seen(count) -> None:
+    somata = np.random.default_rng(1).uniform(5, 75, (count, 2))
+    sides = [somata, somata + np.array([10.0, 0.0])]
+
+    class Told:
+        def describe(self, image: object) -> Told:
+            return self
+
+        def somata(self, least: float) -> Keypoints:
+            return Keypoints.at(sides.pop(0))
+
+    class Matcher:
+        extractor = Told()
+
+    found = by_neighbours(Matcher(), shifted_task())  # type: ignore[arg-type]
+    assert found.matches == (count if count > 8 else 0)
+    assert found.right[1] == (
+        np.isfinite(shifted_task().map_points(somata)[:, 0]).sum() * (count > 8)
+    )
+
+
+def test_files_that_are_no_networks_are_refused(tmp_path) -> None:
+    pytest.importorskip("onnxruntime")
+    file = tmp_path / "none.onnx"
+    file.write_bytes(b"nothing")
+    with pytest.raises(InputError, match="no ONNX network"):
+        Photographs(file, file)

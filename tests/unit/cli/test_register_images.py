@@ -6,6 +6,7 @@ import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ import tifffile
 
 from beacons import BeaconMatcher, plane_of, scattered
 from napari_neurobridge.cli import main
-from napari_neurobridge.registration.quality import Evidence
+from napari_neurobridge.registration.quality import Evidence, RegistrationDecision
+from napari_neurobridge.types import Projection
 from napari_neurobridge.workflows import register_images as workflow
+from napari_neurobridge.workflows import register_volume, volume_registration_files
 
 SIZE = 200
 PLACES = scattered(45, SIZE)
@@ -125,3 +128,70 @@ def test_the_same_file_twice_is_refused(matcher, images) -> None:
     code, _, err = call("register-images", images[0], images[0], *PIXELS)
     assert code == 2
     assert "same image" in err
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    stack = np.stack([plane_of(PLACES, (SIZE, SIZE)).values] * 3)
+    path = tmp_path / "brain.ome.tif"
+    tifffile.imwrite(path, stack, ome=True, metadata={"axes": "ZYX"})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "axes", "voxel", "projection"),
+    [
+        ((), None, None, None),
+        (("--orientation", "+y+z-x", "--project", "max"), "+y+z-x", None, Projection.MAX),
+        (("--target-voxel", 2, 1, 1), None, (2.0, 1.0, 1.0), None),
+    ],
+)
+def test_a_source_is_looked_for_in_a_volume(
+    monkeypatch, images, volume, tmp_path, options, axes, voxel, projection
+) -> None:
+    asked: dict[str, object] = {}
+    evidence = Evidence(
+        n_source=9, n_target=9, n_initial=0, n_verified=0, n_agreeing=0, inlier_ratio=0.0
+    )
+    decision = RegistrationDecision(accepted=False, reason="It is not there.", failed=("margin",))
+
+    def register(source, target, *, orientation, report):
+        asked.update(source=source, target=target, orientation=orientation)
+        found = SimpleNamespace(decision=decision, evidence=evidence)
+        return SimpleNamespace(found=found, names=("site3", "brain"))
+
+    monkeypatch.setattr(register_volume, "register_volume", register)
+    monkeypatch.setattr(
+        volume_registration_files,
+        "write_volume_registration",
+        lambda found, out, output, report: ([out / "registration.json"], None),
+    )
+    out = tmp_path / "out"
+    code, text, err = call(
+        "register-images", images[0], volume, "--source-pixel", 1, *options, "--out", out, "--json"
+    )
+    assert code == 3, err
+    said = json.loads(text)
+    assert (said["accepted"], said["reason"], said["target"]) == (
+        False, "It is not there.", "brain",
+    )  # fmt: skip
+    assert said["files"] == [str(out / "registration.json")]
+    assert asked["source"].projection is projection
+    assert asked["target"].voxel_um == voxel
+    orientation = asked["orientation"]
+    assert (orientation and orientation.axes) == axes
+
+
+def test_options_of_planes_and_of_volumes_are_told_apart(matcher, images, volume) -> None:
+    for arguments, words in (
+        ((images[0], volume, "--source-pixel", 1, "--angle", 5), "TARGET that is a plane"),
+        ((images[0], volume, "--source-pixel", 1, "--target-pixel", 1), "TARGET that is a plane"),
+        ((*images, *PIXELS, "--orientation", "+z+y+x"), "TARGET that is a volume"),
+        ((*images, *PIXELS, "--target-voxel", 1, 1, 1), "TARGET that is a volume"),
+        ((images[0], volume, "--source-pixel", 1), "--target-voxel"),
+    ):
+        code, _, err = call("register-images", *arguments)
+        assert code == 2
+        (line,) = err.splitlines()
+        assert words in line
+    assert matcher.calls == []

@@ -32,6 +32,7 @@ from napari_neurobridge.spaces.folding import volume_change
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.constellation.any_turn import TurnSearch
+    from napari_neurobridge.matching.constellation.looks import Looks
     from napari_neurobridge.registration.verify import Verification
     from napari_neurobridge.spaces.choose_fit import FittedMap
     from napari_neurobridge.types import FloatArray, Report
@@ -107,6 +108,7 @@ def localise(
     orientation: FloatArray,
     params: LocalisationParams | None = None,
     names: tuple[str, str] = ("two_photon", "fmost"),
+    looks: Looks | None = None,
     report: Report | None = None,
 ) -> Localisation:
     """Find a plane or stack of somata in a whole volume, or say that it cannot be found.
@@ -125,6 +127,8 @@ def localise(
     params : LocalisationParams, optional
     names : tuple of str
         Of the two spaces.
+    looks : callable, optional
+        What pairs of somata look like; see `search_volume`.
     report : callable, optional
         Called as ``report(done, total, message)``; may raise to cancel.
 
@@ -142,7 +146,9 @@ def localise(
     if min(len(source), len(target)) < FEWEST:
         few = f"A field is found by at least {FEWEST} somata on either side."
         return _refused(few, "least_matches", counts, begin)
-    found = search_volume(source, target, orientation=rough, params=params.search, report=report)
+    found = search_volume(
+        source, target, orientation=rough, params=params.search, looks=looks, report=report
+    )
     counts["margin"] = found.evidence / max(found.other_evidence, 1.0)
     if not found.known:
         return _refused(found.reason, "least_margin", counts, begin)

@@ -16,6 +16,12 @@ Looks: TypeAlias = Callable[[npt.NDArray[np.intp]], npt.NDArray[np.float64]]
 """Takes rows of queries and gallery (K, 2) that one map brings together, and returns how much
 likelier each two are one soma than two by what they look like: log likelihood ratios, (K,)."""
 
+CLEAR_MARGIN = 30.0
+"""By so much must evidence that looks are part of exceed what chance gives.
+
+Of 80 pairs of images, chance had up to 26, and right maps had 60 to 400.
+"""
+
 # So many maps of the most evidence are judged, if they have so many pairs.
 _JUDGED, _FEWEST_PAIRS = 40, 8
 # A pair counts for at most this either way: few crops of which the judge is sure outweigh no

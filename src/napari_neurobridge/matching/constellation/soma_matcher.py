@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from napari_neurobridge.matching.constellation.any_turn import TurnParams
 from napari_neurobridge.matching.constellation.local_poses import PoseParams
+from napari_neurobridge.matching.constellation.looks import CLEAR_MARGIN
 from napari_neurobridge.matching.constellation.matcher import (
     ConstellationParams,
     match_constellation,
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 
 # Images have square pixels of known size, so that only the tissue may have grown or shrunk.
 _TURNS = TurnParams(poses=PoseParams(scale=(0.7, 1.4)), unlike_axes=False)
-# With what somata look like, chance gives some 10 and hardly ever 30, right maps 60 and more.
-_SEEN_TURNS = replace(_TURNS, evidence_margin=30.0)
+_SEEN_TURNS = replace(_TURNS, evidence_margin=CLEAR_MARGIN)
 # Fewer matches hold no subsets to be verified by.
 _FEWEST = 8
 

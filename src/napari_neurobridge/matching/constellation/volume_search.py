@@ -21,10 +21,12 @@ from napari_neurobridge.matching.constellation.local_poses import (
     distinct_maps,
     find_local_maps,
 )
+from napari_neurobridge.matching.constellation.looks import CLEAR_MARGIN, weigh_by_looks
 from napari_neurobridge.matching.constellation.ratio_map import RatioMap
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.constellation.grown_maps import GrownMap
+    from napari_neurobridge.matching.constellation.looks import Looks
     from napari_neurobridge.types import FloatArray, Report
 
 Float64Array = npt.NDArray[np.float64]
@@ -78,6 +80,7 @@ def search_volume(
     *,
     orientation: FloatArray,
     params: VolumeSearchParams | None = None,
+    looks: Looks | None = None,
     report: Report | None = None,
 ) -> TurnSearch:
     """Find a field of somata in a large volume, at any angle about the optical axis.
@@ -94,6 +97,8 @@ def search_volume(
         Linear part of the map from queries to gallery: the optical axis right to some 10°,
         handedness exact, scale to a quarter; the angle about the optical axis does not count.
     params : VolumeSearchParams, optional
+    looks : callable, optional
+        What pairs of somata look like, which is added to what the pattern says.
     report : callable, optional
         Called as ``report(done, total, message)``; may raise to cancel.
 
@@ -108,12 +113,15 @@ def search_volume(
         If most somata of a side coincide.
     """
     params = params or VolumeSearchParams()
+    turns = params.turns
+    if looks is not None:
+        turns = replace(turns, evidence_margin=max(turns.evidence_margin, CLEAR_MARGIN))
     space = FlatSpace.of(queries_um, gallery_um, orientation)
     ratios = RatioMap.of(space.gallery, step=_STEP)
     order = _inner(space.queries, params.seed)
     count = params.neighbourhoods
     maps: list[GrownMap] = []
-    found = decide_among(space, maps, None, params.turns)
+    found = decide_among(space, maps, None, turns)
     for number in range(params.rounds):
 
         def tell(done: int, total: int, number: int = number) -> None:
@@ -138,9 +146,10 @@ def search_volume(
             )
             for one in distinct_maps(local, params.poses.grown)
         ]
-        maps += grow_maps(space.queries, space.gallery, upright)
+        grown = grow_maps(space.queries, space.gallery, upright)
+        maps += grown if looks is None else weigh_by_looks(grown, looks)
         maps.sort(key=lambda one: -one.evidence)
-        found = decide_among(space, maps, maps[0] if maps else None, params.turns)
+        found = decide_among(space, maps, maps[0] if maps else None, turns)
         if found.known:
             break
     return found
