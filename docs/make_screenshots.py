@@ -8,7 +8,8 @@ minutes::
 
 The tutorial is photographed at 1366 x 768 pixels, everything else at 1920 x 1080. With ``--look
 FOLDER`` each picture is taken at both sizes, into that folder, and those of the documentation stay
-as they are: to see whether all fits. ``--only tutorial`` or ``points`` makes a part.
+as they are: to see whether all fits. ``--only tutorial``, ``points`` or ``registration``
+makes a part.
 """
 
 from __future__ import annotations
@@ -38,8 +39,12 @@ from window_steps import (
     let_draw,
     look_at_a_row,
     open_napari,
+    open_project,
     panel,
+    point_for_a_landmark,
     press,
+    register_by_somata,
+    register_planes_of_1_um,
     review_on_the_sheet,
     run,
     show_all_tissue,
@@ -48,6 +53,7 @@ from window_steps import (
     wait_for_jobs,
     wait_for_match,
     workbench_of,
+    write_planes,
 )
 
 from napari_neurobridge.demo import TruePairs
@@ -193,7 +199,43 @@ def points(photographer: Photographer, folder: Path) -> None:
     close_napari(user)
 
 
-PARTS = {"tutorial": tutorial, "points": points}
+def registration(photographer: Photographer, folder: Path) -> None:
+    """Two images of planes, and then a project, in the Register dock; a landmark."""
+    scene, project = folder / "scene", folder / "mouse17.neurobridge"
+    run("simulate", scene, *SCENE)
+    sides = (scene / "two_photon.ome.tif", scene / "fmost.ome.zarr")
+    run("init", project, "--two-photon", sides[0], "--fmost", sides[1])
+    run("detect", project)
+    orientation = Orientation.model_validate_json((scene / "orientation.json").read_text())
+    planes = write_planes(project, scene / "truth.csv", orientation.axes)
+
+    user = open_napari()
+    user.drop(user.viewer.window._qt_viewer, planes)
+    user.wait(lambda: len(user.viewer.layers) == len(planes), PATIENCE_MS)
+    user.menu("Plugins", "NeuroBridge", "Register")
+    user.settle(60)
+    register_planes_of_1_um(user)
+    press(user, "show_matches_button")
+    press(user, "side_by_side_button")
+    user.settle(80)
+    photographer.take(user, "register", LAPTOP_PX)
+    close_napari(user)
+
+    user = open_napari()
+    user.menu("Plugins", "NeuroBridge", "Data")
+    open_project(user, project)
+    state_orientation(user, orientation)
+    user.menu("Plugins", "NeuroBridge", "Register")
+    user.settle(60)
+    register_by_somata(user)
+    photographer.take(user, "register-project", LAPTOP_PX)
+    user.show_tab("Pairs")
+    point_for_a_landmark(user)
+    photographer.take(user, "landmark", LAPTOP_PX)
+    close_napari(user)
+
+
+PARTS = {"tutorial": tutorial, "points": points, "registration": registration}
 
 
 def main() -> None:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
-from qtpy.QtCore import Qt
+import tifffile
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
     QDialog,
+    QDoubleSpinBox,
     QFileDialog,
     QLineEdit,
     QPushButton,
@@ -26,6 +28,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_neurobridge.demo import TruePairs
+from napari_neurobridge.io.crops import CropSpec
+from napari_neurobridge.project.folder import Project
+from napari_neurobridge.spaces import Orientation
+from napari_neurobridge.spaces.crop_frame import CropFrame
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.workbench.user_settings import FOLDER_VARIABLE
 from window_user import LAPTOP_PX, StallWatch, User
@@ -35,9 +42,6 @@ if TYPE_CHECKING:
 
     from qtpy.QtWidgets import QMenu
 
-    from napari_neurobridge.demo import TruePairs
-    from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.spaces import Orientation
     from napari_neurobridge.workbench.workbench import Workbench
 
 N_PAIRS = 6
@@ -47,6 +51,7 @@ SAME_CELL_UM = 5.0
 ANOTHER_CELL_UM = 15.0
 FAR_APART_UM = 60.0
 DRAWN_S = 1.5
+PLANE_DEPTH_UM = 25.0
 PATIENCE_MS = 600_000
 
 
@@ -232,6 +237,71 @@ def export_all(user: User, folder: Path, look: Callable[[QMenu], None]) -> None:
     button = user.find(QPushButton, "export_button")
     user.choose(button, "All tables", look=look)
     user.settle(30)
+
+
+def write_planes(path: Path, truth: Path, axes: str) -> list[Path]:
+    """Write a plane of either side of a project as two images, the fMOST one turned by 20°."""
+    pairs, folder = TruePairs.read(truth), path.parent
+    project = Project.open(path)
+    middle = project.volume("two_photon").center_um
+    off = np.abs(pairs.two_photon_um - (PLANE_DEPTH_UM, *middle[1:])) * (3, 1, 1)
+    near = int(np.linalg.norm(off, axis=1).argmin())
+    written = []
+    for name, places, frame, size_um, slab_um in (
+        ("two_photon", pairs.two_photon_um, Orientation(), 280, 10.0),
+        ("fmost", pairs.fmost_um, Orientation(axes=axes, angle_deg=20), 320, 20.0),
+    ):
+        spec = CropSpec(size_um=size_um, pixels=size_um, slab_um=slab_um)
+        (pixels,) = project.crops(name, [places[near]], CropFrame(frame.linear()), spec=spec)
+        written.append(folder / f"{name} plane.tif")
+        tifffile.imwrite(written[-1], (pixels * 4095).astype(np.uint16))
+    project.close()
+    return written
+
+
+def register_planes_of_1_um(user: User) -> None:
+    """Choose source and target, type the size of their pixels, and press Register."""
+    for side, name in (("source", "two_photon plane"), ("target", "fmost plane")):
+        chooser = user.find(QComboBox, f"{side}_layer")
+        user.do(lambda chooser=chooser, name=name: chooser.setCurrentText(name))
+        user.type(user.find(QDoubleSpinBox, f"{side}_pixel"), "1")
+    press(user, "register_button")
+    registering = workbench_of(user).registering
+    user.wait(lambda: registering.planes is not None, PATIENCE_MS)
+    user.settle(30)
+
+
+def open_project(user: User, path: Path) -> None:
+    """Press the button, and answer its dialog."""
+    answer_dialogs(path)
+    press(user, "open_button")
+    user.wait(lambda: workbench_of(user).project is not None, PATIENCE_MS)
+    wait_for_jobs(user)
+
+
+def register_by_somata(user: User) -> None:
+    """Press Register by somata, and apply what is found."""
+    press(user, "register_somata_button")
+    bench = workbench_of(user)
+    user.wait(lambda: bench.soma_registration.decision is not None, PATIENCE_MS)
+    user.settle(30)
+    press(user, "apply_registration_button")
+    user.wait(lambda: bench.ghost.offered, PATIENCE_MS)
+
+
+def point_for_a_landmark(user: User) -> None:
+    """Let both canvases look at a cell, begin a landmark, and rest the mouse on the cell."""
+    bench = workbench_of(user)
+    user.press(Qt.Key.Key_Space)
+    user.wait(lambda: bench.questions.snapshot.query is not None, PATIENCE_MS)
+    user.settle(30)
+    press(user, "landmark_button")
+    native = user.viewer.window._qt_viewer.canvas.native
+    for away in (9, 0):
+        place = native.rect().center() + QPoint(away, away)
+        user.do(lambda place=place: QTest.mouseMove(native, place))
+    shown = bench.magnifier.picture
+    user.wait(lambda: shown("two_photon") and shown("fmost"), PATIENCE_MS)
 
 
 # --- what the steps need -----------------------------------------------------------------------

@@ -14,24 +14,24 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
-    QLabel,
-    QPushButton,
     QSlider,
     QTableWidget,
 )
 
-from beacons import BeaconPattern, plane_of, scattered, turning
+from beacons import BeaconPattern, plane_of
 from fixtures.user import User
 from napari_neurobridge.viewer.registration_layers import SOURCE_POINTS, TARGET_POINTS
-from napari_neurobridge.viewer.registry import binding_for
-from napari_neurobridge.workbench.registering import Registering
-
-SIZE = 220
-PLACES = scattered(60, SIZE)
-TRUE = turning(25.0, SIZE, 1.05)
-SHIFT = 40.0
-PIXEL_UM = 0.8
-UNITS = ("um", "um")
+from register_user import (
+    BUTTONS,
+    LAYERS_MENU,
+    PIXEL_UM,
+    PLACES,
+    SIZE,
+    button,
+    open_images,
+    register,
+    text_of,
+)
 
 
 class PatientMatcher(BeaconPattern):
@@ -44,54 +44,6 @@ class PatientMatcher(BeaconPattern):
         while True:
             time.sleep(0.01)
             report(1, 3, "looking for somata")
-
-
-PLUGIN_MENU = ("Plugins", "NeuroBridge", "Register")
-LAYERS_MENU = ("Layers", "Register", "Register")
-
-
-def open_images(user: User, matcher: Any, menu: tuple[str, ...] = PLUGIN_MENU) -> Registering:
-    """Open two images as layers, and the dock by a menu entry."""
-    source = plane_of(PLACES, (SIZE, SIZE)).values
-    target = plane_of(TRUE(PLACES) + SHIFT, (360, 360), pixel_um=PIXEL_UM).values
-    user.do(lambda: user.viewer.add_image(source, name="in vivo", units=UNITS))
-    user.do(
-        lambda: user.viewer.add_image(
-            target, name="ex vivo", units=UNITS, scale=(PIXEL_UM, PIXEL_UM), translate=(30, 300)
-        )
-    )
-    user.menu(*menu)
-    user.settle(60)
-    registering = binding_for(user.viewer).workbench.registering
-    registering.load_matcher = lambda: matcher
-    return registering
-
-
-def text_of(user: User, name: str) -> str:
-    return user.find(QLabel, name).text()
-
-
-def button(user: User, name: str) -> QPushButton:
-    return user.find(QPushButton, name)
-
-
-def register(user: User, registering: Registering) -> None:
-    before = registering.planes
-    user.click(button(user, "register_button"))
-    user.wait(lambda: registering.planes is not before)
-    user.settle(20)
-
-
-BUTTONS = (
-    "register_button",
-    "remove_match_button",
-    "undo_match_button",
-    "show_matches_button",
-    "overlay_button",
-    "warp_button",
-    "quality_page_button",
-    "export_registration_button",
-)
 
 
 def test_two_layers_are_registered_corrected_and_drawn(

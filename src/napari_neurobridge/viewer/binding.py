@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Points
 
 from napari_neurobridge.viewer.attention_layers import AttentionLayers
-from napari_neurobridge.viewer.canvases import SPACE_AXES, SecondCanvas, keep_in_window
+from napari_neurobridge.viewer.canvases import SPACE_AXES, SecondCanvas, remove_in_own_context
 from napari_neurobridge.viewer.dispatch import CloseWatcher, MainThreadDispatcher, after_events
 from napari_neurobridge.viewer.docks import (
     CANVAS_NAME,
@@ -32,11 +32,14 @@ from napari_neurobridge.viewer.landmark_layers import LandmarkLayers
 from napari_neurobridge.viewer.layers import DATASET_KEY, load_image, load_units, use_units
 from napari_neurobridge.viewer.link import CanvasLink
 from napari_neurobridge.viewer.log_timer import LogTimer
+from napari_neurobridge.viewer.magnified_views import MagnifiedViews
 from napari_neurobridge.viewer.outlines import OutlineLayers
 from napari_neurobridge.viewer.overlay_layer import OverlayLayer
 from napari_neurobridge.viewer.plane_layers import PlaneLayers
 from napari_neurobridge.viewer.registration_layers import RegistrationLayers
+from napari_neurobridge.viewer.second_place import SecondPlace
 from napari_neurobridge.viewer.seeing import Seeing
+from napari_neurobridge.viewer.side_by_side import TARGET_CANVAS, SideBySide, TargetCanvas
 from napari_neurobridge.viewer.somata_layers import SomataLayers, position_of
 from napari_neurobridge.workbench.workbench import Workbench
 
@@ -70,6 +73,8 @@ class ViewerBinding:
         What the keys do while the Register dock is in front.
     registration : RegistrationLayers
         What a registration of two layers looks like.
+    beside : SideBySide
+        Both of these layers side by side.
     second : SecondCanvas or None
         The canvas of the ex-vivo side, once a project was opened.
     header : CanvasHeader or None
@@ -102,13 +107,20 @@ class ViewerBinding:
         self._hints = Hints(self.workbench, self._sides)
         self._ghost = GhostMarks(self.workbench, self._sides)
         self._landmarks = LandmarkLayers(self.workbench, self._sides)
+        self._magnified = MagnifiedViews(self.workbench, self._sides)
         self._link = CanvasLink(self.workbench, self._sides)
         self._seeing = Seeing(self._link.paused)
         self._somata = SomataLayers(self.workbench, self._sides, self._on_somata_layer_made)
         self._overlay = OverlayLayer(self.workbench, self._sides, self._seeing.canvas_px)
         self._overlay.watch(viewer)
+        self._second_place = SecondPlace(viewer, self.column)
         self.registration = RegistrationLayers(self.workbench.registering, viewer)
+        self.beside = SideBySide(
+            self.workbench.registering, self.registration, viewer, self._dock_beside
+        )
+        self.column.laid_out.connect(self.beside.on_laid_out)
         self._watch(viewer, 0)
+        remove_in_own_context(viewer, viewer.window._qt_viewer)
         viewer.events.theme.connect(self._on_theme_changed)
         self._connect()
 
@@ -119,6 +131,7 @@ class ViewerBinding:
         questions.look_requested.connect(self._look_at)
         self.workbench.matches.match_changed.connect(self._on_match_changed)
         self.workbench.pairs.show_requested.connect(self._show_pairs)
+        self.workbench.soma_registration.show_requested.connect(self._show_register)
         self.workbench.finder.requested.connect(self._show_field_soon)
         for changed in (
             self.workbench.registering.changed,
@@ -147,6 +160,9 @@ class ViewerBinding:
     def _show_pairs(self) -> None:
         self.column.raise_dock(PAIRS)
 
+    def _show_register(self) -> None:
+        self.column.raise_dock(REGISTER)
+
     def _show_field_soon(self) -> None:
         """Bring up the Match dock, unless another dock in sight has a field to find cells with."""
 
@@ -159,6 +175,7 @@ class ViewerBinding:
     # --- from the workbench to the canvases ----------------------------------------------
 
     def _on_project_changed(self, project: Project | None) -> None:
+        self.beside.show(False)
         self._remove_layers()
         self._shown_at_first.clear()
         if project is None:
@@ -229,7 +246,7 @@ class ViewerBinding:
 
     def _on_match_changed(self) -> None:
         if self.second is not None:
-            self.second.offer_lock(self.workbench.matches.has_match)
+            self.second.offer_lock(self.workbench.matches.is_aligned)
 
     def _look_at_what_is_asked(self) -> None:
         shown = self.workbench.questions.snapshot
@@ -307,10 +324,10 @@ class ViewerBinding:
         qt_viewer.setCollapsible(0, False)
         self._seeing.watch(self.viewer, self.header, qt_viewer.canvas.native)
         self._ghost.watch(self.viewer, 0, qt_viewer, self.header)
+        self._magnified.watch(qt_viewer.canvas.native, 0)
 
     def _open_second_canvas(self) -> None:
         """Dock the second canvas; also after its dock was closed."""
-        window = self.viewer.window
         if self.second is None:
             self.second = SecondCanvas(CANVAS_NAME)
             self.second.model.theme = self.viewer.theme
@@ -320,22 +337,21 @@ class ViewerBinding:
             header = self.second.header
             header.foot.insertWidget(0, GhostButton(self.workbench.ghost))
             self._ghost.watch(self.second.model, 1, self.second.qt_viewer, header)
+            self._magnified.watch(native, 1)
             self.second.lock.toggled.connect(self._link.set_locked)
-        if CANVAS_NAME not in window.dock_widgets:
-            dock = window.add_dock_widget(
-                self.second,
-                name=CANVAS_NAME,
-                area="right",
-                tabify=False,
-                add_vertical_stretch=False,
-            )
-            keep_in_window(dock)
-            self.second.show()
-            self.column.put_canvas(self.second)
+        self._second_place.dock(self.second, CANVAS_NAME)
+
+    def _dock_beside(self, canvas: TargetCanvas, shown: bool) -> None:
+        """Give the second canvas's place to the target of a registration, or take it back."""
+        if shown:
+            self._second_place.cover(self.second, canvas, TARGET_CANVAS)
+        else:
+            self._second_place.uncover(canvas)
 
     def _on_theme_changed(self, event: Any) -> None:
         if self.second is not None:
             self.second.model.theme = event.value
+        self.beside.show_theme(event.value)
         self._somata.show_theme()
 
     def _on_docks_changed(self) -> None:
@@ -345,6 +361,8 @@ class ViewerBinding:
         """
         if not self.closed:
             registers = self.column.front() == REGISTER
+            if not registers and self._sides():
+                self.beside.show(False)  # the other docks speak of both of the project's canvases
             ours = bool(set(self.column.open_names()) - {REGISTER}) and not registers
             self.keys.set_active(ours)
             self._help.set_active(ours)
@@ -365,7 +383,9 @@ class ViewerBinding:
         self.column.shut()
         self.keys.release()
         self._ghost.release()
+        self._magnified.release()
         self.register_keys.release()
+        self.beside.release()
         self.workbench.close()
         if self.second is not None:
             second, self.second = self.second, None

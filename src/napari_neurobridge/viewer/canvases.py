@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from napari.components import ViewerModel
 from napari.layers import Points
 from napari.qt import QtViewer
+from qtpy.compat import isalive
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QDockWidget, QPushButton, QVBoxLayout, QWidget
 
@@ -92,49 +94,97 @@ def put_under_circles(model: ViewerModel, layer: Layer) -> None:
 
 
 def keep_in_window(dock: QDockWidget) -> None:
-    """Let nobody tear a canvas off its window.
+    """Let nobody tear a canvas off its window; its cross hides it.
 
-    Qt gives what becomes a window of its own a new OpenGL context, in which nothing exists that
-    vispy has made: it would draw errors from then on.
+    Qt gives what leaves its window, even to come back, a new OpenGL context, in which nothing
+    exists that vispy has made: it would draw errors from then on, or crash.
     """
     dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetClosable)
     title = dock.titleBarWidget()
-    button = None if title is None else title.findChild(QPushButton, "QTitleBarFloatButton")
-    if button is not None:
+    if title is None:
+        return
+    if (button := title.findChild(QPushButton, "QTitleBarFloatButton")) is not None:
         button.hide()
+    if (cross := title.findChild(QPushButton, "QTitleBarCloseButton")) is not None:
+        cross.clicked.disconnect()
+        cross.clicked.connect(dock.hide)
 
 
-class SecondCanvas(QWidget):
-    """A napari canvas of its own, with its own z slider and contrast.
+def remove_in_own_context(model: ViewerModel, qt_viewer: QtViewer) -> None:
+    """Let each layer that a canvas loses be deleted in that canvas's OpenGL context.
+
+    napari hands a canvas's commands to OpenGL when a layer is removed, whichever context is current
+    then. With two canvases that deletes what the other one draws with, and the program crashes.
+    """
+    native = ref(qt_viewer.canvas.native)
+
+    def make_current(_: object) -> None:
+        canvas = native()
+        if canvas is not None and isalive(canvas):  # type: ignore[no-untyped-call]
+            canvas.makeCurrent()
+
+    model.layers.events.removing.connect(make_current)
+
+
+class DockedCanvas(QWidget):
+    """A napari canvas of its own under a bar of its own.
+
+    Parameters
+    ----------
+    model : ViewerModel
+    header : QWidget
+        The bar.
+    name : str
+        Object name.
 
     Attributes
     ----------
     model : ViewerModel
     qt_viewer : QtViewer
+    """
+
+    def __init__(
+        self, model: ViewerModel, header: QWidget, name: str, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName(name)
+        self.model = model
+        self.qt_viewer = QtViewer(model)
+        self.qt_viewer.show_welcome_screen = False
+        remove_in_own_context(model, self.qt_viewer)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(header)
+        layout.addWidget(self.qt_viewer, stretch=1)
+
+    def minimumSizeHint(self) -> QSize:
+        """Let the dock become as narrow as a small screen needs."""
+        return QSize(200, 160)
+
+    def shut(self) -> None:
+        """Release the canvas before its window goes, as vispy wants it."""
+        self.model.layers.clear()
+        self.qt_viewer.close()
+
+
+class SecondCanvas(DockedCanvas):
+    """The canvas of the ex-vivo side, with its own z slider and contrast.
+
+    Attributes
+    ----------
     header : CanvasHeader
     lock : QPushButton
         Ties both canvases together.
     """
 
     def __init__(self, title: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setObjectName("neurobridge_second_canvas")
-        self.model = ViewerModel(title=title)
-        self.qt_viewer = QtViewer(self.model)
-        self.qt_viewer.show_welcome_screen = False
-        self.header = CanvasHeader(title, self.model)
+        model = ViewerModel(title=title)
+        self.header = CanvasHeader(title, model)
+        super().__init__(model, self.header, "neurobridge_second_canvas", parent)
         self.lock = header_button("lock", "lock_button")
         self.header.first.addWidget(self.lock)
         self.offer_lock(False)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(self.header)
-        layout.addWidget(self.qt_viewer, stretch=1)
-
-    def minimumSizeHint(self) -> QSize:
-        """Let the dock become as narrow as a small screen needs."""
-        return QSize(200, 160)
 
     def offer_lock(self, offered: bool) -> None:
         """Let the canvases be locked, once it is known how they lie to each other."""
@@ -142,10 +192,6 @@ class SecondCanvas(QWidget):
         self.lock.setToolTip(
             "Both canvases move together, except during a random check"
             if offered
-            else "Accept a pair first: both canvases need an alignment to move together"
+            else "Accept a pair or apply a registration first: both canvases need an alignment to "
+            "move together"
         )
-
-    def shut(self) -> None:
-        """Release the canvas before its window goes, as vispy wants it."""
-        self.model.layers.clear()
-        self.qt_viewer.close()

@@ -206,6 +206,10 @@ class DockColumn(QObject):
         self._canvas = ref(canvas)
         after_events(lambda: self._lay_out(split=True))
 
+    def take_canvas(self) -> None:
+        """Give what the second canvas leaves to the first one."""
+        after_events(self._share_width)
+
     def toggle_layer_docks(self) -> None:
         """Hide napari's layer docks, or show them again."""
         shown = [dock for dock in self._layer_docks() if dock.isVisible()]

@@ -81,7 +81,7 @@ class CanvasLink:
         """
         project, matches = self._workbench.project, self._workbench.matches
         self._ready = False
-        if not self.locked or project is None or matches.match is None or matches.updating:
+        if not self.locked or project is None or not matches.is_aligned or matches.updating:
             return
         source, target = project.in_vivo(), project.ex_vivo()
 

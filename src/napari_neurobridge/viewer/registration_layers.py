@@ -10,6 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Points, Vectors
 
+from napari_neurobridge.viewer.plane_maps import (
+    affine_that_puts,
+    applied,
+    plane_to_world,
+    source_to_target_pixels,
+)
 from napari_neurobridge.viewer.styles import (
     MARK_GROUND,
     MARK_RGBA,
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import napari
+    from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_neurobridge.types import Float32Array
@@ -42,26 +49,28 @@ class CorrespondenceStyle:
     """Look of matches of two images: a disc, a ring and a line, lighter the surer they are."""
 
     size_um: float = 7.0
-    selected_um: float = 14.0
+    ring_um: float = 10.0
+    selected_um: float = 16.0
     line_um: float = 1.0
 
     def as_kwargs(self) -> dict[str, Any]:
-        """Return keyword arguments of `napari.layers.Points`."""
+        """Return keyword arguments of `napari.layers.Points` for the discs."""
         return {"border_width": 0.15, "border_color": MARK_GROUND}
+
+    def as_ring_kwargs(self) -> dict[str, Any]:
+        """Return keyword arguments of `napari.layers.Points` for the rings."""
+        return {"border_width": 0.2, "face_color": "transparent"}
 
     def as_line_kwargs(self) -> dict[str, Any]:
         """Return keyword arguments of `napari.layers.Vectors`."""
         return {"vector_style": "line", "opacity": 0.6}
 
-    def marks(
-        self, count: int, selected: int | None
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return border colours (N, 4) and sizes (N,), µm: the selected one orange and larger."""
-        border = np.tile(rgba(MARK_GROUND), (count, 1))
-        sizes = np.full(count, self.size_um)
+    def sizes_um(self, size_um: float, count: int, selected: int | None) -> npt.NDArray[np.float64]:
+        """Return the sizes of marks, µm (N,): the selected one is larger."""
+        sizes = np.full(count, size_um)
         if selected is not None:
-            border[selected], sizes[selected] = MARK_RGBA[Mark.CHOSEN], self.selected_um
-        return border, sizes
+            sizes[selected] = self.selected_um
+        return sizes
 
 
 class RegistrationLayers:
@@ -78,13 +87,14 @@ class RegistrationLayers:
         self._viewer = viewer
         self._style = CorrespondenceStyle()
         self._shows_matches = False
+        self._beside: tuple[ViewerModel, Float64Array] | None = None
         self._moved: tuple[Layer, Any] | None = None
         self._looks: list[tuple[Layer, str, Any]] = []
         self._drawn: VerifiedMatches | None = None
         registering.changed.connect(self._on_changed)
         registering.selected_changed.connect(self._on_selected)
         registering.warped.connect(self._add_warped)
-        viewer.mouse_drag_callbacks.append(self._on_clicked)
+        viewer.mouse_drag_callbacks.append(self.on_clicked)
 
     # --- what is asked for -----------------------------------------------------------------
 
@@ -113,15 +123,12 @@ class RegistrationLayers:
         for image, blending, colormap in self._looks:
             image.blending, image.colormap = blending, colormap
         self._looks = []
-        source, target = self._layers()
-        affine, planes = self._registering.affine, self._registering.planes
-        if overlaid and None not in (source, target, affine, planes):
-            assert affine is not None
-            assert planes is not None
-            sizes = planes.source.pixel_um, planes.target.pixel_um
-            wanted = plane_to_world(target) @ _in_pixels(affine.matrix[1:, 1:], *sizes)
+        source, target = self.layers()
+        planes = self._registering.planes
+        pixels = None if planes is None else source_to_target_pixels(planes)
+        if overlaid and source is not None and target is not None and pixels is not None:
             self._moved = (source, source.affine.affine_matrix.copy())
-            source.affine = _moved(source, wanted)
+            source.affine = affine_that_puts(source, plane_to_world(target) @ pixels)
             self._tint(source, target)
         self._draw()
         if self.overlaid != overlaid_before:
@@ -135,23 +142,41 @@ class RegistrationLayers:
         lower.colormap, upper.colormap = style.under, style.over
         upper.blending = "additive"
 
+    def draw_target_beside(self, beside: tuple[ViewerModel, Float64Array] | None) -> None:
+        """Draw the target's places in another canvas; None: in the viewer's own again.
+
+        Parameters
+        ----------
+        beside : (ViewerModel, ndarray) or None
+            That canvas, and where it shows the target's pixels (y, x), (3, 3).
+        """
+        if self._own(TARGET_POINTS) is not None and _model(self._beside) is not _model(beside):
+            self._target_model.layers.remove(self._own(TARGET_POINTS))
+        self._beside = beside
+        self._draw()
+
+    @property
+    def _target_model(self) -> Any:
+        return _model(self._beside) or self._viewer
+
     def look_at_selected(self) -> None:
         """Move the canvas to the match that is selected."""
         row = self._row_of_selected()
-        source, target = self._layers()
+        source, target = self.layers()
         if row is None or self._drawn is None or source is None or target is None:
             return
         ends = self._ends(self._drawn, source, target)
         # In between, if both are to be seen at once; at the target's place where they coincide.
-        self._viewer.scene.camera.center = (0.0, *ends[:, row].mean(axis=0))
+        center = ends[:, row].mean(axis=0) if self._beside is None else ends[0, row]
+        self._viewer.scene.camera.center = (0.0, *center)
 
-    # --- drawing -----------------------------------------------------------------------------
-
-    def _layers(self) -> tuple[Any, Any]:
+    def layers(self) -> tuple[Any, Any]:
         """Return the two layers of the result; None for one that is gone."""
         known = self._registering.layers or (None, None)
         source, target = (layer if layer in self._viewer.layers else None for layer in known)
         return source, target
+
+    # --- drawing -----------------------------------------------------------------------------
 
     def _on_changed(self) -> None:
         self._drawn = self._registering.matches()
@@ -161,30 +186,28 @@ class RegistrationLayers:
             self._draw()
 
     def _draw(self) -> None:
-        source, target = self._layers()
+        source, target = self.layers()
         self._drawn = shown = self._registering.matches()
         if not self._shows_matches or shown is None or source is None or target is None:
             for name in (LINES, SOURCE_POINTS, TARGET_POINTS):
-                if (layer := self._own(name)) is not None:
-                    self._viewer.layers.remove(layer)
+                self._remove(name)
             return
         active = self._viewer.layers.selection.active
         ends = self._ends(shown, source, target)
-        units = target.units[-2:]
+        units = (target if self._beside is None else source).units[-2:]
         colors = confidence_rgba(shown.confidence)
-        lines = np.stack([ends[0], ends[1] - ends[0]], axis=1)
-        width = self._style.line_um * self._world_per_um(target)
-        drawn = self._put(LINES, lines, partial(Vectors, units=units))
-        drawn.edge_width = width
-        if len(lines):
-            drawn.edge_color = colors
-        for name, places, symbol in (
-            (SOURCE_POINTS, ends[0], "disc"),
-            (TARGET_POINTS, ends[1], "ring"),
-        ):
+        if self._beside is None:
+            lines = np.stack([ends[0], ends[1] - ends[0]], axis=1)
+            drawn = self._put(LINES, lines, partial(Vectors, units=units))
+            drawn.edge_width = self._style.line_um * self._world_per_um(target)
+            if len(lines):
+                drawn.edge_color = colors
+        else:
+            self._remove(LINES)
+        for name, places in ((SOURCE_POINTS, ends[0]), (TARGET_POINTS, ends[1])):
             drawn = self._put(name, places, partial(Points, units=units))
-            if len(places):
-                drawn.face_color, drawn.symbol = colors, symbol
+            if len(places) and name == SOURCE_POINTS:
+                drawn.face_color = colors if self._beside is None else "transparent"
         self._on_selected()
         if active in self._viewer.layers:
             self._viewer.layers.selection.active = active
@@ -193,34 +216,48 @@ class RegistrationLayers:
         """Return a layer with these data, which is added if need be."""
         layer = self._own(name)
         if layer is None:
-            style = self._style.as_line_kwargs() if name == LINES else self._style.as_kwargs()
+            style = {
+                LINES: self._style.as_line_kwargs,
+                SOURCE_POINTS: self._style.as_kwargs,
+                TARGET_POINTS: self._style.as_ring_kwargs,
+            }[name]()
             layer = make(data, name=name, metadata={REGISTRATION_KEY: name}, **style)
-            self._viewer.add_layer(layer)
+            model = self._target_model if name == TARGET_POINTS else self._viewer
+            model.add_layer(layer)
+            over = self._own(SOURCE_POINTS) if name == LINES else None
+            if over is not None:  # lines are not to hide what they join
+                model.layers.move(len(model.layers) - 1, model.layers.index(over))
         else:
             layer.data = data
         return layer
 
     def _world_per_um(self, target: Any) -> float:
-        """Return how long a µm of the target is in the viewer."""
+        """Return how long a µm of the target is where it is drawn."""
         planes = self._registering.planes
         assert planes is not None
-        return float(np.linalg.norm(plane_to_world(target)[:2, 0])) / planes.target.pixel_um
+        to_world = plane_to_world(target) if self._beside is None else self._beside[1]
+        return float(np.linalg.norm(to_world[:2, 0])) / planes.target.pixel_um
 
     def _own(self, name: str) -> Any:
-        return next(
-            (x for x in self._viewer.layers if x.metadata.get(REGISTRATION_KEY) == name), None
-        )
+        model = self._target_model if name == TARGET_POINTS else self._viewer
+        return next((x for x in model.layers if x.metadata.get(REGISTRATION_KEY) == name), None)
+
+    def _remove(self, name: str) -> None:
+        if (layer := self._own(name)) is not None:
+            model = self._target_model if name == TARGET_POINTS else self._viewer
+            model.layers.remove(layer)
 
     def _ends(self, shown: VerifiedMatches, source: Any, target: Any) -> Float64Array:
         """Return where both places of each match lie in the viewer, (2, K, 2)."""
         planes = self._registering.planes
         assert planes is not None
+        there = plane_to_world(target) if self._beside is None else self._beside[1]
         return np.stack(
             [
-                _to_world(layer, places / plane.pixel_um)
-                for layer, places, plane in (
-                    (source, shown.source_um, planes.source),
-                    (target, shown.target_um, planes.target),
+                applied(to_world, places / plane.pixel_um)
+                for to_world, places, plane in (
+                    (plane_to_world(source), shown.source_um, planes.source),
+                    (there, shown.target_um, planes.target),
                 )
             ]
         )
@@ -233,16 +270,30 @@ class RegistrationLayers:
 
     def _on_selected(self) -> None:
         row = self._row_of_selected()
-        _, target = self._layers()
+        _, target = self.layers()
+        if target is None or self._drawn is None:
+            return
+        um = self._world_per_um(target)
         for name in (SOURCE_POINTS, TARGET_POINTS):
-            layer = self._own(name)
-            if layer is None or target is None or not len(layer.data):
+            layer, count = self._own(name), len(self._drawn)
+            if layer is None or not count or len(layer.data) != count:
                 continue
-            border, sizes_um = self._style.marks(len(layer.data), row)
-            layer.border_color, layer.size = border, sizes_um * self._world_per_um(target)
+            # A disc is filled with its colour, and a ring drawn in it. In a canvas of its own a
+            # source has a ring, too: the tissue is to be seen in it.
+            disc = name == SOURCE_POINTS and self._beside is None
+            size_um = self._style.size_um if disc else self._style.ring_um
+            border = (
+                np.tile(rgba(MARK_GROUND), (count, 1))
+                if disc
+                else confidence_rgba(self._drawn.confidence)
+            )
+            if row is not None:
+                border[row] = MARK_RGBA[Mark.CHOSEN]
+            layer.border_color = border
+            layer.size = self._style.sizes_um(size_um, count, row) * um
 
     def _add_warped(self, pixels: Float32Array) -> None:
-        _, target = self._layers()
+        _, target = self.layers()
         planes = self._registering.planes
         if target is None or planes is None:
             return
@@ -266,57 +317,27 @@ class RegistrationLayers:
 
     # --- clicks ------------------------------------------------------------------------------
 
-    def _on_clicked(self, viewer: Any, event: Any) -> Any:
+    def on_clicked(self, viewer: Any, event: Any) -> Any:
         """Select the match whose mark is clicked, unless the click drags the view."""
         dragged = False
         yield
         while event.type == "mouse_move":
             dragged = True
             yield
-        source, target = self._layers()
+        source, target = self.layers()
         if dragged or not self._shows_matches or event.button != 1 or self._drawn is None:
             return
         if viewer.dims.ndisplay != 2 or source is None or target is None or not len(self._drawn):
             return
         place = np.asarray(event.position)[-2:]
-        away = np.linalg.norm(self._ends(self._drawn, source, target) - place, axis=2).min(axis=0)
+        ends = self._ends(self._drawn, source, target)
+        if self._beside is not None:  # either canvas draws one side of each match
+            ends = ends[[1]] if viewer is _model(self._beside) else ends[[0]]
+        away = np.linalg.norm(ends - place, axis=2).min(axis=0)
         nearest = int(away.argmin())
         if away[nearest] * viewer.scene.camera.zoom <= _CLICK_PX:
             self._registering.select(int(self._drawn.rows[nearest]))
 
 
-def plane_to_world(layer: Layer) -> Float64Array:
-    """Return the map from a layer's pixels (y, x) to where the viewer shows them, (3, 3)."""
-    full = _data_to_world(layer)
-    kept = [*range(layer.ndim - 2, layer.ndim), layer.ndim]
-    return full[np.ix_(kept, kept)]
-
-
-def _data_to_world(layer: Layer) -> Float64Array:
-    n = layer.ndim
-    offset = np.asarray(layer.data_to_world(np.zeros(n)), dtype=float)
-    full = np.eye(n + 1)
-    full[:n, n] = offset
-    for axis, row in enumerate(np.eye(n)):
-        full[:n, axis] = np.asarray(layer.data_to_world(row), dtype=float) - offset
-    return full
-
-
-def _to_world(layer: Layer, pixels: Float64Array) -> Float64Array:
-    matrix = plane_to_world(layer)
-    return np.asarray(pixels @ matrix[:2, :2].T + matrix[:2, 2])
-
-
-def _in_pixels(affine_um: Float64Array, source_um: float, target_um: float) -> Float64Array:
-    """Return a map (3, 3) of µm as one of pixels."""
-    return np.diag([1 / target_um] * 2 + [1]) @ affine_um @ np.diag([source_um] * 2 + [1])
-
-
-def _moved(layer: Layer, plane_wanted: Float64Array) -> Float64Array:
-    """Return the affine that shows a layer's planes where they are wanted, depth as it was."""
-    now = _data_to_world(layer)
-    kept = [*range(layer.ndim - 2, layer.ndim), layer.ndim]
-    wanted = now.copy()
-    wanted[np.ix_(kept, kept)] = plane_wanted
-    # What the layer does before its affine stays.
-    return np.asarray(wanted @ np.linalg.inv(now) @ layer.affine.affine_matrix)
+def _model(beside: tuple[ViewerModel, Float64Array] | None) -> ViewerModel | None:
+    return None if beside is None else beside[0]

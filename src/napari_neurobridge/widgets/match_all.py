@@ -76,6 +76,7 @@ class MatchAllBox(QGroupBox):
         layout.addWidget(self.legend)
         layout.addWidget(self._create_plane())
         layout.addWidget(self._create_start())
+        layout.addWidget(self._create_register())
         layout.addWidget(self._create_again())
         self.jobs = JobList(workbench, only=(MATCH_JOB, DECOYS_JOB))
         layout.addWidget(self.jobs)
@@ -149,6 +150,18 @@ class MatchAllBox(QGroupBox):
         self.start_button.clicked.connect(self._on_start_clicked)
         return self.start_button
 
+    def _create_register(self) -> QPushButton:
+        self.register_button = QPushButton("Register by somata…")
+        self.register_button.setObjectName("go_to_registration_button")
+        self.register_button.setToolTip(
+            "Opens the Register dock, which finds the two-photon field in the fMOST volume, tells "
+            "on what evidence, and lets you apply it"
+        )
+        self.register_button.clicked.connect(
+            lambda _checked=False: self._workbench.soma_registration.show()
+        )
+        return self.register_button
+
     def _create_again(self) -> QPushButton:
         self.again_button = QPushButton("Match again")
         self.again_button.setObjectName("match_again_button")
@@ -197,6 +210,7 @@ class MatchAllBox(QGroupBox):
         self.review.setVisible(n_doubtful > 0)
         without = not matches.has_match and not has_landmarks(project)
         self.start_button.setVisible(without)
+        self.register_button.setVisible(without)
         self.start_button.setEnabled(not matches.updating)
         free = not matches.updating and not matches.checking
         self.decoys_button.setEnabled(matches.decoys is None and free)

@@ -17,7 +17,8 @@ from napari_neurobridge.workflows.register_layers import LayerPlane
 Planes = Callable[[], list[OfferedPlane]]
 
 _MOST_UM = 1000.0
-_LABEL_PX = 60
+_LABEL_PX = 52
+_PIXEL_PX = 112
 _STACKS = (
     ("plane shown", None),
     ("brightest", Projection.MAX),
@@ -51,7 +52,7 @@ class PlaneForm(QWidget):
         self.layer = QComboBox()
         self.layer.setObjectName(f"{name}_layer")
         self.layer.setToolTip(tip)
-        self.layer.setMinimumContentsLength(8)
+        self.layer.setMinimumContentsLength(5)
         self.layer.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
@@ -59,10 +60,15 @@ class PlaneForm(QWidget):
         self.stack = QComboBox()
         self.stack.setObjectName(f"{name}_plane")
         self.stack.setToolTip("Which plane of the stack: the one in sight, or a projection of all")
+        self.stack.setMinimumContentsLength(6)
+        self.stack.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
         for words, projection in _STACKS:
             self.stack.addItem(words, projection)
         self.pixel = NumberBox(0.0, _MOST_UM)
         self.pixel.setObjectName(f"{name}_pixel")
+        self.pixel.setMaximumWidth(_PIXEL_PX)  # beside a stack's form, in the narrowest dock
         self.pixel.setSuffix(" µm")
         self.pixel.setToolTip("Side of a pixel; a scale without a unit is taken to be in µm")
         self.pixel.valueChanged.connect(lambda _: self.changed.emit())

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
-from typing import Protocol
-
 import napari
-from qtpy.QtCore import QSize, Qt, QTimer, QUrl
-from qtpy.QtGui import QDesktopServices, QShowEvent
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QMenu,
-    QPushButton,
-    QSlider,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.viewer.docked import Docked
@@ -28,46 +14,20 @@ from napari_neurobridge.viewer.plane_sources import offered_planes
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.viewer.styles import MARK_COLORS, Mark, swatch
 from napari_neurobridge.widgets._scrolling import LEAST_DOCK_PX, scrolled
+from napari_neurobridge.widgets.foldable import Foldable
 from napari_neurobridge.widgets.job_list import JobList
 from napari_neurobridge.widgets.match_list import MatchList
 from napari_neurobridge.widgets.plane_form import PlaneForm, Planes, no_planes
+from napari_neurobridge.widgets.register_actions import Beside, Canvas, RegisterActions
+from napari_neurobridge.widgets.soma_registration_box import SomaRegistrationBox
 from napari_neurobridge.widgets.status_line import StatusLine
 from napari_neurobridge.workbench.job_status import JobStatus
 from napari_neurobridge.workbench.registering import REGISTER_JOB, WARP_JOB, WRITE_JOB
 from napari_neurobridge.workbench.workbench import Workbench
-from napari_neurobridge.workflows.transforms import TransformFormat
 
 _STEPS = 100
 _REST_MS = 250
 """So long the slider rests before the map is fitted again."""
-
-_FORMATS = (
-    ("Record, matches and quality page…", None),
-    ("… and the map as OME-NGFF (OME-Zarr)", TransformFormat.NGFF),
-    ("… and the map for ITK, ANTs and Elastix", TransformFormat.ITK),
-    ("… and the matches as BigWarp landmarks", TransformFormat.BIGWARP),
-)
-
-
-class Canvas(Protocol):
-    """What draws a registration; see `RegistrationLayers`."""
-
-    @property
-    def shows_matches(self) -> bool:
-        """Whether correspondences are drawn."""
-
-    @property
-    def overlaid(self) -> bool:
-        """Whether the source lies where the map puts it."""
-
-    def show_matches(self, shown: bool) -> None:
-        """Draw correspondences, or take them away."""
-
-    def overlay(self, overlaid: bool) -> None:
-        """Put the source where the map puts it, or back."""
-
-    def look_at_selected(self) -> None:
-        """Move to the match that is selected."""
 
 
 class RegisterPanel(QWidget):
@@ -81,6 +41,8 @@ class RegisterPanel(QWidget):
         Draws the result.
     planes : callable
         Returns the image layers that there are now.
+    beside : Beside, optional
+        Shows both images side by side.
     """
 
     def __init__(
@@ -88,6 +50,7 @@ class RegisterPanel(QWidget):
         workbench: Workbench,
         canvas: Canvas | None = None,
         planes: Planes = no_planes,
+        beside: Beside | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -103,6 +66,11 @@ class RegisterPanel(QWidget):
         inside = QVBoxLayout(content)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.setSpacing(4)
+        self.somata = SomaRegistrationBox(workbench)
+        self.project_fold = Foldable("This project", self.somata, name="register_project_fold")
+        inside.addWidget(self.project_fold)
+        self.layers_title = QLabel("<b>Two image layers</b>")
+        inside.addWidget(self.layers_title)
         self.source = PlaneForm("Source", "The image that is mapped")
         self.target = PlaneForm("Target", "The image that the source is mapped to")
         inside.addWidget(self.source)
@@ -117,16 +85,19 @@ class RegisterPanel(QWidget):
         layout.addLayout(self._create_cut())
         self.list = MatchList(self._registering)
         layout.addWidget(self.list, stretch=2)
-        layout.addLayout(self._create_actions())
+        self.buttons = RegisterActions(workbench, canvas, beside)
+        self.buttons.layers_moved.connect(self.offer)
+        layout.addWidget(self.buttons)
         layout.addWidget(StatusLine(workbench))
 
         for form in (self.source, self.target):
             form.changed.connect(self._show_problem)
         self._registering.changed.connect(self._refresh)
-        self._registering.selected_changed.connect(self._on_selected)
+        workbench.session.project_changed.connect(self._on_project_changed)
         workbench.session.job_changed.connect(self._on_job_changed)
         self.offer()
         self._refresh()
+        self._on_project_changed()
 
     def minimumSizeHint(self) -> QSize:
         """Let the dock become as small as a small screen needs."""
@@ -179,58 +150,6 @@ class RegisterPanel(QWidget):
         row.addWidget(self.slider, stretch=1)
         return row
 
-    def _create_actions(self) -> QGridLayout:
-        registering = self._registering
-        self.remove_button = _button("Remove match", "remove_match_button", "Key: Delete")
-        self.remove_button.clicked.connect(lambda _checked=False: registering.remove())
-        self.undo_button = _button("Undo", "undo_match_button", "Brings it back. Key: Ctrl+Z")
-        self.undo_button.clicked.connect(lambda _checked=False: registering.undo())
-        self.matches_button = _button(
-            "Correspondences",
-            "show_matches_button",
-            "Source places as discs, target places as rings, joined by lines; lighter: higher C. "
-            "Click one to look at it",
-        )
-        self.overlay_button = _button(
-            "Overlay",
-            "overlay_button",
-            "Puts the source layer where the map's affine part puts it; off puts it back",
-        )
-        for button in (self.matches_button, self.overlay_button):
-            button.setCheckable(True)
-        self.matches_button.toggled.connect(self._on_matches_toggled)
-        self.overlay_button.toggled.connect(self._on_overlay_toggled)
-        self.warp_button = _button(
-            "Warped layer", "warp_button", "Adds the source, warped by the whole map, as a layer"
-        )
-        self.warp_button.clicked.connect(lambda _checked=False: registering.warp())
-        self.page_button = _button(
-            "Quality page…", "quality_page_button", "Saves the evidence as one page, and opens it"
-        )
-        self.page_button.clicked.connect(self._on_page_clicked)
-        self.export_button = _button("Export", "export_registration_button", "Writes files")
-        menu = QMenu(self.export_button)
-        for words, transform_format in _FORMATS:
-            action = menu.addAction(words)
-            assert action is not None
-            action.triggered.connect(partial(self._on_export, transform_format))
-        self.export_button.setMenu(menu)
-        grid = QGridLayout()
-        grid.setSpacing(4)
-        for place, button in enumerate(
-            (
-                self.remove_button,
-                self.undo_button,
-                self.matches_button,
-                self.overlay_button,
-                self.warp_button,
-                self.page_button,
-                self.export_button,
-            )
-        ):
-            grid.addWidget(button, place // 3, place % 3)
-        return grid
-
     # --- from the view to the state ------------------------------------------------------
 
     def offer(self) -> None:
@@ -248,7 +167,7 @@ class RegisterPanel(QWidget):
         self.offer()
 
     def _on_run_clicked(self) -> None:
-        self.overlay_button.setChecked(False)
+        self.buttons.put_back()
         self.offer()
         session = self._workbench.session
 
@@ -264,27 +183,6 @@ class RegisterPanel(QWidget):
     def _on_slider_rested(self) -> None:
         self._registering.set_threshold(self.slider.value() / _STEPS)
 
-    def _on_matches_toggled(self, shown: bool) -> None:
-        if self._canvas is not None:
-            self._canvas.show_matches(shown)
-
-    def _on_overlay_toggled(self, overlaid: bool) -> None:
-        if self._canvas is not None:
-            self._canvas.overlay(overlaid)
-            self.offer()
-
-    def _on_page_clicked(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save the quality page", "quality.html", "Web page (*.html)"
-        )
-        if path:
-            self._registering.write_page(Path(path), _open_page)
-
-    def _on_export(self, transform_format: TransformFormat | None, _checked: bool = False) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Choose a folder for the registration")
-        if folder:
-            self._registering.write(Path(folder), transform_format)
-
     # --- from the state to the view ------------------------------------------------------
 
     def _show_problem(self) -> None:
@@ -295,15 +193,13 @@ class RegisterPanel(QWidget):
         self.problem.setText(f"⚠ {problem}" if problem else "")
         self.run_button.setEnabled(not problem and not self._registering.running)
 
+    def _on_project_changed(self, _: object = None) -> None:
+        for widget in (self.project_fold, self.layers_title):
+            widget.setVisible(self._workbench.project is not None)
+
     def _on_job_changed(self, status: JobStatus) -> None:
         if status.name == REGISTER_JOB:
             self._show_problem()
-
-    def _on_selected(self) -> None:
-        selected = self._registering.selected is not None
-        self.remove_button.setEnabled(selected)
-        if selected and self._canvas is not None:
-            self._canvas.look_at_selected()
 
     def _refresh(self) -> None:
         registering = self._registering
@@ -321,42 +217,16 @@ class RegisterPanel(QWidget):
             for what, value in registering.facts()
         )
         self.evidence.setText(f"<table>{rows}</table>")
-        has_map, accepted = registering.affine is not None, bool(decision and decision.accepted)
-        self.matches_button.setEnabled(decision is not None)
-        self.overlay_button.setEnabled(has_map)
-        self.warp_button.setEnabled(accepted)
-        self.page_button.setEnabled(decision is not None)
-        self.export_button.setEnabled(decision is not None)
-        self.undo_button.setEnabled(registering.n_removed > 0)
-        if self._canvas is not None:
-            with signals_blocked(self.overlay_button):
-                self.overlay_button.setChecked(self._canvas.overlaid)
         self.slider.setEnabled(decision is not None)
         if not self._rest.isActive():
             with signals_blocked(self.slider):
                 self.slider.setValue(round(registering.threshold * _STEPS))
-        menu = self.export_button.menu()
-        assert menu is not None
-        for action in menu.actions()[1:]:
-            action.setEnabled(accepted)
         self._show_count()
-        self._on_selected()
 
     def _show_count(self) -> None:
         threshold = self.slider.value() / _STEPS
         kept, every = self._registering.count(threshold)
         self.cut_text.setText(f"C > {threshold:.2f}: {kept} of {every}")
-
-
-def _button(text: str, name: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(name)
-    button.setToolTip(tip)
-    return button
-
-
-def _open_page(path: Path) -> None:
-    QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))
 
 
 class RegisterWidget(Docked, RegisterPanel):
@@ -365,7 +235,10 @@ class RegisterWidget(Docked, RegisterPanel):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         binding = binding_for(napari_viewer)
         super().__init__(
-            binding.workbench, binding.registration, lambda: offered_planes(binding.viewer)
+            binding.workbench,
+            binding.registration,
+            lambda: offered_planes(binding.viewer),
+            binding.beside,
         )
         self._layer_events = binding.viewer.layers.events
         for event in (self._layer_events.inserted, self._layer_events.removed):

@@ -81,6 +81,11 @@ class GhostCursor:
         """Whether there is an alignment to follow."""
         return self._alignment is not None
 
+    @property
+    def mouse(self) -> tuple[str, Vec3] | None:
+        """The dataset over which the mouse is, and the place, µm (z, y, x)."""
+        return self._mouse
+
     def show(self, wanted: bool) -> None:
         """Show or hide it."""
         self.wanted = wanted

@@ -97,6 +97,15 @@ class Matches:
         return self.match is not None
 
     @property
+    def is_aligned(self) -> bool:
+        """Whether more than an orientation says how both sides lie."""
+        project = self._session.project
+        if project is None:
+            return False
+        sides = project.in_vivo(), project.ex_vivo()
+        return self.has_match or project.state().registration(*sides) is not None
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know about the match, a sentence each."""
         return () if self.match is None else self.match.notes
@@ -360,6 +369,7 @@ def _basis(state: State, project: Project) -> object:
         state.landmarks.living,
         frozenset(state.none),
         tuple(state.somata.get(name) for name in sides),
+        state.registration(*sides),
         # An index that grew lets crops tell candidates apart.
         sum(1 for _ in project.embeddings_dir.rglob("shard-*")),
         state.adoptions,

@@ -18,6 +18,7 @@ from napari_neurobridge.workbench.indexing import Indexing
 from napari_neurobridge.workbench.insights import Insights
 from napari_neurobridge.workbench.jobs import Dispatch, call_directly
 from napari_neurobridge.workbench.layers_in import LayersIn
+from napari_neurobridge.workbench.magnifier import Magnifier
 from napari_neurobridge.workbench.matches import Matches
 from napari_neurobridge.workbench.models import EncoderCache
 from napari_neurobridge.workbench.overlay import Overlay
@@ -30,6 +31,7 @@ from napari_neurobridge.workbench.recent import RecentProjects
 from napari_neurobridge.workbench.registering import Registering
 from napari_neurobridge.workbench.session import Session
 from napari_neurobridge.workbench.setup import Setup
+from napari_neurobridge.workbench.soma_registration import SomaRegistration
 from napari_neurobridge.workbench.verdicts import Verdicts
 from napari_neurobridge.workbench.visits import Visits
 from napari_neurobridge.workbench.watch import Watch
@@ -80,6 +82,8 @@ class Workbench:
         The place under the mouse, on the other side.
     landmarks : PointLandmarks
         Landmarks that are no somata.
+    magnifier : Magnifier
+        The tissue around the mouse, while these are placed.
     verdicts : Verdicts
         What a person decides.
     decisions : Decisions
@@ -102,6 +106,8 @@ class Workbench:
         Tables, and figures of pairs.
     registering : Registering
         Two images of the viewer, registered without a project.
+    soma_registration : SomaRegistration
+        The project, registered by its somata.
     watch : Watch
         What other windows do in the same project.
     """
@@ -123,6 +129,7 @@ class Workbench:
         self.verdicts = Verdicts(self.session, self.questions)
         self.decisions = Decisions(self.session, self.verdicts)
         self.landmarks = PointLandmarks(self.session, self.questions)
+        self.magnifier = Magnifier(self.session, self.ghost, self.landmarks)
         self.pairs = PairTable(self.session, self.matches, self.questions, self.landmarks)
         self.finder = Finder(self.session, self.questions)
         self.visits = Visits(self.session, self.questions)
@@ -132,6 +139,7 @@ class Workbench:
         self.insights = Insights(self.session, self.questions, encoders)
         self.exports = Exports(self.session, self.questions)
         self.registering = Registering(self.session)
+        self.soma_registration = SomaRegistration(self.session)
         self.watch = Watch(self.session)
 
     @property

@@ -12,13 +12,13 @@ from napari.components import ViewerModel
 from beacons import BeaconPattern, plane_of, scattered, turning
 from fixtures.loops import Loop
 from napari_neurobridge.types import Projection
+from napari_neurobridge.viewer.plane_maps import plane_to_world, source_to_target_pixels
 from napari_neurobridge.viewer.plane_sources import OfferedPlane, offered_planes
 from napari_neurobridge.viewer.registration_layers import (
     LINES,
     SOURCE_POINTS,
     TARGET_POINTS,
     RegistrationLayers,
-    plane_to_world,
 )
 from napari_neurobridge.workbench.registering import Registering
 from napari_neurobridge.workbench.session import Session
@@ -88,6 +88,32 @@ def test_marks_lie_on_the_layers_and_the_overlay_carries_one_onto_the_other(
     assert stack.data_to_world((2, 10, 20))[0] == pytest.approx(before[0])
     drawn.overlay(False)
     np.testing.assert_allclose(stack.data_to_world((2, 10, 20)), before)
+
+
+def test_the_target_is_drawn_in_another_canvas_and_back_again(
+    registering: Registering, loop: Loop
+) -> None:
+    viewer, other = ViewerModel(), ViewerModel()
+    drawn = registered(viewer, registering, loop, Projection.MAX)
+    drawn.show_matches(True)
+    before = viewer.layers[TARGET_POINTS].data
+    pixels = source_to_target_pixels(registering.planes)
+    to_world = plane_to_world(viewer.layers["stack"]) @ np.linalg.inv(pixels)
+    drawn.draw_target_beside((other, to_world))
+    assert TARGET_POINTS not in viewer.layers
+    assert LINES not in viewer.layers
+    # The stack's pixels are 2 long in the viewer.
+    off = other.layers[TARGET_POINTS].data - viewer.layers[SOURCE_POINTS].data
+    assert np.linalg.norm(off, axis=1).max() < 2
+    registering.select(3)
+    drawn.look_at_selected()
+    center = viewer.scene.camera.center[-2:]
+    np.testing.assert_allclose(center, viewer.layers[SOURCE_POINTS].data[3])
+    drawn.draw_target_beside(None)
+    assert not other.layers
+    np.testing.assert_allclose(viewer.layers[TARGET_POINTS].data, before)
+    names = [layer.name for layer in viewer.layers]
+    assert names.index(LINES) < names.index(SOURCE_POINTS)
 
 
 def test_another_map_moves_the_overlay_and_no_map_puts_it_back(

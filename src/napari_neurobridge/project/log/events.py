@@ -40,17 +40,21 @@ class UndoScope(StrEnum):
     """Which of an annotator's events undo and redo are about.
 
     ``HAND`` leaves out what was not decided one by one: detection runs, imports, registrations
-    and adopted models. ``DETECTION`` is about detection runs alone.
+    and adopted models. ``DETECTION`` is about detection runs alone, ``REGISTRATION`` about
+    registrations.
     """
 
     ALL = "all"
     HAND = "hand"
     DETECTION = "detection"
+    REGISTRATION = "registration"
 
     def includes(self, payload: Payload) -> bool:
         """Return whether an event of this content is meant."""
         if self is UndoScope.DETECTION:
             return isinstance(payload, DetectionRun)
+        if self is UndoScope.REGISTRATION:
+            return isinstance(payload, RegistrationApplied)
         return self is UndoScope.ALL or payload.by_hand
 
 
