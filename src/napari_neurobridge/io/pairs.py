@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.io.parser_race import despite_parser_race
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,7 @@ class PairSet:
             )
 
     @classmethod
+    @despite_parser_race
     def load(cls, path: str | Path) -> PairSet:
         """Read what `save` wrote, or any npz with ``two_photon``, ``fmost`` and ``scene``.
 

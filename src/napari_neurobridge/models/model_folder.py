@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from napari_neurobridge.errors import ErrorKind, InputError
 from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.io.parser_race import despite_parser_race
 from napari_neurobridge.models.zoo import CONFIG_FILE, WEIGHTS_FILE
 from napari_neurobridge.project.parsing import parse_model
 
@@ -261,6 +262,7 @@ class ModelFolder:
         file = self.path / CARD_FILE
         return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
+    @despite_parser_race
     def fingerprint(self) -> dict[str, npt.NDArray[Any]]:
         """Return what the model makes of its training data; empty where that is not known.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.io.parser_race import despite_parser_race
 from napari_neurobridge.spaces.alignment import Alignment, MadeFrom
 from napari_neurobridge.spaces.gaussian_process import DeformationPrior, WeightedFeatures
 from napari_neurobridge.spaces.landmarks import Landmarks
@@ -71,6 +72,7 @@ def write_alignment(path: Path, alignment: Alignment, key: str) -> None:
         )
 
 
+@despite_parser_race
 def read_alignment(path: Path, key: str) -> Alignment | None:
     """Return the alignment of a file; None if there is none, or of another key, or a damaged one.
 

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.parser_race import despite_parser_race
 from napari_neurobridge.io.rois import hdf5
 from napari_neurobridge.io.rois.roi_set import MOST_BYTES, RoiSet, check_size, numbered, roi_of_mask
 
@@ -111,6 +112,7 @@ def _read_hdf5(
     )
 
 
+@despite_parser_race
 def _read_npz(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.io.parser_race import despite_parser_race
 from napari_neurobridge.io.rois.roi_set import MOST_BYTES, check_size
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Outlines:
         return name
 
     @classmethod
+    @despite_parser_race
     def load(cls, folder: Path, name: str) -> Outlines:
         """Read what `save` wrote.
 

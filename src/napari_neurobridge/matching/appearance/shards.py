@@ -22,6 +22,7 @@ import numpy as np
 
 from napari_neurobridge.io.crops import CropSpec
 from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.io.parser_race import despite_parser_race
 from napari_neurobridge.project.crops import orientation_frame
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def delete_shards(damaged: Sequence[Path]) -> None:
         names.with_suffix(".npy").unlink(missing_ok=True)
 
 
+@despite_parser_race
 def _read_shard(
     names: Path, dim: int | None
 ) -> tuple[list[str], list[list[float]], Float32Array] | None:
