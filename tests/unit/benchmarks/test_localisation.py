@@ -72,6 +72,9 @@ def test_related_fields_and_those_of_another_brain_are_told_apart(
         def draw_site(self, kind: str) -> FieldSite:
             return FieldSite(np.full((5, 3), float(self.seed)), np.zeros(3), np.eye(2), None, 1.5)
 
+        def judge(self, site) -> None:
+            return None
+
         def error_um(self, site, found) -> float:
             return 2.0
 

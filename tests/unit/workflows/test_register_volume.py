@@ -60,6 +60,7 @@ class DiscMatcher(BeaconPattern):
     """Stands for the matcher of somata."""
 
     extractor: DiscExtractor = field(default_factory=DiscExtractor)
+    pairs: None = None
 
 
 def balls() -> np.ndarray:
