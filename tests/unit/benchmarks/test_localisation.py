@@ -78,7 +78,7 @@ def test_related_fields_and_those_of_another_brain_are_told_apart(
         def error_um(self, site, found) -> float:
             return 2.0
 
-    def localise(source_um, target_um, *, orientation):
+    def localise(source_um, target_um, *, orientation, judge):
         asked.append((int(source_um[0, 0]), int(target_um[0, 0])))
         right = source_um[0, 0] == target_um[0, 0]
         return SimpleNamespace(
