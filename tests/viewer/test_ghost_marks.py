@@ -172,3 +172,18 @@ def test_the_pointer_is_shown_where_it_is_expected(matched: ViewerBinding, qtbot
     qtbot.waitUntil(lambda: questions.answer is not None, timeout=20_000)
     _hover(qtbot, main_qt, main, (0.45, 0.5))
     assert not matched._ghost.line(1).visible
+
+
+def test_a_mouse_that_moved_last_tells_nobody_once_the_window_goes(
+    matched: ViewerBinding, qtbot: Any
+) -> None:
+    viewer = matched.viewer
+    _hover(qtbot, viewer.window._qt_viewer, viewer, (0.5, 0.5))
+    handle_events(qtbot)
+    told: list[bool] = []
+    # As the mouse moves: what follows it waits for the events to end, and the window goes first.
+    matched._ghost._on_mouse(0)
+    matched.shut()
+    matched.workbench.ghost.changed.connect(lambda: told.append(True))
+    handle_events(qtbot)
+    assert not told

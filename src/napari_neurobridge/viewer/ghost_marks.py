@@ -120,6 +120,8 @@ class GhostMarks:
             self._follow_soon()
 
     def _follow(self) -> None:
+        if not self._canvases:
+            return  # the window went while this waited, and so did who listens
         sides, ghost = self._sides(), self._workbench.ghost
         if self._over is None or self._over >= len(sides):
             ghost.leave()

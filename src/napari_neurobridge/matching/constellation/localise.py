@@ -160,6 +160,10 @@ def localise(
         why = "The neighbourhoods of the somata agree on no common map."
         return _refused(why, "least_matches", counts, begin)
     here, there = source[match.pairs[:, 0]], target[match.pairs[:, 1]]
+    if judge is not None:
+        alike = judge(here, there) > 0
+        if alike.sum() >= FEWEST:
+            here, there = here[alike], there[alike]
     judged = _verified(here, there, rough)
     weights = np.where(judged.kept, judged.confidence, 0.0)
     counts |= {
