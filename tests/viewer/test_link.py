@@ -13,6 +13,7 @@ from fixtures.projects import accept_true_pairs
 from fixtures.viewers import finish_jobs, handle_events
 from napari_neurobridge.cli.export import transform
 from napari_neurobridge.io.tables import read_points, write_points
+from napari_neurobridge.spaces.alignment import Alignment, NotInvertibleError
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.canvases import look_at
 from napari_neurobridge.viewer.hints import HINT_KEY
@@ -168,3 +169,22 @@ def _ring(opened: ViewerBinding, default: Any) -> np.ndarray:
     shown = list(model.dims.displayed)
     place[shown] = outline[:, shown].mean(axis=0)
     return place
+
+
+def test_where_the_alignment_folds_the_other_canvas_stays(
+    matched: ViewerBinding, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matched.second.lock.click()
+    qtbot.waitUntil(lambda: _agree(matched), timeout=10_000)
+    before = _place(matched.second.model)
+
+    def folds(*_: Any) -> np.ndarray:
+        raise NotInvertibleError("The alignment cannot be inverted there: it folds.")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(Alignment, "map_points", folds)
+        matched.viewer.scene.camera.center = (0.0, 9000.0, 90.0)
+        handle_events(qtbot)
+    np.testing.assert_array_equal(_place(matched.second.model), before)
+    matched.viewer.scene.camera.center = (0.0, 80.0, 90.0)
+    qtbot.waitUntil(lambda: _agree(matched))

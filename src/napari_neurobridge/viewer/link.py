@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_neurobridge.spaces.alignment import NotInvertibleError
 from napari_neurobridge.spaces.jacobian import jacobian_of
 from napari_neurobridge.viewer.canvases import SPACE_AXES, look_at, shows_plane
 from napari_neurobridge.viewer.dispatch import OnceSoon
@@ -126,10 +127,13 @@ class CanvasLink:
             return
         view = _view(model)
         alignment = project.alignment(dataset, target)
-        here = alignment.map_points(view[:3])[0]
-        # By how much the tissue is larger there; over all directions, so that the way back
-        # undoes the way there.
-        volume = abs(np.linalg.det(jacobian_of(alignment, view[:3], _STEP_UM)[0]))
+        try:
+            here = alignment.map_points(view[:3])[0]
+            # By how much the tissue is larger there; over all directions, so that the way back
+            # undoes the way there.
+            volume = abs(np.linalg.det(jacobian_of(alignment, view[:3], _STEP_UM)[0]))
+        except NotInvertibleError:
+            return  # far from all somata the alignment may fold: the other canvas stays
         larger = float(np.cbrt(volume))
         with self.paused():
             z, y, x = here.tolist()
