@@ -107,7 +107,7 @@ def run(
 ) -> LocalisationBenchmark:
     """Look for fields in the volumes that hold them, and in others."""
     with TemporaryDirectory(prefix="neurobridge-brains-") as folder:
-        search = _Search(parameters, parameters.cache or Path(folder), report)
+        search = _BrainSearch(parameters, parameters.cache or Path(folder), report)
         rows = list(search.rows())
     related = [row for row in rows if row.related]
     right = [row for row in related if row.accepted and (row.error_um or 0.0) <= RIGHT_UM]
@@ -129,7 +129,7 @@ def run(
     )
 
 
-class _Search:
+class _BrainSearch:
     """The brains, one after the other, and what is looked for in each."""
 
     def __init__(

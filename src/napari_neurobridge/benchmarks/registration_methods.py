@@ -157,7 +157,7 @@ class Photographs:
         try:
             import onnxruntime
         except ImportError as error:
-            raise InputError("ONNX Runtime is not installed: pip install onnxruntime") from error
+            raise InputError("ONNX Runtime is not installed; it comes with the extra 'benchmark'.") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         try:

@@ -233,7 +233,7 @@ def merged(somata: Keypoints, apart_um: tuple[float, float], *, axis: int = 0) -
 
 
 @dataclass(frozen=True)
-class _Tile:
+class _FaceTile:
     """Half-open voxels across the axis: what is read, and where what is kept of it lies, µm."""
 
     start: tuple[int, int]
@@ -252,7 +252,7 @@ class _Cuts:
     steps_um: tuple[float, float]
     middles_um: Float64Array
     slabs: tuple[tuple[int, int], ...]
-    tiles: tuple[_Tile, ...]
+    tiles: tuple[_FaceTile, ...]
     chunk: int
 
     @classmethod
@@ -289,7 +289,7 @@ class _Cuts:
 
 def _tiles(
     shape: tuple[int, int], steps_um: tuple[float, float], tile_um: float
-) -> tuple[_Tile, ...]:
+) -> tuple[_FaceTile, ...]:
     """Cut a face into tiles of about one size, that overlap by what the network sees beyond."""
     sides = []
     for count, step in zip(shape, steps_um, strict=True):
@@ -312,13 +312,13 @@ def _tiles(
             ]
         )
     return tuple(
-        _Tile(*((one[k], other[k]) for k in range(4)))  # type: ignore[arg-type]  # four pairs
+        _FaceTile(*((one[k], other[k]) for k in range(4)))  # type: ignore[arg-type]  # four pairs
         for one, other in itertools.product(*sides)
     )
 
 
 def _projections(
-    volume: SliceableVolume, cuts: _Cuts, tile: _Tile
+    volume: SliceableVolume, cuts: _Cuts, tile: _FaceTile
 ) -> Iterator[tuple[float, npt.NDArray[np.float32]]]:
     """Yield the middle and the brightest voxels of each slab of a tile; chunks are read once."""
     box = [slice(None)] * 3
@@ -342,7 +342,7 @@ def _projections(
         yield middle, held[: stop - first].max(axis=0).astype(np.float32)
 
 
-def _placed(somata: Keypoints, middle_um: float, tile: _Tile, cuts: _Cuts) -> Keypoints:
+def _placed(somata: Keypoints, middle_um: float, tile: _FaceTile, cuts: _Cuts) -> Keypoints:
     """Return the somata of a slab that lie in what is kept of a tile, in space."""
     shift = np.multiply(tile.start, cuts.steps_um)
     places = somata.positions_um + shift
