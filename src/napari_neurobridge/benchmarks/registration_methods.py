@@ -157,7 +157,8 @@ class Photographs:
         try:
             import onnxruntime
         except ImportError as error:
-            raise InputError("ONNX Runtime is not installed; it comes with the extra 'benchmark'.") from error
+            missing = "ONNX Runtime is not installed; it comes with the extra 'benchmark'."
+            raise InputError(missing) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         try:
