@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, Field
 
 from napari_neurobridge.benchmarks.contract import BenchmarkParameters, BenchmarkResult
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     from napari_neurobridge.registration.keypoints import Extractor
     from napari_neurobridge.training.image_tasks import ImageTask
     from napari_neurobridge.types import Report
-
-Float64Array = npt.NDArray[np.float64]
 
 SIZE_UM = (80.0, 420.0, 420.0)
 """Of a scene; z is the optical axis."""

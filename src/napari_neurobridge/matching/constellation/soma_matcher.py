@@ -64,6 +64,7 @@ class SomaMatcher:
         self.extractor, self.gccm, self.pairs = extractor, gccm, pairs
         self.least_probability = least_probability
         self._described: dict[int, tuple[PlanarImage, DescribedImage]] = {}
+        self._judged_before: tuple[PlanarImage, PlanarImage, SomaPairJudge] | None = None
 
     def match(
         self, source: PlanarImage, target: PlanarImage, *, report: Report | None = None
@@ -122,9 +123,14 @@ class SomaMatcher:
         return self._judged(somata, pairs, scores.astype(np.float64), None)
 
     def _judge(self, source: PlanarImage, target: PlanarImage) -> SomaPairJudge | None:
+        """Return what judges pairs of two images; from memory where the last ones were the same."""
         if self.pairs is None:
             return None
-        return SomaPairJudge(self.pairs, CropSource.of(source), CropSource.of(target))
+        held = self._judged_before
+        if held is None or held[0] is not source or held[1] is not target:
+            judge = SomaPairJudge(self.pairs, CropSource.of(source), CropSource.of(target))
+            held = self._judged_before = (source, target, judge)
+        return held[2]
 
     def _describe(
         self, source: PlanarImage, target: PlanarImage, report: Report | None
