@@ -29,18 +29,13 @@ OPEN = {
     "matches": frozenset(
         {"match_changed", "claims_changed", "has_match", "updating", "problem", "notes"}
         | {"n_changed", "claims", "fdr", "set_fdr", "decoys", "check_decoys", "agreement"}
-        | {"find_start", "save_pairs", "n_doubtful"}
+        | {"find_start", "save_pairs", "n_doubtful", "is_aligned"}
         | {"next_cut", "again", "cancelled", "checking"}
     ),
 }
 """What views may use of the workbench's two parts that know scores."""
 
 TYPES = frozenset({"Answer", "Candidate", "Judged", "Match", "MatchedPair", "Ranking"})
-
-EXEMPT = {
-    # Asks only whether there is a match at all.
-    ("viewer/link.py", "matches.match"),
-}
 
 
 def _reads(path: Path) -> Iterator[str]:
@@ -61,13 +56,8 @@ def _reads(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("path", VIEWS, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_no_view_reads_scores_but_from_the_snapshot(path: Path) -> None:
     name = path.relative_to(PACKAGE).as_posix()
-    read = {what for what in _reads(path) if (name, what) not in EXEMPT}
+    read = set(_reads(path))
     assert not read, f"{name} reads {', '.join(sorted(read))}; draw from QuestionSnapshot instead"
-
-
-def test_the_exemptions_are_needed() -> None:
-    for name, what in EXEMPT:
-        assert what in set(_reads(PACKAGE / name)), f"{name} does not read {what} any more"
 
 
 @pytest.mark.parametrize(

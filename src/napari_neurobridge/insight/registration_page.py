@@ -101,7 +101,7 @@ def _images(planes: RegisteredPlanes, fitted: PlaneFit | None) -> Section:
         ]
         figure = pair_figure(pictures, title="No map was found")
         return Section("Images", (picture(figure, "Both planes, as they are."),))
-    there = normalize_crops(warp_plane(target, fitted.choice.transform, source))
+    there = normalize_crops(warp_plane(target, fitted.transform, source))
     side = max(round(planes.criteria.coverage_cell_um / source.pixel_um), 1)
     um = source.pixel_um
     single = [Picture(planes.names[0], here, um), Picture(planes.names[1], there, um)]
@@ -122,7 +122,7 @@ def _matches(planes: RegisteredPlanes, fitted: PlaneFit) -> Section:
     grid = CoverageGrid(source, planes.criteria.coverage_cell_um)
     agreeing = matches.source_um[fitted.agreeing]
     cells = CoverageCells(
-        grid.counts(agreeing), cells_within(grid, fitted.choice.transform, planes.target)
+        grid.counts(agreeing), cells_within(grid, fitted.transform, planes.target)
     )
     small = _small(source)
     figure = coverage_figure(

@@ -11,6 +11,7 @@ import socket
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from threading import Lock
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -72,6 +73,8 @@ class WindowPresence:
     def __init__(self, project: Path, annotator: str) -> None:
         self._folder = project / _FOLDER
         self._file = self._folder / f"{uuid4().hex}.json"
+        self._left = False
+        self._lock = Lock()
         self._me = Visitor(
             annotator=annotator,
             host=socket.gethostname(),
@@ -81,8 +84,10 @@ class WindowPresence:
 
     def refresh(self) -> tuple[Visitor, ...]:
         """Say that this window is still there, and return the others, the oldest first."""
-        with suppress(OSError, NeuroBridgeError):
-            self._touch()
+        # A look that is under way while the window closes must not bring the file back.
+        with suppress(OSError, NeuroBridgeError), self._lock:
+            if not self._left:
+                self._touch()
         try:
             # Of the drive that holds the files: another computer's clock may be wrong.
             now = self._file.stat().st_mtime
@@ -96,8 +101,9 @@ class WindowPresence:
         return tuple(sorted(others, key=lambda visitor: visitor.since))
 
     def leave(self) -> None:
-        """Say that this window no longer has the project open."""
-        with suppress(OSError):
+        """Say that this window no longer has the project open, now and for good."""
+        with suppress(OSError), self._lock:
+            self._left = True
             self._file.unlink(missing_ok=True)
 
     def _touch(self) -> None:

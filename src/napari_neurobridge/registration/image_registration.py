@@ -101,7 +101,7 @@ class PlaneRegistration:
     @property
     def transform(self) -> FittedMap | None:
         """The map from source to target, at depth 0 of both; None unless it is accepted."""
-        return self.fitted.choice.transform if self.fitted and self.decision.accepted else None
+        return self.fitted.transform if self.fitted and self.decision.accepted else None
 
     @property
     def agreeing(self) -> BoolArray:
@@ -250,7 +250,7 @@ def _register_pattern(
     # What is found near where a map puts it agrees with that map, right or wrong: it makes the map
     # more exact, and is no evidence for it.
     for reach in _REACHES_UM:
-        near = matcher.match_near(source, target, fitted.choice.transform, reach)
+        near = matcher.match_near(source, target, fitted.transform, reach)
         better = fit_plane(near, near.verified, names)
         if better is None or better.n_agreeing < fitted.n_agreeing:
             break
@@ -367,7 +367,7 @@ def _contradicting(pose: Pose, fitted: PlaneFit | None) -> int:
     if fitted is None:
         return pose.n_fitting
     found = pose.matches.take(pose.fitting)
-    mapped = fitted.choice.transform.map_points(lifted(found.source_um))[:, 1:]
+    mapped = fitted.transform.map_points(lifted(found.source_um))[:, 1:]
     return int((np.linalg.norm(mapped - found.target_um, axis=1) > TOLERANCE_UM).sum())
 
 

@@ -106,10 +106,10 @@ def measure(
         "spread": _spread(places),
         **_residuals(fitted.residuals_um),
         **_linear_part(fitted),
-        **_local_change(fitted.choice.transform, places),
+        **_local_change(fitted.transform, places),
     }
     grid = CoverageGrid(source, cell_um)
-    inside = cells_within(grid, fitted.choice.transform, target)
+    inside = cells_within(grid, fitted.transform, target)
     held = grid.counts(places)[inside] > 0
     known |= {
         "overlap": float(inside.mean()),

@@ -17,6 +17,7 @@ from napari_neurobridge.spaces.correspondences import Correspondences
 
 if TYPE_CHECKING:
     from napari_neurobridge.registration.image_matches import ImageMatches
+    from napari_neurobridge.spaces.choose_fit import FittedMap
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -55,9 +56,14 @@ class PlaneFit:
         return int(self.agreeing.sum())
 
     @property
+    def transform(self) -> FittedMap:
+        """The map of places (N, 3), µm, of one plane at depth 0 into the other."""
+        return self.choice.transform
+
+    @property
     def affine(self) -> Affine:
         """The map, or what it bends."""
-        transform = self.choice.transform
+        transform = self.transform
         return transform if isinstance(transform, Affine) else transform.base
 
     @property

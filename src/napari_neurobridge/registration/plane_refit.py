@@ -86,6 +86,6 @@ def _fitting(matches: ImageMatches, fitted: PlaneFit | None) -> BoolArray:
         here, there = matches.source_um[fitting], matches.target_um[fitting]
         fitting[fitting] = consensus(here, there)
         return fitting
-    mapped = fitted.choice.transform.map_points(lifted(matches.source_um))[:, 1:]
+    mapped = fitted.transform.map_points(lifted(matches.source_um))[:, 1:]
     off = np.linalg.norm(mapped - matches.target_um, axis=1)
     return np.asarray(fitting & (off <= TOLERANCE_UM))

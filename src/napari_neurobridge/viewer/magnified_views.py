@@ -104,7 +104,7 @@ def draw_magnified(picture: Magnified) -> QPixmap:
     pixmap = QPixmap.fromImage(image.scaled(SIDE_PX, SIDE_PX, keep, smooth))
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    if picture.expected is not None:
+    if picture.expected_place is not None:
         _draw_ellipses(painter, picture)
     _draw_cross(painter)
     _draw_words(painter, picture.what)
@@ -125,9 +125,9 @@ def _draw_cross(painter: QPainter) -> None:
 
 def _draw_ellipses(painter: QPainter, picture: Magnified) -> None:
     """Draw one and two standard deviations of where the place is expected."""
-    assert picture.expected is not None
-    center = np.array(picture.expected.center_um)[list(picture.axes)]
-    ring = (ellipse_um(picture.expected, picture.axes) - center) * picture.signs
+    assert picture.expected_place is not None
+    center = np.array(picture.expected_place.center_um)[list(picture.axes)]
+    ring = (ellipse_um(picture.expected_place, picture.axes) - center) * picture.signs
     for deviations in (1, 2):
         places = deviations * ring * (SIDE_PX / FIELD_UM) + SIDE_PX / 2
         outline = QPolygonF([QPointF(x, y) for y, x in places])

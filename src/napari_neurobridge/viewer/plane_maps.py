@@ -78,7 +78,7 @@ def carried(
         return here
     sides = list(zip(to_world, (planes.source.pixel_um, planes.target.pixel_um), strict=True))
     (start, start_um), (end, end_um) = sides[::-1] if from_target else sides
-    transform = fitted.choice.transform
+    transform = fitted.transform
     back = np.asarray(np.linalg.inv(start), dtype=np.float64)
     try:
         way = transform.inverse() if from_target else transform

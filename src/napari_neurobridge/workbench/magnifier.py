@@ -46,7 +46,7 @@ class Magnified:
         Along the rows and columns of the dataset's canvas; the place is in the middle.
     what : str
         Whose place it is: "pointer", "expected" or "clicked".
-    expected : Expected or None
+    expected_place : Expected or None
         Where the place itself is uncertain.
     axes : (int, int)
         The dataset's axes along rows and columns.
@@ -56,7 +56,7 @@ class Magnified:
 
     pixels: npt.NDArray[np.uint8]
     what: str
-    expected: Expected | None
+    expected_place: Expected | None
     axes: tuple[int, int]
     signs: tuple[int, int]
 

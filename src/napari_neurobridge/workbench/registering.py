@@ -181,7 +181,7 @@ class Registering:
         chosen = found.matches.take(found.matches.verified)
         off = np.full(len(chosen), np.nan)
         if found.fitted is not None and len(chosen):
-            mapped = found.fitted.choice.transform.map_points(lifted(chosen.source_um))[:, 1:]
+            mapped = found.fitted.transform.map_points(lifted(chosen.source_um))[:, 1:]
             off = np.asarray(np.linalg.norm(mapped - chosen.target_um, axis=1))
         return VerifiedMatches(
             self._kept[found.matches.verified],

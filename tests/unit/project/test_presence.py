@@ -29,6 +29,14 @@ def test_two_windows_see_each_other_until_one_leaves(tmp_path: Path) -> None:
     assert here.refresh() == ()
 
 
+def test_a_look_that_ends_after_the_window_closed_does_not_bring_it_back(tmp_path: Path) -> None:
+    here, there = WindowPresence(tmp_path, "anna"), WindowPresence(tmp_path, "ben")
+    here.refresh()
+    here.leave()
+    here.refresh()
+    assert there.refresh() == ()
+
+
 def test_a_window_that_no_longer_touches_its_file_is_not_there(tmp_path: Path) -> None:
     here, there = WindowPresence(tmp_path, "anna"), WindowPresence(tmp_path, "ben")
     there.refresh()

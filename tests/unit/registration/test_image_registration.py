@@ -37,7 +37,7 @@ def target_of(true, places=PLACES) -> PlanarImage:
 
 
 def error_of(found, true) -> float:
-    mapped = found.fitted.choice.transform.map_points(lifted(PLACES))[:, 1:]
+    mapped = found.fitted.transform.map_points(lifted(PLACES))[:, 1:]
     return float(np.median(np.linalg.norm(mapped - true(PLACES), axis=1)))
 
 

@@ -81,7 +81,7 @@ def test_both_sides_are_enlarged_while_landmarks_are_placed(bench: Workbench, lo
     loop.run_until(lambda: all(magnifier.picture(name) is not None for name in SIDES))
     own, other = (magnifier.picture(name) for name in SIDES)
     assert (own.what, other.what) == ("pointer", "expected")
-    assert other.expected == ghost.place.where
+    assert other.expected_place == ghost.place.where
     assert np.abs(brightest(own.pixels)).max() < 1.5
 
     # Another place within the block is there at once.
