@@ -69,7 +69,7 @@ _FEWEST = 12
 """Matches that the consistency module is trained on, at least."""
 
 
-class PairSource(BaseModel, frozen=True, extra="forbid"):
+class ImagePairSource(BaseModel, frozen=True, extra="forbid"):
     """Pairs of images of some scenes."""
 
     scenes: tuple[SceneSource, ...]
@@ -83,17 +83,17 @@ class SemanticTask(BaseModel, frozen=True, extra="forbid"):
     model: SemanticMatcherConfig = SemanticMatcherConfig()
     size_um: tuple[float, float, float] = (80.0, 420.0, 420.0)
     keypoints: int = Field(384, gt=8, description="Of either image that is kept.")
-    one_side: PairSource = PairSource(
+    one_side: ImagePairSource = ImagePairSource(
         scenes=FeatureTask().scenes,
         images=TaskParams(size_um=320, shift_um=60.0, same_side=1.0),
         pairs=1200,
     )
-    both_sides: PairSource = PairSource(
+    both_sides: ImagePairSource = ImagePairSource(
         scenes=(SceneSource(level="paper", first_seed=52_000, count=12),),
         images=TaskParams(size_um=320, shift_um=40.0, same_side=0.0),
         pairs=600,
     )
-    tests: PairSource = PairSource(
+    tests: ImagePairSource = ImagePairSource(
         scenes=(SceneSource(level="paper", first_seed=55_000, count=8),),
         images=TaskParams(size_um=320, shift_um=40.0, same_side=0.0),
         pairs=48,
@@ -145,7 +145,7 @@ def warm_start(task: SemanticTask) -> SemanticMatcherNet:
 
 def described_pairs(
     task: SemanticTask,
-    source: PairSource,
+    source: ImagePairSource,
     matcher: SemanticMatcher,
     cache: Path,
     report: Report | None = None,
