@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from napari_neurobridge.matching.constellation.any_turn import TurnParams
 from napari_neurobridge.matching.constellation.local_poses import PoseParams
 from napari_neurobridge.matching.constellation.looks import CLEAR_MARGIN
 from napari_neurobridge.matching.constellation.matcher import (
+    ConstellationMatch,
     ConstellationParams,
     match_constellation,
 )
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 # Images have square pixels of known size, so that only the tissue may have grown or shrunk.
 _TURNS = TurnParams(poses=PoseParams(scale=(0.7, 1.4)), unlike_axes=False)
 _SEEN_TURNS = replace(_TURNS, evidence_margin=CLEAR_MARGIN)
+# A turn with one scale finds tissue that is stretched by up to 1.2 more along one axis than along
+# the other; beyond that, one side is stretched before it is looked for.
+_STRETCH, _ALONG = 1.28, (0, 45, 90, 135)
 # Fewer matches hold no subsets to be verified by.
 _FEWEST = 8
 
@@ -74,33 +79,37 @@ class SomaMatcher:
         """Match two images at any angle; see `PatternMatcher.match`."""
         images = self._describe(source, target, report)
         judge = self._judge(source, target)
-        for least in self.least_probability:
-            found = self._match_somata(
-                (images[0].somata(least), images[1].somata(least)), judge, report
-            )
-            if len(found):
-                break
-        return found
+        tries = [(least, np.eye(2)) for least in self.least_probability]
+        if judge is not None:
+            tries += [(self.least_probability[0], stretch) for stretch in _stretches()]
+        chance = 1.0
+        for least, stretch in tries:
+            somata = images[0].somata(least), images[1].somata(least)
+            found = self._match_somata(somata, judge, stretch, report)
+            chance = max(chance, found.decoy_evidence)
+            if found.known and _is_clear(found.evidence, chance):
+                return self._judged(somata, found.pairs, found.confidence, found.evidence / chance)
+            chance = max(chance, found.evidence)
+        return self._judged(somata, found.pairs[:0], found.confidence[:0], 1.0)
 
     def _match_somata(
         self,
         somata: tuple[Keypoints, Keypoints],
         judge: SomaPairJudge | None,
+        stretch: npt.NDArray[np.float64],
         report: Report | None,
-    ) -> ImageMatches:
-        """Match the somata of two images at any angle."""
+    ) -> ConstellationMatch:
+        """Match the somata of two images at any angle, those of the source stretched before."""
         here, there = (side.positions_um for side in somata)
         looks = None if judge is None else lambda rows: judge(here[rows[:, 0]], there[rows[:, 1]])
-        found = match_constellation(
-            lifted(here),
+        return match_constellation(
+            lifted(here @ stretch),
             lifted(there),
             orientation=None,
             params=ConstellationParams(turns=_TURNS if judge is None else _SEEN_TURNS),
             looks=looks,
             report=report,
         )
-        margin = found.evidence / max(found.decoy_evidence, 1.0)
-        return self._judged(somata, found.pairs, found.confidence, margin)
 
     def match_outward(
         self, source: PlanarImage, target: PlanarImage, matches: ImageMatches
@@ -208,6 +217,18 @@ class SomaMatcher:
             n_target=len(somata[1]),
             margin=margin,
         )
+
+
+def _stretches() -> list[npt.NDArray[np.float64]]:
+    """Return symmetric matrices (2, 2) that lengthen each of four directions."""
+    length = np.diag([_STRETCH**0.5, _STRETCH**-0.5])
+    turns = [Rotation.from_euler("z", angle, degrees=True).as_matrix()[:2, :2] for angle in _ALONG]
+    return [np.asarray(turn @ length @ turn.T) for turn in turns]
+
+
+def _is_clear(evidence: float, chance: float) -> bool:
+    """Return whether evidence is beyond what chance gave in all that was tried."""
+    return evidence > _SEEN_TURNS.min_evidence_ratio * chance
 
 
 def _scores(
