@@ -48,4 +48,4 @@ def _shares(squared: npt.NDArray[np.float64], chosen: list[int]) -> npt.NDArray[
     if not squared.any():
         squared = np.ones(len(squared))
         squared[chosen] = 0.0
-    return squared / squared.sum()
+    return np.asarray(squared / squared.sum())
