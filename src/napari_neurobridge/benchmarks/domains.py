@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from napari_neurobridge.active.domain import distance_matrix, half_split_mmd2, median_distance
+from napari_neurobridge.active.domain import distance_matrix, half_split_mmd2
 from napari_neurobridge.benchmarks.contract import BenchmarkResult, ModelParameters
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.text_table import text_table
+from napari_neurobridge.models.fingerprint import median_distance, unit_rows
 from napari_neurobridge.simulation.levels import DOMAINS
 from napari_neurobridge.simulation.pairs import simulate_pairs
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_neurobridge.encoder.embed import Encoder
-    from napari_neurobridge.types import Float32Array, Report
+    from napari_neurobridge.types import FloatArray, Report
 
 _SPLITS = 100
 
@@ -112,10 +113,8 @@ def run(parameters: DomainsParameters, *, report: Report | None = None) -> Domai
     return benchmark_domains(parameters.encoder(), parameters, report=report)
 
 
-def _features(encoder: Encoder, name: str, count: int, seed: int) -> Float32Array:
+def _features(encoder: Encoder, name: str, count: int, seed: int) -> FloatArray:
     """Return features of both sides of each pair, (N, F), each side of unit length."""
     pairs = simulate_pairs(count, seed=seed, level=name)
-    sides = [encoder.trunk_features(side) for side in (pairs.two_photon, pairs.fmost)]
-    return np.concatenate(
-        [side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides], axis=1
-    )
+    sides = (pairs.two_photon, pairs.fmost)
+    return np.concatenate([unit_rows(encoder.trunk_features(side)) for side in sides], axis=1)
