@@ -27,6 +27,7 @@ SCRIPTS = {
     "training/matcher_card.py",
     "training/matcher_task.py",
     "training/soma_pair_card.py",
+    "training/semantic_task.py",
     "training/soma_pair_task.py",
 }
 
