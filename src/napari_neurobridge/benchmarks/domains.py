@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,11 @@ class DomainsParameters(ModelParameters):
 
     pairs: int = Field(256, description="Pairs of each domain.")
     seed: int = Field(0, description="Draws scenes and halves.")
+    figure: Path | None = Field(
+        None,
+        description="Draw the distances and their dendrogram into it (PNG, SVG or PDF).",
+        json_schema_extra={"metavar": "FILE"},
+    )
 
 
 class DomainsBenchmark(BenchmarkResult):
@@ -44,6 +50,7 @@ class DomainsBenchmark(BenchmarkResult):
     smallest_ratio: float = Field(
         description="Smallest MMD² of two domains over the larger of their own scatters."
     )
+    figure: str | None = Field(None, description="Path of the figure drawn.")
 
     def summary(self) -> str:
         """Return MMD² between domains, and the scatter within each."""
@@ -52,7 +59,8 @@ class DomainsBenchmark(BenchmarkResult):
             for name, row, scatter in zip(self.domains, self.mmd2, self.within, strict=True)
         ]
         ratio = f"smallest distance of two domains over their scatter: {self.smallest_ratio:.1f}"
-        return f"{text_table(('MMD²', *self.domains, 'within'), rows)}\n{ratio}"
+        table = text_table(("MMD²", *self.domains, "within"), rows)
+        return "\n".join([table, ratio, *([self.figure] if self.figure else [])])
 
 
 def benchmark_domains(
@@ -97,6 +105,11 @@ def benchmark_domains(
             half_split_mmd2(rows, bandwidth=bandwidth, splits=_SPLITS, rng=rng) for rows in features
         )
     ]
+    if parameters.figure is not None:
+        from napari_neurobridge.insight.figures import domain_figure, save_figure
+
+        title = f"MMD² between simulated domains, features of {encoder.name}"
+        save_figure(domain_figure(names, matrix, title=title), parameters.figure)
     ratios = [matrix[i, j] / max(within[i], within[j]) for i in range(len(names)) for j in range(i)]
     return DomainsBenchmark(
         model=f"{encoder.name} {encoder.hash}",
@@ -105,6 +118,7 @@ def benchmark_domains(
         mmd2=tuple(tuple(row) for row in matrix.tolist()),
         within=tuple(within),
         smallest_ratio=float(min(ratios)),
+        figure=None if parameters.figure is None else str(parameters.figure),
     )
 
 
