@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
-from napari_neurobridge.active.domain import distance_matrix, half_split_mmd2, median_distance
+from napari_neurobridge.active.domain import distance_matrix, half_split_mmd2
 from napari_neurobridge.benchmarks.contract import BenchmarkResult, ModelParameters
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.text_table import text_table
+from napari_neurobridge.models.fingerprint import median_distance, unit_rows
 from napari_neurobridge.simulation.levels import DOMAINS
 from napari_neurobridge.simulation.pairs import simulate_pairs
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_neurobridge.encoder.embed import Encoder
-    from napari_neurobridge.types import Float32Array, Report
+    from napari_neurobridge.types import FloatArray, Report
 
 _SPLITS = 100
 
@@ -28,6 +30,11 @@ class DomainsParameters(ModelParameters):
 
     pairs: int = Field(256, description="Pairs of each domain.")
     seed: int = Field(0, description="Draws scenes and halves.")
+    figure: Path | None = Field(
+        None,
+        description="Draw the distances and their dendrogram into it (PNG, SVG or PDF).",
+        json_schema_extra={"metavar": "FILE"},
+    )
 
 
 class DomainsBenchmark(BenchmarkResult):
@@ -43,6 +50,7 @@ class DomainsBenchmark(BenchmarkResult):
     smallest_ratio: float = Field(
         description="Smallest MMD² of two domains over the larger of their own scatters."
     )
+    figure: str | None = Field(None, description="Path of the figure drawn.")
 
     def summary(self) -> str:
         """Return MMD² between domains, and the scatter within each."""
@@ -51,7 +59,8 @@ class DomainsBenchmark(BenchmarkResult):
             for name, row, scatter in zip(self.domains, self.mmd2, self.within, strict=True)
         ]
         ratio = f"smallest distance of two domains over their scatter: {self.smallest_ratio:.1f}"
-        return f"{text_table(('MMD²', *self.domains, 'within'), rows)}\n{ratio}"
+        table = text_table(("MMD²", *self.domains, "within"), rows)
+        return "\n".join([table, ratio, *([self.figure] if self.figure else [])])
 
 
 def benchmark_domains(
@@ -96,6 +105,11 @@ def benchmark_domains(
             half_split_mmd2(rows, bandwidth=bandwidth, splits=_SPLITS, rng=rng) for rows in features
         )
     ]
+    if parameters.figure is not None:
+        from napari_neurobridge.insight.figures import domain_figure, save_figure
+
+        title = f"MMD² between simulated domains, features of {encoder.name}"
+        save_figure(domain_figure(names, matrix, title=title), parameters.figure)
     ratios = [matrix[i, j] / max(within[i], within[j]) for i in range(len(names)) for j in range(i)]
     return DomainsBenchmark(
         model=f"{encoder.name} {encoder.hash}",
@@ -104,6 +118,7 @@ def benchmark_domains(
         mmd2=tuple(tuple(row) for row in matrix.tolist()),
         within=tuple(within),
         smallest_ratio=float(min(ratios)),
+        figure=None if parameters.figure is None else str(parameters.figure),
     )
 
 
@@ -112,10 +127,8 @@ def run(parameters: DomainsParameters, *, report: Report | None = None) -> Domai
     return benchmark_domains(parameters.encoder(), parameters, report=report)
 
 
-def _features(encoder: Encoder, name: str, count: int, seed: int) -> Float32Array:
+def _features(encoder: Encoder, name: str, count: int, seed: int) -> FloatArray:
     """Return features of both sides of each pair, (N, F), each side of unit length."""
     pairs = simulate_pairs(count, seed=seed, level=name)
-    sides = [encoder.trunk_features(side) for side in (pairs.two_photon, pairs.fmost)]
-    return np.concatenate(
-        [side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides], axis=1
-    )
+    sides = (pairs.two_photon, pairs.fmost)
+    return np.concatenate([unit_rows(encoder.trunk_features(side)) for side in sides], axis=1)

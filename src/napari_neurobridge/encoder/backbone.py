@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -120,6 +121,18 @@ def pyramid_side(side: int, strides: Sequence[int]) -> int:
     for stride in strides:
         side = -(-side // stride)
     return side
+
+
+def vector_head(width: int, dim: int, *, dropout: float = 0.0) -> nn.Sequential:
+    """Build what makes a vector (B, dim) of a channel's flat readout (B, width).
+
+    Dropout has no weights, and its layer a name of its own, so that weights fit whatever the rate.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict({"0": nn.LayerNorm(width)})
+    if dropout:
+        layers["dropout"] = nn.Dropout(dropout)
+    layers["1"] = nn.Linear(width, dim)
+    return nn.Sequential(layers)
 
 
 def build_backbone(

@@ -32,6 +32,13 @@ class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
     channels: Literal["both", "local", "global"] = Field(
         "both", description="Use one channel alone (the paper's ablations)."
     )
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of each channel's readout that is left out in training, and in the "
+        "passes that tell how unsure the model is.",
+    )
     local_channel: LocalConfig = LocalConfig()
     global_channel: GlobalConfig = GlobalConfig()
 
@@ -151,8 +158,11 @@ class DualChannelEncoder(nn.Module):
         super().__init__()
         self.config = config
         dim = config.view_dim
-        self.local_channel = LocalChannel(config.local_channel, dim)
-        self.global_channel = GlobalChannel(config.global_channel, config.crop_pixels, dim)
+        rate = config.dropout
+        self.local_channel = LocalChannel(config.local_channel, dim, dropout=rate)
+        self.global_channel = GlobalChannel(
+            config.global_channel, config.crop_pixels, dim, dropout=rate
+        )
         self.gate = Gate(dim)
         if config.global_channel.pretrained:
             # The model says of itself which weights it started from.

@@ -17,6 +17,7 @@ from napari_neurobridge.encoder.backbone import (
     conv_stages,
     feature_layout,
     pyramid_side,
+    vector_head,
 )
 from napari_neurobridge.encoder.hub import find_weights, published_backbone
 from napari_neurobridge.encoder.limits import (
@@ -104,9 +105,13 @@ class GlobalChannel(nn.Module):
         Side of the crops.
     dim : int
         Length of the feature vector.
+    dropout : float, default: 0
+        Share of the readout that is left out in training.
     """
 
-    def __init__(self, config: GlobalConfig, crop_pixels: int, dim: int) -> None:
+    def __init__(
+        self, config: GlobalConfig, crop_pixels: int, dim: int, *, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.config = config
         self.stem = conv_stages(config.stem_widths, config.stem_strides, config.stem_blocks)
@@ -120,7 +125,7 @@ class GlobalChannel(nn.Module):
         self.layout = feature_layout(self.vit, config.in_channels, side)
         self.readout = nn.Linear(self.layout.width, config.readout)
         flat = math.prod(self.layout.grid) * config.readout + self.layout.width
-        self.head = nn.Sequential(nn.LayerNorm(flat), nn.Linear(flat, dim))
+        self.head = vector_head(flat, dim, dropout=dropout)
         if config.mean:
             # A trained backbone is first shown what it knows: even attention, see `tokens`.
             nn.init.zeros_(self.attention.conv.weight)

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 
-from napari_neurobridge.encoder.backbone import conv_stages, pyramid_side
+from napari_neurobridge.encoder.backbone import conv_stages, pyramid_side, vector_head
 from napari_neurobridge.encoder.limits import (
     StageBlocks,
     StageStrides,
@@ -45,16 +45,18 @@ class LocalChannel(nn.Module):
         Architecture.
     dim : int
         Length of the feature vector.
+    dropout : float, default: 0
+        Share of the readout that is left out in training.
     """
 
-    def __init__(self, config: LocalConfig, dim: int) -> None:
+    def __init__(self, config: LocalConfig, dim: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.window = config.window
         self.stages = conv_stages(config.widths, config.strides, config.blocks, attention=True)
         side = pyramid_side(config.window, config.strides)
         self.readout = nn.Conv2d(config.widths[-1], config.readout, 1)
         flat = side * side * config.readout
-        self.head = nn.Sequential(nn.LayerNorm(flat), nn.Linear(flat, dim))
+        self.head = vector_head(flat, dim, dropout=dropout)
 
     def maps(self, crops: Tensor) -> Tensor:
         """Map crops (B, 1, H, W) to the last feature map (B, C, h, w) of the soma window."""

@@ -19,6 +19,7 @@ from napari_neurobridge.encoder.embed import Encoder, save_model
 from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.io.morphology import read_swc_folder
+from napari_neurobridge.models.fingerprint import fingerprint_arrays
 from napari_neurobridge.training.encoder_task import (
     EncoderTaskConfig,
     compact_task,
@@ -133,18 +134,15 @@ def write_model_folder(
 def fingerprint(encoder: Encoder, crops: tuple[ByteCrops, ByteCrops]) -> dict[str, np.ndarray]:
     """Return what the model was trained on, as features, so that the data is not needed.
 
-    Arrays ``two_photon`` and ``fmost`` (float16, up to 500 x F) hold max-pooled trunk
-    features of evenly spaced training crops; ``<side>_mean`` (F,) and ``<side>_cov``
-    (F, F), float32, their moments.
+    Max-pooled trunk features of up to 500 evenly spaced training crops of each side,
+    ``two_photon`` and ``fmost``, as
+    :func:`napari_neurobridge.models.fingerprint.fingerprint_arrays` lays them out.
     """
-    arrays: dict[str, np.ndarray] = {}
+    sides = {}
     for side, values in zip(("two_photon", "fmost"), crops, strict=True):
         chosen = np.linspace(0, len(values) - 1, min(FINGERPRINT_CROPS, len(values))).astype(int)
-        features = encoder.trunk_features(_as_float(values[chosen]))
-        arrays[side] = features.astype(np.float16)
-        arrays[f"{side}_mean"] = features.mean(axis=0)
-        arrays[f"{side}_cov"] = np.cov(features, rowvar=False).astype(np.float32)
-    return arrays
+        sides[side] = encoder.trunk_features(_as_float(values[chosen]))
+    return fingerprint_arrays(sides)
 
 
 def model_card(

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
-from napari_neurobridge.active.domain import half_split_mmd2, median_distance, mmd2
+from napari_neurobridge.active.domain import half_split_mmd2, mmd2
 from napari_neurobridge.benchmarks import domains
 from napari_neurobridge.benchmarks.domains import DomainsParameters as asked
 from napari_neurobridge.benchmarks.domains import benchmark_domains
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.pairs import PairSet
+from napari_neurobridge.models.fingerprint import median_distance
 
 
 class Trunk:
@@ -70,6 +71,16 @@ def test_the_ratio_is_large_only_where_every_two_domains_differ(toy_domains):
 def test_the_result_can_be_stored(toy_domains):
     result = benchmark_domains(Trunk(), asked(pairs=10), names=("dull-1", "bright"))
     assert domains.DomainsBenchmark.model_validate_json(result.model_dump_json()) == result
+
+
+def test_the_figure_is_drawn_where_asked(toy_domains, tmp_path):
+    path = tmp_path / "domains.svg"
+    result = benchmark_domains(
+        Trunk(), asked(pairs=10, figure=path), names=("dull-1", "bright", "dull-one")
+    )
+    assert result.figure == str(path)
+    assert result.summary().splitlines()[-1] == str(path)
+    assert path.read_text(encoding="utf-8").startswith("<?xml")
 
 
 @pytest.mark.parametrize("names", [(), ("domain-A",)])

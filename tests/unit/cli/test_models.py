@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.fingerprints import imprint
 from fixtures.models import MakeModel
 from napari_neurobridge.cli import main
 from napari_neurobridge.project.folder import Project
@@ -142,3 +143,27 @@ def rewrite(model: Path, old: str, new: str) -> None:
     text = config.read_text(encoding="utf-8")
     assert old in text
     config.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_models_are_ranked_for_a_project(folder: Path) -> None:
+    project = Project.open(folder)
+    imprint(project.models_dir / "v1-full", project, flipped=True)
+    imprint(project.models_dir / "v2-full", project)
+    listed = answer("models", "--for", folder)
+    found = {row["name"]: row for row in listed["models"]}
+    order = [row["name"] for row in listed["models"] if row["mmd2"] is not None]
+    assert order == [row["name"] for row in listed["models"]][: len(order)]
+    assert order.index("v2-full") < order.index("v1-full")
+    assert [found[name]["mmd2"] for name in order] == sorted(found[n]["mmd2"] for n in order)
+    sides = found["v1-full"]["mmd2_sides"]
+    mean = (sides["two_photon"]["mmd2"] + sides["fmost"]["mmd2"]) / 2
+    assert found["v1-full"]["mmd2"] == pytest.approx(mean)
+    assert {row["mmd2"] for row in listed["models"] if row["kind"] != "encoder"} == {None}
+    said = listed["notes"][-1]
+    farther = found[order[1]]["mmd2"] - found[order[0]]["mmd2"]
+    assert said.startswith(f"Nearest to the project is '{order[0]}', with an MMD² of ")
+    assert said.endswith(f"'{order[1]}' is farther by {farther:.3f}.")
+    _, out, _ = call("models", "--for", folder)
+    assert "mmd2" in out
+    assert all(row["mmd2"] is None for row in answer("models", folder)["models"])
+    assert "There is no project" in refusal("models", "--for", folder / "nowhere")

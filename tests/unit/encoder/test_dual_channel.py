@@ -132,3 +132,32 @@ def test_attention_only_reweights():
     torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
     ratio = ChannelAttention(8)(features) / features
     torch.testing.assert_close(ratio, ratio[..., :1, :1].expand_as(ratio))
+
+
+def test_dropout_changes_neither_weights_nor_results_unless_it_is_switched_on():
+    plain = DualChannelEncoder(SMALL)
+    model = DualChannelEncoder(SMALL.model_copy(update={"dropout": 0.3}))
+    assert list(model.state_dict()) == list(plain.state_dict())
+    model.load_state_dict(plain.state_dict())
+    crops = torch.rand(4, 1, 48, 48)
+    with torch.inference_mode():
+        assert torch.equal(model.eval()(crops), plain.eval()(crops))
+    for module in model.modules():
+        module.train(isinstance(module, torch.nn.Dropout))
+    with torch.inference_mode():
+        first, second = model(crops), model(crops)
+    assert not torch.allclose(first, second)
+    torch.testing.assert_close(first.norm(dim=1), torch.ones(4))
+
+
+def test_without_dropout_training_draws_no_random_numbers():
+    model = DualChannelEncoder(SMALL).train()
+    state = torch.get_rng_state()
+    model(torch.zeros(2, 1, 48, 48))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0])
+def test_a_share_that_leaves_nothing_is_refused(rate):
+    with pytest.raises(ValidationError, match="dropout"):
+        EncoderConfig(dropout=rate)

@@ -11,6 +11,7 @@ from napari_neurobridge.insight.figures.best_matches import (
     best_matches_figure,
 )
 from napari_neurobridge.insight.figures.certificate import certificate_figure
+from napari_neurobridge.insight.figures.domains import domain_figure
 from napari_neurobridge.insight.figures.embedding import embedding_figure
 from napari_neurobridge.insight.figures.pair import Picture, pair_figure
 from napari_neurobridge.insight.figures.reliability import reliability_figure
@@ -38,6 +39,7 @@ __all__ = [
     "best_matches_figure",
     "certificate_figure",
     "confusion_figure",
+    "domain_figure",
     "embedding_figure",
     "pair_figure",
     "reliability_figure",

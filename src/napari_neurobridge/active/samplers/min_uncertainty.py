@@ -1,0 +1,19 @@
+"""Minimum-uncertainty sampling (NeuroADDA, table 2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari_neurobridge.active.samplers.pool import Pool, RowArray
+
+
+def min_uncertainty(pool: Pool, count: int, rng: np.random.Generator) -> RowArray:
+    """Return the rows that the model is surest of, the surest first; see `Sampler`.
+
+    Of equally uncertain items the earlier comes first, and ``rng`` is not used.
+    """
+    pool.check_count(count)
+    return np.argsort(pool.uncertainty, kind="stable")[:count]
