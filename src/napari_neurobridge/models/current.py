@@ -13,6 +13,7 @@ from napari_neurobridge.models.model_folder import (
     CONSTELLATION,
     ENCODER,
     FEATURE_NET,
+    SEGMENTER,
     SOMA_PAIR_NET,
     ModelFolder,
 )
@@ -20,6 +21,7 @@ from napari_neurobridge.models.zoo import (
     DEFAULT_FEATURES,
     DEFAULT_MATCHER,
     DEFAULT_MODEL,
+    DEFAULT_SEGMENTER,
     DEFAULT_SOMA_PAIRS,
     DEFAULT_VERIFIERS,
     find_model,
@@ -36,6 +38,7 @@ _BUNDLED = {
     CONSTELLATION: DEFAULT_MATCHER,
     FEATURE_NET: DEFAULT_FEATURES,
     SOMA_PAIR_NET: DEFAULT_SOMA_PAIRS,
+    SEGMENTER: DEFAULT_SEGMENTER,
 }
 
 
