@@ -17,7 +17,7 @@ from napari_neurobridge.detection.dog import Detection
 from napari_neurobridge.detection.planes import plane_scales, standardised, with_neighbours
 from napari_neurobridge.detection.watershed import WatershedParams, instances, smoothed
 from napari_neurobridge.detection.working_grid import WorkingGrid
-from napari_neurobridge.io.blocks import Block, iter_blocks
+from napari_neurobridge.io.blocks import Block, Index3, iter_blocks
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -159,6 +159,16 @@ class FoundSomata:
     seeds: npt.NDArray[np.intp]
 
 
+def off_faces(seeds: npt.NDArray[np.intp], shape: Index3) -> npt.NDArray[np.bool_]:
+    """Return which seeds (N, 3) lie within a volume of some shape, (N,).
+
+    Of the others the probability still rises towards a face, so that their middle lies beyond it.
+    An axis of one voxel has no face.
+    """
+    length = np.array(shape)
+    return np.asarray(((length == 1) | ((seeds > 0) & (seeds < length - 1))).all(axis=1))
+
+
 def somata_in(
     probability: Float32Array, params: WatershedParams, spacing: npt.NDArray[np.float64]
 ) -> FoundSomata:
@@ -199,8 +209,7 @@ def segment_somata(
     Returns
     -------
     Detection
-        The surest first. A soma whose middle lies beyond a face of the volume may be told by what
-        the volume shows of it.
+        The surest first. A soma whose middle lies beyond a face of the volume is left out.
 
     Raises
     ------
@@ -223,7 +232,8 @@ def segment_somata(
         rows[:, :3] += block.outer_start
         seeds = found.seeds + np.array(block.outer_start)
         # The others are their neighbours' business.
-        parts.append(rows[((seeds >= block.start) & (seeds < block.stop)).all(axis=1)])
+        own = ((seeds >= block.start) & (seeds < block.stop)).all(axis=1)
+        parts.append(rows[own & off_faces(seeds, seen.grid.shape)])
     if report is not None:
         report(len(blocks), len(blocks), message)
     return _detection(np.concatenate(parts), seen.grid, params.min_distance_um)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.types import Float32Array
 
 Bools = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.float64]
 
 
 class DrawParams(BaseModel, frozen=True, extra="forbid"):
@@ -60,14 +61,72 @@ def draw_example(
         if single
         else _stack(side, planes, int(rng.integers(1, params.skip + 1)), rng)
     )
-    at = _window(values.shape[1:], params, rng)
+    half = (np.array(values.shape[1:]) - 1) / 2
+    room = np.maximum(half - params.size_px / 2, 0)
+    at = window_places(half + rng.uniform(-room, room), params, rng)
+    images = seen_at(values, at, middle, count=planes, step=1 / skip, rng=rng)
+    return images, labels_at(somata > 0, at)
+
+
+def seen_at(
+    values: Float32Array,
+    at: Places,
+    middle: int,
+    *,
+    count: int,
+    step: float,
+    rng: np.random.Generator,
+) -> Float32Array:
+    """Return what the network sees of planes at the pixels of a window, varied at random.
+
+    Parameters
+    ----------
+    values : ndarray, shape (Z, Y, X)
+        Intensities; beyond the borders, their mirror image.
+    at : ndarray, shape (2, S, S)
+        Of `window_places`.
+    middle : int
+        Index of the plane that is judged.
+    count, step
+        As of `detection.planes.with_neighbours`.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float32, shape (count, S, S)
+    """
     seen = np.stack([map_coordinates(plane, at, order=1, mode="mirror") for plane in values])
-    wanted = map_coordinates(somata.astype(np.uint8), at, order=0, mode="mirror") > 0
-    shape = (-1, params.size_px, params.size_px)
-    seen = varied(seen.reshape(shape), rng)
+    seen = varied(seen, rng)
     seen = standardised(seen, plane_scales(seen))
-    seen = with_neighbours(seen, np.array([middle]), count=planes, step=1 / skip)[0]
-    return seen, wanted.reshape(shape[1:])
+    return with_neighbours(seen, np.array([middle]), count=count, step=step)[0]
+
+
+def labels_at(labels: Bools, at: Places) -> Bools:
+    """Return the labels (S, S) at the pixels of a window; nearest, mirrored as the image."""
+    return np.asarray(map_coordinates(labels.astype(np.uint8), at, order=0, mode="mirror") > 0)
+
+
+def window_places(
+    middle: npt.NDArray[np.float64], params: DrawParams, rng: np.random.Generator
+) -> Places:
+    """Return the places (2, S, S) of a square window's pixels, turned, scaled and mirrored.
+
+    Parameters
+    ----------
+    middle : ndarray, shape (2,)
+        Of the window, in pixels of the image.
+    params : DrawParams
+    rng : numpy.random.Generator
+    """
+    size = params.size_px
+    angle = rng.uniform(0, 2 * math.pi)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    if rng.random() < 0.5:
+        turn[:, 1] *= -1
+    offsets = np.arange(size) - (size - 1) / 2
+    grid = np.stack(np.meshgrid(offsets, offsets, indexing="ij")).reshape(2, -1)
+    places = middle[:, None] + rng.uniform(*params.scale) * turn @ grid
+    return np.asarray(places.reshape(2, size, size))
 
 
 def varied(values: Float32Array, rng: np.random.Generator) -> Float32Array:
@@ -110,21 +169,3 @@ def _projected(
     values = side.image[slab].astype(np.float32)
     plane = values.max(axis=0) if rng.random() < 0.5 else values.mean(axis=0)
     return plane[None], side.somata[slab].max(axis=0), 0, 1
-
-
-def _window(
-    shape: tuple[int, ...], params: DrawParams, rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
-    """Return the places (2, S × S) of a square window's pixels, turned, scaled and mirrored."""
-    size = params.size_px
-    angle = rng.uniform(0, 2 * math.pi)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    if rng.random() < 0.5:
-        turn[:, 1] *= -1
-    turn *= rng.uniform(*params.scale)
-    half = (np.array(shape) - 1) / 2
-    room = np.maximum(half - size / 2, 0)
-    offsets = np.arange(size) - (size - 1) / 2
-    grid = np.stack(np.meshgrid(offsets, offsets, indexing="ij")).reshape(2, -1)
-    places: npt.NDArray[np.float64] = (half + rng.uniform(-room, room))[:, None] + turn @ grid
-    return places

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_neurobridge.detection.hits import count_hits
-from napari_neurobridge.detection.segment import SegmentedVolume, somata_in
+from napari_neurobridge.detection.segment import SegmentedVolume, off_faces, somata_in
 from napari_neurobridge.detection.watershed import (
     WatershedParams,
     instances,
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from napari_neurobridge.training.segmented_scenes import SegmentedScene, SegmentedSide
     from napari_neurobridge.types import Float32Array
 
-_SMOOTH_PX = (0.7, 1.0, 1.5)
-_SEEDS = tuple(np.round(np.arange(0.2, 0.66, 0.05), 2).tolist())
+_SMOOTH_PX = (0.5, 0.7, 1.0)
+_SEEDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 _INSIDE = (0.3, 0.4, 0.5, 0.6)
 
 
@@ -125,7 +125,9 @@ def _judged(
     counts = np.zeros(3, dtype=int)
     bits = np.zeros(2)
     for probability, side in zip(told, sides, strict=True):
-        found = somata_in(probability, params, np.ones(3)).positions * VOXEL_UM
+        z, y, x = probability.shape
+        told_of = somata_in(probability, params, np.ones(3))
+        found = told_of.positions[off_faces(told_of.seeds, (z, y, x))] * VOXEL_UM
         counts += len(side.centers_um), len(found), count_hits(side.centers_um, found)
         if cut:
             labels = instances(probability, "somata", params)

@@ -69,6 +69,20 @@ def test_balls_are_found_where_they_are_in_um(voxel) -> None:
     assert (np.diff(found.confidence) <= 0).all()
 
 
+def test_a_ball_whose_middle_is_beyond_a_face_is_left_out() -> None:
+    grid = np.stack(np.indices((20, 40, 40)), axis=-1) * 2.0
+    image = np.random.default_rng(0).normal(100, 2, (20, 40, 40))
+    for center in [(-4.0, 30.0, 20.0), (20.0, 40.0, 82.0), (20.0, 20.0, 40.0), (6.0, 60.0, 60.0)]:
+        # Brighter towards the middle.
+        away = np.linalg.norm(grid - center, axis=-1)
+        image += np.where(away < RADIUS_UM, 20 * (RADIUS_UM - away) + 20, 0)
+    found = segment_somata(
+        Volume([image.astype(np.float32)], name="x", voxel_size_um=(2.0, 2.0, 2.0)), bright()
+    )
+    order = np.argsort(found.centers_um[:, 0])
+    np.testing.assert_allclose(found.centers_um[order], [[6, 60, 60], [20, 20, 40]], atol=1)
+
+
 def test_discs_are_found_in_a_plane() -> None:
     rng = np.random.default_rng(0)
     rows, columns = np.indices((90, 110))
