@@ -17,6 +17,7 @@ from napari_neurobridge.detection.dog import Detection
 from napari_neurobridge.detection.planes import plane_scales, standardised, with_neighbours
 from napari_neurobridge.detection.watershed import WatershedParams, instances, smoothed
 from napari_neurobridge.detection.working_grid import WorkingGrid
+from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.blocks import Block, Index3, iter_blocks
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from napari_neurobridge.io.volumes import Volume
     from napari_neurobridge.types import Float32Array, Report
 
-# No soma reaches farther from its middle.
-_REACH_UM = 20.0
+# No soma reaches farther from its middle; cells between boundaries may, and are cut there.
+_REACH_UM, _REACH_PX = 20.0, 64
 _TILES, _TILE_PX = 3, 96
 _PLANES_AT_ONCE = 4
 
@@ -87,9 +88,11 @@ class SegmentedVolume:
         return np.asarray(size / self.net.config.pixel_um)
 
     def blocks(self, block_um: float) -> list[Block]:
-        """Cut it into blocks, with as much halo as somata need whose middle is in a block."""
+        """Cut it into blocks, with as much halo as what has its middle in a block needs."""
         sides = [self._multiple(block_um / size) for size in self.grid.voxel_um]
-        z, y, x = (math.ceil(_REACH_UM / size) for size in self.grid.voxel_um)
+        config = self.net.config
+        reach = _REACH_UM if config.target == "somata" else _REACH_PX * config.pixel_um
+        z, y, x = (math.ceil(reach / size) for size in self.grid.voxel_um)
         halo = (z, self._multiple(y), self._multiple(x))
         return list(iter_blocks(self.grid.shape, (sides[0], sides[1], sides[2]), halo))
 
@@ -214,8 +217,10 @@ def segment_somata(
     Raises
     ------
     InputError
-        If the volume holds NaN pixels or cannot be read.
+        If the volume holds NaN pixels or cannot be read, or the network knows no somata.
     """
+    if net.config.target != "somata":
+        raise InputError(f"'{net.config.name}' tells {net.config.target}, not somata.")
     params = params or SegmentParams()
     seen = SegmentedVolume.prepare(volume, net)
     cut = net.config.watershed

@@ -167,3 +167,10 @@ def test_the_network_is_used_without_dropout() -> None:
     block = seen.blocks(1000)[0]
     np.testing.assert_array_equal(seen.probability(block), seen.probability(block))
     assert not any(layer.training for layer in net.modules() if isinstance(layer, nn.Dropout2d))
+
+
+def test_a_network_of_boundaries_finds_no_somata() -> None:
+    net = SegmenterNet(SegmenterConfig(name="membranes", width=2, target="boundaries"))
+    volume = Volume([np.ones((1, 40, 40), np.float32)], name="x", voxel_size_um=(2.0, 2.0, 2.0))
+    with pytest.raises(InputError, match="'membranes' tells boundaries, not somata"):
+        segment_somata(volume, net)
