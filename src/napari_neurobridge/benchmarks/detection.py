@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -24,7 +26,7 @@ from napari_neurobridge.detection.hits import find_hits
 from napari_neurobridge.detection.segment import segment_somata
 from napari_neurobridge.detection.unet import load_segmenter
 from napari_neurobridge.io.text_table import text_table
-from napari_neurobridge.io.volumes import open_volume
+from napari_neurobridge.io.volumes import Volume, open_volume
 from napari_neurobridge.models.current import bundled_model
 from napari_neurobridge.models.model_folder import FEATURE_NET, SEGMENTER
 from napari_neurobridge.registration.feature_net import load_feature_net
@@ -32,12 +34,9 @@ from napari_neurobridge.registration.feature_points import FeatureExtractor
 from napari_neurobridge.simulation.scene_files import simulate_scene
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
     from napari_neurobridge.detection.dog import Detection
-    from napari_neurobridge.io.volumes import Volume
     from napari_neurobridge.types import Report, Vec3
 
 TEST_SEEDS = tuple(range(110, 115))
@@ -45,6 +44,8 @@ TEST_SEEDS = tuple(range(110, 115))
 
 SCENE_SIZE_UM = (150.0, 300.0, 300.0)
 _BINS = 4
+
+Finder: TypeAlias = Callable[[Volume], Found]
 
 
 class ConfidenceBin(BaseModel, frozen=True):
@@ -109,13 +110,13 @@ def benchmark_detection(
     seeds, level = parameters.seeds, parameters.level
     tell = report or (lambda done, total, message: None)
     net = load_segmenter(bundled_model(SEGMENTER))
-    features = FeatureExtractor(load_feature_net(bundled_model(FEATURE_NET)))
-    volumes: dict[str, Callable[[Volume], Found]] = {
+    extractor = FeatureExtractor(load_feature_net(bundled_model(FEATURE_NET)))
+    in_volumes: dict[str, Finder] = {
         "dog": lambda volume: _found(detect_somata(volume)),
         "segmenter": lambda volume: _found(segment_somata(volume, net)),
     }
-    planes = {**volumes, "features": lambda plane: found_by_features(plane, features)}
-    counts: dict[tuple[str, str], _Counts] = {}
+    in_planes = in_volumes | {"features": lambda plane: found_by_features(plane, extractor)}
+    counts: dict[tuple[str, str], _Counts] = defaultdict(_Counts)
     for done, seed in enumerate(seeds):
         tell(done, len(seeds), "detecting in simulated scenes")
         with TemporaryDirectory() as folder:
@@ -125,16 +126,14 @@ def benchmark_detection(
                 seen = table[table[f"in_{side}"].astype(bool)]
                 truth = seen[[f"{side}_{axis}_um" for axis in "zyx"]].to_numpy(dtype=np.float64)
                 volume = open_volume(path, name=side)
-                for method, find in volumes.items():
+                for method, find in in_volumes.items():
                     found = find(volume)
                     hit = find_hits(truth, found.centers_um)
-                    counts.setdefault((side, method), _Counts()).add(len(truth), found, hit)
-                if side == "fmost":
-                    continue
-                for plane, method in itertools.product(planes_of(volume, truth), planes):
-                    held, hit = plane.judged(planes[method](plane.volume))
-                    row = counts.setdefault(("two_photon-plane", method), _Counts())
-                    row.add(len(plane.truth_um), held, hit)
+                    counts[side, method].add(len(truth), found, hit)
+                planes = planes_of(volume, truth) if side == "two_photon" else []
+                for plane, (method, find) in itertools.product(planes, in_planes.items()):
+                    found, hit = plane.judged(find(plane.volume))
+                    counts["two_photon-plane", method].add(len(plane.truth_um), found, hit)
     return DetectionBenchmark(
         level=level,
         seeds=seeds,

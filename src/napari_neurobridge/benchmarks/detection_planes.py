@@ -33,7 +33,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class TestPlane:
+class SimulatedPlane:
     """A plane of a stack.
 
     Attributes
@@ -58,7 +58,7 @@ class TestPlane:
         return Found(found.centers_um[~grazing], found.confidence[~grazing]), hit[~grazing]
 
 
-def planes_of(volume: Volume, truth_um: Places) -> list[TestPlane]:
+def planes_of(volume: Volume, truth_um: Places) -> list[SimulatedPlane]:
     """Return four planes of a stack, at a fifth to four fifths of its depth.
 
     Parameters
@@ -76,7 +76,7 @@ def planes_of(volume: Volume, truth_um: Places) -> list[TestPlane]:
         flat = truth_um * (0, 1, 1)
         near = away <= SAME_SOMA_UM
         planes.append(
-            TestPlane(
+            SimulatedPlane(
                 Volume([values], name=volume.name, voxel_size_um=volume.voxel_size_um),
                 flat[near],
                 flat[~near & (away <= _GRAZED_UM)],

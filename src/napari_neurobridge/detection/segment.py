@@ -266,8 +266,8 @@ def _measured(grid: WorkingGrid) -> npt.NDArray[np.float64]:
     for length in sides:
         count = min(_TILES, -(-length // _TILE_PX))
         middles = (np.arange(count) + 0.5) / count * length
-        first = np.clip(np.rint(middles - _TILE_PX / 2), 0, max(length - _TILE_PX, 0)).astype(int)
-        spread.append([(start, min(start + _TILE_PX, length)) for start in first.tolist()])
+        starts = np.clip(np.rint(middles - _TILE_PX / 2), 0, max(length - _TILE_PX, 0)).astype(int)
+        spread.append([(start, min(start + _TILE_PX, length)) for start in starts.tolist()])
     scales = []
     for first in range(0, depth, _TILE_PX):
         last = min(first + _TILE_PX, depth)

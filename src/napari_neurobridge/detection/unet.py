@@ -52,16 +52,16 @@ class SegmenterConfig(BaseModel, frozen=True, extra="forbid"):
     @property
     def multiple(self) -> int:
         """Sides of images are multiples of so many pixels."""
-        return 2**self.halvings
+        return int(2**self.halvings)
 
     @property
     def margin_px(self) -> int:
         """No pixel farther than this from one has a say in it; a multiple of `multiple`."""
         deepest = self.multiple
         # Two 3 × 3 convolutions at each resolution, on the way down and up but once at the bottom.
-        convolved = 2 * (2 * sum(2**level for level in range(self.halvings)) + deepest)
+        convolved = 2 * (2 * (deepest - 1) + deepest)
         # Pooling looks to the end of its cell, bilinear growing to the next one.
-        resampled = 2 * sum(2**level for level in range(1, self.halvings + 1))
+        resampled = 4 * (deepest - 1)
         return -(-(convolved + resampled) // deepest) * deepest
 
 

@@ -49,7 +49,7 @@ def instances(
     target: Target,
     params: WatershedParams,
     *,
-    spacing: Sequence[float] | None = None,
+    spacing: npt.ArrayLike | None = None,
 ) -> Labels:
     """Cut a probability into instances.
 
@@ -62,7 +62,7 @@ def instances(
         is left is 0. Between boundaries, basins are flooded from the places that are farthest
         from any boundary, over the whole image; there is no 0.
     params : WatershedParams
-    spacing : sequence of float, optional
+    spacing : array_like, shape (ndim,), optional
         Length of a pixel along each axis, in the pixels of the parameters; 1 unless given.
 
     Returns

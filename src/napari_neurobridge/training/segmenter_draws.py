@@ -98,7 +98,7 @@ def seen_at(
     seen = np.stack([map_coordinates(plane, at, order=1, mode="mirror") for plane in values])
     seen = varied(seen, rng)
     seen = standardised(seen, plane_scales(seen))
-    return with_neighbours(seen, np.array([middle]), count=count, step=step)[0]
+    return np.asarray(with_neighbours(seen, np.array([middle]), count=count, step=step)[0])
 
 
 def labels_at(labels: Bools, at: Places) -> Bools:
@@ -133,7 +133,7 @@ def varied(values: Float32Array, rng: np.random.Generator) -> Float32Array:
     """Return planes (Z, Y, X) with another contrast, shading, blur and noise."""
     lifted = np.clip(values, 0, None)
     lifted = np.clip(lifted / max(float(np.percentile(lifted, 99.5)), 1e-6), 0, 4)
-    seen = lifted ** rng.uniform(0.7, 1.3)
+    seen: npt.NDArray[np.floating] = lifted ** rng.uniform(0.7, 1.3)
     if rng.random() < 0.5:
         shade = gaussian_filter(rng.standard_normal((16, 16)), 2.5)
         shade = zoom(shade / shade.std(), np.array(seen.shape[1:]) / 16, order=1)

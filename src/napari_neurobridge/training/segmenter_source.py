@@ -132,5 +132,6 @@ def _judged(
         if cut:
             labels = instances(probability, "somata", params)
             bits += variation_of_information(side.somata, labels, background=True)
-    split, merge = bits / len(told)
-    return SideFigures(*counts.tolist(), float(split), float(merge))
+    n_true, n_found, n_hits = counts.tolist()
+    split, merge = (bits / len(told)).tolist()
+    return SideFigures(n_true, n_found, n_hits, split, merge)
