@@ -29,6 +29,7 @@ SCRIPTS = {
     "training/segmenter_card.py",
     "training/segmenter_task.py",
     "training/soma_pair_card.py",
+    "training/semantic_task.py",
     "training/soma_pair_task.py",
 }
 

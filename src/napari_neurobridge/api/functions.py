@@ -156,6 +156,7 @@ def register_images(
     projection: str | None = None,
     angle_deg: float | None = None,
     within_deg: float | None = None,
+    matcher: str | None = None,
     target_voxel_um: Vec3 | None = None,
     orientation: Orientation | str | None = None,
     out: str | Path | None = None,
@@ -177,6 +178,9 @@ def register_images(
         By which the source is turned, positive from y to x; any unless given.
     within_deg : float, optional
         How far off that angle may be; 30° unless given.
+    matcher : str, optional
+        What planes are matched by: "pattern", of somata, unless given, or "semantic", the
+        published matcher of keypoints.
     target_voxel_um : Vec3, optional
         Of a volume; from the file unless given.
     orientation : Orientation or str, optional
@@ -193,7 +197,8 @@ def register_images(
     Raises
     ------
     InputError
-        If an image cannot be read as one plane, or its pixel size is not known.
+        If an image cannot be read as one plane, its pixel size is not known, or what is given
+        belongs to another kind of target.
     """
     from napari_neurobridge.registration.image_registration import (
         ALL_ANGLES,
@@ -209,6 +214,10 @@ def register_images(
     here = PlaneFile(Path(source), source_pixel_um, wanted)
     there = PlaneFile(Path(target), target_pixel_um, wanted if orientation is None else None)
     if is_stack(there):
+        if any(given is not None for given in (angle_deg, target_pixel_um, matcher)):
+            raise InputError(
+                "An angle, a target's pixel size and a matcher are for a target that is a plane."
+            )
         stated = Orientation(axes=orientation) if isinstance(orientation, str) else orientation
         found = register_volume(here, VolumeFile(Path(target), target_voxel_um), orientation=stated)
         if out is not None:
@@ -216,7 +225,10 @@ def register_images(
         return found
     within = WITHIN_DEG if within_deg is None else within_deg
     angles = ALL_ANGLES if angle_deg is None else angles_around(angle_deg, within)
-    planes = workflow.register_images(here, there, angles=angles)
+    if target_voxel_um is not None or orientation is not None:
+        raise InputError("A voxel size and an orientation are for a target that is a volume.")
+    chosen = workflow.named_matcher(matcher or workflow.MatcherName.PATTERN)
+    planes = workflow.register_images(here, there, matcher=chosen, angles=angles)
     if out is not None:
         workflow.write_registration(planes, Path(out))
     return planes

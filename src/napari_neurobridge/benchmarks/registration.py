@@ -22,6 +22,7 @@ from napari_neurobridge.benchmarks.registration_methods import (
     MethodOutcome,
     Photographs,
     by_descriptors,
+    by_matcher,
     by_neighbours,
     by_pattern,
     planes_of,
@@ -31,9 +32,10 @@ from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
 from napari_neurobridge.registration.aliked import Aliked
 from napari_neurobridge.registration.image_registration import register_planes
 from napari_neurobridge.registration.keypoints import PlanarImage
+from napari_neurobridge.registration.semantic_matcher import SemanticMatcher
 from napari_neurobridge.training.image_tasks import TaskParams, cross_modal_task
 from napari_neurobridge.training.scene_volumes import SceneVolumes, cached_scene
-from napari_neurobridge.workflows.register_images import default_matcher
+from napari_neurobridge.workflows.register_images import default_matcher, semantic_matcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
 SIZE_UM = (80.0, 420.0, 420.0)
 """Of a scene; z is the optical axis."""
 _NEAR_UM = 5.0
+_WHOLE = "the same, refined (what the program does)"
+# Images that are turned by no more are matched as they are.
+_ALIKE_DEG = 35.0
 # Of the planes, far enough from either end for the thickest slab.
 _DEPTHS_UM = (14.0, 64.0)
 _RELATED, _OTHER_BRAIN, _OTHER_DEPTH, _MIRRORED = (
@@ -68,6 +73,8 @@ class RegistrationParameters(BenchmarkParameters):
     aliked: Path | None = Field(None, description="Weights of aliked-n16rot, for that row.")
     xfeat: Path | None = Field(None, description="XFeat as ONNX, for a row with the next.")
     lighterglue: Path | None = Field(None, description="LighterGlue as ONNX.")
+    semantic: bool = Field(False, description="Whether to run the published matcher, too.")
+    methods: bool = Field(True, description="Whether to try parts and rivals, too.")
     negatives: bool = Field(True, description="Whether to try what must be refused.")
 
 
@@ -169,7 +176,7 @@ def run(
             )
             for number in range(parameters.scenes)
         ]
-    rivals = _rivals(parameters, matcher)
+    rivals = _rivals(parameters, matcher) if parameters.methods else {}
     alone = SomaMatcher(matcher.extractor, matcher.gccm)
     found: dict[str, list[MethodOutcome]] = {}
     decided: dict[str, list[_Decided]] = {}
@@ -179,13 +186,9 @@ def run(
         drawn = _DrawnImages.of(parameters, scenes, number)
         for name, rival in rivals.items():
             found.setdefault(name, []).append(rival(drawn.related))
-        looked = by_pattern(matcher, drawn.related)
-        for name, outcome in (
-            ("somata, pattern", by_pattern(alone, drawn.related)[0]),
-            ("the same, and looks", looked[0]),
-            ("the same, verified by GCCM", looked[1]),
-        ):
-            found.setdefault(name, []).append(outcome)
+        if parameters.methods:
+            for name, outcome in _parts(alone, matcher, drawn.related).items():
+                found.setdefault(name, []).append(outcome)
         for kind, images in drawn.pairs(negatives=parameters.negatives):
             began = time.perf_counter()
             result = register_planes(*images, matcher)
@@ -199,7 +202,7 @@ def run(
                     None if result.transform is None else result.transform.map_points,
                     seconds,
                 )
-                found.setdefault("the same, refined", []).append(outcome)
+                found.setdefault(_WHOLE, []).append(outcome)
                 error = None if outcome.tre_um is None else float(outcome.tre_um.mean())
             decided.setdefault(kind, []).append(_Decided(result.decision.accepted, error, seconds))
     return RegistrationBenchmark(
@@ -208,6 +211,18 @@ def run(
         methods=tuple(_method_row(name, rows) for name, rows in found.items()),
         decisions=tuple(_decision_row(kind, rows) for kind, rows in decided.items()),
     )
+
+
+def _parts(
+    alone: SomaMatcher, matcher: SomaMatcher, related: ImageTask
+) -> dict[str, MethodOutcome]:
+    """Return what the steps of what the program does find."""
+    looked, verified = by_pattern(matcher, related)
+    return {
+        "somata, pattern": by_pattern(alone, related)[0],
+        "the same, and looks": looked,
+        "the same, verified by GCCM": verified,
+    }
 
 
 def _rivals(
@@ -224,7 +239,30 @@ def _rivals(
     if asked.xfeat is not None and asked.lighterglue is not None:
         photographs = Photographs(asked.xfeat, asked.lighterglue)
         rivals["XFeat, LighterGlue (zero-shot), RANSAC"] = photographs.outcome
+    if asked.semantic:
+        rivals |= _semantic(any_angle=asked.angle > _ALIKE_DEG)
     return rivals
+
+
+def _semantic(*, any_angle: bool) -> dict[str, Callable[[ImageTask], MethodOutcome]]:
+    """Return the published matcher, and where no angle is looked for what it is without parts."""
+    whole = semantic_matcher()
+    variants = {
+        "local features, LightGlue": (False, False),
+        "local and semantic features, LightGlue": (True, False),
+        "local features, LightGlue, GCCM": (False, True),
+        "local and semantic features, LightGlue, GCCM": (True, True),
+    }
+    parts = (whole.net, whole.extractor, whole.features)
+    return {
+        name: partial(
+            by_matcher,
+            SemanticMatcher(*parts, semantic=semantic, verified=verified),
+            any_angle=any_angle,
+        )
+        for name, (semantic, verified) in variants.items()
+        if verified or not any_angle
+    }
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,11 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.registration.consensus import consensus
 from napari_neurobridge.registration.image_matches import lifted
+from napari_neurobridge.registration.image_registration import register_planes
 from napari_neurobridge.registration.keypoints import PlanarImage
+from napari_neurobridge.registration.plane_fit import fit_plane
 from napari_neurobridge.registration.verification import Ransac
 from napari_neurobridge.spaces.choose_fit import choose_fit
 from napari_neurobridge.spaces.correspondences import Correspondences
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
+    from napari_neurobridge.registration.image_matches import PlaneMatcher
     from napari_neurobridge.registration.keypoints import Extractor
     from napari_neurobridge.training.image_tasks import ImageTask
 
@@ -200,6 +204,29 @@ def _by_ransac(
     if len(rows) >= _FEWEST:
         kept = Ransac().score(source, target) > -_RANSAC_UM
     return MethodOutcome.fitted(task, source[kept], target[kept], began)
+
+
+def by_matcher(matcher: PlaneMatcher, task: ImageTask, *, any_angle: bool) -> MethodOutcome:
+    """Return what a matcher of planes that lie alike verifies, at the best of all angles if asked.
+
+    The map is fitted to those matches that one similarity explains.
+    """
+    began = time.perf_counter()
+    if any_angle:
+        found = register_planes(*planes_of(task), matcher)
+        matches, fitted = found.matches.take(found.matches.verified), found.fitted
+    else:
+        matches = matcher.match(*planes_of(task))
+        matches = matches.take(matches.verified)
+        fitting = consensus(matches.source_um, matches.target_um)
+        fitted = fit_plane(matches, fitting, ("source", "target"))
+    return MethodOutcome.of(
+        task,
+        matches.source_um,
+        matches.target_um,
+        None if fitted is None else fitted.transform.map_points,
+        time.perf_counter() - began,
+    )
 
 
 def by_pattern(matcher: SomaMatcher, task: ImageTask) -> tuple[MethodOutcome, MethodOutcome]:

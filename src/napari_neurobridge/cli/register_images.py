@@ -122,6 +122,14 @@ def register_images(
         float | None,
         typer.Option("--within", help="How far off --angle may be, degrees; 30 unless given."),
     ] = None,
+    matcher: Annotated[
+        str | None,
+        typer.Option(
+            "--matcher",
+            help="What planes are matched by: pattern (of somata; the default), or semantic "
+            "(the published matcher of keypoints).",
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", help="Folder for record, matches, quality page and map.")
     ] = Path("registration"),
@@ -159,12 +167,15 @@ def register_images(
     here = PlaneFile(source, source_pixel, project)
     there = PlaneFile(target, target_pixel, None if orientation else project)
     if is_stack(there):
-        if angle is not None or target_pixel is not None:
-            raise InputError("--angle and --target-pixel are for a TARGET that is a plane.")
+        if any(given is not None for given in (angle, target_pixel, matcher)):
+            raise InputError(
+                "--angle, --matcher and --target-pixel are for a TARGET that is a plane."
+            )
         return _in_volume(here, (target, target_voxel), orientation, (out, output), report)
     if orientation is not None or target_voxel is not None:
         raise InputError("--orientation and --target-voxel are for a TARGET that is a volume.")
-    planes = workflow.register_images(here, there, angles=angles, report=report)
+    chosen = workflow.named_matcher(matcher or workflow.MatcherName.PATTERN)
+    planes = workflow.register_images(here, there, matcher=chosen, angles=angles, report=report)
     files = workflow.write_registration(planes, out, output, report=report)
     return ImagesRegistered.of(planes.found.decision, planes.found.evidence, planes.names, files)
 

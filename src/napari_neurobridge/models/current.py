@@ -14,6 +14,7 @@ from napari_neurobridge.models.model_folder import (
     ENCODER,
     FEATURE_NET,
     SEGMENTER,
+    SEMANTIC_MATCHER,
     SOMA_PAIR_NET,
     ModelFolder,
 )
@@ -22,6 +23,7 @@ from napari_neurobridge.models.zoo import (
     DEFAULT_MATCHER,
     DEFAULT_MODEL,
     DEFAULT_SEGMENTER,
+    DEFAULT_SEMANTIC_MATCHER,
     DEFAULT_SOMA_PAIRS,
     DEFAULT_VERIFIERS,
     find_model,
@@ -39,6 +41,7 @@ _BUNDLED = {
     FEATURE_NET: DEFAULT_FEATURES,
     SOMA_PAIR_NET: DEFAULT_SOMA_PAIRS,
     SEGMENTER: DEFAULT_SEGMENTER,
+    SEMANTIC_MATCHER: DEFAULT_SEMANTIC_MATCHER,
 }
 
 

@@ -28,6 +28,8 @@ DEFAULT_SOMA_PAIRS = "soma-pairs-2d"
 """Says whether two images show one soma."""
 DEFAULT_SEGMENTER = "somata-2d"
 """Says which pixels belong to somata."""
+DEFAULT_SEMANTIC_MATCHER = "semantic-2d"
+"""Matches two planes by what their keypoints look like."""
 
 CONFIG_FILE, WEIGHTS_FILE = MODEL_FILES = ("config.toml", "weights.safetensors")
 CACHE_VARIABLE = "NEUROBRIDGE_MODELS"

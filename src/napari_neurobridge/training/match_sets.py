@@ -113,7 +113,7 @@ def draw_match_set(count: int, dims: int, params: MatchSetParams, key: Key) -> M
     if dims == 3:
         extent[0] = rng.uniform(*params.depth_um)
     source = rng.uniform(-extent / 2, extent / 2, (count, dims))
-    moved = source + _thin_plate(source, extent, params, rng)
+    moved = source + thin_plate_displacement(source, extent, params, rng)
     true = rng.uniform(*params.scale) * moved @ _rotation(dims, params.angle_deg, rng).T
     return spoil_matches(source, true, params, rng)
 
@@ -179,7 +179,7 @@ def _directions(count: int, dims: int, rng: np.random.Generator) -> Float64Array
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def _thin_plate(
+def thin_plate_displacement(
     points: Float64Array, extent: Float64Array, params: MatchSetParams, rng: np.random.Generator
 ) -> Float64Array:
     """Return a smooth displacement (N, D) that is random at control points."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from napari_neurobridge.io.transforms.common import TransformFile
 from napari_neurobridge.io.transforms.itk import ITK_SUFFIXES, write_itk
 from napari_neurobridge.io.transforms.ngff import NGFF_VERSIONS, write_ngff
 from napari_neurobridge.models.current import bundled_model, bundled_verifier
-from napari_neurobridge.models.model_folder import FEATURE_NET, SOMA_PAIR_NET
+from napari_neurobridge.models.model_folder import FEATURE_NET, SEMANTIC_MATCHER, SOMA_PAIR_NET
 from napari_neurobridge.registration.image_matches import lifted
 from napari_neurobridge.registration.image_registration import ALL_ANGLES, register_planes
 from napari_neurobridge.registration.keypoints import PlanarImage
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
     from napari_neurobridge.registration.image_matches import PatternMatcher, PlaneMatcher
+    from napari_neurobridge.registration.semantic_matcher import SemanticMatcher
     from napari_neurobridge.spaces.choose_fit import FittedMap
     from napari_neurobridge.types import Report
 
@@ -108,6 +110,54 @@ def default_matcher() -> SomaMatcher:
         load_gccm(bundled_verifier(2)),
         load_soma_pair_net(bundled_model(SOMA_PAIR_NET)),
     )
+
+
+@lru_cache(maxsize=1)
+def semantic_matcher() -> SemanticMatcher:
+    """Return the published matcher by what keypoints look like, the same one each time.
+
+    Raises
+    ------
+    InputError
+        If one of its models is not there, or cannot be read.
+    """
+    from napari_neurobridge.registration.feature_net import load_feature_net
+    from napari_neurobridge.registration.feature_points import FeatureExtractor
+    from napari_neurobridge.registration.semantic import SemanticFeatures
+    from napari_neurobridge.registration.semantic_matcher import (
+        SemanticMatcher,
+        load_semantic_matcher,
+    )
+
+    return SemanticMatcher(
+        load_semantic_matcher(bundled_model(SEMANTIC_MATCHER)),
+        FeatureExtractor(load_feature_net(bundled_model(FEATURE_NET))),
+        SemanticFeatures.of_encoder(),
+    )
+
+
+class MatcherName(StrEnum):
+    """What images are matched by.
+
+    ``PATTERN`` is the pattern of their somata and what these look like; ``SEMANTIC`` the published
+    matcher of keypoints.
+    """
+
+    PATTERN = "pattern"
+    SEMANTIC = "semantic"
+
+
+def named_matcher(name: str) -> SomaMatcher | SemanticMatcher:
+    """Return a matcher by its name.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, or its models cannot be read.
+    """
+    if name not in tuple(MatcherName):
+        raise InputError(f"There is no matcher '{name}'; there are {', '.join(MatcherName)}.")
+    return default_matcher() if name == MatcherName.PATTERN else semantic_matcher()
 
 
 def register_images(

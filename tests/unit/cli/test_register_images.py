@@ -68,6 +68,19 @@ def test_two_images_are_registered(matcher, images, tmp_path) -> None:
     assert len(matcher.calls) == 4
 
 
+def test_the_published_matcher_is_used_where_it_is_asked_for(
+    matcher, images, tmp_path, monkeypatch
+) -> None:
+    published = BeaconMatcher()
+    monkeypatch.setattr(workflow, "semantic_matcher", lambda: published)
+    arguments = ("register-images", *images, *PIXELS, "--angle", 0, "--out", tmp_path / "out")
+    code, _, err = call(*arguments, "--matcher", "semantic")
+    assert code == 0, err
+    assert (len(published.calls), len(matcher.calls)) == (4, 0)
+    assert call(*arguments, "--matcher", "pattern")[0] == 0
+    assert (len(published.calls), len(matcher.calls)) == (4, 4)
+
+
 def test_a_refusal_exits_with_3_and_answers_all_the_same(matcher, images, tmp_path) -> None:
     matcher.wrong = 1.0
     arguments = ("register-images", *images, *PIXELS, "--angle", 0, "--out", tmp_path / "out")
@@ -99,6 +112,7 @@ def test_any_angle_is_tried_unless_one_is_stated(matcher, images, tmp_path) -> N
         ((*PIXELS, "--angle", "nan"), "given in degrees"),
         ((*PIXELS, "--format", "nifti"), "there are ngff, itk, bigwarp"),
         ((*PIXELS, "--ngff-version", "0.6"), "belongs to --format ngff"),
+        ((*PIXELS, "--matcher", "sift"), "there are pattern, semantic"),
         (("--source-pixel", 1, "--target-pixel", 100), "differ 100-fold"),
         (("--source-pixel", 0, "--target-pixel", 1), "must be positive"),
     ],
@@ -186,6 +200,7 @@ def test_options_of_planes_and_of_volumes_are_told_apart(matcher, images, volume
     for arguments, words in (
         ((images[0], volume, "--source-pixel", 1, "--angle", 5), "TARGET that is a plane"),
         ((images[0], volume, "--source-pixel", 1, "--target-pixel", 1), "TARGET that is a plane"),
+        ((images[0], volume, "--source-pixel", 1, "--matcher", "semantic"), "is a plane"),
         ((*images, *PIXELS, "--orientation", "+z+y+x"), "TARGET that is a volume"),
         ((*images, *PIXELS, "--target-voxel", 1, 1, 1), "TARGET that is a volume"),
         ((images[0], volume, "--source-pixel", 1), "--target-voxel"),
