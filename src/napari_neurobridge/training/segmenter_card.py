@@ -50,8 +50,7 @@ seeds {w.distance_px} pixels apart at least, somata of {w.size_px} voxels at lea
 
 {t.validation.count} scenes that were not trained on, but that the watershed was fixed on (level
 `{t.validation.level}`, seeds from {t.validation.first_seed}). Somata within 5 µm of a true one are
-right; many of those are too dim to be seen. Variation of information in bits, background being a
-segment.
+right. Variation of information in bits, background being a segment.
 
 | side | somata | precision | recall | F1 | split | merge |
 |---|---|---|---|---|---|---|
