@@ -23,13 +23,15 @@ from napari_neurobridge.io.blocks import Block, Index3, iter_blocks
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from napari_neurobridge.detection.unet import SegmenterNet
+    from napari_neurobridge.detection.unet import SegmenterConfig, SegmenterNet
     from napari_neurobridge.io.volumes import Volume
     from napari_neurobridge.types import Float32Array, Report
 
 # No soma reaches farther from its middle; cells between boundaries may, and are cut there.
 _REACH_UM, _REACH_PX = 20.0, 64
 _TILES, _TILE_PX = 3, 96
+# Of the training's pixels, what is aimed at.
+_FINER = 0.8
 _PLANES_AT_ONCE = 4
 
 
@@ -55,6 +57,15 @@ class SegmentParams(BaseModel):
     )
 
 
+def segmenter_grid(volume: Volume, config: SegmenterConfig) -> WorkingGrid:
+    """Choose voxels that are nearly those of a network's training, rather smaller than larger.
+
+    Voxels are averaged by whole numbers, so that those of training are rarely met. A soma of too
+    few pixels is missed where one of too many is found.
+    """
+    return WorkingGrid.choose(volume, _FINER * config.pixel_um)
+
+
 @dataclass(frozen=True)
 class SegmentedVolume:
     """A volume as a segmenter sees it.
@@ -76,7 +87,7 @@ class SegmentedVolume:
     @classmethod
     def prepare(cls, volume: Volume, net: SegmenterNet) -> SegmentedVolume:
         """Choose the resolution, and measure the planes' brightness."""
-        grid = WorkingGrid.choose(volume, net.config.pixel_um)
+        grid = segmenter_grid(volume, net.config)
         return cls(net.eval(), grid, _measured(grid))
 
     @property
@@ -225,7 +236,9 @@ def segment_somata(
     seen = SegmentedVolume.prepare(volume, net)
     cut = net.config.watershed
     if params.least_probability is not None:
-        cut = cut.model_copy(update={"seed": params.least_probability})
+        least = params.least_probability
+        # A soma reaches down to its own seed at least.
+        cut = cut.model_copy(update={"seed": least, "inside": min(cut.inside, least)})
     blocks = seen.blocks(params.block_um)
     message = f"looking for somata in {volume.name}"
     parts: list[npt.NDArray[np.float64]] = [np.zeros((0, 5))]

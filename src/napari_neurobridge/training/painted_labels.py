@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, Field
 
-from napari_neurobridge.detection.working_grid import WorkingGrid
+from napari_neurobridge.detection.segment import segmenter_grid
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.training.loop import LoopConfig, train
 from napari_neurobridge.training.segmenter_draws import (
@@ -99,7 +99,7 @@ def painted_planes(
     for kind, where in zip(_KINDS, painted, strict=True):
         if not where.any():
             raise InputError(f"No {kind} is painted in {volume.name}; both kinds are needed.")
-    grid = WorkingGrid.choose(volume, config.pixel_um)
+    grid = segmenter_grid(volume, config)
     steps = np.array(grid.voxel_um) / volume.voxel_size_um
     counts = [_counted(where, steps, grid.shape) for where in painted]
     coarse = (counts[0] > counts[1], (counts[1] >= counts[0]) & (counts[1] > 0))

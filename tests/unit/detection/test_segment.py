@@ -136,6 +136,24 @@ def test_the_least_probability_may_be_another_than_the_models() -> None:
     assert (few.confidence >= 0.999).all()
 
 
+def test_dim_somata_are_found_at_a_probability_below_that_of_an_inside() -> None:
+    image, centers = balls((30, 70, 90), (2.0, 2.0, 2.0))
+    dim = (100 + (image - 100) * np.where(np.arange(90) < 45, 1.0, 0.2)).astype(np.float32)
+    volume = Volume([dim], name="x", voxel_size_um=(2.0, 2.0, 2.0))
+    at_half = segment_somata(volume, bright(), SegmentParams(least_probability=0.5))
+    at_less = segment_somata(volume, bright(), SegmentParams(least_probability=0.1))
+    assert len(at_half) < len(at_less) <= len(centers)
+
+
+@pytest.mark.parametrize(
+    ("pixel", "working"), [(1.31, 1.31), (1.0, 2.0), (0.91, 1.82), (0.6709, 1.3418), (2.0, 2.0)]
+)
+def test_voxels_are_rather_smaller_than_those_of_training(pixel: float, working: float) -> None:
+    volume = Volume([np.ones((1, 40, 40), np.float32)], name="x", voxel_size_um=(1, pixel, pixel))
+    grid = SegmentedVolume.prepare(volume, bright()).grid
+    assert grid.voxel_um[1:] == pytest.approx((working, working))
+
+
 def test_nothing_found_is_no_error() -> None:
     volume = Volume([np.ones((3, 40, 40), np.float32)], name="x", voxel_size_um=(2.0, 2.0, 2.0))
     assert len(segment_somata(volume, bright())) == 0
