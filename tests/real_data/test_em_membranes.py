@@ -26,7 +26,7 @@ CONFIG = SegmenterConfig(
     name="membranes", target="boundaries", width=6, halvings=2, planes=1, pixel_um=0.004
 )
 GRID = watershed_grid(
-    smooth_px=(1.0, 2.0), seed=(0.5, 0.7), inside=(0.5,), distance_px=(6, 12), size_px=(40,)
+    smooth_px=(1.0, 2.0), seed=(0.5, 0.7), inside=(0.5,), distance_px=(6, 12), radius_px=(3.5,)
 )
 
 

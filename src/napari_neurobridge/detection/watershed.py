@@ -41,7 +41,12 @@ class WatershedParams(BaseModel, frozen=True, extra="forbid"):
         0.4, ge=0, le=1, description="Least probability of a pixel that belongs to a soma."
     )
     distance_px: int = Field(3, ge=1, le=500, description="Least distance of two seeds.")
-    size_px: int = Field(12, ge=0, description="Smaller instances are dropped.")
+    radius_px: float = Field(
+        1.4,
+        ge=0,
+        le=500,
+        description="Instances smaller than a ball (in a plane, a disc) of this radius are dropped.",
+    )
 
 
 def instances(
@@ -71,7 +76,7 @@ def instances(
         0, or the number of the instance, from 1 without gaps.
     """
     steps = np.ones(probability.ndim) if spacing is None else np.asarray(spacing, dtype=float)
-    least = math.ceil(params.size_px / np.prod(steps))
+    least = _least_size(probability.shape, params, steps)
     smooth = smoothed(probability, params, steps)
     if target == "somata":
         seeds = _numbered(soma_seeds(smooth, params, steps), smooth.shape)
@@ -112,6 +117,16 @@ def _peaks(
         values, footprint=np.ones(sides), threshold_abs=least, exclude_border=False
     )
     return np.asarray(found, dtype=np.intp)
+
+
+def _least_size(
+    shape: tuple[int, ...], params: WatershedParams, steps: npt.NDArray[np.float64]
+) -> int:
+    """Return the pixels of a ball; of a disc, where at most two axes are longer than a pixel."""
+    flat = np.array(shape) == 1
+    if (~flat).sum() < 3:
+        return math.ceil(math.pi * params.radius_px**2 / np.prod(steps[~flat]))
+    return math.ceil(4 / 3 * math.pi * params.radius_px**3 / np.prod(steps))
 
 
 def _numbered(places: npt.NDArray[np.intp], shape: tuple[int, ...]) -> Labels:
@@ -163,12 +178,12 @@ def watershed_grid(
     seed: Iterable[float] = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6),
     inside: Iterable[float] = (0.3, 0.5),
     distance_px: Iterable[int] = (3,),
-    size_px: Iterable[int] = (12,),
+    radius_px: Iterable[float] = (1.4,),
 ) -> list[WatershedParams]:
     """Return all combinations of some settings."""
     return [
-        WatershedParams(smooth_px=s, seed=least, inside=i, distance_px=d, size_px=z)
-        for s, least, i, d, z in itertools.product(smooth_px, seed, inside, distance_px, size_px)
+        WatershedParams(smooth_px=s, seed=least, inside=i, distance_px=d, radius_px=r)
+        for s, least, i, d, r in itertools.product(smooth_px, seed, inside, distance_px, radius_px)
     ]
 
 

@@ -44,7 +44,7 @@ results differ slightly between processors.
 
 Fixed on the scenes of the next section: the most two-photon somata by F1, then the least variation
 of information. Smoothing {w.smooth_px:g} pixels, seeds from {w.seed:g}, somata from {w.inside:g},
-seeds {w.distance_px} pixels apart at least, somata of {w.size_px} voxels at least.
+seeds {w.distance_px} pixels apart at least, somata of a radius of {w.radius_px:g} pixels at least.
 
 ## Figures
 

@@ -97,7 +97,7 @@ def test_small_and_unlikely_ones_are_dropped() -> None:
     image[30:, 30:] *= 0.3
     image[:, 21:] *= 0.6
     assert instances(image, "somata", WatershedParams(seed=0.7)).max() == 1
-    assert instances(image, "somata", WatershedParams(size_px=200)).max() == 0
+    assert instances(image, "somata", WatershedParams(radius_px=8)).max() == 0
 
 
 def cells_between_lines() -> tuple[np.ndarray, np.ndarray]:
@@ -128,3 +128,18 @@ def test_the_settings_of_least_cost_are_chosen_the_first_of_equal_ones() -> None
     assert chosen == (grid[1], 1.0)
     with pytest.raises(InputError, match="a truth for each image"):
         fit_watershed([lines], [], "boundaries", grid)
+
+
+def test_the_least_size_is_a_ball_in_a_volume_and_a_disc_in_a_plane() -> None:
+    grid = np.stack(np.indices((21, 21, 21)), axis=-1) - 10
+    ball = (np.linalg.norm(grid, axis=-1) <= 4).astype(np.float32)
+    for image in (ball, ball[10], ball[10:11]):
+        kept, dropped = (
+            instances(image, "somata", WatershedParams(radius_px=radius)).max()
+            for radius in (3.5, 4.5)
+        )
+        assert (kept, dropped) == (1, 0)
+    coarse = ball[::2]
+    spacing = (2.0, 1.0, 1.0)
+    assert instances(coarse, "somata", WatershedParams(radius_px=3.5), spacing=spacing).max() == 1
+    assert instances(coarse, "somata", WatershedParams(radius_px=4.5), spacing=spacing).max() == 0
