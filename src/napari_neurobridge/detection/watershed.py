@@ -45,7 +45,7 @@ class WatershedParams(BaseModel, frozen=True, extra="forbid"):
         1.4,
         ge=0,
         le=500,
-        description="Instances smaller than a ball (in a plane, a disc) of this radius are dropped.",
+        description="Instances smaller than such a ball (in a plane, a disc) are dropped.",
     )
 
 
