@@ -20,7 +20,12 @@ from napari_neurobridge.benchmarks.contract import (
     Level,
     Seeds,
 )
-from napari_neurobridge.benchmarks.detection_planes import Found, found_by_features, planes_of
+from napari_neurobridge.benchmarks.detection_planes import (
+    Found,
+    found_by_features,
+    planes_of,
+    real_planes,
+)
 from napari_neurobridge.detection.dog import detect_somata
 from napari_neurobridge.detection.hits import find_hits
 from napari_neurobridge.detection.segment import segment_somata
@@ -60,7 +65,9 @@ class ConfidenceBin(BaseModel, frozen=True):
 class DetectionScore(BaseModel, frozen=True):
     """How well one side's somata were found, over all scenes."""
 
-    side: str = Field(description="two_photon, fmost, or two_photon-plane for single planes.")
+    side: str = Field(
+        description="two_photon, fmost, two_photon-plane for single planes, or folder and image."
+    )
     method: str = Field(description="dog, segmenter, or features: the feature network, of planes.")
     n_true: int = Field(description="Somata that are visible on this side.")
     n_found: int
@@ -75,12 +82,17 @@ class DetectionParameters(BenchmarkParameters):
 
     level: Level = "paper"
     seeds: Seeds = TEST_SEEDS
+    folder: Path | None = Field(
+        None,
+        description="Folder of two real planes of the same cells, or of such folders; instead of "
+        "simulated scenes.",
+    )
 
 
 class DetectionBenchmark(BenchmarkResult):
     """What the detectors find by default, in scenes that none of them was tuned on."""
 
-    level: str = Field(description="Difficulty of the simulation.")
+    level: str = Field(description="Difficulty of the simulation; real of real planes.")
     seeds: tuple[int, ...] = Field(description="One scene each.")
     results: tuple[DetectionScore, ...]
 
@@ -96,7 +108,7 @@ def benchmark_detection(
     size_um: Vec3 = SCENE_SIZE_UM,
     report: Report | None = None,
 ) -> DetectionBenchmark:
-    """Detect the somata of held-out scenes with default parameters: on both sides, and in planes.
+    """Detect the somata of held-out scenes, on both sides and in planes, or of real planes.
 
     Parameters
     ----------
@@ -117,6 +129,14 @@ def benchmark_detection(
     }
     in_planes = in_volumes | {"features": lambda plane: found_by_features(plane, extractor)}
     counts: dict[tuple[str, str], _Counts] = defaultdict(_Counts)
+    if parameters.folder is not None:
+        for plane in real_planes(parameters.folder):
+            tell(0, 1, f"detecting in {plane.name}")
+            for method, find in in_planes.items():
+                found = find(plane.volume)
+                hit = find_hits(plane.cells_um, found.centers_um)
+                counts[plane.name, method].add(len(plane.cells_um), found, hit)
+        return _benchmark("real", (), counts)
     for done, seed in enumerate(seeds):
         tell(done, len(seeds), "detecting in simulated scenes")
         with TemporaryDirectory() as folder:
@@ -134,6 +154,12 @@ def benchmark_detection(
                 for plane, (method, find) in itertools.product(planes, in_planes.items()):
                     found, hit = plane.judged(find(plane.volume))
                     counts["two_photon-plane", method].add(len(plane.truth_um), found, hit)
+    return _benchmark(level, seeds, counts)
+
+
+def _benchmark(
+    level: str, seeds: tuple[int, ...], counts: dict[tuple[str, str], _Counts]
+) -> DetectionBenchmark:
     return DetectionBenchmark(
         level=level,
         seeds=seeds,

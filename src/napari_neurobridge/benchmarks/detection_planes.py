@@ -1,15 +1,20 @@
-"""Single planes of a simulated stack, and what detectors find in them."""
+"""Single planes, of a simulated stack or real ones, and what detectors find in them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_neurobridge.benchmarks.real_pairs import GALLERY, IMAGES, QUERIES
+from napari_neurobridge.benchmarks.real_pairs_projects import find_real_sets, noted_pixels
 from napari_neurobridge.detection.hits import SAME_SOMA_UM, find_hits
-from napari_neurobridge.io.volumes import Volume
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.tables import read_points
+from napari_neurobridge.io.volumes import Volume, open_volume
 from napari_neurobridge.registration.keypoints import PlanarImage
 
 if TYPE_CHECKING:
@@ -93,3 +98,47 @@ def found_by_features(plane: Volume, extractor: FeatureExtractor) -> Found:
     found = extractor.describe(image).somata(_FEATURE_PROBABILITY)
     centers = np.pad(found.positions_um, ((0, 0), (1, 0)))
     return Found(centers, found.scores.astype(np.float64))
+
+
+@dataclass(frozen=True)
+class RealPlane:
+    """A real image whose cells people or another program drew.
+
+    Attributes
+    ----------
+    name : str
+        Its folder and its side.
+    volume : Volume
+        Of one plane.
+    cells_um : ndarray, shape (N, 3)
+        Their middles, with z = 0.
+    """
+
+    name: str
+    volume: Volume
+    cells_um: Places
+
+
+def real_planes(folder: Path) -> list[RealPlane]:
+    """Return the images of a folder of two real planes, or of the folders in it.
+
+    Raises
+    ------
+    InputError
+        If there is none, or the side of the pixels is not noted.
+    """
+    planes = []
+    for real in find_real_sets(folder):
+        for image, table, side_um in zip(
+            IMAGES, (QUERIES, GALLERY), noted_pixels(real.folder), strict=True
+        ):
+            if (real.folder / image).is_file():
+                volume = open_volume(
+                    real.folder / image, name=image, voxel_size_um=(1.0, side_um, side_um)
+                )
+                _, cells_um = read_points(real.folder / table)
+                name = f"{real.name}-{Path(image).stem}"
+                planes.append(RealPlane(name, volume, cells_um * (0, 1, 1)))
+    if not planes:
+        raise InputError(f"There is no image in the folders of {folder}.")
+    return planes
