@@ -130,12 +130,12 @@ def benchmark_detection(
     in_planes = in_volumes | {"features": lambda plane: found_by_features(plane, extractor)}
     counts: dict[tuple[str, str], _Counts] = defaultdict(_Counts)
     if parameters.folder is not None:
-        for plane in real_planes(parameters.folder):
-            tell(0, 1, f"detecting in {plane.name}")
+        for real in real_planes(parameters.folder):
+            tell(0, 1, f"detecting in {real.name}")
             for method, find in in_planes.items():
-                found = find(plane.volume)
-                hit = find_hits(plane.cells_um, found.centers_um)
-                counts[plane.name, method].add(len(plane.cells_um), found, hit)
+                found = find(real.volume)
+                hit = find_hits(real.cells_um, found.centers_um)
+                counts[real.name, method].add(len(real.cells_um), found, hit)
         return _benchmark("real", (), counts)
     for done, seed in enumerate(seeds):
         tell(done, len(seeds), "detecting in simulated scenes")

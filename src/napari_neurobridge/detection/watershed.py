@@ -125,8 +125,8 @@ def _least_size(
     """Return the pixels of a ball; of a disc, where at most two axes are longer than a pixel."""
     flat = np.array(shape) == 1
     if (~flat).sum() < 3:
-        return math.ceil(math.pi * params.radius_px**2 / np.prod(steps[~flat]))
-    return math.ceil(4 / 3 * math.pi * params.radius_px**3 / np.prod(steps))
+        return math.ceil(math.pi * params.radius_px**2 / float(np.prod(steps[~flat])))
+    return math.ceil(4 / 3 * math.pi * params.radius_px**3 / float(np.prod(steps)))
 
 
 def _numbered(places: npt.NDArray[np.intp], shape: tuple[int, ...]) -> Labels:
