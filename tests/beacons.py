@@ -137,6 +137,9 @@ class BeaconPattern(BeaconMatcher):
     def match(self, source, target, *, report=None) -> ImageMatches:
         return replace(super().match(source, target, report=report), margin=self.margin)
 
+    def match_outward(self, source, target, matches) -> None:
+        return None
+
     def match_near(self, source, target, transform, reach_um) -> ImageMatches:
         return super().match(source, target)
 

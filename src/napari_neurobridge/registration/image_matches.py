@@ -126,6 +126,24 @@ class PatternMatcher(Protocol):
         """As `PlaneMatcher.match`, at any angle and mirrored; says its ``margin``."""
         ...
 
+    def match_outward(
+        self, source: PlanarImage, target: PlanarImage, matches: ImageMatches
+    ) -> ImageMatches | None:
+        """Match outward from each neighbourhood of some matches.
+
+        Parameters
+        ----------
+        source, target : PlanarImage
+        matches : ImageMatches
+            Right in one part of the planes at least.
+
+        Returns
+        -------
+        ImageMatches or None
+            None where nothing has more evidence than the matches themselves.
+        """
+        ...
+
     def match_near(
         self, source: PlanarImage, target: PlanarImage, transform: Transform, reach_um: float
     ) -> ImageMatches:

@@ -42,6 +42,8 @@ LARGEST_PIXEL_RATIO = 30.0
 
 # How far from where the map puts it a soma is looked for, once the pattern is found.
 _REACHES_UM = (6.0, 4.0)
+# The map may grow so many times from its own matches.
+_GROWTHS = 2
 _FEWEST_TO_MIRROR = 8
 # A pose is another one when it turns the source by so much more.
 _OTHER_POSE_DEG = 45.0
@@ -247,18 +249,38 @@ def _register_pattern(
     pose = Pose(0.0 if fitted is None else fitted.angle_deg, False, matches, matches.verified)
     if not decision.accepted or fitted is None:
         return PlaneRegistration(matches, fitted, evidence, decision, (pose,))
-    # What is found near where a map puts it agrees with that map, right or wrong: it makes the map
-    # more exact, and is no evidence for it.
-    for reach in _REACHES_UM:
+    # What is found where a map puts it agrees with that map, right or wrong: it makes the map more
+    # exact, and is no evidence for it.
+    matches, fitted = _refined(source, target, matcher, matches, fitted, names)
+    refined = measure(matches, fitted, source, target, cell_um=criteria.coverage_cell_um)
+    kept = ("n_initial", "n_verified", "n_agreeing", "inlier_ratio", "margin")
+    evidence = refined.model_copy(update={name: getattr(evidence, name) for name in kept})
+    return PlaneRegistration(matches, fitted, evidence, decision, (pose,))
+
+
+def _refined(
+    source: PlanarImage,
+    target: PlanarImage,
+    matcher: PatternMatcher,
+    matches: ImageMatches,
+    fitted: PlaneFit,
+    names: tuple[str, str],
+) -> tuple[ImageMatches, PlaneFit]:
+    """Match outward from what agrees; where that brings nothing, near where the map puts it."""
+    grown = False
+    for _ in range(_GROWTHS):
+        outward = matcher.match_outward(source, target, matches.take(fitted.agreeing))
+        better = None if outward is None else fit_plane(outward, outward.verified, names)
+        if outward is None or better is None or (grown and better.n_agreeing <= fitted.n_agreeing):
+            break
+        matches, fitted, grown = outward, better, True
+    for reach in () if grown else _REACHES_UM:
         near = matcher.match_near(source, target, fitted.transform, reach)
         better = fit_plane(near, near.verified, names)
         if better is None or better.n_agreeing < fitted.n_agreeing:
             break
         matches, fitted = near, better
-    refined = measure(matches, fitted, source, target, cell_um=criteria.coverage_cell_um)
-    kept = ("n_initial", "n_verified", "n_agreeing", "inlier_ratio", "margin")
-    evidence = refined.model_copy(update={name: getattr(evidence, name) for name in kept})
-    return PlaneRegistration(matches, fitted, evidence, decision, (pose,))
+    return matches, fitted
 
 
 def mirrors(matches: ImageMatches) -> bool:

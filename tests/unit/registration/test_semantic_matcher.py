@@ -11,7 +11,7 @@ import torch
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.current import bundled_model, bundled_verifier
-from napari_neurobridge.models.model_folder import FEATURE_NET
+from napari_neurobridge.models.model_folder import FEATURE_NET, SEMANTIC_MATCHER
 from napari_neurobridge.models.weights import save_network
 from napari_neurobridge.registration.feature_net import load_feature_net
 from napari_neurobridge.registration.feature_points import FeatureExtractor
@@ -136,3 +136,23 @@ def test_a_model_folder_gives_the_same_network(net: SemanticMatcherNet, tmp_path
 def test_another_kind_of_model_is_refused() -> None:
     with pytest.raises(InputError, match="semantic-matcher"):
         load_semantic_matcher(bundled_model(FEATURE_NET))
+
+
+@pytest.mark.slow
+def test_the_bundled_network_finds_a_bent_image_again(
+    frozen: tuple[FeatureExtractor, SemanticFeatures],
+) -> None:
+    from napari_neurobridge.registration.keypoints import PlanarImage
+    from napari_neurobridge.training.image_tasks import TaskParams, draw_task
+    from napari_neurobridge.training.scene_volumes import SceneVolumes
+
+    scene = SceneVolumes.simulate(71, "easy", (40.0, 260.0, 260.0))
+    params = TaskParams(size_um=224, shift_um=20.0, angle_deg=15.0, same_side=1.0)
+    drawn = draw_task(scene, params, np.random.default_rng(0))
+    images = (PlanarImage.of(drawn.source, 1.0), PlanarImage.of(drawn.target, 1.0))
+    matcher = SemanticMatcher(load_semantic_matcher(bundled_model(SEMANTIC_MATCHER)), *frozen)
+    found = matcher.match(*images)
+    kept = found.take(found.verified)
+    off = np.linalg.norm(drawn.map_points(kept.source_um) - kept.target_um, axis=1)
+    assert len(kept) >= 20
+    assert (off <= 5.0).mean() > 0.8

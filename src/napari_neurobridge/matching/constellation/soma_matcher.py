@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from napari_neurobridge.matching.constellation.any_turn import TurnParams
 from napari_neurobridge.matching.constellation.local_poses import PoseParams
@@ -15,6 +16,7 @@ from napari_neurobridge.matching.constellation.matcher import (
     ConstellationParams,
     match_constellation,
 )
+from napari_neurobridge.registration.growth import evidence_of, grow, neighbourhoods
 from napari_neurobridge.registration.image_matches import ImageMatches, lifted
 from napari_neurobridge.registration.soma_pairs import CropSource, SomaPairJudge
 from napari_neurobridge.registration.verify import verify
@@ -100,6 +102,30 @@ class SomaMatcher:
         margin = found.evidence / max(found.decoy_evidence, 1.0)
         return self._judged(somata, found.pairs, found.confidence, margin)
 
+    def match_outward(
+        self, source: PlanarImage, target: PlanarImage, matches: ImageMatches
+    ) -> ImageMatches | None:
+        """Grow each neighbourhood of matches anew; see `PatternMatcher.match_outward`."""
+        images = self._describe(source, target, None)
+        least = min(self.least_probability)
+        somata = images[0].somata(least), images[1].somata(least)
+        here, there = (side.positions_um for side in somata)
+        pairs = np.column_stack(
+            [
+                np.asarray(cKDTree(side).query(places)[1], dtype=np.intp)
+                for side, places in ((here, matches.source_um), (there, matches.target_um))
+            ]
+        )
+        height, width = target.size_um
+        density = len(there) / (height * width)
+        judge = self._judge(source, target)
+        looks = None if judge is None else lambda rows: judge(here[rows[:, 0]], there[rows[:, 1]])
+        before = evidence_of(here, there, pairs, density, looks)
+        grown = grow(here, there, neighbourhoods(here, pairs), density, looks)
+        if grown is None or (before is not None and grown.evidence <= before.evidence):
+            return None
+        return self._judged(somata, grown.pairs, _scores(somata, grown.pairs), None)
+
     def match_near(
         self, source: PlanarImage, target: PlanarImage, transform: Transform, reach_um: float
     ) -> ImageMatches:
@@ -112,15 +138,21 @@ class SomaMatcher:
         somata = images[0].somata(least), images[1].somata(least)
         mapped = transform.map_points(lifted(somata[0].positions_um))[:, 1:]
         pairs = mutual_nearest(mapped, somata[1].positions_um, reach_um)
-        scores = np.minimum(somata[0].scores[pairs[:, 0]], somata[1].scores[pairs[:, 1]])
-        judge = self._judge(source, target)
+        return self._alike(somata, pairs, self._judge(source, target))
+
+    def _alike(
+        self,
+        somata: tuple[Keypoints, Keypoints],
+        pairs: npt.NDArray[np.intp],
+        judge: SomaPairJudge | None,
+    ) -> ImageMatches:
+        """Return those of the pairs that look alike, verified."""
         if judge is not None:
             here, there = (
                 side.positions_um[rows] for side, rows in zip(somata, pairs.T, strict=True)
             )
-            alike = judge(here, there) > 0
-            pairs, scores = pairs[alike], scores[alike]
-        return self._judged(somata, pairs, scores.astype(np.float64), None)
+            pairs = pairs[judge(here, there) > 0]
+        return self._judged(somata, pairs, _scores(somata, pairs), None)
 
     def _judge(self, source: PlanarImage, target: PlanarImage) -> SomaPairJudge | None:
         """Return what judges pairs of two images; from memory where the last ones were the same."""
@@ -176,3 +208,11 @@ class SomaMatcher:
             n_target=len(somata[1]),
             margin=margin,
         )
+
+
+def _scores(
+    somata: tuple[Keypoints, Keypoints], pairs: npt.NDArray[np.intp]
+) -> npt.NDArray[np.float64]:
+    """Return how sure the less sure soma of each pair is."""
+    scores = np.minimum(somata[0].scores[pairs[:, 0]], somata[1].scores[pairs[:, 1]])
+    return np.asarray(scores, dtype=np.float64)

@@ -1,0 +1,205 @@
+"""Matching two planes outward from a few neighbouring matches, as a smooth map predicts.
+
+A search of the pattern may be right in one part of the planes and drift elsewhere, where tissue is
+stretched more than it allows for. Each neighbourhood of its matches is therefore grown anew: a
+Gaussian process on the matches so far says where the next somata lie, and how far off they may be.
+What the whole planes then show decides which growth is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from napari_neurobridge.registration.image_matches import lifted
+from napari_neurobridge.registration.soma_pairs import fitted_linear
+from napari_neurobridge.spaces.gaussian_process import DeformationPrior, ExactRegression
+from napari_neurobridge.spaces.mutual_nearest import mutual_nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Float64Array = npt.NDArray[np.float64]
+RowArray = npt.NDArray[np.intp]
+PairLooks: TypeAlias = Callable[[RowArray], Float64Array]
+"""Takes rows of source and target (K, 2) that one map brings together, and returns log likelihood
+ratios (K,) of being one soma by what the two look like."""
+
+# How tissue departs from the affine map of a neighbourhood.
+_PRIOR = DeformationPrior(length_um=400.0, displacement_um=15.0, strain=0.15, shift_um=30.0)
+# Standard deviation, each component, of a match about the tissue; and of one that is judged, in
+# which a part of the departure is left.
+_NOISE_UM, _JUDGED_UM = 1.6, 2.2
+# Farther from where it is expected, a partner is found by chance.
+_REACH_UM, _DEVIATIONS = 12.0, 2.5
+_NEIGHBOURS, _FEWEST, _ROUNDS = 10, 6, 14
+# From so many matches on, the affine part is fitted to them and not to the neighbourhood.
+_ENOUGH = 15
+_STRETCH = (0.55, 1.6)
+# So many growths are judged by looks; a pair counts for so much at most.
+_JUDGED, _MOST = 6, 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """Pairs of somata that one smooth map brings together.
+
+    Attributes
+    ----------
+    pairs : ndarray of int, shape (K, 2)
+        Rows of source and target.
+    evidence : float
+        Log likelihood of the pairs over chance, a half of them expected to be wrong.
+    """
+
+    pairs: RowArray
+    evidence: float
+
+
+class _SmoothMap:
+    """The affine map of some pairs and a Gaussian process about it."""
+
+    def __init__(
+        self, source_um: Float64Array, target_um: Float64Array, linear: Float64Array
+    ) -> None:
+        self._middle, self._linear = source_um.mean(axis=0), linear
+        self._end = target_um.mean(axis=0)
+        departure = target_um - self._affine(source_um)
+        noise = np.full(len(source_um), _NOISE_UM)
+        offsets = lifted(source_um - self._middle)
+        self._process = ExactRegression(_PRIOR, offsets, lifted(departure), noise)
+
+    @classmethod
+    def of(
+        cls,
+        source_um: Float64Array,
+        target_um: Float64Array,
+        pairs: RowArray,
+        linear_of: RowArray | None = None,
+    ) -> _SmoothMap | None:
+        """Fit pairs, the linear part perhaps to others; None where that is no map of tissue."""
+        fitted = pairs if linear_of is None else linear_of
+        linear = fitted_linear(source_um[fitted[:, 0]], target_um[fitted[:, 1]])
+        if linear is None or np.linalg.det(linear) <= 0:
+            return None
+        stretch = np.linalg.svd(linear, compute_uv=False)
+        if stretch[-1] < _STRETCH[0] or stretch[0] > _STRETCH[1]:
+            return None
+        return cls(source_um[pairs[:, 0]], target_um[pairs[:, 1]], linear)
+
+    def __call__(self, source_um: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Return where places (N, 2) lie, (N, 2), and the variance of each component, (N,)."""
+        mean, variance = self._process.predict(lifted(source_um - self._middle))
+        return self._affine(source_um) + mean[:, 1:], variance
+
+    def _affine(self, source_um: Float64Array) -> Float64Array:
+        return np.asarray(self._end + (source_um - self._middle) @ self._linear.T)
+
+
+def neighbourhoods(source_um: Float64Array, pairs: RowArray) -> list[RowArray]:
+    """Return for each pair those of its nearest neighbours in the source, itself among them."""
+    if not len(pairs):
+        return []
+    places = source_um[pairs[:, 0]]
+    near = cKDTree(places).query(places, k=min(_NEIGHBOURS, len(places)))[1]
+    return [pairs[rows] for rows in np.asarray(near).reshape(len(places), -1)]
+
+
+def grow(
+    source_um: Float64Array,
+    target_um: Float64Array,
+    starts: Sequence[RowArray],
+    density: float,
+    looks: PairLooks | None = None,
+) -> Growth | None:
+    """Grow each of several sets of pairs over both planes, and return the one of most evidence.
+
+    Parameters
+    ----------
+    source_um, target_um : ndarray, shape (N, 2) and (M, 2)
+        Somata.
+    starts : sequence of ndarray of int, shape (K, 2)
+        Rows of source and target; a set that fits no map is left out.
+    density : float
+        Of the target's somata, per µm².
+    looks : callable, optional
+
+    Returns
+    -------
+    Growth or None
+        None where nothing grows.
+    """
+    found: dict[bytes, tuple[RowArray, Growth]] = {}
+    for start in starts:
+        pairs = grown_pairs(source_um, target_um, start)
+        if pairs is not None and pairs.tobytes() not in found:
+            judged = evidence_of(source_um, target_um, pairs, density)
+            if judged is not None:
+                found[pairs.tobytes()] = pairs, judged
+    likeliest = sorted(found.values(), key=lambda one: -one[1].evidence)[:_JUDGED]
+    grown = [
+        judged if looks is None else evidence_of(source_um, target_um, pairs, density, looks)
+        for pairs, judged in likeliest
+    ]
+    return max(
+        (one for one in grown if one is not None), key=lambda one: one.evidence, default=None
+    )
+
+
+def evidence_of(
+    source_um: Float64Array,
+    target_um: Float64Array,
+    pairs: RowArray,
+    density: float,
+    looks: PairLooks | None = None,
+) -> Growth | None:
+    """Return what the map of some pairs brings together; None where they fit no map.
+
+    Of these, the pairs that are likelier right than wrong are returned, and the evidence of all.
+    """
+    smooth = _SmoothMap.of(source_um, target_um, pairs)
+    if smooth is None:
+        return None
+    mapped = smooth(source_um)[0]
+    near = mutual_nearest(mapped, target_um, _REACH_UM)
+    off = np.linalg.norm(mapped[near[:, 0]] - target_um[near[:, 1]], axis=1)
+    level = -np.log(2 * np.pi * _JUDGED_UM**2 * density)
+    ratios = level - 0.5 * (off / _JUDGED_UM) ** 2
+    if looks is not None and len(near):
+        ratios = ratios + looks(near).clip(-_MOST, _MOST)
+    evidence = np.logaddexp(ratios, 0.0).sum() - len(ratios) * np.log(2.0)
+    return Growth(near[ratios > 0], float(evidence))
+
+
+def grown_pairs(
+    source_um: Float64Array, target_um: Float64Array, start: RowArray
+) -> RowArray | None:
+    """Return the pairs that a set of pairs grows to, by rows of the source; None where it dies.
+
+    In each round, all pairs are chosen anew: somata that are each other's nearest once the map
+    is applied, no farther apart than the map is sure.
+    """
+    pairs = start
+    for _ in range(_ROUNDS):
+        linear_of = pairs if len(pairs) > _ENOUGH else start
+        smooth = _SmoothMap.of(source_um, target_um, pairs, linear_of)
+        if smooth is None:
+            return None
+        mapped, variance = smooth(source_um)
+        spread = np.sqrt(variance + _NOISE_UM**2)
+        known = np.flatnonzero(_DEVIATIONS * spread < _REACH_UM + 2.0)
+        near = mutual_nearest(mapped[known], target_um, _REACH_UM)
+        near = np.column_stack([known[near[:, 0]], near[:, 1]])
+        off = np.linalg.norm(mapped[near[:, 0]] - target_um[near[:, 1]], axis=1)
+        near = near[off < _DEVIATIONS * spread[near[:, 0]]]
+        if len(near) < _FEWEST:
+            return None
+        if np.array_equal(near, pairs):
+            break
+        pairs = near
+    return pairs
