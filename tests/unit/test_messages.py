@@ -26,6 +26,8 @@ SCRIPTS = {
     "training/gccm_task.py",
     "training/matcher_card.py",
     "training/matcher_task.py",
+    "training/segmenter_card.py",
+    "training/segmenter_task.py",
     "training/soma_pair_card.py",
     "training/semantic_task.py",
     "training/soma_pair_task.py",

@@ -1,16 +1,18 @@
-"""Soma detection on held-out simulated scenes, against the known truth."""
+"""Soma detection on held-out simulated scenes, against the known truth, in volumes and planes."""
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 from napari_neurobridge.benchmarks.contract import (
     BenchmarkParameters,
@@ -18,23 +20,37 @@ from napari_neurobridge.benchmarks.contract import (
     Level,
     Seeds,
 )
+from napari_neurobridge.benchmarks.detection_planes import (
+    Found,
+    found_by_features,
+    planes_of,
+    real_planes,
+)
 from napari_neurobridge.detection.dog import detect_somata
+from napari_neurobridge.detection.hits import find_hits
+from napari_neurobridge.detection.segment import segment_somata
+from napari_neurobridge.detection.unet import load_segmenter
 from napari_neurobridge.io.text_table import text_table
-from napari_neurobridge.io.volumes import open_volume
+from napari_neurobridge.io.volumes import Volume, open_volume
+from napari_neurobridge.models.current import bundled_model
+from napari_neurobridge.models.model_folder import FEATURE_NET, SEGMENTER
+from napari_neurobridge.registration.feature_net import load_feature_net
+from napari_neurobridge.registration.feature_points import FeatureExtractor
 from napari_neurobridge.simulation.scene_files import simulate_scene
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from napari_neurobridge.detection.dog import Detection
     from napari_neurobridge.types import Report, Vec3
 
-
-SAME_SOMA_UM = 5.0
 TEST_SEEDS = tuple(range(110, 115))
 """Scenes on which no parameter of the detector was chosen."""
 
 SCENE_SIZE_UM = (150.0, 300.0, 300.0)
 _BINS = 4
+
+Finder: TypeAlias = Callable[[Volume], Found]
 
 
 class ConfidenceBin(BaseModel, frozen=True):
@@ -49,7 +65,10 @@ class ConfidenceBin(BaseModel, frozen=True):
 class DetectionScore(BaseModel, frozen=True):
     """How well one side's somata were found, over all scenes."""
 
-    side: str = Field(description="two_photon or fmost.")
+    side: str = Field(
+        description="two_photon, fmost, two_photon-plane for single planes, or folder and image."
+    )
+    method: str = Field(description="dog, segmenter, or features: the feature network, of planes.")
     n_true: int = Field(description="Somata that are visible on this side.")
     n_found: int
     precision: float
@@ -63,55 +82,24 @@ class DetectionParameters(BenchmarkParameters):
 
     level: Level = "paper"
     seeds: Seeds = TEST_SEEDS
+    folder: Path | None = Field(
+        None,
+        description="Folder of two real planes of the same cells, or of such folders; instead of "
+        "simulated scenes.",
+    )
 
 
 class DetectionBenchmark(BenchmarkResult):
-    """The detector's defaults, on scenes that it was not tuned on."""
+    """What the detectors find by default, in scenes that none of them was tuned on."""
 
-    level: str = Field(description="Difficulty of the simulation.")
+    level: str = Field(description="Difficulty of the simulation; real of real planes.")
     seeds: tuple[int, ...] = Field(description="One scene each.")
     results: tuple[DetectionScore, ...]
 
     def summary(self) -> str:
         """Return a table."""
-        header = ("side", "n_true", "n_found", "precision", "recall", "f1")
+        header = ("side", "method", "n_true", "n_found", "precision", "recall", "f1")
         return text_table(header, [[getattr(row, name) for name in header] for row in self.results])
-
-
-def count_hits(
-    truth_um: npt.NDArray[np.float64],
-    found_um: npt.NDArray[np.float64],
-    *,
-    within_um: float = SAME_SOMA_UM,
-) -> int:
-    """Return how many true somata were found, each by a detection of its own."""
-    return int(find_hits(truth_um, found_um, within_um=within_um).sum())
-
-
-def find_hits(
-    truth_um: npt.NDArray[np.float64],
-    found_um: npt.NDArray[np.float64],
-    *,
-    within_um: float = SAME_SOMA_UM,
-) -> npt.NDArray[np.bool_]:
-    """Return which detections (M,) are a true soma, each of its own.
-
-    Parameters
-    ----------
-    truth_um, found_um : ndarray, shape (N, 3) and (M, 3)
-        µm, (z, y, x).
-    within_um : float
-        Farthest that a detection may lie from its soma.
-    """
-    hit = np.zeros(len(found_um), dtype=np.bool_)
-    if not len(truth_um) or not len(found_um):
-        return hit
-    distance = cdist(truth_um, found_um)
-    # Too far costs more than all hits together, so the assignment makes hits first.
-    far = within_um * (min(distance.shape) + 1)
-    rows, columns = linear_sum_assignment(np.where(distance <= within_um, distance, far))
-    hit[columns] = distance[rows, columns] <= within_um
-    return hit
 
 
 def benchmark_detection(
@@ -120,7 +108,7 @@ def benchmark_detection(
     size_um: Vec3 = SCENE_SIZE_UM,
     report: Report | None = None,
 ) -> DetectionBenchmark:
-    """Detect the somata of held-out scenes on both sides with default parameters.
+    """Detect the somata of held-out scenes, on both sides and in planes, or of real planes.
 
     Parameters
     ----------
@@ -133,9 +121,22 @@ def benchmark_detection(
     parameters = parameters or DetectionParameters()
     seeds, level = parameters.seeds, parameters.level
     tell = report or (lambda done, total, message: None)
-    n_true = dict.fromkeys(("two_photon", "fmost"), 0)
-    # Confidence of each detection, and whether it is a soma.
-    found: dict[str, list[npt.NDArray[np.float64]]] = {side: [] for side in n_true}
+    net = load_segmenter(bundled_model(SEGMENTER))
+    extractor = FeatureExtractor(load_feature_net(bundled_model(FEATURE_NET)))
+    in_volumes: dict[str, Finder] = {
+        "dog": lambda volume: _found(detect_somata(volume)),
+        "segmenter": lambda volume: _found(segment_somata(volume, net)),
+    }
+    in_planes = in_volumes | {"features": lambda plane: found_by_features(plane, extractor)}
+    counts: dict[tuple[str, str], _Counts] = defaultdict(_Counts)
+    if parameters.folder is not None:
+        for real in real_planes(parameters.folder):
+            tell(0, 1, f"detecting in {real.name}")
+            for method, find in in_planes.items():
+                found = find(real.volume)
+                hit = find_hits(real.cells_um, found.centers_um)
+                counts[real.name, method].add(len(real.cells_um), found, hit)
+        return _benchmark("real", (), counts)
     for done, seed in enumerate(seeds):
         tell(done, len(seeds), "detecting in simulated scenes")
         with TemporaryDirectory() as folder:
@@ -144,14 +145,25 @@ def benchmark_detection(
             for side, path in (("two_photon", scene.two_photon), ("fmost", scene.fmost)):
                 seen = table[table[f"in_{side}"].astype(bool)]
                 truth = seen[[f"{side}_{axis}_um" for axis in "zyx"]].to_numpy(dtype=np.float64)
-                detected = detect_somata(open_volume(path, name=side))
-                hit = find_hits(truth, detected.centers_um)
-                n_true[side] += len(truth)
-                found[side].append(np.column_stack([detected.confidence, hit]))
+                volume = open_volume(path, name=side)
+                for method, find in in_volumes.items():
+                    found = find(volume)
+                    hit = find_hits(truth, found.centers_um)
+                    counts[side, method].add(len(truth), found, hit)
+                planes = planes_of(volume, truth) if side == "two_photon" else []
+                for plane, (method, find) in itertools.product(planes, in_planes.items()):
+                    found, hit = plane.judged(find(plane.volume))
+                    counts["two_photon-plane", method].add(len(plane.truth_um), found, hit)
+    return _benchmark(level, seeds, counts)
+
+
+def _benchmark(
+    level: str, seeds: tuple[int, ...], counts: dict[tuple[str, str], _Counts]
+) -> DetectionBenchmark:
     return DetectionBenchmark(
         level=level,
         seeds=seeds,
-        results=tuple(_score(side, n_true[side], np.vstack(found[side])) for side in n_true),
+        results=tuple(row.score(side, method) for (side, method), row in counts.items()),
     )
 
 
@@ -160,24 +172,42 @@ def run(parameters: DetectionParameters, *, report: Report | None = None) -> Det
     return benchmark_detection(parameters, report=report)
 
 
-def _score(side: str, n_true: int, found: npt.NDArray[np.float64]) -> DetectionScore:
-    n_found, n_hits = len(found), int(found[:, 1].sum())
-    parts = np.array_split(found[np.argsort(found[:, 0])], _BINS)
-    return DetectionScore(
-        side=side,
-        n_true=n_true,
-        n_found=n_found,
-        precision=n_hits / max(n_found, 1),
-        recall=n_hits / max(n_true, 1),
-        f1=2 * n_hits / max(n_true + n_found, 1),
-        by_confidence=tuple(
-            ConfidenceBin(
-                low=float(part[0, 0]),
-                high=float(part[-1, 0]),
-                n=len(part),
-                right=float(part[:, 1].mean()),
-            )
-            for part in parts
-            if len(part)
-        ),
-    )
+@dataclass
+class _Counts:
+    """Of one side and method, over all scenes."""
+
+    n_true: int = 0
+    # Confidence of each detection, and whether it is a soma.
+    found: list[npt.NDArray[np.float64]] = field(default_factory=list)
+
+    def add(self, n_true: int, found: Found, hit: npt.NDArray[np.bool_]) -> None:
+        self.n_true += n_true
+        self.found.append(np.column_stack([found.confidence, hit]))
+
+    def score(self, side: str, method: str) -> DetectionScore:
+        found = np.vstack(self.found)
+        n_found, n_hits = len(found), int(found[:, 1].sum())
+        parts = np.array_split(found[np.argsort(found[:, 0])], _BINS)
+        return DetectionScore(
+            side=side,
+            method=method,
+            n_true=self.n_true,
+            n_found=n_found,
+            precision=n_hits / max(n_found, 1),
+            recall=n_hits / max(self.n_true, 1),
+            f1=2 * n_hits / max(self.n_true + n_found, 1),
+            by_confidence=tuple(
+                ConfidenceBin(
+                    low=float(part[0, 0]),
+                    high=float(part[-1, 0]),
+                    n=len(part),
+                    right=float(part[:, 1].mean()),
+                )
+                for part in parts
+                if len(part)
+            ),
+        )
+
+
+def _found(detection: Detection) -> Found:
+    return Found(detection.centers_um, detection.confidence)

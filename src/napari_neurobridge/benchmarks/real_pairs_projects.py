@@ -78,11 +78,22 @@ def find_real_sets(
 def _pixels(folder: Path, stated: tuple[float, float] | None) -> tuple[float, float] | None:
     if not all((folder / name).is_file() for name in IMAGES):
         return None
+    return stated or noted_pixels(folder)
+
+
+def noted_pixels(folder: Path) -> tuple[float, float]:
+    """Return the side of a pixel of either image, as the note in a folder says.
+
+    Raises
+    ------
+    InputError
+        If it does not.
+    """
     note = folder / NOTE
     said = _VOXELS.search(note.read_text(encoding="utf-8")) if note.is_file() else None
-    if stated is None and said is None:
+    if said is None:
         raise InputError(f"The side of a pixel of the images in {folder} is not stated.")
-    return stated or (float(said[1]), float(said[2])) if said else stated
+    return float(said[1]), float(said[2])
 
 
 def real_project(

@@ -1,7 +1,7 @@
 """``detect`` and ``import-points``: the somata of a dataset."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,10 @@ from napari_neurobridge.cli._options import AnnotatorOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.types import Report
+
+if TYPE_CHECKING:
+    from napari_neurobridge.detection.dog import DogParams
+    from napari_neurobridge.detection.segment import SegmentParams
 
 
 class Detected(CommandResult):
@@ -49,31 +53,35 @@ def detect(
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="Only this one; all images unless given.")
     ] = None,
-    method: Annotated[str, typer.Option("--method", help="dog: difference of Gaussians.")] = "dog",
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            help="dog: difference of Gaussians; segmenter: a trained network, slower, which finds "
+            "many more somata in two-photon images.",
+        ),
+    ] = "dog",
     soma_diameter: Annotated[
-        float | None, typer.Option("--soma-diameter", help="Typical diameter in µm.")
+        float | None,
+        typer.Option("--soma-diameter", help="Typical diameter in µm; the segmenter needs none."),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option("--threshold", help="Weakest response that counts as a soma.")
+        float | None,
+        typer.Option(
+            "--threshold",
+            help="Weakest response that counts as a soma: in standard deviations of the noise, or "
+            "the segmenter's probability, from 0 to 1.",
+        ),
     ] = None,
     annotator: AnnotatorOption = None,
     report: Report,
 ) -> Detected:
     """Find the somata of one image, or of all."""
-    from napari_neurobridge.detection.dog import DogParams
     from napari_neurobridge.errors import InputError
     from napari_neurobridge.project.folder import Project
-    from napari_neurobridge.project.parsing import parse_model
     from napari_neurobridge.workflows.detect import detect_dataset
 
-    if method != "dog":
-        raise InputError(f"There is no detection method '{method}'; use dog.")
-    given = {"soma_diameter_um": soma_diameter, "threshold": threshold}
-    params = parse_model(
-        DogParams,
-        {name: value for name, value in given.items() if value is not None},
-        what="The detection options are not valid",
-    )
+    params = _params(method, soma_diameter, threshold)
     opened = Project.open(project)
     names = [dataset] if dataset is not None else opened.datasets_with_images
     if not names:
@@ -83,6 +91,28 @@ def detect(
         for name in names
     }
     return Detected(n_somata=sum(counts.values()), datasets=counts)
+
+
+def _params(
+    method: str, soma_diameter: float | None, threshold: float | None
+) -> "DogParams | SegmentParams":
+    """Return what the options say."""
+    from napari_neurobridge.detection.dog import DogParams
+    from napari_neurobridge.detection.segment import SegmentParams
+    from napari_neurobridge.errors import InputError
+    from napari_neurobridge.project.parsing import parse_model
+
+    what = "The detection options are not valid"
+    if method == "segmenter":
+        if soma_diameter is not None:
+            raise InputError("The segmenter takes no --soma-diameter.")
+        return parse_model(SegmentParams, {"least_probability": threshold}, what=what)
+    if method != "dog":
+        raise InputError(f"There is no detection method '{method}'; use dog or segmenter.")
+    given = {"soma_diameter_um": soma_diameter, "threshold": threshold}
+    return parse_model(
+        DogParams, {name: value for name, value in given.items() if value is not None}, what=what
+    )
 
 
 def import_points(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.spatial import KDTree
 from torch.nn.functional import max_pool3d
 
 from napari_neurobridge.detection.filters import SCALE_STEP, difference_of_gaussians
@@ -108,6 +109,29 @@ def find_candidates(
         response=strongest.numpy()[tuple(found.T)].astype(np.float64),
         contrast=_contrast(image, found, np.asarray(radii_um)[best], voxel_um),
     )
+
+
+def not_suppressed(
+    positions: npt.NDArray[np.float64], reach: npt.NDArray[np.float64]
+) -> npt.NDArray[np.bool_]:
+    """Mark those that have no stronger one kept close by, (N,).
+
+    Parameters
+    ----------
+    positions : ndarray, shape (N, 3)
+        The strongest first.
+    reach : ndarray, shape (N,)
+        How far each suppresses weaker ones, in the unit of the positions.
+    """
+    kept = np.ones(len(positions), dtype=bool)
+    if not len(positions):
+        return kept
+    tree = KDTree(positions)
+    for index, position in enumerate(positions):
+        if kept[index]:
+            close = np.asarray(tree.query_ball_point(position, float(reach[index])))
+            kept[close[close > index]] = False
+    return kept
 
 
 def _without_faces(block: Block, volume_shape: Index3) -> tuple[slice, ...]:

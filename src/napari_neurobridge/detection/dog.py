@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.spatial import KDTree
 
-from napari_neurobridge.detection.candidates import SHELL_RADII, SomaCandidates, find_candidates
+from napari_neurobridge.detection.candidates import (
+    SHELL_RADII,
+    SomaCandidates,
+    find_candidates,
+    not_suppressed,
+)
 from napari_neurobridge.detection.filters import SCALE_STEP, difference_of_gaussians, reach_um
 from napari_neurobridge.detection.working_grid import WorkingGrid
 from napari_neurobridge.io.blocks import Block, Index3, iter_blocks
@@ -78,7 +82,8 @@ class Detection:
     radius_um : ndarray, shape (N,)
         Radius of the best-fitting ball.
     confidence : ndarray, shape (N,)
-        From 0.5 at the threshold towards 1 for somata of much more contrast.
+        By the difference of Gaussians, from 0.5 at the threshold towards 1 for somata of much more
+        contrast; of a segmenter, the probability of the soma's middle.
     """
 
     centers_um: npt.NDArray[np.float64]
@@ -216,7 +221,8 @@ def _select(found: SomaCandidates, params: DogParams, minimum: float) -> Detecti
         minimum = max(minimum, params.relative_threshold * _typical_contrast(found.contrast))
         found = found.take(found.contrast > minimum)
     found = found.take(np.lexsort((*found.positions.T[::-1], -found.response)))
-    found = found.take(_not_suppressed(found, params.min_distance_um))
+    reach = np.maximum(params.min_distance_um, found.radius_um)
+    found = found.take(not_suppressed(found.positions, reach))
     return Detection(found.positions, found.radius_um, 1 - minimum / found.contrast / 2)
 
 
@@ -229,17 +235,3 @@ def _typical_contrast(contrast: npt.NDArray[np.float64]) -> float:
     ordered = np.sort(contrast)
     weight = np.cumsum(ordered**2)
     return float(ordered[np.searchsorted(weight, weight[-1] / 2)])
-
-
-def _not_suppressed(found: SomaCandidates, min_distance_um: float) -> npt.NDArray[np.bool_]:
-    """Mark candidates, strongest first, that have no stronger one kept close by."""
-    kept = np.ones(len(found), dtype=bool)
-    if not len(found):
-        return kept
-    tree = KDTree(found.positions)
-    for index, position in enumerate(found.positions):
-        if kept[index]:
-            reach = max(min_distance_um, float(found.radius_um[index]))
-            close = np.asarray(tree.query_ball_point(position, reach))
-            kept[close[close > index]] = False
-    return kept

@@ -9,9 +9,8 @@
 ``SHA256SUMS``           checksums of all but the card, as ``sha256sum -c`` reads them
 =======================  ==========================================================
 
-Building networks is left to those who know them: :mod:`napari_neurobridge.encoder.embed`,
-:mod:`napari_neurobridge.matching.constellation.model` and
-:mod:`napari_neurobridge.registration.gccm`.
+Building networks is left to those who know them: :mod:`napari_neurobridge.encoder.embed` and
+those that read their weights by :mod:`napari_neurobridge.models.weights`.
 """
 
 from __future__ import annotations
@@ -47,6 +46,7 @@ CHECKSUMS_FILE = "SHA256SUMS"
 
 ENCODER, CONSTELLATION, GCCM = "encoder", "constellation", "gccm"
 FEATURE_NET, SOMA_PAIR_NET = "feature-net", "soma-pair-net"
+SEGMENTER = "segmenter"
 SEMANTIC_MATCHER = "semantic-matcher"
 _CHECKED_FILES = (CONFIG_FILE, WEIGHTS_FILE, CALIBRATION_FILE, FINGERPRINT_FILE)
 HASH_DIGITS = 12

@@ -26,6 +26,8 @@ DEFAULT_FEATURES = "features-2d"
 """Finds and describes points of images."""
 DEFAULT_SOMA_PAIRS = "soma-pairs-2d"
 """Says whether two images show one soma."""
+DEFAULT_SEGMENTER = "somata-2d"
+"""Says which pixels belong to somata."""
 DEFAULT_SEMANTIC_MATCHER = "semantic-2d"
 """Matches two planes by what their keypoints look like."""
 

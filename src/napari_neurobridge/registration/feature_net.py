@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.model_folder import FEATURE_NET
-from napari_neurobridge.registration.weights import load_network
+from napari_neurobridge.models.weights import load_network
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.model_folder import GCCM, ModelFolder
+from napari_neurobridge.models.weights import load_network, save_network
 from napari_neurobridge.registration.common_frame import LEVELS, CommonFrame, common_frame
 from napari_neurobridge.registration.subsets import (
     SubsetConfig,
     draw_subsets,
     mean_over_subsets,
 )
-from napari_neurobridge.registration.weights import load_network, save_network
 
 if TYPE_CHECKING:
     from pathlib import Path

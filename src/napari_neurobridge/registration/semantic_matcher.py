@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from napari_neurobridge.models.model_folder import SEMANTIC_MATCHER
+from napari_neurobridge.models.weights import load_network
 from napari_neurobridge.registration.gccm import Gccm, GccmConfig
 from napari_neurobridge.registration.image_matches import ImageMatches
 from napari_neurobridge.registration.lightglue import (
@@ -25,7 +26,6 @@ from napari_neurobridge.registration.lightglue import (
     match_adaptively,
 )
 from napari_neurobridge.registration.verify import verify
-from napari_neurobridge.registration.weights import load_network
 
 if TYPE_CHECKING:
     from pathlib import Path

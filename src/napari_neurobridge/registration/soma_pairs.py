@@ -18,7 +18,7 @@ from scipy.ndimage import map_coordinates
 from torch import Tensor, nn
 
 from napari_neurobridge.models.model_folder import SOMA_PAIR_NET
-from napari_neurobridge.registration.weights import load_network
+from napari_neurobridge.models.weights import load_network
 
 if TYPE_CHECKING:
     from pathlib import Path

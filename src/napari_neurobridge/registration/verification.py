@@ -191,7 +191,7 @@ class Ransac:
         with warnings.catch_warnings():
             # It warns of each sample that lies on a line, and of finding nothing.
             warnings.simplefilter("ignore")
-            found, _ = ransac(  # type: ignore[no-untyped-call]
+            found, _ = ransac(
                 (source, target),
                 AffineTransform if affine else SimilarityTransform,
                 min_samples=least,

@@ -20,6 +20,7 @@ from scipy.spatial import cKDTree
 
 from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder
+from napari_neurobridge.models.weights import save_network
 from napari_neurobridge.registration.feature_net import (
     FeatureMaps,
     FeatureNet,
@@ -29,7 +30,6 @@ from napari_neurobridge.registration.feature_net import (
 )
 from napari_neurobridge.registration.feature_points import FeatureExtractor
 from napari_neurobridge.registration.keypoints import PlanarImage
-from napari_neurobridge.registration.weights import save_network
 from napari_neurobridge.training.feature_card import CARD
 from napari_neurobridge.training.feature_loss import RIGHT_PX, feature_loss
 from napari_neurobridge.training.image_tasks import (

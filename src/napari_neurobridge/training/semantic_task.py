@@ -27,6 +27,7 @@ from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.models.current import bundled_model, bundled_verifier
 from napari_neurobridge.models.model_folder import FEATURE_NET
+from napari_neurobridge.models.weights import save_network
 from napari_neurobridge.registration.common_frame import common_frame
 from napari_neurobridge.registration.feature_net import load_feature_net
 from napari_neurobridge.registration.feature_points import FeatureExtractor
@@ -40,7 +41,6 @@ from napari_neurobridge.registration.semantic_matcher import (
     load_semantic_matcher,
 )
 from napari_neurobridge.registration.subsets import draw_subsets, mean_over_subsets
-from napari_neurobridge.registration.weights import save_network
 from napari_neurobridge.training.feature_task import FeatureTask, SceneSource
 from napari_neurobridge.training.image_tasks import TaskParams, draw_task
 from napari_neurobridge.training.keypoint_pairs import (

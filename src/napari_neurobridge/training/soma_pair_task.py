@@ -25,6 +25,7 @@ from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder, atomic_write
 from napari_neurobridge.models.current import bundled_model
 from napari_neurobridge.models.model_folder import FEATURE_NET
+from napari_neurobridge.models.weights import save_network
 from napari_neurobridge.registration.feature_net import load_feature_net
 from napari_neurobridge.registration.feature_points import FeatureExtractor
 from napari_neurobridge.registration.soma_pairs import (
@@ -32,7 +33,6 @@ from napari_neurobridge.registration.soma_pairs import (
     SomaPairNet,
     load_soma_pair_net,
 )
-from napari_neurobridge.registration.weights import save_network
 from napari_neurobridge.training.feature_task import FeatureTask, SceneSource
 from napari_neurobridge.training.image_tasks import TaskParams, draw_task
 from napari_neurobridge.training.loop import LoopConfig, train

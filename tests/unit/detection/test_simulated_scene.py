@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 
-from napari_neurobridge.benchmarks.detection import count_hits
 from napari_neurobridge.detection.dog import DogParams, detect_somata
+from napari_neurobridge.detection.hits import count_hits
 from napari_neurobridge.io.volumes import open_volume
 from napari_neurobridge.simulation.scene_files import simulate_scene
 

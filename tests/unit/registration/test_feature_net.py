@@ -9,6 +9,7 @@ import torch
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.current import bundled_model
 from napari_neurobridge.models.model_folder import FEATURE_NET
+from napari_neurobridge.models.weights import save_network
 from napari_neurobridge.registration.feature_net import (
     FeatureNet,
     FeatureNetConfig,
@@ -19,7 +20,6 @@ from napari_neurobridge.registration.feature_net import (
 )
 from napari_neurobridge.registration.feature_points import FeatureExtractor
 from napari_neurobridge.registration.keypoints import PlanarImage
-from napari_neurobridge.registration.weights import save_network
 
 SMALL = FeatureNetConfig(width=8, trunk=8, blocks=1, dim=4)
 

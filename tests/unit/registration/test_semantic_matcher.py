@@ -12,6 +12,7 @@ import torch
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.current import bundled_model, bundled_verifier
 from napari_neurobridge.models.model_folder import FEATURE_NET, SEMANTIC_MATCHER
+from napari_neurobridge.models.weights import save_network
 from napari_neurobridge.registration.feature_net import load_feature_net
 from napari_neurobridge.registration.feature_points import FeatureExtractor
 from napari_neurobridge.registration.gccm import load_gccm
@@ -23,7 +24,6 @@ from napari_neurobridge.registration.semantic_matcher import (
     SemanticMatcherNet,
     load_semantic_matcher,
 )
-from napari_neurobridge.registration.weights import save_network
 
 
 @pytest.fixture

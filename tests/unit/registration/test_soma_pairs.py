@@ -9,6 +9,7 @@ import torch
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.current import bundled_model
 from napari_neurobridge.models.model_folder import FEATURE_NET, SOMA_PAIR_NET
+from napari_neurobridge.models.weights import save_network
 from napari_neurobridge.registration.keypoints import PlanarImage
 from napari_neurobridge.registration.soma_pairs import (
     CropSource,
@@ -18,7 +19,6 @@ from napari_neurobridge.registration.soma_pairs import (
     fitted_linear,
     load_soma_pair_net,
 )
-from napari_neurobridge.registration.weights import save_network
 
 SMALL = SomaPairConfig(width=4, crop_px=16)
 

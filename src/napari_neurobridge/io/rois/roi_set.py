@@ -204,7 +204,7 @@ def outline_of(pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     low = inside.min(axis=0) - 1  # a margin, so that every outline is closed
     mask = np.zeros(inside.max(axis=0) - low + 2)
     mask[tuple((inside - low).T)] = 1.0
-    longest = max(find_contours(mask, 0.5), key=len)  # type: ignore[no-untyped-call]
+    longest = max(find_contours(mask, 0.5), key=len)
     return np.column_stack([np.full(len(longest), float(plane)), longest + low])
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.models.model_folder import CONSTELLATION, ModelFolder
+from napari_neurobridge.models.weights import load_network, save_network
 from napari_neurobridge.registration.lightglue import LightGlue, LightGlueConfig, LightGlueOutput
-from napari_neurobridge.registration.weights import load_network, save_network
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_neurobridge.benchmarks.detection import count_hits
+from napari_neurobridge.detection.hits import count_hits
 
 points = st.lists(st.tuples(*[st.floats(0, 12)] * 3), max_size=4).map(
     lambda rows: np.array(rows, dtype=float).reshape(-1, 3)

@@ -1,4 +1,4 @@
-"""Networks of registration as model folders: weights in and out."""
+"""Networks as model folders: weights in and out."""
 
 from __future__ import annotations
 
