@@ -110,3 +110,45 @@ def _swapped(
 ) -> tuple[PlanarImage, PlanarImage, SomaMatcher]:
     engine, first, second = parts
     return first, second, engine
+
+
+class Seen:
+    """Judges pairs of somata by where they truly lie, right nine times out of ten."""
+
+    def __init__(self, angle_deg: float, stretch: np.ndarray) -> None:
+        self.angle_deg, self.stretch = angle_deg, stretch
+
+    def __call__(self, source_um: np.ndarray, target_um: np.ndarray) -> np.ndarray:
+        true = stretched(turned(source_um, self.angle_deg), self.stretch)
+        right = np.linalg.norm(true - target_um, axis=1) < 4
+        mistaken = np.floor(source_um.sum(axis=1)) % 10 == 0
+        return np.where(right ^ mistaken, 2.5, -2.5)
+
+
+def stretched(points: np.ndarray, stretch: np.ndarray) -> np.ndarray:
+    return (points - SIZE / 2) @ stretch + SIZE / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("along", [20.0, 75.0])
+def test_tissue_that_is_stretched_along_one_direction_is_found(along: float) -> None:
+    angle = np.deg2rad(along)
+    axis = np.array([np.cos(angle), np.sin(angle)])
+    stretch = 0.75 * (np.eye(2) + 0.75 * np.outer(axis, axis))
+    source, target = sides(60.0)
+    made, *images = matcher(source, stretched(target, stretch))
+    # It is not judged by looks, and so neither stretched nor found.
+    assert len(made.match(*images)) == 0
+    made._judge = lambda *_: Seen(60.0, stretch)  # type: ignore[method-assign,assignment,return-value]
+    found = made.match(*images)
+    true = stretched(turned(found.source_um, 60.0), stretch)
+    assert len(found) >= 30
+    assert (np.linalg.norm(true - found.target_um, axis=1) < 4).mean() > 0.9
+
+
+@pytest.mark.slow
+def test_no_stretch_makes_unrelated_images_one() -> None:
+    rng = np.random.default_rng(5)
+    made, *images = matcher(*(rng.uniform(20, SIZE - 20, (90, 2)) for _ in range(2)))
+    made._judge = lambda *_: Seen(60.0, np.eye(2))  # type: ignore[method-assign,assignment,return-value]
+    assert len(made.match(*images)) == 0
