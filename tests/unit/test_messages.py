@@ -21,6 +21,7 @@ FACES = ("cli", "workbench", "viewer", "widgets", "demo.py")
 SCRIPTS = {
     "training/bundled_encoder.py",
     "training/gccm_card.py",
+    "training/command.py",
     "training/feature_card.py",
     "training/feature_task.py",
     "training/gccm_task.py",

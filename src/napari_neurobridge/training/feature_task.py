@@ -6,7 +6,6 @@ folder holds the command that made it.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import time
@@ -18,7 +17,6 @@ import torch
 from pydantic import BaseModel, Field
 from scipy.spatial import cKDTree
 
-from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.models.weights import save_network
 from napari_neurobridge.registration.feature_net import (
@@ -30,6 +28,7 @@ from napari_neurobridge.registration.feature_net import (
 )
 from napari_neurobridge.registration.feature_points import FeatureExtractor
 from napari_neurobridge.registration.keypoints import PlanarImage
+from napari_neurobridge.training.command import asked_loop, command_of, run_task, task_parser
 from napari_neurobridge.training.feature_card import CARD
 from napari_neurobridge.training.feature_loss import RIGHT_PX, feature_loss
 from napari_neurobridge.training.image_tasks import (
@@ -265,28 +264,14 @@ def _halves(maps: FeatureMaps, count: int) -> tuple[FeatureMaps, FeatureMaps]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line of this module; return the exit code."""
-    parser = argparse.ArgumentParser(description="Train a feature network.")
-    parser.add_argument("--out", type=Path, default=Path("models/features-2d"))
-    parser.add_argument(
-        "--cache", type=Path, required=True, help="folder of the scenes and the checkpoint"
+    parser = task_parser(
+        "Train a feature network.", Path("models/features-2d"), "of the scenes and the checkpoint"
     )
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     task = FeatureTask()
-    changes = {"seed": options.seed} | ({} if options.steps is None else {"steps": options.steps})
-    task = task.model_copy(update={"loop": task.loop.model_copy(update=changes)})
-    command = (
-        "python -m napari_neurobridge.training.feature_task --cache CACHE "
-        f"--steps {task.loop.steps} --seed {options.seed}"
-    )
-    try:
-        make_feature_folder(options.out, task, options.cache, command=command)
-    except NeuroBridgeError as error:
-        logger.error("%s", error)
-        return error.exit_code
-    return 0
+    task = task.model_copy(update={"loop": asked_loop(task.loop, options)})
+    command = command_of("feature_task", steps=task.loop.steps, seed=options.seed)
+    return run_task(lambda: make_feature_folder(options.out, task, options.cache, command=command))
 
 
 if __name__ == "__main__":

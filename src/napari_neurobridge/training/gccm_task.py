@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import time
@@ -18,7 +17,6 @@ from pydantic import BaseModel, Field
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.registration.common_frame import common_frame, stacked
 from napari_neurobridge.registration.gccm import (
@@ -33,6 +31,7 @@ from napari_neurobridge.registration.inlier_ratio import estimate_inliers
 from napari_neurobridge.registration.subsets import draw_subsets
 from napari_neurobridge.registration.verification import GccmVerifier
 from napari_neurobridge.simulation.keyed import Key
+from napari_neurobridge.training.command import command_of, run_task, task_parser
 from napari_neurobridge.training.gccm_card import CARD
 from napari_neurobridge.training.loop import LoopConfig, train
 from napari_neurobridge.training.made_by import made_by
@@ -308,27 +307,18 @@ def task_of(dims: int, steps: int | None = None, seed: int = 0) -> GccmTask:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line of this module; return the exit code."""
-    parser = argparse.ArgumentParser(description="Train a geometric consistency module.")
+    parser = task_parser("Train a geometric consistency module.", None, "for the checkpoint")
     parser.add_argument("--dims", type=int, choices=(2, 3), default=2)
-    parser.add_argument("--out", type=Path, help="model folder to write; in models/ unless given")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for the checkpoint")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     task = task_of(options.dims, options.steps, options.seed)
-    command = (
-        f"python -m napari_neurobridge.training.gccm_task --dims {options.dims} --cache CACHE "
-        f"--steps {task.loop.steps} --seed {options.seed}"
-    )
+    command = command_of("gccm_task", dims=options.dims, steps=task.loop.steps, seed=options.seed)
     out = options.out or Path("models") / task.model.name
-    try:
+
+    def make() -> str:
         rows = make_gccm_folder(out, task, options.cache, command=command)
-    except NeuroBridgeError as error:
-        logger.error("%s", error)
-        return error.exit_code
-    sys.stdout.write("\n".join(row.model_dump_json() for row in rows) + "\n")
-    return 0
+        return "\n".join(row.model_dump_json() for row in rows)
+
+    return run_task(make)
 
 
 if __name__ == "__main__":

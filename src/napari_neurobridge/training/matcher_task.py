@@ -6,7 +6,6 @@ in the folder holds the command that made it.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import time
@@ -18,7 +17,6 @@ import numpy as np
 import torch
 from pydantic import BaseModel, Field
 
-from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.matching.constellation.model import (
     Constellation,
@@ -34,6 +32,7 @@ from napari_neurobridge.simulation.point_fields import (
     PointFieldParams,
     draw_point_field,
 )
+from napari_neurobridge.training.command import asked_loop, command_of, run_task, task_parser
 from napari_neurobridge.training.loop import LoopConfig, train
 from napari_neurobridge.training.made_by import made_by
 from napari_neurobridge.training.matcher_card import CARD
@@ -296,27 +295,22 @@ def matcher_card(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line of this module; return the exit code."""
-    parser = argparse.ArgumentParser(description="Train the bundled constellation matcher.")
-    parser.add_argument("--out", type=Path, default=Path("models/constellation"))
-    parser.add_argument("--cache", type=Path, required=True, help="folder for the checkpoint")
-    parser.add_argument("--steps", type=int, default=MatcherTask().loop.steps)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-    command = (
-        "python -m napari_neurobridge.training.matcher_task --out models/constellation "
-        f"--cache CACHE --steps {options.steps} --seed {options.seed}"
+    parser = task_parser(
+        "Train the bundled constellation matcher.",
+        Path("models/constellation"),
+        "for the checkpoint",
     )
-    loop = MatcherTask().loop.model_copy(update={"steps": options.steps, "seed": options.seed})
-    try:
-        figures = make_model_folder(
-            options.out, MatcherTask(loop=loop), options.cache, command=command
-        )
-    except NeuroBridgeError as error:
-        logger.error("%s", error)
-        return error.exit_code
-    sys.stdout.write(figures.model_dump_json(indent=2) + "\n")
-    return 0
+    options = parser.parse_args(arguments)
+    task = MatcherTask(loop=asked_loop(MatcherTask().loop, options))
+    command = command_of(
+        "matcher_task", out="models/constellation", steps=task.loop.steps, seed=options.seed
+    )
+
+    def make() -> str:
+        figures = make_model_folder(options.out, task, options.cache, command=command)
+        return figures.model_dump_json(indent=2)
+
+    return run_task(make)
 
 
 if __name__ == "__main__":

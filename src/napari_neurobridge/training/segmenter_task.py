@@ -6,7 +6,6 @@ folder holds the command that made it.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import time
@@ -19,9 +18,9 @@ from pydantic import BaseModel, Field
 from torch.nn import functional
 
 from napari_neurobridge.detection.unet import SegmenterConfig, SegmenterNet
-from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.models.weights import save_network
+from napari_neurobridge.training.command import asked_loop, command_of, run_task, task_parser
 from napari_neurobridge.training.feature_task import FeatureTask, SceneSource
 from napari_neurobridge.training.loop import LoopConfig, train
 from napari_neurobridge.training.made_by import made_by
@@ -188,28 +187,18 @@ def figure_row(name: str, found: SideFigures) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line of this module; return the exit code."""
-    parser = argparse.ArgumentParser(description="Train the segmenter of somata.")
-    parser.add_argument("--out", type=Path, default=Path("models/somata-2d"))
-    parser.add_argument(
-        "--cache", type=Path, required=True, help="folder of the scenes and the checkpoint"
+    parser = task_parser(
+        "Train the segmenter of somata.",
+        Path("models/somata-2d"),
+        "of the scenes and the checkpoint",
     )
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     task = SegmenterTask()
-    changes = {"seed": options.seed} | ({} if options.steps is None else {"steps": options.steps})
-    task = task.model_copy(update={"loop": task.loop.model_copy(update=changes)})
-    command = (
-        "python -m napari_neurobridge.training.segmenter_task --cache CACHE "
-        f"--steps {task.loop.steps} --seed {options.seed}"
+    task = task.model_copy(update={"loop": asked_loop(task.loop, options)})
+    command = command_of("segmenter_task", steps=task.loop.steps, seed=options.seed)
+    return run_task(
+        lambda: make_segmenter_folder(options.out, task, options.cache, command=command)
     )
-    try:
-        make_segmenter_folder(options.out, task, options.cache, command=command)
-    except NeuroBridgeError as error:
-        logger.error("%s", error)
-        return error.exit_code
-    return 0
 
 
 if __name__ == "__main__":

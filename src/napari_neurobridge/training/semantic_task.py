@@ -9,7 +9,6 @@ folder holds the command that made it.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import logging
 import sys
@@ -23,7 +22,6 @@ import numpy as np
 import torch
 from pydantic import BaseModel, Field
 
-from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.models.current import bundled_model, bundled_verifier
 from napari_neurobridge.models.model_folder import FEATURE_NET
@@ -41,6 +39,7 @@ from napari_neurobridge.registration.semantic_matcher import (
     load_semantic_matcher,
 )
 from napari_neurobridge.registration.subsets import draw_subsets, mean_over_subsets
+from napari_neurobridge.training.command import asked_loop, command_of, run_task, task_parser
 from napari_neurobridge.training.feature_task import FeatureTask, SceneSource
 from napari_neurobridge.training.image_tasks import TaskParams, draw_task
 from napari_neurobridge.training.keypoint_pairs import (
@@ -371,41 +370,40 @@ def make_semantic_folder(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line of this module; return the exit code."""
-    parser = argparse.ArgumentParser(description="Train the matcher of two planes.")
-    parser.add_argument("--out", type=Path, default=Path("models/semantic-2d"))
-    parser.add_argument(
-        "--cache", type=Path, required=True, help="folder of scenes, features and checkpoints"
+    parser = task_parser(
+        "Train the published matcher of two planes.",
+        Path("models/semantic-2d"),
+        "of scenes, features and checkpoints",
     )
-    parser.add_argument("--steps", type=int, default=SemanticTask().loop.steps)
-    parser.add_argument("--joint-steps", type=int, default=SemanticTask().joint_loop.steps)
-    parser.add_argument("--pairs", type=int, default=SemanticTask().one_side.pairs)
-    parser.add_argument("--joint-pairs", type=int, default=SemanticTask().both_sides.pairs)
-    parser.add_argument("--seed", type=int, default=0)
+    task = SemanticTask()
+    parser.add_argument("--joint-steps", type=int, default=task.joint_loop.steps)
+    parser.add_argument("--pairs", type=int, default=task.one_side.pairs)
+    parser.add_argument("--joint-pairs", type=int, default=task.both_sides.pairs)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-    default = SemanticTask()
-    task = default.model_copy(
+    loop = asked_loop(task.loop, options)
+    joint = {"steps": options.joint_steps, "seed": options.seed}
+    task = task.model_copy(
         update={
-            "loop": default.loop.model_copy(update={"steps": options.steps, "seed": options.seed}),
-            "joint_loop": default.joint_loop.model_copy(
-                update={"steps": options.joint_steps, "seed": options.seed}
-            ),
-            "one_side": default.one_side.model_copy(update={"pairs": options.pairs}),
-            "both_sides": default.both_sides.model_copy(update={"pairs": options.joint_pairs}),
+            "loop": loop,
+            "joint_loop": task.joint_loop.model_copy(update=joint),
+            "one_side": task.one_side.model_copy(update={"pairs": options.pairs}),
+            "both_sides": task.both_sides.model_copy(update={"pairs": options.joint_pairs}),
         }
     )
-    command = (
-        "python -m napari_neurobridge.training.semantic_task --cache CACHE "
-        f"--steps {options.steps} --joint-steps {options.joint_steps} --pairs {options.pairs} "
-        f"--joint-pairs {options.joint_pairs} --seed {options.seed}"
+    command = command_of(
+        "semantic_task",
+        steps=loop.steps,
+        joint_steps=options.joint_steps,
+        pairs=options.pairs,
+        joint_pairs=options.joint_pairs,
+        seed=options.seed,
     )
-    try:
+
+    def make() -> str:
         figures = make_semantic_folder(options.out, task, options.cache, command=command)
-    except NeuroBridgeError as error:
-        logger.error("%s", error)
-        return error.exit_code
-    sys.stdout.write("\n".join(f"{name}: {row.row()}" for name, row in figures.items()) + "\n")
-    return 0
+        return "\n".join(f"{name}: {row.row()}" for name, row in figures.items())
+
+    return run_task(make)
 
 
 if __name__ == "__main__":

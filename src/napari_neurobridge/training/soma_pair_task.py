@@ -6,7 +6,6 @@ folder holds the command that made it.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import logging
 import sys
@@ -21,7 +20,6 @@ from pydantic import BaseModel, Field
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
-from napari_neurobridge.errors import NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder, atomic_write
 from napari_neurobridge.models.current import bundled_model
 from napari_neurobridge.models.model_folder import FEATURE_NET
@@ -33,6 +31,7 @@ from napari_neurobridge.registration.soma_pairs import (
     SomaPairNet,
     load_soma_pair_net,
 )
+from napari_neurobridge.training.command import asked_loop, command_of, run_task, task_parser
 from napari_neurobridge.training.feature_task import FeatureTask, SceneSource
 from napari_neurobridge.training.image_tasks import TaskParams, draw_task
 from napari_neurobridge.training.loop import LoopConfig, train
@@ -228,34 +227,29 @@ def train_soma_pairs(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line of this module; return the exit code."""
-    parser = argparse.ArgumentParser(description="Train a network that judges pairs of somata.")
-    parser.add_argument("--out", type=Path, default=Path("models/soma-pairs-2d"))
-    parser.add_argument(
-        "--cache", type=Path, required=True, help="folder of scenes, pairs and checkpoint"
+    parser = task_parser(
+        "Train a network that judges pairs of somata.",
+        Path("models/soma-pairs-2d"),
+        "of scenes, pairs and checkpoint",
     )
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--image-pairs", type=int)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--image-pairs", type=int, default=SomaPairTask().image_pairs)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     task = SomaPairTask()
-    changes = {"seed": options.seed} | ({} if options.steps is None else {"steps": options.steps})
     task = task.model_copy(
         update={
-            "loop": task.loop.model_copy(update=changes),
-            "image_pairs": options.image_pairs or task.image_pairs,
+            "loop": asked_loop(task.loop, options),
+            "image_pairs": options.image_pairs,
         }
     )
-    command = (
-        "python -m napari_neurobridge.training.soma_pair_task --cache CACHE "
-        f"--steps {task.loop.steps} --image-pairs {task.image_pairs} --seed {options.seed}"
+    command = command_of(
+        "soma_pair_task",
+        steps=task.loop.steps,
+        image_pairs=task.image_pairs,
+        seed=options.seed,
     )
-    try:
-        make_soma_pair_folder(options.out, task, options.cache, command=command)
-    except NeuroBridgeError as error:
-        logger.error("%s", error)
-        return error.exit_code
-    return 0
+    return run_task(
+        lambda: make_soma_pair_folder(options.out, task, options.cache, command=command)
+    )
 
 
 if __name__ == "__main__":
