@@ -18,7 +18,11 @@ from scipy.spatial import cKDTree
 
 from napari_neurobridge.registration.image_matches import lifted
 from napari_neurobridge.registration.soma_pairs import fitted_linear
-from napari_neurobridge.spaces.gaussian_process import DeformationPrior, ExactRegression
+from napari_neurobridge.spaces.gaussian_process import (
+    DeformationPrior,
+    ExactRegression,
+    farthest_points,
+)
 from napari_neurobridge.spaces.mutual_nearest import mutual_nearest
 
 if TYPE_CHECKING:
@@ -37,7 +41,7 @@ _PRIOR = DeformationPrior(length_um=400.0, displacement_um=15.0, strain=0.15, sh
 _NOISE_UM, _JUDGED_UM = 1.6, 2.2
 # Farther from where it is expected, a partner is found by chance.
 _REACH_UM, _DEVIATIONS = 12.0, 2.5
-_NEIGHBOURS, _FEWEST, _ROUNDS = 10, 6, 14
+_NEIGHBOURS, _FEWEST, _ROUNDS, _MOST_STARTS = 10, 6, 14, 60
 # From so many matches on, the affine part is fitted to them and not to the neighbourhood.
 _ENOUGH = 15
 _STRETCH = (0.55, 1.6)
@@ -102,12 +106,16 @@ class _SmoothMap:
 
 
 def neighbourhoods(source_um: Float64Array, pairs: RowArray) -> list[RowArray]:
-    """Return for each pair those of its nearest neighbours in the source, itself among them."""
+    """Return pairs with those of their nearest neighbours in the source, themselves among them.
+
+    Of many pairs some are begun with, spread over all.
+    """
     if not len(pairs):
         return []
     places = source_um[pairs[:, 0]]
-    near = cKDTree(places).query(places, k=min(_NEIGHBOURS, len(places)))[1]
-    return [pairs[rows] for rows in np.asarray(near).reshape(len(places), -1)]
+    begun = farthest_points(places, _MOST_STARTS, 1)
+    near = cKDTree(places).query(places[begun], k=min(_NEIGHBOURS, len(places)))[1]
+    return [pairs[rows] for rows in np.asarray(near).reshape(len(begun), -1)]
 
 
 def grow(

@@ -115,12 +115,15 @@ def test_the_order_of_the_starts_does_not_matter() -> None:
 
 def test_neighbourhoods_are_the_nearest() -> None:
     field = _Field(2)
-    pairs = field.true
+    pairs = field.true[:50]
     places = field.source[pairs[:, 0]]
     for row, found in enumerate(neighbourhoods(field.source, pairs)):
         apart = np.linalg.norm(places - places[row], axis=1)
         nearest = {tuple(pair) for pair in pairs[np.argsort(apart)[:10]].tolist()}
         assert {tuple(pair) for pair in found.tolist()} == nearest
+    rows = np.arange(3 * len(places))
+    many = neighbourhoods(np.repeat(places, 3, axis=0), np.column_stack([rows, rows]))
+    assert len(many) == 60
     few = neighbourhoods(field.source, pairs[:3])
     assert [len(one) for one in few] == [3, 3, 3]
 
