@@ -29,9 +29,7 @@ class Bent:
 
 
 def planes(transform: Any) -> Any:
-    fitted = (
-        None if transform is None else SimpleNamespace(choice=SimpleNamespace(transform=transform))
-    )
+    fitted = None if transform is None else SimpleNamespace(transform=transform)
     return SimpleNamespace(
         source=SimpleNamespace(pixel_um=2.0),
         target=SimpleNamespace(pixel_um=0.5),
