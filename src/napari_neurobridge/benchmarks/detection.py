@@ -33,8 +33,7 @@ from napari_neurobridge.detection.unet import load_segmenter
 from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.io.volumes import Volume, open_volume
 from napari_neurobridge.models.current import bundled_model
-from napari_neurobridge.models.model_folder import FEATURE_NET, SEGMENTER
-from napari_neurobridge.registration.feature_net import load_feature_net
+from napari_neurobridge.models.model_folder import SEGMENTER
 from napari_neurobridge.registration.feature_points import FeatureExtractor
 from napari_neurobridge.simulation.scene_files import simulate_scene
 
@@ -122,7 +121,7 @@ def benchmark_detection(
     seeds, level = parameters.seeds, parameters.level
     tell = report or (lambda done, total, message: None)
     net = load_segmenter(bundled_model(SEGMENTER))
-    extractor = FeatureExtractor(load_feature_net(bundled_model(FEATURE_NET)))
+    extractor = FeatureExtractor.bundled()
     in_volumes: dict[str, Finder] = {
         "dog": lambda volume: _found(detect_somata(volume)),
         "segmenter": lambda volume: _found(segment_somata(volume, net)),

@@ -19,8 +19,9 @@ from napari_neurobridge.simulation.neurons.sources import neuron_factory
 from napari_neurobridge.simulation.scene import Scene
 
 if TYPE_CHECKING:
-    from napari_neurobridge.matching.constellation.localise import Localisation, PairJudge
+    from napari_neurobridge.matching.constellation.localise import Localisation
     from napari_neurobridge.registration.keypoints import PlanarImage
+    from napari_neurobridge.registration.pair_looks import PairJudge
     from napari_neurobridge.types import Vec3
 
 Float64Array = npt.NDArray[np.float64]

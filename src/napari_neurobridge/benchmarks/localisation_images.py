@@ -18,7 +18,7 @@ from napari_neurobridge.benchmarks.localisation_brains import (
 )
 from napari_neurobridge.io.volumes import open_volume
 from napari_neurobridge.models.current import bundled_model
-from napari_neurobridge.models.model_folder import FEATURE_NET, SOMA_PAIR_NET
+from napari_neurobridge.models.model_folder import SOMA_PAIR_NET
 from napari_neurobridge.registration.keypoints import PlanarImage
 from napari_neurobridge.registration.slabs import volume_somata
 from napari_neurobridge.registration.soma_pairs import CropSource, load_soma_pair_net
@@ -152,7 +152,6 @@ def _pair_net() -> SomaPairNet:
 @lru_cache(maxsize=1)
 def extractor() -> FeatureExtractor:
     """Return the feature network that comes with the package."""
-    from napari_neurobridge.registration.feature_net import load_feature_net
     from napari_neurobridge.registration.feature_points import FeatureExtractor
 
-    return FeatureExtractor(load_feature_net(bundled_model(FEATURE_NET)))
+    return FeatureExtractor.bundled()

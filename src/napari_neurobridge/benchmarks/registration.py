@@ -32,7 +32,7 @@ from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
 from napari_neurobridge.registration.aliked import Aliked
 from napari_neurobridge.registration.image_registration import register_planes
 from napari_neurobridge.registration.keypoints import PlanarImage
-from napari_neurobridge.registration.semantic_matcher import SemanticMatcher
+from napari_neurobridge.registration.semantic_matcher import paper_variants
 from napari_neurobridge.training.image_tasks import TaskParams, cross_modal_task
 from napari_neurobridge.training.scene_volumes import SceneVolumes, cached_scene
 from napari_neurobridge.workflows.register_images import default_matcher, semantic_matcher
@@ -247,21 +247,11 @@ def _rivals(
 def _semantic(*, any_angle: bool) -> dict[str, Callable[[ImageTask], MethodOutcome]]:
     """Return the published matcher, and where no angle is looked for what it is without parts."""
     whole = semantic_matcher()
-    variants = {
-        "local features, LightGlue": (False, False),
-        "local and semantic features, LightGlue": (True, False),
-        "local features, LightGlue, GCCM": (False, True),
-        "local and semantic features, LightGlue, GCCM": (True, True),
-    }
-    parts = (whole.net, whole.extractor, whole.features)
+    variants = paper_variants(whole.net, whole.extractor, whole.features)
     return {
-        name: partial(
-            by_matcher,
-            SemanticMatcher(*parts, semantic=semantic, verified=verified),
-            any_angle=any_angle,
-        )
-        for name, (semantic, verified) in variants.items()
-        if verified or not any_angle
+        name: partial(by_matcher, variant, any_angle=any_angle)
+        for name, variant in variants.items()
+        if variant.verified or not any_angle
     }
 
 

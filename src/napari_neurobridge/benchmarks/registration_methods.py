@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.registration.consensus import consensus
+from napari_neurobridge.registration.consensus import verified_consensus
 from napari_neurobridge.registration.image_matches import lifted
 from napari_neurobridge.registration.image_registration import register_planes
 from napari_neurobridge.registration.keypoints import PlanarImage
@@ -218,8 +218,7 @@ def by_matcher(matcher: PlaneMatcher, task: ImageTask, *, any_angle: bool) -> Me
     else:
         matches = matcher.match(*planes_of(task))
         matches = matches.take(matches.verified)
-        fitting = consensus(matches.source_um, matches.target_um)
-        fitted = fit_plane(matches, fitting, ("source", "target"))
+        fitted = fit_plane(matches, verified_consensus(matches), ("source", "target"))
     return MethodOutcome.of(
         task,
         matches.source_um,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from napari_neurobridge.registration.image_matches import BoolArray, Float64Array
+    from napari_neurobridge.registration.image_matches import BoolArray, Float64Array, ImageMatches
 
 TOLERANCE_UM = 25.0
 """So far tissue that bends may depart from a similarity over a field of view."""
@@ -17,6 +17,13 @@ LARGEST_SCALE = 2.0
 _TRIALS = 1000
 # Two matches that are nearer than this say little of the angle between all.
 _LEAST_APART_UM = 1.0
+
+
+def verified_consensus(matches: ImageMatches) -> BoolArray:
+    """Return which matches are verified and explained by the one similarity that explains most."""
+    fitting = matches.verified.copy()
+    fitting[fitting] = consensus(matches.source_um[fitting], matches.target_um[fitting])
+    return fitting
 
 
 def consensus(

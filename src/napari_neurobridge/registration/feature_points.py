@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from napari_neurobridge.models.current import bundled_model
+from napari_neurobridge.models.model_folder import FEATURE_NET
 from napari_neurobridge.registration.feature_net import (
     FeatureMaps,
     FeatureNet,
+    load_feature_net,
     node_pixels,
     sample_maps,
 )
@@ -94,6 +97,17 @@ class FeatureExtractor:
     def __init__(self, net: FeatureNet, name: str = "feature network") -> None:
         self.net = net.eval()
         self._name = name
+
+    @classmethod
+    def bundled(cls) -> FeatureExtractor:
+        """Use the network that comes with the package.
+
+        Raises
+        ------
+        InputError
+            If it is not there, or cannot be read.
+        """
+        return cls(load_feature_net(bundled_model(FEATURE_NET)))
 
     @property
     def name(self) -> str:

@@ -8,15 +8,15 @@ What the whole planes then show decides which growth is right.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from napari_neurobridge.registration.image_matches import lifted
+from napari_neurobridge.registration.pair_looks import bounded
 from napari_neurobridge.registration.soma_pairs import fitted_linear
 from napari_neurobridge.spaces.gaussian_process import (
     DeformationPrior,
@@ -28,11 +28,10 @@ from napari_neurobridge.spaces.mutual_nearest import mutual_nearest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_neurobridge.registration.pair_looks import Looks
+
 Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
-PairLooks: TypeAlias = Callable[[RowArray], Float64Array]
-"""Takes rows of source and target (K, 2) that one map brings together, and returns log likelihood
-ratios (K,) of being one soma by what the two look like."""
 
 # How tissue departs from the affine map of a neighbourhood.
 _PRIOR = DeformationPrior(length_um=400.0, displacement_um=15.0, strain=0.15, shift_um=30.0)
@@ -45,8 +44,8 @@ _NEIGHBOURS, _FEWEST, _ROUNDS, _MOST_STARTS = 10, 6, 14, 60
 # From so many matches on, the affine part is fitted to them and not to the neighbourhood.
 _ENOUGH = 15
 _STRETCH = (0.55, 1.6)
-# So many growths are judged by looks; a pair counts for so much at most.
-_JUDGED, _MOST = 6, 4.0
+# So many growths are judged by looks.
+_JUDGED = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +122,7 @@ def grow(
     target_um: Float64Array,
     starts: Sequence[RowArray],
     density: float,
-    looks: PairLooks | None = None,
+    looks: Looks | None = None,
 ) -> Growth | None:
     """Grow each of several sets of pairs over both planes, and return the one of most evidence.
 
@@ -164,7 +163,7 @@ def evidence_of(
     target_um: Float64Array,
     pairs: RowArray,
     density: float,
-    looks: PairLooks | None = None,
+    looks: Looks | None = None,
 ) -> Growth | None:
     """Return what the map of some pairs brings together; None where they fit no map.
 
@@ -179,7 +178,7 @@ def evidence_of(
     level = -np.log(2 * np.pi * _JUDGED_UM**2 * density)
     ratios = level - 0.5 * (off / _JUDGED_UM) ** 2
     if looks is not None and len(near):
-        ratios = ratios + looks(near).clip(-_MOST, _MOST)
+        ratios = ratios + bounded(looks(near))
     evidence = np.logaddexp(ratios, 0.0).sum() - len(ratios) * np.log(2.0)
     return Growth(near[ratios > 0], float(evidence))
 

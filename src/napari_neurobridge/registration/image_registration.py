@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.registration.consensus import TOLERANCE_UM, consensus
+from napari_neurobridge.registration.consensus import TOLERANCE_UM, verified_consensus
 from napari_neurobridge.registration.image_matches import PatternMatcher, lifted
 from napari_neurobridge.registration.measuring import measure
 from napari_neurobridge.registration.plane_fit import PlaneFit, fit_plane
@@ -325,8 +325,7 @@ class _PoseSearch:
         places = grid.to_plane(found.source_um)
         inside = lies_on(self.source, places)
         found, places = found.take(inside), places[inside]
-        fitting = found.verified.copy()
-        fitting[fitting] = consensus(found.source_um[fitting], found.target_um[fitting])
+        fitting = verified_consensus(found)
         return Pose(angle, mirrored, replace(found, source_um=places), fitting)
 
     def again(
@@ -342,8 +341,7 @@ class _PoseSearch:
         found = self._match(
             on_source.image_of(coarse), on_target.image_of(self.target), "matching again"
         )
-        fitting = found.verified.copy()
-        fitting[fitting] = consensus(found.source_um[fitting], found.target_um[fitting])
+        fitting = verified_consensus(found)
         places = on_source.to_plane(found.source_um)
         inside = lies_on(self.source, places)
         found = replace(

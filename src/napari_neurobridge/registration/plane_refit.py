@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.registration.consensus import TOLERANCE_UM, consensus
+from napari_neurobridge.registration.consensus import TOLERANCE_UM, verified_consensus
 from napari_neurobridge.registration.image_matches import lifted
 from napari_neurobridge.registration.image_registration import PlaneRegistration
 from napari_neurobridge.registration.measuring import measure
@@ -81,11 +81,8 @@ def refit_planes(
 
 def _fitting(matches: ImageMatches, fitted: PlaneFit | None) -> BoolArray:
     """Return the verified matches near the map so far, or that one similarity explains."""
-    fitting = matches.verified.copy()
     if fitted is None:
-        here, there = matches.source_um[fitting], matches.target_um[fitting]
-        fitting[fitting] = consensus(here, there)
-        return fitting
+        return verified_consensus(matches)
     mapped = fitted.transform.map_points(lifted(matches.source_um))[:, 1:]
     off = np.linalg.norm(mapped - matches.target_um, axis=1)
-    return np.asarray(fitting & (off <= TOLERANCE_UM))
+    return np.asarray(matches.verified & (off <= TOLERANCE_UM))

@@ -25,7 +25,7 @@ from napari_neurobridge.registration.lightglue import (
     LightGlueConfig,
     match_adaptively,
 )
-from napari_neurobridge.registration.verify import verify
+from napari_neurobridge.registration.verify import verified_matches
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 UNIT_UM = 16.0
 """Positions enter LightGlue in this unit: about the distance of neighbouring keypoints."""
-# Fewer matches hold no subsets to be verified by.
-_FEWEST = 8
 
 
 class SemanticMatcherConfig(BaseModel, frozen=True, extra="forbid"):
@@ -217,19 +215,27 @@ class SemanticMatcher:
         kept = probability > self.least_probability
         rows, probability = found.pairs.numpy()[kept], probability[kept]
         here, there = source.positions_um[rows[:, 0]], target.positions_um[rows[:, 1]]
-        confidence, threshold, ratio = np.ones(len(rows)), 0.5, 1.0
+        counts = len(source), len(target)
         if self.verified:
-            confidence, threshold, ratio = np.zeros(len(rows)), 1.0, 0.0
-            if len(rows) >= _FEWEST:
-                judged = verify(here, there, gccm=self.net.gccm)
-                confidence, threshold, ratio = (
-                    judged.confidence.clip(0, 1),
-                    judged.threshold,
-                    judged.inlier_ratio,
-                )
-        return ImageMatches(
-            here, there, probability, confidence, threshold, ratio, len(source), len(target)
-        )
+            return verified_matches(here, there, probability, counts, gccm=self.net.gccm)
+        every = np.ones(len(rows))
+        return ImageMatches(here, there, probability, every, 0.5, 1.0, *counts)
+
+
+def paper_variants(
+    net: SemanticMatcherNet, extractor: FeatureExtractor, features: SemanticFeatures
+) -> dict[str, SemanticMatcher]:
+    """Return the four variants of the paper's table I by what they use, the whole one last."""
+    parts = {
+        "local features, LightGlue": (False, False),
+        "local and semantic features, LightGlue": (True, False),
+        "local features, LightGlue, GCCM": (False, True),
+        "local and semantic features, LightGlue, GCCM": (True, True),
+    }
+    return {
+        name: SemanticMatcher(net, extractor, features, semantic=semantic, verified=verified)
+        for name, (semantic, verified) in parts.items()
+    }
 
 
 def _units(points: DescribedPoints) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.registration.image_matches import ImageMatches
 from napari_neurobridge.registration.inlier_ratio import estimate_inliers
 from napari_neurobridge.registration.verification import GccmVerifier
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from napari_neurobridge.registration.gccm import Gccm
     from napari_neurobridge.registration.subsets import SubsetConfig
     from napari_neurobridge.types import FloatArray
+
+# Fewer matches hold no subsets to be verified by.
+_FEWEST = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,45 @@ class Verification:
     threshold: float
     kept: npt.NDArray[np.bool_]
     inlier_ratio: float
+
+
+def verified_matches(
+    source_um: npt.NDArray[np.float64],
+    target_um: npt.NDArray[np.float64],
+    probability: npt.NDArray[np.float64],
+    counts: tuple[int, int],
+    *,
+    gccm: Gccm,
+    margin: float | None = None,
+) -> ImageMatches:
+    """Return matches of two planes with their geometric consistency; too few are not verified.
+
+    Parameters
+    ----------
+    source_um, target_um : ndarray, shape (K, 2)
+    probability : ndarray, shape (K,)
+        As the matcher says; taken as 0 or 1 where it is beyond.
+    counts : (int, int)
+        Keypoints of either plane.
+    gccm : Gccm
+    margin : float, optional
+        See `ImageMatches`.
+    """
+    confidence, threshold, ratio = np.zeros(len(source_um)), 0.0, 0.0
+    if len(source_um) >= _FEWEST:
+        judged = verify(source_um, target_um, gccm=gccm)
+        confidence, threshold, ratio = judged.confidence, judged.threshold, judged.inlier_ratio
+    return ImageMatches(
+        source_um,
+        target_um,
+        probability=probability.clip(0, 1),
+        confidence=confidence,
+        threshold=threshold,
+        inlier_ratio=ratio,
+        n_source=counts[0],
+        n_target=counts[1],
+        margin=margin,
+    )
 
 
 def verify(

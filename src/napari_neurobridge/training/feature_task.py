@@ -37,8 +37,9 @@ from napari_neurobridge.training.image_tasks import (
     cross_modal_task,
     draw_task,
 )
-from napari_neurobridge.training.loop import LoopConfig, train
+from napari_neurobridge.training.loop import LoopConfig, run_through, train
 from napari_neurobridge.training.made_by import made_by
+from napari_neurobridge.training.scene_sources import SceneSource, load_each, scene_list
 from napari_neurobridge.training.scene_volumes import cached_scene
 
 if TYPE_CHECKING:
@@ -55,14 +56,6 @@ logger = logging.getLogger(__name__)
 _TRAINING, _TEST = 1, 2
 # Tried as thresholds of a soma's probability, in the card.
 _THRESHOLDS = (0.2, 0.3, 0.4, 0.5)
-
-
-class SceneSource(BaseModel, frozen=True, extra="forbid"):
-    """Scenes of one level."""
-
-    level: str = "paper"
-    first_seed: int
-    count: int = Field(gt=0)
 
 
 class FeatureTask(BaseModel, frozen=True, extra="forbid"):
@@ -104,13 +97,7 @@ def load_scenes(
     sources: Sequence[SceneSource], size_um: Vec3, cache: Path, report: Report | None = None
 ) -> list[SceneVolumes]:
     """Return all scenes, simulated unless the cache holds them."""
-    wanted = [(one.level, one.first_seed + n) for one in sources for n in range(one.count)]
-    scenes = []
-    for done, (name, seed) in enumerate(wanted):
-        if report is not None:
-            report(done, len(wanted), "simulating scenes")
-        scenes.append(cached_scene(seed, name, size_um, cache))
-    return scenes
+    return load_each(sources, lambda seed, level: cached_scene(seed, level, size_um, cache), report)
 
 
 def batch_loss(
@@ -157,11 +144,7 @@ def train_features(task: FeatureTask, cache: Path, *, report: Report | None = No
         checkpoint=cache / f"{task.model.name}-checkpoint.safetensors",
         identity=task.model_dump_json(exclude={"loop", "test_pairs", "tests"}),
     )
-    for done in steps:
-        text = f"loss {done.loss:.3f}, {done.seconds:.0f} s"
-        logger.info("step %d of %d, %s", done.step, done.steps, text)
-        if report is not None:
-            report(done.step, done.steps, text)
+    run_through(steps, report)
     return net.eval()
 
 
@@ -185,10 +168,7 @@ def make_feature_folder(
                 loop=task.loop,
                 parameters=sum(p.numel() for p in net.parameters()),
                 hash=written.hash,
-                scenes="\n".join(
-                    f"- {one.count} of level `{one.level}`, seeds from {one.first_seed}"
-                    for one in task.scenes
-                ),
+                scenes=scene_list(task.scenes),
                 command=command,
                 minutes=minutes,
                 **made_by(),

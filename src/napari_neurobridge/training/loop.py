@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -20,6 +21,10 @@ from napari_neurobridge.io.files import atomic_write
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_neurobridge.types import Report
+
+logger = logging.getLogger(__name__)
 
 BatchLoss: TypeAlias = Callable[[int, torch.Generator], Tensor]
 """Loss of the batch of one step, a pure function of the step and the generator."""
@@ -120,6 +125,27 @@ def train(
             yield StepReport(done, config.steps, total / count, rate, seconds)
             model.train()
             total, count = 0.0, 0
+
+
+def run_through(
+    steps: Iterable[StepReport], report: Report | None = None, *, stage: str = ""
+) -> None:
+    """Train to the end, telling each report to the log and to who asked.
+
+    Parameters
+    ----------
+    steps : iterable of StepReport
+        Of `train`.
+    report : callable, optional
+        Called as ``report(done, total, text)``; may raise to stop.
+    stage : str
+        What the text begins with.
+    """
+    for done in steps:
+        text = f"{stage}loss {done.loss:.3f}, {done.seconds:.0f} s"
+        logger.info("step %d of %d, %s", done.step, done.steps, text)
+        if report is not None:
+            report(done.step, done.steps, text)
 
 
 def learning_rate(step: int, config: LoopConfig) -> float:

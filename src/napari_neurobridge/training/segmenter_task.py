@@ -21,9 +21,10 @@ from napari_neurobridge.detection.unet import SegmenterConfig, SegmenterNet
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.models.weights import save_network
 from napari_neurobridge.training.command import asked_loop, command_of, run_task, task_parser
-from napari_neurobridge.training.feature_task import FeatureTask, SceneSource
-from napari_neurobridge.training.loop import LoopConfig, train
+from napari_neurobridge.training.feature_task import FeatureTask
+from napari_neurobridge.training.loop import LoopConfig, run_through, train
 from napari_neurobridge.training.made_by import made_by
+from napari_neurobridge.training.scene_sources import SceneSource, load_each, scene_list
 from napari_neurobridge.training.segmented_scenes import cached_segmented_scene
 from napari_neurobridge.training.segmenter_card import CARD
 from napari_neurobridge.training.segmenter_draws import DrawParams, draw_example
@@ -68,13 +69,11 @@ def load_segmented(
     report: Report | None = None,
 ) -> list[SegmentedScene]:
     """Return all scenes of some sources, simulated unless the cache holds them."""
-    wanted = [(one.level, one.first_seed + n) for one in sources for n in range(one.count)]
-    scenes = []
-    for done, (name, seed) in enumerate(wanted):
-        if report is not None:
-            report(done, len(wanted), "simulating scenes")
-        scenes.append(cached_segmented_scene(seed, name, task.size_um, cache))
-    return scenes
+    return load_each(
+        sources,
+        lambda seed, level: cached_segmented_scene(seed, level, task.size_um, cache),
+        report,
+    )
 
 
 def segmentation_loss(logits: Tensor, wanted: Tensor, known: Tensor | None = None) -> Tensor:
@@ -134,11 +133,7 @@ def train_segmenter(
             exclude={"loop": True, "validation": True, "model": {"watershed"}}
         ),
     )
-    for done in steps:
-        text = f"loss {done.loss:.3f}, {done.seconds:.0f} s"
-        logger.info("step %d of %d, %s", done.step, done.steps, text)
-        if report is not None:
-            report(done.step, done.steps, text)
+    run_through(steps, report)
     return net.eval()
 
 
@@ -165,10 +160,7 @@ def make_segmenter_folder(
                 loop=task.loop,
                 parameters=sum(p.numel() for p in net.parameters()),
                 hash=written.hash,
-                scenes="\n".join(
-                    f"- {one.count} of level `{one.level}`, seeds from {one.first_seed}"
-                    for one in task.scenes
-                ),
+                scenes=scene_list(task.scenes),
                 command=command,
                 minutes=minutes,
                 rows="\n".join(figure_row(name, found) for name, found in figures.items()),

@@ -23,11 +23,9 @@ import torch
 from pydantic import BaseModel, Field
 
 from napari_neurobridge.io.files import atomic_folder
-from napari_neurobridge.models.current import bundled_model, bundled_verifier
-from napari_neurobridge.models.model_folder import FEATURE_NET
+from napari_neurobridge.models.current import bundled_verifier
 from napari_neurobridge.models.weights import save_network
 from napari_neurobridge.registration.common_frame import common_frame
-from napari_neurobridge.registration.feature_net import load_feature_net
 from napari_neurobridge.registration.feature_points import FeatureExtractor
 from napari_neurobridge.registration.gccm import consistency_loss, load_gccm
 from napari_neurobridge.registration.lightglue import matching_loss
@@ -37,10 +35,11 @@ from napari_neurobridge.registration.semantic_matcher import (
     SemanticMatcherConfig,
     SemanticMatcherNet,
     load_semantic_matcher,
+    paper_variants,
 )
 from napari_neurobridge.registration.subsets import draw_subsets, mean_over_subsets
 from napari_neurobridge.training.command import asked_loop, command_of, run_task, task_parser
-from napari_neurobridge.training.feature_task import FeatureTask, SceneSource
+from napari_neurobridge.training.feature_task import FeatureTask
 from napari_neurobridge.training.image_tasks import TaskParams, draw_task
 from napari_neurobridge.training.keypoint_pairs import (
     KeypointPair,
@@ -48,9 +47,10 @@ from napari_neurobridge.training.keypoint_pairs import (
     describe_pair,
     draw_keypoint_task,
 )
-from napari_neurobridge.training.loop import LoopConfig, train
+from napari_neurobridge.training.loop import LoopConfig, run_through, train
 from napari_neurobridge.training.made_by import made_by
 from napari_neurobridge.training.match_sets import RIGHT_WITHIN_UM
+from napari_neurobridge.training.scene_sources import SceneSource, numbered_by_scene, scene_list
 from napari_neurobridge.training.scene_volumes import cached_scene
 from napari_neurobridge.training.semantic_card import CARD
 
@@ -126,10 +126,7 @@ class SemanticTask(BaseModel, frozen=True, extra="forbid"):
 
 def frozen_features() -> tuple[FeatureExtractor, SemanticFeatures]:
     """Return what finds and describes keypoints; neither is trained here."""
-    return (
-        FeatureExtractor(load_feature_net(bundled_model(FEATURE_NET))),
-        SemanticFeatures.of_encoder(),
-    )
+    return FeatureExtractor.bundled(), SemanticFeatures.of_encoder()
 
 
 def warm_start(task: SemanticTask) -> SemanticMatcherNet:
@@ -150,17 +147,15 @@ def described_pairs(
     report: Report | None = None,
 ) -> list[Path]:
     """Return the files of all pairs of a source, described unless the cache holds them."""
-    wanted = [(one.level, one.first_seed + n) for one in source.scenes for n in range(one.count)]
     what = f"{source.model_dump_json(exclude={'pairs'})} {task.size_um} {task.keypoints}"
     key = hashlib.sha256(what.encode()).hexdigest()[:12]
     scene = lru_cache(maxsize=1)(cached_scene)
     files = [cache / f"keypoint-pairs-{key}-{number:05d}.npz" for number in range(source.pairs)]
-    # Scene by scene: the scenes together are larger than the memory of a laptop.
-    for done, number in enumerate(sorted(range(source.pairs), key=lambda n: n % len(wanted))):
+    numbered = numbered_by_scene(source.scenes, source.pairs)
+    for done, (number, level, seed) in enumerate(numbered):
         if report is not None:
             report(done, source.pairs, "describing keypoints")
         if not files[number].exists():
-            level, seed = wanted[number % len(wanted)]
             rng = np.random.default_rng([task.loop.seed, number])
             drawn = draw_task(scene(seed, level, task.size_um, cache), source.images, rng)
             describe_pair(drawn, matcher).save(files[number])
@@ -269,11 +264,8 @@ def train_semantic(
     )
     for stage, (loop, loss, before) in enumerate(stages, start=1):
         checkpoint = cache / f"{task.model.name}-stage-{stage}.safetensors"
-        for done in train(net, loss, loop, checkpoint=checkpoint, identity=identity + before):
-            text = f"stage {stage}, loss {done.loss:.3f}, {done.seconds:.0f} s"
-            logger.info("step %d of %d, %s", done.step, done.steps, text)
-            if report is not None:
-                report(done.step, done.steps, text)
+        steps = train(net, loss, loop, checkpoint=checkpoint, identity=identity + before)
+        run_through(steps, report, stage=f"stage {stage}, ")
     return net.eval()
 
 
@@ -297,17 +289,10 @@ def judge_semantic(
     features: tuple[FeatureExtractor, SemanticFeatures],
 ) -> dict[str, SemanticFigures]:
     """Return the figures of the four variants of the paper's table I."""
-    figures = {}
-    for name, semantic, verified in (
-        ("local features", False, False),
-        ("local and semantic features", True, False),
-        ("local features, GCCM", False, True),
-        ("local and semantic features, GCCM", True, True),
-    ):
-        matcher = SemanticMatcher(net, *features, semantic=semantic, verified=verified)
-        found = [matcher.match_described(pair.source, pair.target) for pair in pairs]
-        figures[name] = _figures(found, pairs)
-    return figures
+    return {
+        name: _figures([matcher.match_described(pair.source, pair.target) for pair in pairs], pairs)
+        for name, matcher in paper_variants(net, *features).items()
+    }
 
 
 def _figures(found: Sequence[ImageMatches], pairs: Sequence[KeypointPair]) -> SemanticFigures:
@@ -353,10 +338,7 @@ def make_semantic_folder(
                 joint=task.joint_loop,
                 parameters=sum(p.numel() for p in net.parameters()),
                 hash=written.hash,
-                scenes="\n".join(
-                    f"- {one.count} of level `{one.level}`, seeds from {one.first_seed}"
-                    for one in task.one_side.scenes
-                ),
+                scenes=scene_list(task.one_side.scenes),
                 tasks=task.loop.steps * task.batch,
                 joint_tasks=task.joint_loop.steps * task.batch,
                 command=command,

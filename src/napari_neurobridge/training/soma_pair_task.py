@@ -32,10 +32,11 @@ from napari_neurobridge.registration.soma_pairs import (
     load_soma_pair_net,
 )
 from napari_neurobridge.training.command import asked_loop, command_of, run_task, task_parser
-from napari_neurobridge.training.feature_task import FeatureTask, SceneSource
+from napari_neurobridge.training.feature_task import FeatureTask
 from napari_neurobridge.training.image_tasks import TaskParams, draw_task
-from napari_neurobridge.training.loop import LoopConfig, train
+from napari_neurobridge.training.loop import LoopConfig, run_through, train
 from napari_neurobridge.training.made_by import made_by
+from napari_neurobridge.training.scene_sources import SceneSource, numbered_by_scene, scene_list
 from napari_neurobridge.training.scene_volumes import cached_scene
 from napari_neurobridge.training.soma_pair_card import CARD
 from napari_neurobridge.training.soma_pair_sets import (
@@ -97,20 +98,17 @@ def drawn_sets(
     features = bundled_model(FEATURE_NET)
     extractor = FeatureExtractor(load_feature_net(features))
     sources = [task.tests] if test else task.scenes
-    wanted = [(one.level, one.first_seed + n) for one in sources for n in range(one.count)]
     total = task.test_pairs if test else task.image_pairs
     params = task.images.model_copy(update={"same_side": 0.0}) if test else task.images
     what = task.model_dump_json(include={"model", "images", "pairs", "size_um", "scenes", "tests"})
     key = hashlib.sha256(f"{what} {test} {features.name}".encode()).hexdigest()[:12]
     sets: list[SomaPairSet] = []
     scene = lru_cache(maxsize=1)(cached_scene)
-    # Scene by scene: the scenes together are larger than the memory of a laptop.
-    for number in sorted(range(total), key=lambda one: one % len(wanted)):
+    for number, level, seed in numbered_by_scene(sources, total):
         if report is not None:
             report(len(sets), total, "drawing pairs of somata")
         file = cache / f"soma-pairs-{key}-{number:05d}.npz"
         if not file.exists():
-            level, seed = wanted[number % len(wanted)]
             rng = np.random.default_rng([task.loop.seed, _TEST if test else _TRAINING, number])
             drawn = draw_task(scene(seed, level, task.size_um, cache), params, rng)
             found = draw_soma_pairs(drawn, extractor, task.model, task.pairs, rng)
@@ -187,10 +185,7 @@ def make_soma_pair_folder(
                 loop=task.loop,
                 parameters=sum(p.numel() for p in net.parameters()),
                 hash=written.hash,
-                scenes="\n".join(
-                    f"- {one.count} of level `{one.level}`, seeds from {one.first_seed}"
-                    for one in task.scenes
-                ),
+                scenes=scene_list(task.scenes),
                 right=int(pairs.same.sum()),
                 wrong=int((~pairs.same).sum()),
                 command=command,
@@ -217,11 +212,7 @@ def train_soma_pairs(
         checkpoint=cache / f"{task.model.name}-checkpoint.safetensors",
         identity=task.model_dump_json(exclude={"loop", "test_pairs", "tests"}),
     )
-    for done in steps:
-        text = f"loss {done.loss:.3f}, {done.seconds:.0f} s"
-        logger.info("step %d of %d, %s", done.step, done.steps, text)
-        if report is not None:
-            report(done.step, done.steps, text)
+    run_through(steps, report)
     return net.eval()
 
 

@@ -19,7 +19,7 @@ from napari_neurobridge.io.transforms.common import TransformFile
 from napari_neurobridge.io.transforms.itk import ITK_SUFFIXES, write_itk
 from napari_neurobridge.io.transforms.ngff import NGFF_VERSIONS, write_ngff
 from napari_neurobridge.models.current import bundled_model, bundled_verifier
-from napari_neurobridge.models.model_folder import FEATURE_NET, SEMANTIC_MATCHER, SOMA_PAIR_NET
+from napari_neurobridge.models.model_folder import SEMANTIC_MATCHER, SOMA_PAIR_NET
 from napari_neurobridge.registration.image_matches import lifted
 from napari_neurobridge.registration.image_registration import ALL_ANGLES, register_planes
 from napari_neurobridge.registration.keypoints import PlanarImage
@@ -99,14 +99,12 @@ def default_matcher() -> SomaMatcher:
     """
     # PyTorch is not wanted by those who only read this module's names.
     from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
-    from napari_neurobridge.registration.feature_net import load_feature_net
     from napari_neurobridge.registration.feature_points import FeatureExtractor
     from napari_neurobridge.registration.gccm import load_gccm
     from napari_neurobridge.registration.soma_pairs import load_soma_pair_net
 
-    features = load_feature_net(bundled_model(FEATURE_NET))
     return SomaMatcher(
-        FeatureExtractor(features),
+        FeatureExtractor.bundled(),
         load_gccm(bundled_verifier(2)),
         load_soma_pair_net(bundled_model(SOMA_PAIR_NET)),
     )
@@ -121,7 +119,6 @@ def semantic_matcher() -> SemanticMatcher:
     InputError
         If one of its models is not there, or cannot be read.
     """
-    from napari_neurobridge.registration.feature_net import load_feature_net
     from napari_neurobridge.registration.feature_points import FeatureExtractor
     from napari_neurobridge.registration.semantic import SemanticFeatures
     from napari_neurobridge.registration.semantic_matcher import (
@@ -131,7 +128,7 @@ def semantic_matcher() -> SemanticMatcher:
 
     return SemanticMatcher(
         load_semantic_matcher(bundled_model(SEMANTIC_MATCHER)),
-        FeatureExtractor(load_feature_net(bundled_model(FEATURE_NET))),
+        FeatureExtractor.bundled(),
         SemanticFeatures.of_encoder(),
     )
 

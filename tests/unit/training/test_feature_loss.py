@@ -15,13 +15,10 @@ from napari_neurobridge.registration.feature_net import (
     node_pixels,
 )
 from napari_neurobridge.training.feature_loss import feature_loss
-from napari_neurobridge.training.feature_task import (
-    FeatureTask,
-    SceneSource,
-    make_feature_folder,
-)
+from napari_neurobridge.training.feature_task import FeatureTask, make_feature_folder
 from napari_neurobridge.training.image_tasks import TaskParams
 from napari_neurobridge.training.loop import LoopConfig
+from napari_neurobridge.training.scene_sources import SceneSource
 
 SIDE = 12
 NET = FeatureNet(FeatureNetConfig(width=4, trunk=4, blocks=1, dim=4))

@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional
 
 from napari_neurobridge.detection.unet import SegmenterConfig, SegmenterNet, load_segmenter
-from napari_neurobridge.training.feature_task import SceneSource
 from napari_neurobridge.training.loop import LoopConfig
+from napari_neurobridge.training.scene_sources import SceneSource
 from napari_neurobridge.training.segmented_scenes import (
     VOXEL_UM,
     SegmentedScene,

@@ -22,7 +22,7 @@ from napari_neurobridge.matching.constellation.ratio_map import RatioMap
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_neurobridge.matching.constellation.looks import Looks
+    from napari_neurobridge.registration.pair_looks import Looks
     from napari_neurobridge.types import FloatArray, Report
 
 Float64Array = npt.NDArray[np.float64]
@@ -119,7 +119,7 @@ def search_turns(
     params : TurnParams, optional
     looks : callable, optional
         What pairs of somata look like, which is added to what the pattern says; see
-        `napari_neurobridge.matching.constellation.looks.Looks`.
+        `napari_neurobridge.registration.pair_looks.Looks`.
     report : callable, optional
         Called as ``report(done, total, message)``.
     """

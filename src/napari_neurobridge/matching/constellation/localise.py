@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from napari_neurobridge.matching.constellation.volume_search import (
 )
 from napari_neurobridge.models.current import bundled_verifier
 from napari_neurobridge.registration.gccm import load_gccm
+from napari_neurobridge.registration.pair_looks import looks_of
 from napari_neurobridge.registration.quality import (
     AcceptanceCriteria,
     Evidence,
@@ -33,13 +33,13 @@ from napari_neurobridge.spaces.folding import volume_change
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.constellation.any_turn import TurnSearch
+    from napari_neurobridge.registration.pair_looks import PairJudge
     from napari_neurobridge.registration.verify import Verification
     from napari_neurobridge.spaces.choose_fit import FittedMap
     from napari_neurobridge.types import FloatArray, Report
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
-PairJudge: TypeAlias = Callable[[Float64Array, Float64Array], Float64Array]
 
 # The gallery is cut to what lies so far about the place that was found.
 _REACH_UM = 150.0
@@ -148,7 +148,7 @@ def localise(
     if min(len(source), len(target)) < FEWEST:
         few = f"A field is found by at least {FEWEST} somata on either side."
         return _refused(few, "least_matches", counts, begin)
-    looks = None if judge is None else lambda rows: judge(source[rows[:, 0]], target[rows[:, 1]])
+    looks = looks_of(judge, source, target)
     found = search_volume(
         source, target, orientation=rough, params=params.search, looks=looks, report=report
     )

@@ -20,8 +20,9 @@ from napari_neurobridge.matching.constellation.matcher import (
 )
 from napari_neurobridge.registration.growth import evidence_of, grow, neighbourhoods
 from napari_neurobridge.registration.image_matches import ImageMatches, lifted
+from napari_neurobridge.registration.pair_looks import looks_of
 from napari_neurobridge.registration.soma_pairs import CropSource, SomaPairJudge
-from napari_neurobridge.registration.verify import verify
+from napari_neurobridge.registration.verify import verified_matches
 from napari_neurobridge.spaces.mutual_nearest import mutual_nearest
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ _SEEN_TURNS = replace(_TURNS, evidence_margin=CLEAR_MARGIN)
 # A turn with one scale finds tissue that is stretched by up to 1.2 more along one axis than along
 # the other; beyond that, one side is stretched before it is looked for.
 _STRETCH, _ALONG = 1.28, (0, 45, 90, 135)
-# Fewer matches hold no subsets to be verified by.
-_FEWEST = 8
 
 
 class SomaMatcher:
@@ -101,13 +100,12 @@ class SomaMatcher:
     ) -> ConstellationMatch:
         """Match the somata of two images at any angle, those of the source stretched before."""
         here, there = (side.positions_um for side in somata)
-        looks = None if judge is None else lambda rows: judge(here[rows[:, 0]], there[rows[:, 1]])
         return match_constellation(
             lifted(here @ stretch),
             lifted(there),
             orientation=None,
             params=ConstellationParams(turns=_TURNS if judge is None else _SEEN_TURNS),
-            looks=looks,
+            looks=looks_of(judge, here, there),
             report=report,
         )
 
@@ -115,9 +113,7 @@ class SomaMatcher:
         self, source: PlanarImage, target: PlanarImage, matches: ImageMatches
     ) -> ImageMatches | None:
         """Grow each neighbourhood of matches anew; see `PatternMatcher.match_outward`."""
-        images = self._describe(source, target, None)
-        least = min(self.least_probability)
-        somata = images[0].somata(least), images[1].somata(least)
+        somata = self._all_somata(source, target)
         here, there = (side.positions_um for side in somata)
         pairs = np.column_stack(
             [
@@ -127,8 +123,7 @@ class SomaMatcher:
         )
         height, width = target.size_um
         density = len(there) / (height * width)
-        judge = self._judge(source, target)
-        looks = None if judge is None else lambda rows: judge(here[rows[:, 0]], there[rows[:, 1]])
+        looks = looks_of(self._judge(source, target), here, there)
         before = evidence_of(here, there, pairs, density, looks)
         grown = grow(here, there, neighbourhoods(here, pairs), density, looks)
         if grown is None or (before is not None and grown.evidence <= before.evidence):
@@ -142,12 +137,15 @@ class SomaMatcher:
 
         See `PatternMatcher.match_near`.
         """
-        images = self._describe(source, target, None)
-        least = min(self.least_probability)
-        somata = images[0].somata(least), images[1].somata(least)
+        somata = self._all_somata(source, target)
         mapped = transform.map_points(lifted(somata[0].positions_um))[:, 1:]
         pairs = mutual_nearest(mapped, somata[1].positions_um, reach_um)
         return self._alike(somata, pairs, self._judge(source, target))
+
+    def _all_somata(self, source: PlanarImage, target: PlanarImage) -> tuple[Keypoints, Keypoints]:
+        """Return the somata of both images down to the least probability."""
+        images, least = self._describe(source, target, None), min(self.least_probability)
+        return images[0].somata(least), images[1].somata(least)
 
     def _alike(
         self,
@@ -198,25 +196,8 @@ class SomaMatcher:
     ) -> ImageMatches:
         """Return pairs with their geometric consistency."""
         here, there = (side.positions_um[pairs[:, column]] for column, side in enumerate(somata))
-        confidence, threshold, ratio = np.zeros(len(here)), 0.0, 0.0
-        if len(here) >= _FEWEST:
-            judged = verify(here, there, gccm=self.gccm)
-            confidence, threshold, ratio = (
-                judged.confidence,
-                judged.threshold,
-                judged.inlier_ratio,
-            )
-        return ImageMatches(
-            here,
-            there,
-            probability=probability.clip(0, 1),
-            confidence=confidence,
-            threshold=threshold,
-            inlier_ratio=ratio,
-            n_source=len(somata[0]),
-            n_target=len(somata[1]),
-            margin=margin,
-        )
+        counts = len(somata[0]), len(somata[1])
+        return verified_matches(here, there, probability, counts, gccm=self.gccm, margin=margin)
 
 
 def _stretches() -> list[npt.NDArray[np.float64]]:

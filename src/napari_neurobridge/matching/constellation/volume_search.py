@@ -26,7 +26,7 @@ from napari_neurobridge.matching.constellation.ratio_map import RatioMap
 
 if TYPE_CHECKING:
     from napari_neurobridge.matching.constellation.grown_maps import GrownMap
-    from napari_neurobridge.matching.constellation.looks import Looks
+    from napari_neurobridge.registration.pair_looks import Looks
     from napari_neurobridge.types import FloatArray, Report
 
 Float64Array = npt.NDArray[np.float64]
