@@ -104,27 +104,31 @@ class _SmoothMap:
         return np.asarray(self._end + (source_um - self._middle) @ self._linear.T)
 
 
-def neighbourhoods(source_um: Float64Array, pairs: RowArray) -> list[RowArray]:
+def neighbourhoods(
+    source_um: Float64Array, pairs: RowArray, *, most: int = _MOST_STARTS
+) -> list[RowArray]:
     """Return pairs with those of their nearest neighbours in the source, themselves among them.
 
-    Of many pairs some are begun with, spread over all.
+    Of more than ``most`` pairs some are begun with, spread over all.
     """
     if not len(pairs):
         return []
     places = source_um[pairs[:, 0]]
-    begun = farthest_points(places, _MOST_STARTS, 1)
+    begun = farthest_points(places, most, 1)
     near = cKDTree(places).query(places[begun], k=min(_NEIGHBOURS, len(places)))[1]
     return [pairs[rows] for rows in np.asarray(near).reshape(len(begun), -1)]
 
 
-def grow(
+def growths(
     source_um: Float64Array,
     target_um: Float64Array,
     starts: Sequence[RowArray],
     density: float,
     looks: Looks | None = None,
-) -> Growth | None:
-    """Grow each of several sets of pairs over both planes, and return the one of most evidence.
+    *,
+    judged: int = _JUDGED,
+) -> list[Growth]:
+    """Grow each of several sets of pairs over both planes; the most evidence first.
 
     Parameters
     ----------
@@ -135,27 +139,22 @@ def grow(
     density : float
         Of the target's somata, per µm².
     looks : callable, optional
-
-    Returns
-    -------
-    Growth or None
-        None where nothing grows.
+    judged : int
+        So many of the most evidence by place alone are judged, and returned.
     """
     found: dict[bytes, tuple[RowArray, Growth]] = {}
     for start in starts:
         pairs = grown_pairs(source_um, target_um, start)
         if pairs is not None and pairs.tobytes() not in found:
-            judged = evidence_of(source_um, target_um, pairs, density)
-            if judged is not None:
-                found[pairs.tobytes()] = pairs, judged
-    likeliest = sorted(found.values(), key=lambda one: -one[1].evidence)[:_JUDGED]
+            placed = evidence_of(source_um, target_um, pairs, density)
+            if placed is not None:
+                found[pairs.tobytes()] = pairs, placed
+    likeliest = sorted(found.values(), key=lambda one: -one[1].evidence)[:judged]
     grown = [
-        judged if looks is None else evidence_of(source_um, target_um, pairs, density, looks)
-        for pairs, judged in likeliest
+        placed if looks is None else evidence_of(source_um, target_um, pairs, density, looks)
+        for pairs, placed in likeliest
     ]
-    return max(
-        (one for one in grown if one is not None), key=lambda one: one.evidence, default=None
-    )
+    return sorted((one for one in grown if one is not None), key=lambda one: -one.evidence)
 
 
 def evidence_of(

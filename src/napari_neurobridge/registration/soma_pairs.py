@@ -101,7 +101,9 @@ def load_soma_pair_net(folder: Path) -> SomaPairNet:
     InputError
         If a file is missing, damaged or of another kind of model.
     """
-    return load_network(folder, SOMA_PAIR_NET, SomaPairConfig, SomaPairNet)
+    net = load_network(folder, SOMA_PAIR_NET, SomaPairConfig, SomaPairNet)
+    # On processors, convolutions of small crops are a quarter faster so.
+    return net.to(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,8 +194,8 @@ def log_ratios(net: SomaPairNet, source: Float32Array, target: Float32Array) -> 
     seen = np.stack([source, target], axis=1)
     with torch.inference_mode():
         parts = [
-            net(torch.from_numpy(seen[first : first + _BATCH])).double().numpy()
-            for first in range(0, len(seen), _BATCH)
+            net(batch.contiguous(memory_format=torch.channels_last)).double().numpy()
+            for batch in torch.from_numpy(seen).split(_BATCH)
         ]
     return np.concatenate(parts)
 

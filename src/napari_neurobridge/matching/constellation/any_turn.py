@@ -29,6 +29,8 @@ Float64Array = npt.NDArray[np.float64]
 RowArray = npt.NDArray[np.intp]
 
 _MOST_SEEDS = 40
+# So many maps are handed on where none is known to be right.
+_PROPOSED = 4
 # One scale in the plane is found with the other up to 1.4 times as large; more is tried along the
 # stored axes of either side (z, y, x).
 _WIDER = [(1.0, side**0.5, side**-0.5) for side in (1.8, 1 / 1.8, 3.2, 1 / 3.2)]
@@ -81,6 +83,8 @@ class TurnSearch:
         map that the orientation allows, and of the best other one.
     elsewhere : bool
         Whether they lie on each other in a way that the orientation excludes.
+    proposals : tuple of ndarray of int, shape (L, 2)
+        Rows that the maps of most evidence by the pattern alone bring together, right or wrong.
     """
 
     seeds: RowArray
@@ -90,6 +94,7 @@ class TurnSearch:
     evidence: float
     other_evidence: float
     elsewhere: bool = False
+    proposals: tuple[RowArray, ...] = ()
 
 
 def search_turns(
@@ -135,7 +140,8 @@ def search_turns(
             report=report,
         )
         linear = np.asarray(np.linalg.inv(found.linear), dtype=np.float64)
-        return replace(found, seeds=found.seeds[:, ::-1], linear=linear)
+        swapped = tuple(pairs[:, ::-1] for pairs in found.proposals)
+        return replace(found, seeds=found.seeds[:, ::-1], linear=linear, proposals=swapped)
     whole = np.eye(3) if orientation is None else np.asarray(orientation, dtype=np.float64)
     wide = params.unlike_axes and is_sheet(gallery_um)
     stretches = _STRETCHES if wide else _STRETCHES[:1]
@@ -170,10 +176,12 @@ def _search_once(
 ) -> TurnSearch:
     """Search where both axes of the plane have about one scale."""
     maps = propose_maps(space, params.poses, report=report)
+    proposals = tuple(one.pairs for one in maps[:_PROPOSED])
     if looks is not None:
         maps = weigh_by_looks(maps, looks)
     allowed = [one for one in maps if angle_deg is None or _within(one.linear, angle_deg)]
-    return decide_among(space, maps, allowed[0] if allowed else None, params)
+    decided = decide_among(space, maps, allowed[0] if allowed else None, params)
+    return replace(decided, proposals=proposals)
 
 
 def propose_maps(

@@ -219,13 +219,10 @@ def _judged(
 ) -> npt.NDArray[np.float32]:
     """Return the summed log ratio of a query's neighbours (K, D) under poses (S,)."""
     start, size = _complex(places), np.abs(factor)
-    depth = _depth(places)
-    score = np.zeros(len(factor), dtype=np.float32)
-    for offset, deeper in zip(_complex(offsets), _depth(offsets), strict=True):
-        moved = start + factor * offset
-        coordinates = [moved.real, moved.imag, depth + size * deeper][: places.shape[1]]
-        score += ratios(*coordinates)
-    return score
+    moved = start + factor * _complex(offsets)[:, None]
+    deeper = _depth(places) + size * _depth(offsets)[:, None]
+    coordinates = [moved.real, moved.imag, deeper][: places.shape[1]]
+    return np.asarray(ratios(*coordinates).sum(axis=0))
 
 
 def _highest(score: npt.NDArray[np.float32], count: int) -> RowArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -98,6 +98,8 @@ class ConstellationMatch:
         Queries in the windows that were searched.
     network_pairs, network_confidence : ndarray, shape (K, 2) and (K,)
         What it alone matches there.
+    proposals : tuple of ndarray of int, shape (L, 2)
+        See `TurnSearch`; where all angles were tried.
     """
 
     pairs: RowArray
@@ -109,6 +111,7 @@ class ConstellationMatch:
     network_rows: RowArray
     network_pairs: RowArray
     network_confidence: Float64Array
+    proposals: tuple[RowArray, ...] = ()
 
 
 def match_constellation(
@@ -287,7 +290,8 @@ def _of_turns(
 ) -> ConstellationMatch:
     """Return what grows from a search of all turns."""
     if not turned.known:
-        return _unknown(turned.reason, turned.evidence, turned.other_evidence)
+        unknown = _unknown(turned.reason, turned.evidence, turned.other_evidence)
+        return replace(unknown, proposals=turned.proposals)
     match = grow(
         queries, gallery, turned.seeds, turned.linear, min_confidence=params.min_confidence
     )
@@ -304,6 +308,7 @@ def _of_turns(
         rows,
         NOTHING.pairs,
         NOTHING.confidence,
+        turned.proposals,
     )
 
 

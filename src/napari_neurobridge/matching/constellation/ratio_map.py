@@ -82,7 +82,8 @@ class RatioMap:
                 np.int32
             )
             row *= size
-            row += np.clip(place, 0, size - 1, out=place)
+            # Of arrays of some hundred numbers, np.clip takes twice as long.
+            row += np.minimum(np.maximum(place, 0, out=place), size - 1, out=place)
         return self.values[row]
 
 

@@ -18,7 +18,8 @@ from napari_neurobridge.matching.constellation.matcher import (
     ConstellationParams,
     match_constellation,
 )
-from napari_neurobridge.registration.growth import evidence_of, grow, neighbourhoods
+from napari_neurobridge.registration.growth import evidence_of, growths, neighbourhoods
+from napari_neurobridge.registration.growth_search import search_growths
 from napari_neurobridge.registration.image_matches import ImageMatches, lifted
 from napari_neurobridge.registration.pair_looks import looks_of
 from napari_neurobridge.registration.soma_pairs import CropSource, SomaPairJudge
@@ -26,12 +27,17 @@ from napari_neurobridge.registration.verify import verified_matches
 from napari_neurobridge.spaces.mutual_nearest import mutual_nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_neurobridge.registration.feature_points import DescribedImage, FeatureExtractor
     from napari_neurobridge.registration.gccm import Gccm
     from napari_neurobridge.registration.keypoints import Keypoints, PlanarImage
+    from napari_neurobridge.registration.pair_looks import PairJudge
     from napari_neurobridge.registration.soma_pairs import SomaPairNet
     from napari_neurobridge.spaces.graph import Transform
     from napari_neurobridge.types import Report
+
+Float64Array = npt.NDArray[np.float64]
 
 # Images have square pixels of known size, so that only the tissue may have grown or shrunk.
 _TURNS = TurnParams(poses=PoseParams(scale=(0.7, 1.4)), unlike_axes=False)
@@ -46,7 +52,8 @@ class SomaMatcher:
 
     The pattern is looked for at all angles, at scales of 0.7 to 1.4, and mirrored. Maps that it
     suggests are judged by what the somata look like, too, if there is a network for that. The best
-    map that contradicts tells what chance gives in these very images.
+    map that contradicts tells what chance gives in these very images. Where no map is clear, the
+    best of each try are grown over both planes, and what grows is judged in the same way.
 
     Parameters
     ----------
@@ -82,6 +89,7 @@ class SomaMatcher:
         if judge is not None:
             tries += [(self.least_probability[0], stretch) for stretch in _stretches()]
         chance = 1.0
+        proposals: list[tuple[Float64Array, Float64Array]] = []
         for least, stretch in tries:
             somata = images[0].somata(least), images[1].somata(least)
             found = self._match_somata(somata, judge, stretch, report)
@@ -89,7 +97,28 @@ class SomaMatcher:
             if found.known and _is_clear(found.evidence, chance):
                 return self._judged(somata, found.pairs, found.confidence, found.evidence / chance)
             chance = max(chance, found.evidence)
-        return self._judged(somata, found.pairs[:0], found.confidence[:0], 1.0)
+            proposals += [_places(somata, pairs) for pairs in found.proposals]
+        grown = None if judge is None else self._grown(source, target, judge, proposals)
+        nothing = self._judged(somata, found.pairs[:0], found.confidence[:0], 1.0)
+        return nothing if grown is None else grown
+
+    def _grown(
+        self,
+        source: PlanarImage,
+        target: PlanarImage,
+        judge: PairJudge,
+        proposals: Sequence[tuple[Float64Array, Float64Array]],
+    ) -> ImageMatches | None:
+        """Match by what grows from proposals of which none is clear; None if no growth is."""
+        somata = self._all_somata(source, target)
+        here, there = (side.positions_um for side in somata)
+        rows = [_rows(somata, places) for places in proposals]
+        density, looks = _density(there, target), looks_of(judge, here, there)
+        found = search_growths(here, there, rows, density, looks)
+        if found.best is None or not found.known:
+            return None
+        pairs, margin = found.best.pairs, found.best.evidence / found.other_evidence
+        return self._judged(somata, pairs, _scores(somata, pairs), margin)
 
     def _match_somata(
         self,
@@ -115,20 +144,14 @@ class SomaMatcher:
         """Grow each neighbourhood of matches anew; see `PatternMatcher.match_outward`."""
         somata = self._all_somata(source, target)
         here, there = (side.positions_um for side in somata)
-        pairs = np.column_stack(
-            [
-                np.asarray(cKDTree(side).query(places)[1], dtype=np.intp)
-                for side, places in ((here, matches.source_um), (there, matches.target_um))
-            ]
-        )
-        height, width = target.size_um
-        density = len(there) / (height * width)
+        pairs = _rows(somata, (matches.source_um, matches.target_um))
+        density = _density(there, target)
         looks = looks_of(self._judge(source, target), here, there)
         before = evidence_of(here, there, pairs, density, looks)
-        grown = grow(here, there, neighbourhoods(here, pairs), density, looks)
-        if grown is None or (before is not None and grown.evidence <= before.evidence):
+        grown = growths(here, there, neighbourhoods(here, pairs), density, looks)
+        if not grown or (before is not None and grown[0].evidence <= before.evidence):
             return None
-        return self._judged(somata, grown.pairs, _scores(somata, grown.pairs), None)
+        return self._judged(somata, grown[0].pairs, _scores(somata, grown[0].pairs), None)
 
     def match_near(
         self, source: PlanarImage, target: PlanarImage, transform: Transform, reach_um: float
@@ -155,10 +178,7 @@ class SomaMatcher:
     ) -> ImageMatches:
         """Return those of the pairs that look alike, verified."""
         if judge is not None:
-            here, there = (
-                side.positions_um[rows] for side, rows in zip(somata, pairs.T, strict=True)
-            )
-            pairs = pairs[judge(here, there) > 0]
+            pairs = pairs[judge(*_places(somata, pairs)) > 0]
         return self._judged(somata, pairs, _scores(somata, pairs), None)
 
     def _judge(self, source: PlanarImage, target: PlanarImage) -> SomaPairJudge | None:
@@ -195,7 +215,7 @@ class SomaMatcher:
         margin: float | None,
     ) -> ImageMatches:
         """Return pairs with their geometric consistency."""
-        here, there = (side.positions_um[pairs[:, column]] for column, side in enumerate(somata))
+        here, there = _places(somata, pairs)
         counts = len(somata[0]), len(somata[1])
         return verified_matches(here, there, probability, counts, gccm=self.gccm, margin=margin)
 
@@ -210,6 +230,31 @@ def _stretches() -> list[npt.NDArray[np.float64]]:
 def _is_clear(evidence: float, chance: float) -> bool:
     """Return whether evidence is beyond what chance gave in all that was tried."""
     return evidence > _SEEN_TURNS.min_evidence_ratio * chance
+
+
+def _places(
+    somata: tuple[Keypoints, Keypoints], pairs: npt.NDArray[np.intp]
+) -> tuple[Float64Array, Float64Array]:
+    """Return where the somata of pairs lie, on either side."""
+    here, there = (side.positions_um[pairs[:, column]] for column, side in enumerate(somata))
+    return here, there
+
+
+def _rows(
+    somata: tuple[Keypoints, Keypoints], places: tuple[Float64Array, Float64Array]
+) -> npt.NDArray[np.intp]:
+    """Return the pairs of somata that lie at places of either side."""
+    found = [
+        np.asarray(cKDTree(side.positions_um).query(at)[1], dtype=np.intp)
+        for side, at in zip(somata, places, strict=True)
+    ]
+    return np.column_stack(found)
+
+
+def _density(places: Float64Array, image: PlanarImage) -> float:
+    """Return how many somata an image shows per µm²."""
+    height, width = image.size_um
+    return len(places) / (height * width)
 
 
 def _scores(

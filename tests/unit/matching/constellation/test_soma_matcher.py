@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_neurobridge.matching.constellation import soma_matcher
 from napari_neurobridge.matching.constellation.soma_matcher import SomaMatcher
 from napari_neurobridge.models.current import bundled_verifier
 from napari_neurobridge.registration.feature_points import DescribedImage
@@ -151,4 +152,22 @@ def test_no_stretch_makes_unrelated_images_one() -> None:
     rng = np.random.default_rng(5)
     made, *images = matcher(*(rng.uniform(20, SIZE - 20, (90, 2)) for _ in range(2)))
     made._judge = lambda *_: Seen(60.0, np.eye(2))  # type: ignore[method-assign,assignment,return-value]
+    assert len(made.match(*images)) == 0
+
+
+@pytest.mark.slow
+def test_where_no_map_is_clear_the_best_are_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much evidence is asked of a map by itself, its growth is found again."""
+    source, target = sides(60.0)
+    made, *images = matcher(source, target)
+    made._judge = lambda *_: Seen(60.0, np.eye(2))  # type: ignore[method-assign,assignment,return-value]
+    monkeypatch.setattr(soma_matcher, "_is_clear", lambda *_: False)
+    found = made.match(*images)
+    assert found.margin is not None
+    assert found.margin > 1.5
+    assert len(found) >= 55
+    true = turned(found.source_um, 60.0)
+    assert (np.linalg.norm(true - found.target_um, axis=1) < 4).mean() > 0.9
+    # What the somata look like is needed: chance has too much evidence by place alone.
+    made._judge = lambda *_: None  # type: ignore[method-assign,assignment]
     assert len(made.match(*images)) == 0
