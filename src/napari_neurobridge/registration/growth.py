@@ -44,6 +44,8 @@ _NEIGHBOURS, _FEWEST, _ROUNDS, _MOST_STARTS = 10, 6, 14, 60
 # From so many matches on, the affine part is fitted to them and not to the neighbourhood.
 _ENOUGH = 15
 _STRETCH = (0.55, 1.6)
+# Pairs are kept at odds of twelve to one: more are right then, and the map is hardly less exact.
+_KEPT = 2.5
 # So many growths are judged by looks.
 _JUDGED = 6
 
@@ -166,7 +168,8 @@ def evidence_of(
 ) -> Growth | None:
     """Return what the map of some pairs brings together; None where they fit no map.
 
-    Of these, the pairs that are likelier right than wrong are returned, and the evidence of all.
+    Of these, the pairs that are far likelier right than wrong are returned, and the evidence of
+    all.
     """
     smooth = _SmoothMap.of(source_um, target_um, pairs)
     if smooth is None:
@@ -179,7 +182,7 @@ def evidence_of(
     if looks is not None and len(near):
         ratios = ratios + bounded(looks(near))
     evidence = np.logaddexp(ratios, 0.0).sum() - len(ratios) * np.log(2.0)
-    return Growth(near[ratios > 0], float(evidence))
+    return Growth(near[ratios > _KEPT], float(evidence))
 
 
 def grown_pairs(

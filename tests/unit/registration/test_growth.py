@@ -80,8 +80,10 @@ def test_a_field_is_matched_from_one_corner_that_is_right(seed: int, looked: boo
     starts = neighbourhoods(field.source, start)
     found = growths(field.source, field.target, starts, field.density, looks)[0]
     right, count = _right(field, found.pairs)
-    assert right >= 0.9 * len(field.true)
-    assert right >= 0.9 * count
+    # Where a judge that mistakes every tenth pair is asked, those are left out, and hardly a wrong
+    # one stays.
+    assert right >= (0.8 if looked else 0.9) * len(field.true)
+    assert right >= (0.97 if looked else 0.9) * count
     before = evidence_of(field.source, field.target, start, field.density, looks)
     assert before is None or found.evidence > before.evidence
 
