@@ -40,9 +40,14 @@ class CircleObjective(nn.Module):
         self.loss = losses.CircleLoss(m=margin, gamma=gamma)
         self.miner = miners.MultiSimilarityMiner(epsilon=epsilon) if mine else None
 
-    def forward(self, two_photon: Tensor, fmost: Tensor) -> Tensor:
-        """Return the loss of unit vectors (B, D) and (B, D); row i of both is one neuron."""
-        embeddings, labels = _labelled(two_photon, fmost)
+    def forward(
+        self, two_photon: Tensor, fmost: Tensor, neurons: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Return the loss of unit vectors (B, D) and (B, D).
+
+        Row i of both is one neuron, unless ``neurons``, (B,) and (B,), says which each row shows.
+        """
+        embeddings, labels = _labelled(two_photon, fmost, neurons)
         kept = self.miner(embeddings, labels) if self.miner is not None else None
         loss: Tensor = self.loss(embeddings, labels, kept)
         return loss
@@ -65,9 +70,11 @@ class TripletObjective(nn.Module):
         self.loss = losses.TripletMarginLoss(margin=margin)
         self.miner = miners.MultiSimilarityMiner(epsilon=epsilon)
 
-    def forward(self, two_photon: Tensor, fmost: Tensor) -> Tensor:
-        """Return the loss of unit vectors (B, D) and (B, D); row i of both is one neuron."""
-        embeddings, labels = _labelled(two_photon, fmost)
+    def forward(
+        self, two_photon: Tensor, fmost: Tensor, neurons: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Return the loss of unit vectors (B, D) and (B, D); see `CircleObjective.forward`."""
+        embeddings, labels = _labelled(two_photon, fmost, neurons)
         loss: Tensor = self.loss(embeddings, labels, self.miner(embeddings, labels))
         return loss
 
@@ -92,7 +99,12 @@ def info_nce(two_photon: Tensor, fmost: Tensor, *, temperature: float = 0.07) ->
     return (forward + backward) / 2
 
 
-def _labelled(two_photon: Tensor, fmost: Tensor) -> tuple[Tensor, Tensor]:
+def _labelled(
+    two_photon: Tensor, fmost: Tensor, neurons: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor]:
     """Stack both sides (2B, D), with the number of its neuron for each row (2B,)."""
-    labels = torch.arange(len(two_photon), device=two_photon.device).repeat(2)
+    if neurons is None:
+        labels = torch.arange(len(two_photon), device=two_photon.device).repeat(2)
+    else:
+        labels = torch.cat(neurons).to(two_photon.device)
     return torch.cat((two_photon, fmost)), labels
