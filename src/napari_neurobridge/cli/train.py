@@ -10,6 +10,7 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.types import Report
 
 if TYPE_CHECKING:
+    from napari_neurobridge.training.fine_tune import FineTuneConfig
     from napari_neurobridge.workflows.train import TrainingResult
 
 # Those of encoder.strategies, which takes torch's seconds to import; a test compares them.
@@ -71,7 +72,10 @@ def register(app: typer.Typer) -> None:
 
 def train(
     project: Annotated[
-        Path | None, typer.Argument(metavar="[PROJECT]", help="Train on its accepted pairs.")
+        Path | None,
+        typer.Argument(
+            metavar="[PROJECT]", help="Train on its accepted pairs, or on a bundle of them (.zip)."
+        ),
     ] = None,
     *,
     pairs: Annotated[
@@ -140,30 +144,32 @@ def train(
     if steps is not None:
         settings["steps"] = steps
     config = FineTuneConfig(**settings)
-    if project is not None:
-        result = training.train_project(
-            Project.open(project),
-            config,
-            model=model,
-            backbone=backbone,
-            epochs=epochs,
-            free_labels=free_labels,
-            out=out,
-            report=report,
-        )
-    else:
-        assert pairs is not None
-        assert out is not None
-        result = training.train_file(
-            pairs,
-            out,
-            config,
-            model=model,
-            backbone=backbone,
-            epochs=epochs,
-            report=report,
-        )
+    given: dict[str, Any] = {"epochs": epochs, "report": report}
+    start = {"model": model, "backbone": backbone}
+    if pairs is not None and out is not None:
+        return _answer(training.train_file(pairs, out, config, **start, **given), strategy)
+    assert project is not None
+    if project.suffix == ".zip":
+        return _answer(_train_bundle(project, out, config, free_labels, start, given), strategy)
+    result = training.train_project(
+        Project.open(project), config, out=out, free_labels=free_labels, **start, **given
+    )
     return _answer(result, strategy)
+
+
+def _train_bundle(
+    path: Path,
+    out: Path | None,
+    config: "FineTuneConfig",
+    free_labels: bool,
+    start: dict[str, str | None],
+    given: dict[str, Any],
+) -> "TrainingResult":
+    from napari_neurobridge.workflows.bundle import train_bundle
+
+    if free_labels or any(start.values()):
+        raise InputError("A bundle says itself what is learned and from which model.")
+    return train_bundle(path, out or path.with_name(f"{path.stem}-model"), config, **given)
 
 
 def _answer(result: "TrainingResult", strategy: str) -> Trained:

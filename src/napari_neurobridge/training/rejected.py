@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.pairs import PairSet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from torch import Tensor
 
     from napari_neurobridge.training.sampling import BalancedSceneSampler
     from napari_neurobridge.training.splits import IntArray
@@ -93,8 +90,8 @@ class BatchRows:
         self._rejected = rejected if rejected is not None and most else None
         self._most, self._seed = most, seed
 
-    def batch(self, step: int) -> tuple[IntArray, tuple[Tensor, Tensor] | None]:
-        """Return the rows (B,) of one step, and the neurons of either side, (B,) and (B,).
+    def batch(self, step: int) -> tuple[IntArray, IntArray | None]:
+        """Return the rows (B,) of one step, and the neurons of either side, (2, B).
 
         Those are ``None`` without rejected pairs, when every row is a neuron of its own.
         """
@@ -103,11 +100,9 @@ class BatchRows:
             return rows, None
         rng = np.random.default_rng((self._seed, step, 1))
         drawn = rng.permutation(len(self._rejected))[: self._most]
-        sides = [
-            torch.from_numpy(np.concatenate([rows, self._rejected.neurons[drawn, side]]))
-            for side in (0, 1)
-        ]
-        return np.concatenate([rows, self._sampler.n_pairs + drawn]), (sides[0], sides[1])
+        numbers = self._rejected.neurons[drawn]
+        neurons = np.stack([np.concatenate([rows, numbers[:, side]]) for side in (0, 1)])
+        return np.concatenate([rows, self._sampler.n_pairs + drawn]), neurons
 
 
 def with_rejected(pairs: PairSet, rejected: RejectedPairs | None) -> PairSet:

@@ -28,6 +28,7 @@ from napari_neurobridge.widgets.legend import LegendButton
 from napari_neurobridge.widgets.match_all import MatchAllBox
 from napari_neurobridge.widgets.sheet_row import SheetRow
 from napari_neurobridge.widgets.trace_view import TraceView
+from napari_neurobridge.widgets.train_words import stale_in_words
 from napari_neurobridge.widgets.verdict_bar import VerdictBar
 from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
@@ -83,6 +84,8 @@ class MatchPanel(QWidget):
         session.verdicts_changed.connect(self._on_verdicts_changed)
         session.project_changed.connect(self._on_project_changed)
         workbench.matches.match_changed.connect(self._on_match_changed)
+        workbench.training.changed.connect(self._show_stale)
+        self._show_stale()
         self._on_project_changed()
         layout.insertWidget(0, FindBar(workbench))
 
@@ -104,8 +107,11 @@ class MatchPanel(QWidget):
         self.queue_order.setWordWrap(True)
         self.updating_text = QLabel("updating …")
         self.updating_text.setObjectName("updating_text")
+        self.stale_text = QLabel("older model")
+        self.stale_text.setObjectName("stale_model_text")
         row = QHBoxLayout()
         row.addWidget(self.queue_order, stretch=1)
+        row.addWidget(self.stale_text)
         row.addWidget(self.updating_text)
         row.addWidget(self.queue_text)
         row.addWidget(self.queue_bar)
@@ -169,6 +175,11 @@ class MatchPanel(QWidget):
         self.queue_bar.setValue(asked)
         query = self._shown.query
         self._judged = query.uid if query is not None else None
+
+    def _show_stale(self) -> None:
+        words = stale_in_words(self._workbench.training)
+        self.stale_text.setVisible(bool(words))
+        self.stale_text.setToolTip(words)
 
     def _on_match_changed(self) -> None:
         matches = self._workbench.matches

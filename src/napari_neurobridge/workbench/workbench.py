@@ -32,6 +32,7 @@ from napari_neurobridge.workbench.registering import Registering
 from napari_neurobridge.workbench.session import Session
 from napari_neurobridge.workbench.setup import Setup
 from napari_neurobridge.workbench.soma_registration import SomaRegistration
+from napari_neurobridge.workbench.training import Training
 from napari_neurobridge.workbench.verdicts import Verdicts
 from napari_neurobridge.workbench.visits import Visits
 from napari_neurobridge.workbench.watch import Watch
@@ -102,6 +103,8 @@ class Workbench:
         What a verdict would change.
     insights : Insights
         How well the model does, and where it looks.
+    training : Training
+        The model trained on the accepted pairs, and taken back.
     exports : Exports
         Tables, and figures of pairs.
     registering : Registering
@@ -137,6 +140,7 @@ class Workbench:
         self.activity = CellActivity(self.session, self.questions)
         self.preview = Preview(self.session, encoders, self.matches, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)
+        self.training = Training(self.session, self.indexing)
         self.exports = Exports(self.session, self.questions)
         self.registering = Registering(self.session)
         self.soma_registration = SomaRegistration(self.session)

@@ -140,14 +140,14 @@ def plan_training(
     state, pairs = project.state(), accepted_somata(project)
     _check_enough(len(pairs))
     asked_blindly = _audited(state)
-    audit = np.array([_uids(pair) in asked_blindly for pair in pairs])
+    audit = np.array([pair_uids(pair) in asked_blindly for pair in pairs])
     if (~audit).sum() < _FEWEST_NO_AUDITS:
         raise InputError(
             f"Fine-tuning needs at least {_FEWEST_NO_AUDITS} pairs that answer no random check, "
             f"and there are {(~audit).sum()}.",
             kind=ErrorKind.TOO_FEW_PAIRS,
         )
-    split = split_in_blocks(_places(project, pairs), audit=audit, seed=seed)
+    split = split_in_blocks(pair_places(project, pairs), audit=audit, seed=seed)
     free = _claimed_from_places(project, report) if free_labels else ()
     others = _Others(project, pairs, split)
     return TrainingPlan(pairs, split, others.clear(_rejected(project, state)), others.clear(free))
@@ -168,10 +168,10 @@ def crop_training_set(
     n, n_free, n_rejected = len(plan.pairs), len(plan.free), len(plan.rejected)
     split = plan.split
     learned = np.concatenate([split.train, np.arange(n, n + n_free)])
-    uids = tuple(_uids(wanted[row]) for row in learned)
+    uids = tuple(pair_uids(wanted[row]) for row in learned)
     rejected = None
     if n_rejected:
-        numbers = number_neurons([_uids(pair) for pair in plan.rejected], uids)
+        numbers = number_neurons([pair_uids(pair) for pair in plan.rejected], uids)
         rejected = RejectedPairs(crops.take(np.arange(n + n_free, len(crops))), numbers)
     return TrainingSet(
         train=crops.take(learned),
@@ -198,18 +198,18 @@ class _Others:
             far = np.concatenate([split.test, split.validation])
         elif split.separation is Separation.NONE:
             far = far[:0]
-        self._far = _places(project, [pairs[row] for row in far])
+        self._far = pair_places(project, [pairs[row] for row in far])
         self._held = {soma.uid for row in held for soma in pairs[row]}
 
     def clear(self, pairs: Sequence[tuple[Soma, Soma]]) -> tuple[tuple[Soma, Soma], ...]:
         """Return those whose cells are in no part that is kept apart, nor seen in its crops."""
         if not pairs:
             return ()
-        near = overlapping(_places(self._project, pairs), self._far)
+        near = overlapping(pair_places(self._project, pairs), self._far)
         return tuple(
             pair
             for pair, is_near in zip(pairs, near.tolist(), strict=True)
-            if not is_near and self._held.isdisjoint(_uids(pair))
+            if not is_near and self._held.isdisjoint(pair_uids(pair))
         )
 
 
@@ -222,11 +222,12 @@ def _check_enough(n: int) -> None:
         )
 
 
-def _uids(pair: tuple[Soma, Soma]) -> tuple[str, str]:
+def pair_uids(pair: tuple[Soma, Soma]) -> tuple[str, str]:
+    """Return the uids of a pair."""
     return pair[0].uid, pair[1].uid
 
 
-def _places(project: Project, pairs: Sequence[tuple[Soma, Soma]]) -> list[FloatArray]:
+def pair_places(project: Project, pairs: Sequence[tuple[Soma, Soma]]) -> list[FloatArray]:
     """Return where the cells of pairs lie in the frames of their crops, for either side."""
     return [
         oriented_places(project, name, np.array([p[side].center_um for p in pairs]).reshape(-1, 3))

@@ -68,13 +68,13 @@ def test_the_loss_pushes_a_rejected_candidate_away_and_no_crop_of_the_same_neuro
     torch.manual_seed(0)
     a, b = (torch.nn.functional.normalize(torch.randn(4, 16), dim=1) for _ in range(2))
     plain = CircleObjective(gamma=8.0, mine=False)
-    labels = torch.arange(4)
-    assert float(plain(a, b)) == pytest.approx(float(plain(a, b, (labels, labels))))
+    labels = np.stack([np.arange(4)] * 2)
+    assert float(plain(a, b)) == pytest.approx(float(plain(a, b, labels)))
 
     candidate = (a[0] + 0.3 * torch.randn(16)).detach()
     both = (torch.cat((a, a[:1])), torch.cat((b, candidate[None])))
     both[1].requires_grad_(True)
-    neurons = (torch.tensor([0, 1, 2, 3, 0]), torch.tensor([0, 1, 2, 3, 9]))
+    neurons = np.array([[0, 1, 2, 3, 0], [0, 1, 2, 3, 9]])
     plain(*both, neurons).backward()
     # A step against the gradient takes the candidate away from the cell, the partner towards it.
     step = -both[1].grad

@@ -38,9 +38,7 @@ def sides(project: Project) -> list[tuple[str, str]]:
 def accept(project: Project, rows: range, evidence: VerdictEvidence | None = None) -> None:
     uids = sides(project)
     for row in rows:
-        annotate.accept(
-            project, *uids[row], annotator="me", evidence=evidence or VerdictEvidence()
-        )
+        annotate.accept(project, *uids[row], annotator="me", evidence=evidence or VerdictEvidence())
 
 
 def uids_of(plan: training_set.TrainingPlan, rows: np.ndarray) -> set[str]:
