@@ -21,6 +21,7 @@ from napari_neurobridge.project.folder import Project
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets.curve_view import CurveView
+from napari_neurobridge.workbench.workbench import Workbench
 from napari_neurobridge.workflows.adopt import adopt_model
 from napari_neurobridge.workflows.index import build_index
 from napari_neurobridge.workflows.training_log import LOG_FILE
@@ -32,12 +33,13 @@ N_PAIRS = 8
 
 @pytest.fixture
 def tiny_project(_indexed_project: Path, tmp_path: Path, make_model: MakeModel) -> Path:
-    """A project whose model is small, with all its cells embedded."""
+    """A project whose model is small, as is the one before, with all cells embedded by both."""
     folder = tmp_path / "tiny.neurobridge"
     shutil.copytree(_indexed_project, folder)
     project = Project.open(folder)
-    adopt_model(project, make_model(tmp_path / "tiny"), annotator="fixture")
-    build_index(project)
+    for seed, name in ((1, "other"), (0, "tiny")):
+        adopt_model(project, make_model(tmp_path / name, seed=seed), annotator="fixture")
+        build_index(project)
     project.close()
     return folder
 
@@ -61,7 +63,6 @@ def binding(
 def annotate_through_the_queue(user: User, binding: ViewerBinding, count: int) -> None:
     """Ask about cells, pick the true partner where it is listed, and accept it; all by keys."""
     questions, project = binding.workbench.questions, binding.workbench.project
-    user.menu("Plugins", "NeuroBridge", "Match")
     user.show_tab("Match")
     accepted = 0
     while accepted < count:
@@ -135,40 +136,61 @@ def test_annotate_train_see_the_curves_adopt_or_refuse_roll_back_and_rankings_fo
     user.photograph(str(tmp_path / "trained.png"))
 
     history = user.find(QListWidget, "train_history")
-    user.wait(lambda: history.count() >= 2)
-    lines = [history.item(row).text() for row in range(history.count())]
-    assert "v1-full, from tiny" in lines[0]
+    user.wait(lambda: history.count() == 3)
+    assert "v1-full, from tiny" in history.item(0).text()
     if not workbench.training.outcome.adopted:
         assert "Not adopted" in outcome.text()
         assert current_model(project).name == "tiny", "what is not better is not used"
-        row = history.visualItemRect(history.item(0)).center()
-        user.reveal(history)
-        user.do(lambda: QTest.mouseClick(history.viewport(), Qt.MouseButton.LeftButton, pos=row))
-        use = button(user, "use_model_button")
-        user.reveal(use)
-        user.click(use)
+        use_from_history(user, history, "v1-full")
     user.wait(lambda: current_model(project).name == "v1-full")
 
-    # Rankings come from the old model, and say so, until all cells are embedded anew.
-    def ranked_by(name: str) -> bool:
-        state = workbench.indexing.state
-        return state is not None and state.model == name and not state.ranked_with
-
-    user.wait(lambda: ranked_by("v1-full"), PATIENCE_MS)
+    # Rankings come from the old model until all cells are embedded anew, unasked.
+    user.wait(lambda: ranked_by(workbench, "v1-full"), PATIENCE_MS)
     user.wait(lambda: not workbench.session.jobs.running() and not workbench.matches.updating)
     user.settle(60)
     assert not user.find(QLabel, "train_stale").isVisible()
-    new = similarities(user, binding)
 
-    back = button(user, "roll_back_button")
+    roll_back(user, binding, "tiny")
+    with_tiny = similarities(user, binding)
     user.show_tab("Train")
+    use_from_history(user, history, "other")
+    user.wait(lambda: ranked_by(workbench, "other"), PATIENCE_MS)
+    user.wait(lambda: not workbench.matches.updating)
+    with_other = similarities(user, binding)
+    assert with_other != with_tiny, "rankings follow the model"
+    user.show_tab("Train")
+    roll_back(user, binding, "tiny")
+    assert similarities(user, binding) == with_tiny
+    lines = [history.item(row).text() for row in range(history.count())]
+    assert [line.split("\n")[0] for line in lines if line.startswith("✔")] == ["✔ tiny"]
+
+
+def ranked_by(workbench: Workbench, name: str) -> bool:
+    """Return whether rankings come from a model, and from no older one."""
+    state = workbench.indexing.state
+    return state is not None and state.model == name and not state.ranked_with
+
+
+def use_from_history(user: User, history: QListWidget, name: str) -> None:
+    """Click a model in the list, and the button below."""
+    rows = [history.item(row) for row in range(history.count())]
+    item = next(item for item in rows if item.data(Qt.ItemDataRole.UserRole) == name)
+    user.reveal(history)
+    place = history.visualItemRect(item).center()
+    user.do(lambda: QTest.mouseClick(history.viewport(), Qt.MouseButton.LeftButton, pos=place))
+    use = button(user, "use_model_button")
+    user.reveal(use)
+    user.click(use)
+
+
+def roll_back(user: User, binding: ViewerBinding, to: str) -> None:
+    """Click the button, and wait until rankings have followed."""
+    back = button(user, "roll_back_button")
     user.reveal(back)
     user.click(back)
-    user.wait(lambda: current_model(project).name == "tiny")
-    user.wait(lambda: ranked_by("tiny"), PATIENCE_MS)
-    user.wait(lambda: not workbench.matches.updating)
-    assert similarities(user, binding) != new, "rankings follow the model"
-    assert "✔ tiny" in "".join(history.item(row).text() for row in range(history.count()))
+    user.wait(lambda: current_model(binding.workbench.project).name == to)
+    user.wait(lambda: ranked_by(binding.workbench, to), PATIENCE_MS)
+    user.wait(lambda: not binding.workbench.matches.updating)
 
 
 def similarities(user: User, binding: ViewerBinding) -> list[float]:

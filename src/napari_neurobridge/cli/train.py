@@ -145,7 +145,7 @@ def train(
         settings["steps"] = steps
     config = FineTuneConfig(**settings)
     given: dict[str, Any] = {"epochs": epochs, "report": report}
-    start = {"model": model, "backbone": backbone}
+    start: dict[str, Any] = {"model": model, "backbone": backbone}
     if pairs is not None and out is not None:
         return _answer(training.train_file(pairs, out, config, **start, **given), strategy)
     assert project is not None
@@ -162,7 +162,7 @@ def _train_bundle(
     out: Path | None,
     config: "FineTuneConfig",
     free_labels: bool,
-    start: dict[str, str | None],
+    start: dict[str, Any],
     given: dict[str, Any],
 ) -> "TrainingResult":
     from napari_neurobridge.workflows.bundle import train_bundle

@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_neurobridge.training.splits import (
-    FEWEST_TO_SPLIT,
-    PairSplit,
-    Separation,
-    split_pairs,
-)
+from napari_neurobridge.errors import InputError
+from napari_neurobridge.training.splits import FEWEST_TO_SPLIT, PairSplit, Separation
 from napari_neurobridge.types import CROP_UM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_neurobridge.training.splits import IntArray
     from napari_neurobridge.types import FloatArray
 
 BoolArray = npt.NDArray[np.bool_]
@@ -29,6 +24,8 @@ GAP_UM = CROP_UM
 # As in the paper: 190 pairs to train on, 30 to choose weights by, 53 to test.
 _VALIDATION_SHARE, _TEST_SHARE = 30 / 273, 53 / 273
 _FEWEST = 2
+_FEWEST_TO_TELL, _FROM = 4, 12
+"""From a dozen pairs on, as many as it takes to tell a gain from chance."""
 _LEAST_KEPT = 1 / 3
 """Share of the pairs that must be left to learn from; below, blocks cost more than they tell."""
 _N_ANCHORS = 24
@@ -107,8 +104,7 @@ def _blocks(
     n = len(audit)
     free = ~audit
     anchors = _anchors(places_um[0], rng)
-    n_test = max(_FEWEST, round(n * _TEST_SHARE))
-    n_validation = max(_FEWEST, round(n * _VALIDATION_SHARE))
+    n_validation, n_test = _sizes(n)
     block = _cheapest(places_um, anchors, n_test, np.ones(n, dtype=bool), free)
     if block is None:
         return None
@@ -133,6 +129,12 @@ def _blocks(
         np.flatnonzero(audit & ~test),
         np.flatnonzero(~used & ~audit),
     )
+
+
+def _sizes(n: int) -> tuple[int, int]:
+    """Return how many of ``n`` pairs are for validation and for the test."""
+    fewest = _FEWEST if n < _FROM else _FEWEST_TO_TELL
+    return max(fewest, round(n * _VALIDATION_SHARE)), max(fewest, round(n * _TEST_SHARE))
 
 
 def _anchors(places_um: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -169,11 +171,19 @@ def _cheapest(
 
 def _dealt_out(n: int, audit: BoolArray, seed: int) -> PairSplit:
     """Deal the pairs out one by one; audits are test pairs, besides others where they are few."""
-    rows = np.flatnonzero(~audit)
-    wanted = max(0, round(n * _TEST_SHARE) - int(audit.sum()))
-    if audit.sum() >= _FEWEST and not wanted:
-        parts = split_pairs(np.zeros(len(rows), dtype=np.int64), test=0, seed=seed)
-    else:
-        parts = split_pairs(np.zeros(len(rows), dtype=np.int64), seed=seed)
-    test: IntArray = np.sort(np.concatenate([rows[parts.test], np.flatnonzero(audit)]))
-    return PairSplit(rows[parts.train], rows[parts.validation], test, Separation.NONE)
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(~audit))
+    if len(rows) < FEWEST_TO_SPLIT:
+        raise InputError(
+            f"training needs at least {FEWEST_TO_SPLIT} pairs that answer no random check, not "
+            f"{len(rows)}"
+        )
+    n_validation, n_test = _sizes(n)
+    n_test = min(max(0, n_test - int(audit.sum())), len(rows) - 1)
+    n_validation = min(n_validation, len(rows) - n_test - 1)
+    test, validation, train = np.split(rows, [n_test, n_test + n_validation])
+    return PairSplit(
+        np.sort(train),
+        np.sort(validation),
+        np.sort(np.concatenate([test, np.flatnonzero(audit)])),
+        Separation.NONE,
+    )

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_neurobridge.insight import figures
 
-_HEIGHT_PX, _LEFT_PX, _LINE_PX = 118, 40, 16
+_HEIGHT_PX, _LEFT_PX, _LINE_PX = 118, 46, 16
 _MARK_PX = 2.5
 
 
@@ -67,10 +67,10 @@ class CurveView(QWidget):
         values = np.array([value for _, value in self.points])
         low, high = float(values.min()), float(values.max())
         beside = QRectF(0, plot.top(), _LEFT_PX - 4, plot.height())
-        painter.drawText(beside, Qt.AlignmentFlag.AlignRight, f"{high:.3g}")
+        painter.drawText(beside, Qt.AlignmentFlag.AlignRight, f"{high:.4g}")
         if high > low:
             bottom = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom
-            painter.drawText(beside, bottom, f"{low:.3g}")
+            painter.drawText(beside, bottom, f"{low:.4g}")
         scale = plot.height() / max(high - low, 1e-9)
         line = [
             QPointF(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_neurobridge.training.validation import FEWEST_TO_TELL_CHANCE
 from napari_neurobridge.workbench.remedies import explain
 from napari_neurobridge.workbench.training import Training
 from napari_neurobridge.workflows.training_card import SEPARATIONS
@@ -33,8 +34,12 @@ def outlook_in_words(outlook: TrainingOutlook | None, *, has_project: bool) -> s
         if count
     ]
     told = "; ".join([told, *more])
-    kept = "" if outlook.separation is None else SEPARATIONS[outlook.separation]
-    return f"{told}. {kept}"
+    said = [f"{told}."]
+    if outlook.separation is not None:
+        said.append(SEPARATIONS[outlook.separation])
+    if outlook.n_validation <= FEWEST_TO_TELL_CHANCE:
+        said.append("So few pairs cannot tell a gain from chance: accept a dozen or more.")
+    return " ".join(said)
 
 
 def outcome_in_words(training: Training) -> str:

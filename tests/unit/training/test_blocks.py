@@ -50,6 +50,8 @@ def test_what_the_split_says_holds_for_every_two_crops(n, size, stretch, share, 
     assert not audit[split.left_out].any()
     assert len(split.train)
     assert len(split.test)
+    if n >= 6 and (~audit).sum() >= 4:
+        assert min(len(split.train), len(split.validation), len(split.test)) >= 2
     if split.separation is not Separation.NONE:
         assert len(split.train) >= 2
         assert len(split.validation) >= 2
@@ -110,5 +112,5 @@ def test_overlap_is_that_of_the_squares():
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_fewer_than_two_pairs_are_refused(n):
-    with pytest.raises(InputError, match="needs at least 2 pairs"):
+    with pytest.raises(InputError, match="needs at least 2 pairs that answer no random check"):
         split_in_blocks(field(n, 100.0))
