@@ -181,7 +181,7 @@ class TrainPanel(QWidget):
 
     def _on_choice_changed(self, _: object) -> None:
         choice = replace(
-            self._training.choice,
+            self._training.settings,
             strategy=self.strategy.currentText(),
             epochs=self.epochs.value(),
             free_labels=self.free.isChecked(),
@@ -205,7 +205,7 @@ class TrainPanel(QWidget):
         ):
             label.setText(words)
             label.setVisible(bool(words))
-        choice = training.choice
+        choice = training.settings
         for widget in (self.strategy, self.epochs, self.free):
             widget.setEnabled(not training.running)
         with signals_blocked(self.strategy), signals_blocked(self.epochs):

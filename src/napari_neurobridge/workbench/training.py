@@ -87,7 +87,8 @@ class Training:
 
     Attributes
     ----------
-    choice : TrainingChoice
+    settings : TrainingChoice
+        What `start` trains.
     outlook : TrainingOutlook or None
         ``None`` until somebody looked.
     history : tuple of TrainedVersion
@@ -100,7 +101,7 @@ class Training:
     log_changed = Signal()
 
     def __init__(self, session: Session, indexing: Indexing) -> None:
-        self.choice = TrainingChoice()
+        self.settings = TrainingChoice()
         self.outlook: TrainingOutlook | None = None
         self.history: tuple[TrainedVersion, ...] = ()
         self.log: TrainingLog | None = None
@@ -153,13 +154,13 @@ class Training:
 
     def choose(self, choice: TrainingChoice) -> None:
         """Train so from now on."""
-        self.choice = choice
+        self.settings = choice
 
     def start(self) -> None:
         """Train in a child process; the same choice goes on where it was stopped."""
 
         def begin() -> None:
-            project, choice = self._session.require_project(), self.choice
+            project, choice = self._session.require_project(), self.settings
             arguments = ["train", str(project.path), "--strategy", choice.strategy]
             arguments += ["--epochs", str(choice.epochs)] if choice.epochs else []
             arguments += ["--free-labels"] if choice.free_labels else []
