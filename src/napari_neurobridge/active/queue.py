@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import cKDTree
 
+from napari_neurobridge.active.samplers.median_uncertainty import median_uncertainty
+from napari_neurobridge.active.samplers.pool import Pool
 from napari_neurobridge.matching.wording import percent
 from napari_neurobridge.project.landmarks import ProjectLandmarks
 from napari_neurobridge.project.project_spaces import ENOUGH_LANDMARKS
 from napari_neurobridge.types import SomaSource, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from napari_neurobridge.matching.match import Match
     from napari_neurobridge.project.log.claims import ImportedClaim
@@ -36,10 +38,12 @@ class QueueStrategy(StrEnum):
     `ENTROPY` asks where the answer is least known, `SPREAD` clear cells far from all accepted
     pairs, which say most about the alignment while there are few, those last that the other
     side is not expected to show, and `CLEAREST` the brightest cells first, which give the most
-    reliable first pairs.
+    reliable first pairs. `MEDIAN` asks those of middling uncertainty, as NeuroADDA does (section
+    4.3), which leaves out what nobody can answer.
     """
 
     ENTROPY = "entropy"
+    MEDIAN = "median"
     SPREAD = "spread"
     CLEAREST = "clearest"
 
@@ -94,12 +98,27 @@ def waiting_questions(
         inside = [item for item in clearest if item.uid not in outside]
         beyond = [replace(item, reason=_OUTSIDE) for item in clearest if item.uid in outside]
         return _spread(state, dataset, inside, landmarks) + beyond
-    if match is None or strategy is not QueueStrategy.ENTROPY:
+    if match is None or strategy not in (QueueStrategy.ENTROPY, QueueStrategy.MEDIAN):
         return clearest
     items = _with_match(clearest, dataset, match)
     known = [item for item in items if item.uncertainty is not None]
     unknown = [item for item in items if item.uncertainty is None]
+    if strategy is QueueStrategy.MEDIAN and known:
+        pool = Pool(np.array([item.uncertainty for item in known], dtype=float))
+        order = median_uncertainty(pool, len(pool), np.random.default_rng(0))
+        return [known[row] for row in order.tolist()] + unknown
     return sorted(known, key=lambda item: -(item.uncertainty or 0.0)) + unknown
+
+
+def is_share_of(uid: str, annotator: str, annotators: Collection[str]) -> bool:
+    """Return whether a cell is for one of several people who annotate at the same time.
+
+    By a hash of the uid, so that every window deals the cells out alike, and nobody is asked
+    what somebody else is being asked.
+    """
+    people = sorted({annotator, *annotators})
+    lot = int.from_bytes(hashlib.sha256(uid.encode()).digest()[-8:], "big")
+    return lot % len(people) == people.index(annotator)
 
 
 def default_strategy(n_landmarks: int) -> QueueStrategy:

@@ -8,6 +8,7 @@ import napari_neurobridge
 from napari_neurobridge.cli import (
     annotate,
     benchmark,
+    bundle,
     demo,
     evaluate,
     export,
@@ -65,6 +66,7 @@ for group in (
     register,
     register_images,
     train,
+    bundle,
     evaluate,
     export,
     models,

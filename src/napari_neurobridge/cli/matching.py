@@ -222,7 +222,7 @@ def queue(
     opened = Project.open(project)
     found = None
     strategy = strategy or matching.strategy_now(opened)
-    if strategy is QueueStrategy.ENTROPY:
+    if strategy in (QueueStrategy.ENTROPY, QueueStrategy.MEDIAN):
         found = matching.match_all(opened, model, images=images)
     items = matching.questions_of(opened, found, strategy)
     return Queued(

@@ -1,13 +1,17 @@
 """``train``: fine-tune a model on a project's own pairs, and adopt it if it is better."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.types import Report
+
+if TYPE_CHECKING:
+    from napari_neurobridge.training.fine_tune import FineTuneConfig
+    from napari_neurobridge.workflows.train import TrainingResult
 
 # Those of encoder.strategies, which takes torch's seconds to import; a test compares them.
 STRATEGIES = (
@@ -37,7 +41,13 @@ class Trained(CommandResult):
     n_train: int
     n_validation: int
     n_test: int
+    n_rejected: int
+    n_free: int
+    n_left_out: int
+    n_audits: int
+    separation: str
     whole_scenes: bool
+    reason: str
     best_step: int
     mix: float
 
@@ -47,9 +57,11 @@ class Trained(CommandResult):
             f"{name}: {_number(self.before[name])} before, {_number(self.after[name])} after"
             for name in ("recall", "specificity", "auc")
         ]
-        fate = "adopted" if self.adopted else "kept, but not adopted: not clearly better"
-        low, high = self.gain_interval
-        lines.append(f"gain in reciprocal rank: {self.gain:+.3f} ({low:+.3f} to {high:+.3f})")
+        from napari_neurobridge.training.splits import Separation
+        from napari_neurobridge.workflows.training_card import SEPARATIONS
+
+        fate = "adopted" if self.adopted else "kept, but not adopted"
+        lines += [SEPARATIONS[Separation(self.separation)], self.reason]
         return "\n".join([*lines, f"{self.model}: {fate} ({self.seconds:.0f} s)"])
 
 
@@ -60,7 +72,10 @@ def register(app: typer.Typer) -> None:
 
 def train(
     project: Annotated[
-        Path | None, typer.Argument(metavar="[PROJECT]", help="Train on its accepted pairs.")
+        Path | None,
+        typer.Argument(
+            metavar="[PROJECT]", help="Train on its accepted pairs, or on a bundle of them (.zip)."
+        ),
     ] = None,
     *,
     pairs: Annotated[
@@ -97,6 +112,13 @@ def train(
             help="Folder of the new model; with a project, its own models unless given.",
         ),
     ] = None,
+    free_labels: Annotated[
+        bool,
+        typer.Option(
+            "--free-labels",
+            help="Learn, too, what is claimed from places alone, 1 % of it expected to be wrong.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the split and of the training.")] = 0,
     report: Report,
 ) -> Trained:
@@ -109,6 +131,8 @@ def train(
         raise InputError("Give --steps or --epochs, not both.")
     if backbone is not None and model is not None:
         raise InputError("Give --from or --backbone, not both.")
+    if pairs is not None and free_labels:
+        raise InputError("--free-labels needs a PROJECT, whose somata have places.")
     if pairs is not None and out is None:
         raise InputError("--pairs needs --out DIR, to say where the new model goes.")
     from napari_neurobridge.encoder.strategies import Strategy
@@ -120,28 +144,37 @@ def train(
     if steps is not None:
         settings["steps"] = steps
     config = FineTuneConfig(**settings)
-    if project is not None:
-        result = training.train_project(
-            Project.open(project),
-            config,
-            model=model,
-            backbone=backbone,
-            epochs=epochs,
-            out=out,
-            report=report,
-        )
-    else:
-        assert pairs is not None
-        assert out is not None
-        result = training.train_file(
-            pairs,
-            out,
-            config,
-            model=model,
-            backbone=backbone,
-            epochs=epochs,
-            report=report,
-        )
+    given: dict[str, Any] = {"epochs": epochs, "report": report}
+    start: dict[str, Any] = {"model": model, "backbone": backbone}
+    if pairs is not None and out is not None:
+        return _answer(training.train_file(pairs, out, config, **start, **given), strategy)
+    assert project is not None
+    if project.suffix == ".zip":
+        return _answer(_train_bundle(project, out, config, free_labels, start, given), strategy)
+    result = training.train_project(
+        Project.open(project), config, out=out, free_labels=free_labels, **start, **given
+    )
+    return _answer(result, strategy)
+
+
+def _train_bundle(
+    path: Path,
+    out: Path | None,
+    config: "FineTuneConfig",
+    free_labels: bool,
+    start: dict[str, Any],
+    given: dict[str, Any],
+) -> "TrainingResult":
+    from napari_neurobridge.workflows.bundle import train_bundle
+
+    if free_labels or any(start.values()):
+        raise InputError("A bundle says itself what is learned and from which model.")
+    return train_bundle(path, out or path.with_name(f"{path.stem}-model"), config, **given)
+
+
+def _answer(result: "TrainingResult", strategy: str) -> Trained:
+    from napari_neurobridge.workflows.training_card import fate
+
     return Trained(
         model=str(result.model),
         before=result.before.model_dump(),
@@ -154,7 +187,13 @@ def train(
         n_train=result.n_train,
         n_validation=result.n_validation,
         n_test=result.n_test,
+        n_rejected=result.n_rejected,
+        n_free=result.n_free,
+        n_left_out=result.n_left_out,
+        n_audits=0 if result.audits is None else result.audits.n,
+        separation=str(result.separation),
         whole_scenes=result.whole_scenes,
+        reason=fate(result),
         best_step=result.best_step,
         mix=result.mix,
     )

@@ -23,6 +23,7 @@ from napari_neurobridge.encoder.strategies import (
 from napari_neurobridge.training.augmentation import AugmentConfig
 from napari_neurobridge.training.loop import LoopConfig, train
 from napari_neurobridge.training.losses import CircleObjective, TripletObjective
+from napari_neurobridge.training.rejected import BatchRows, with_rejected
 from napari_neurobridge.training.sampling import BalancedSceneSampler
 from napari_neurobridge.training.splits import check_pairs, check_split
 from napari_neurobridge.training.tuning_batches import CachedBatches, LiveBatches, can_cache
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.encoder.dual_channel import DualChannelEncoder
     from napari_neurobridge.io.pairs import PairSet
+    from napari_neurobridge.training.rejected import RejectedPairs
     from napari_neurobridge.training.tuning_batches import EmbeddedBatches
     from napari_neurobridge.types import Float32Array
 
@@ -49,6 +51,7 @@ class FineTuneConfig(BaseModel, frozen=True, extra="forbid"):
     scenes_per_batch: int = Field(
         1, gt=0, description="Scenes per batch: the neighbours of a cell are what it is taken for."
     )
+    rejected: int = Field(25, ge=0, description="Rejected candidates per batch, at most.")
     gamma: float = Field(256.0, gt=0, description="Scale of circle loss.")
     margin: float = Field(0.25, gt=0, description="Relaxation of circle loss.")
     augment: AugmentConfig = AugmentConfig()
@@ -116,6 +119,7 @@ def fine_tune(
     validation: PairSet,
     config: FineTuneConfig,
     *,
+    rejected: RejectedPairs | None = None,
     checkpoint: Path | None = None,
 ) -> Iterator[FineTuneReport]:
     """Fine-tune an encoder on a few pairs, in place; a generator that reports each step.
@@ -134,6 +138,8 @@ def fine_tune(
         Disjoint; crops of the model's size.
     config : FineTuneConfig
         Strategy and settings.
+    rejected : RejectedPairs, optional
+        Candidates that are other cells, beside ``pairs``.
     checkpoint : Path, optional
         File to resume from if it exists, and to write to. A run that is killed and resumed
         from the same model ends with the same weights.
@@ -149,9 +155,10 @@ def fine_tune(
         If pairs are unfit or in both parts, the strategy does not fit the model, or the
         checkpoint is damaged or of another run.
     """
-    for part in (pairs, validation):
+    learned = with_rejected(pairs, rejected)
+    for part in (learned, validation):
         check_pairs(part, crop_pixels=model.config.crop_pixels)
-    check_split(pairs, validation)
+    check_split(learned, validation)
     if config.ablation in _CHANNELS:
         keep_channels(model, _CHANNELS[config.ablation])
     tuning = _Tuning(model, validation, config)
@@ -159,7 +166,7 @@ def fine_tune(
     # The loop must update the copy alone.
     model.requires_grad_(False)
     try:
-        yield from _tune(tuning, pairs, validation, config, checkpoint)
+        yield from _tune(tuning, pairs, validation, config, rejected, checkpoint)
     finally:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(trainable[name])
@@ -171,10 +178,12 @@ def _tune(
     pairs: PairSet,
     validation: PairSet,
     config: FineTuneConfig,
+    rejected: RejectedPairs | None,
     checkpoint: Path | None,
 ) -> Iterator[FineTuneReport]:
     began = time.monotonic()
-    identity = _identity(tuning.start, pairs, validation, config)
+    identity = _identity(tuning.start, (pairs, validation), config, rejected)
+    learned = with_rejected(pairs, rejected)
     score = tuning.validate(0)
     yield tuning.report("training", 0, config.steps, began, score=score)
     if config.strategy is not Strategy.FROZEN:
@@ -183,7 +192,7 @@ def _tune(
             batches = cached = CachedBatches(
                 tuning.working,
                 config.strategy,
-                pairs,
+                learned,
                 config.augment,
                 copies=config.copies,
                 seed=config.seed,
@@ -191,8 +200,8 @@ def _tune(
             for done, total in cached.fill():
                 yield tuning.report("features", done, total, began)
         else:
-            batches = LiveBatches(tuning.working, pairs, config.augment)
-        objective = _Objective(tuning, batches, pairs, config)
+            batches = LiveBatches(tuning.working, learned, config.augment)
+        objective = _Objective(tuning, batches, pairs, config, rejected)
         loop = train(
             tuning, objective, _loop_config(config), checkpoint=checkpoint, identity=identity
         )
@@ -317,25 +326,28 @@ class _Objective:
         batches: EmbeddedBatches,
         pairs: PairSet,
         config: FineTuneConfig,
+        rejected: RejectedPairs | None,
     ) -> None:
         self.score: float | None = None
         self._tuning, self._batches = tuning, batches
         self._validate_every = config.validate_every
         self._loss = _loss(config)
-        self._sampler = BalancedSceneSampler(
+        sampler = BalancedSceneSampler(
             pairs.scene,
             neurons=min(config.neurons, len(pairs)),
             scenes_per_batch=config.scenes_per_batch,
             seed=config.seed,
         )
+        self._rows = BatchRows(sampler, rejected, most=config.rejected, seed=config.seed)
 
     def __call__(self, step: int, generator: torch.Generator) -> Tensor:
         if step and step % self._validate_every == 0:
             # Before the step rather than after the one before: a run resumed from the
             # checkpoint between the two then validates too.
             self.score = self._tuning.validate(step)
-        two_photon, fmost = self._batches.embed(self._sampler.batch(step), generator)
-        loss: Tensor = self._loss(two_photon, fmost)
+        rows, neurons = self._rows.batch(step)
+        two_photon, fmost = self._batches.embed(rows, generator)
+        loss: Tensor = self._loss(two_photon, fmost, neurons)
         return loss
 
 
@@ -370,13 +382,19 @@ def _mixed(start: Tensor, end: Tensor, share: float) -> Tensor:
 
 
 def _identity(
-    start: dict[str, Tensor], pairs: PairSet, validation: PairSet, config: FineTuneConfig
+    start: dict[str, Tensor],
+    parts: tuple[PairSet, ...],
+    config: FineTuneConfig,
+    rejected: RejectedPairs | None,
 ) -> str:
     """Digest all that decides the result, so that a checkpoint of another run is refused."""
     digest = hashlib.sha256(config.model_dump_json().encode())
     for tensor in start.values():
         digest.update(tensor.cpu().numpy().tobytes())
-    for part in (pairs, validation):
+    if rejected is not None:
+        parts += (rejected.pairs,)
+        digest.update(rejected.neurons.tobytes())
+    for part in parts:
         for array in (part.two_photon, part.fmost, part.scene):
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from pytorch_metric_learning import losses, miners
 from torch import Tensor, nn
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 class CircleObjective(nn.Module):
@@ -40,9 +46,14 @@ class CircleObjective(nn.Module):
         self.loss = losses.CircleLoss(m=margin, gamma=gamma)
         self.miner = miners.MultiSimilarityMiner(epsilon=epsilon) if mine else None
 
-    def forward(self, two_photon: Tensor, fmost: Tensor) -> Tensor:
-        """Return the loss of unit vectors (B, D) and (B, D); row i of both is one neuron."""
-        embeddings, labels = _labelled(two_photon, fmost)
+    def forward(
+        self, two_photon: Tensor, fmost: Tensor, neurons: npt.NDArray[np.int64] | None = None
+    ) -> Tensor:
+        """Return the loss of unit vectors (B, D) and (B, D).
+
+        Row i of both is one neuron, unless ``neurons``, (2, B), says which each row shows.
+        """
+        embeddings, labels = _labelled(two_photon, fmost, neurons)
         kept = self.miner(embeddings, labels) if self.miner is not None else None
         loss: Tensor = self.loss(embeddings, labels, kept)
         return loss
@@ -65,9 +76,11 @@ class TripletObjective(nn.Module):
         self.loss = losses.TripletMarginLoss(margin=margin)
         self.miner = miners.MultiSimilarityMiner(epsilon=epsilon)
 
-    def forward(self, two_photon: Tensor, fmost: Tensor) -> Tensor:
-        """Return the loss of unit vectors (B, D) and (B, D); row i of both is one neuron."""
-        embeddings, labels = _labelled(two_photon, fmost)
+    def forward(
+        self, two_photon: Tensor, fmost: Tensor, neurons: npt.NDArray[np.int64] | None = None
+    ) -> Tensor:
+        """Return the loss of unit vectors (B, D) and (B, D); see `CircleObjective.forward`."""
+        embeddings, labels = _labelled(two_photon, fmost, neurons)
         loss: Tensor = self.loss(embeddings, labels, self.miner(embeddings, labels))
         return loss
 
@@ -92,7 +105,12 @@ def info_nce(two_photon: Tensor, fmost: Tensor, *, temperature: float = 0.07) ->
     return (forward + backward) / 2
 
 
-def _labelled(two_photon: Tensor, fmost: Tensor) -> tuple[Tensor, Tensor]:
+def _labelled(
+    two_photon: Tensor, fmost: Tensor, neurons: npt.NDArray[np.int64] | None
+) -> tuple[Tensor, Tensor]:
     """Stack both sides (2B, D), with the number of its neuron for each row (2B,)."""
-    labels = torch.arange(len(two_photon), device=two_photon.device).repeat(2)
+    if neurons is None:
+        labels = torch.arange(len(two_photon), device=two_photon.device).repeat(2)
+    else:
+        labels = torch.from_numpy(neurons.reshape(-1)).to(two_photon.device)
     return torch.cat((two_photon, fmost)), labels

@@ -49,6 +49,7 @@ class BalancedSceneSampler:
         order = np.argsort(scenes, kind="stable")
         starts = np.flatnonzero(np.diff(scenes[order])) + 1
         self._members = np.split(order, starts)
+        self.n_pairs = len(scenes)
         self._neurons = neurons
         self._scenes_per_batch = min(scenes_per_batch, neurons)
         self._seed = seed

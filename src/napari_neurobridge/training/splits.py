@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -23,6 +24,29 @@ FEWEST_TO_SPLIT = 2
 _FEWEST_PER_PART = (2, 2, 1)
 
 
+class Separation(StrEnum):
+    """What keeps the parts of a split apart.
+
+    `SCENES`: no scene is in two parts. `BLOCKS`: within one scene no crops of two parts overlap.
+    `TEST_BLOCK`: no crop of the test part overlaps another part's, but those of the others may
+    overlap each other's. `NONE`: crops of any two parts may overlap.
+    """
+
+    SCENES = "scenes"
+    BLOCKS = "blocks"
+    TEST_BLOCK = "test block"
+    NONE = "none"
+
+    @property
+    def honest(self) -> bool:
+        """Whether nothing that the test part shows is in another part."""
+        return self is not Separation.NONE
+
+
+def _no_rows() -> IntArray:
+    return np.zeros(0, dtype=np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class PairSplit:
     """Indices of the pairs of each part, ascending.
@@ -31,15 +55,25 @@ class PairSplit:
     ----------
     train, validation, test : ndarray of int64
         Disjoint; a part is empty when there are too few pairs for three.
-    whole_scenes : bool
-        No scene is in two parts. Otherwise crops of two parts may show the same tissue,
-        and figures on the test part flatter.
+    separation : Separation
+        What keeps the test part apart; without anything its figures flatter.
+    audits : ndarray of int64
+        Audit pairs outside of the test part: in no other part either.
+    left_out : ndarray of int64
+        Pairs in no part, since their crops overlap with those of two.
     """
 
     train: IntArray
     validation: IntArray
     test: IntArray
-    whole_scenes: bool
+    separation: Separation
+    audits: IntArray = field(default_factory=_no_rows)
+    left_out: IntArray = field(default_factory=_no_rows)
+
+    @property
+    def whole_scenes(self) -> bool:
+        """Whether the test part shows nothing that another part shows."""
+        return self.separation.honest
 
 
 def split_pairs(
@@ -103,7 +137,8 @@ def split_pairs(
         ones = np.ones(len(scene), dtype=np.int64)
         part[rng.permutation(len(scene))] = _deal(ones, shares, fewest)
     rows = [np.flatnonzero(part == index) for index in range(3)]
-    return PairSplit(rows[0], rows[1], rows[2], whole_scenes=bool(whole))
+    separation = Separation.SCENES if whole else Separation.NONE
+    return PairSplit(rows[0], rows[1], rows[2], separation)
 
 
 def check_pairs(pairs: PairSet, *, crop_pixels: int | None = None) -> None:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 PLUGIN, PLUGIN_TITLE = "napari-neurobridge", "NeuroBridge"
 DATA, MATCH, PAIRS, INSIGHT = "Data", "Match", "Pairs", "Insight"
-REGISTER = "Register"
-TABS = (DATA, MATCH, PAIRS, INSIGHT, REGISTER)
+TRAIN, REGISTER = "Train", "Register"
+TABS = (DATA, MATCH, PAIRS, TRAIN, INSIGHT, REGISTER)
 PROJECT_DOCKS = (DATA, MATCH, PAIRS)
 """What a project is worked on with; the others are for when somebody asks for them."""
 

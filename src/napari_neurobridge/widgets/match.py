@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import napari
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QLabel,
+    QMenu,
     QProgressBar,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.active.queue import QueueStrategy
+from napari_neurobridge.project.folder import Project
 from napari_neurobridge.types import NoneReason
 from napari_neurobridge.viewer.docked import Docked
 from napari_neurobridge.viewer.docks import MATCH
@@ -28,6 +33,7 @@ from napari_neurobridge.widgets.legend import LegendButton
 from napari_neurobridge.widgets.match_all import MatchAllBox
 from napari_neurobridge.widgets.sheet_row import SheetRow
 from napari_neurobridge.widgets.trace_view import TraceView
+from napari_neurobridge.widgets.train_words import stale_in_words
 from napari_neurobridge.widgets.verdict_bar import VerdictBar
 from napari_neurobridge.workbench.snapshot import QuestionSnapshot
 from napari_neurobridge.workbench.workbench import Workbench
@@ -37,7 +43,9 @@ _ORDERS = {
     QueueStrategy.CLEAREST: "clearest first",
     QueueStrategy.SPREAD: "far from accepted pairs first",
     QueueStrategy.ENTROPY: "least certain first",
+    QueueStrategy.MEDIAN: "middling certainty first",
 }
+_BY_DEFAULT = "as suits the accepted pairs"
 
 
 class MatchPanel(QWidget):
@@ -62,6 +70,10 @@ class MatchPanel(QWidget):
         inside = QVBoxLayout(content)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.addLayout(self._create_queue_row())
+        self.advice = QLabel()
+        self.advice.setObjectName("stop_advice")
+        self.advice.setWordWrap(True)
+        inside.addWidget(self.advice)
         inside.addWidget(SheetRow(workbench))
         inside.addWidget(self.crops)
         self.trace = TraceView(workbench)
@@ -83,6 +95,11 @@ class MatchPanel(QWidget):
         session.verdicts_changed.connect(self._on_verdicts_changed)
         session.project_changed.connect(self._on_project_changed)
         workbench.matches.match_changed.connect(self._on_match_changed)
+        workbench.training.changed.connect(self._show_stale)
+        workbench.queue_choice.changed.connect(self._on_match_changed)
+        workbench.stop_advice.changed.connect(self._show_advice)
+        self._show_advice()
+        self._show_stale()
         self._on_project_changed()
         layout.insertWidget(0, FindBar(workbench))
 
@@ -104,8 +121,23 @@ class MatchPanel(QWidget):
         self.queue_order.setWordWrap(True)
         self.updating_text = QLabel("updating …")
         self.updating_text.setObjectName("updating_text")
+        self.stale_text = QLabel("older model")
+        self.stale_text.setObjectName("stale_model_text")
+        self.queue_button = QToolButton()
+        self.queue_button.setObjectName("queue_button")
+        self.queue_button.setText("▾")
+        self.queue_button.setToolTip("Choose which cells are asked first")
+        self.queue_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self.queue_button)
+        for strategy, words in ((None, _BY_DEFAULT), *_ORDERS.items()):
+            action = menu.addAction(words)
+            assert action is not None
+            action.triggered.connect(partial(self._on_queue_chosen, strategy))
+        self.queue_button.setMenu(menu)
         row = QHBoxLayout()
+        row.addWidget(self.queue_button)
         row.addWidget(self.queue_order, stretch=1)
+        row.addWidget(self.stale_text)
         row.addWidget(self.updating_text)
         row.addWidget(self.queue_text)
         row.addWidget(self.queue_bar)
@@ -140,7 +172,15 @@ class MatchPanel(QWidget):
     def _on_reason_changed(self, _: int) -> None:
         self._workbench.verdicts.state_none_reason(self.none_reason.currentData())
 
+    def _on_queue_chosen(self, strategy: QueueStrategy | None, _checked: bool = False) -> None:
+        self._workbench.queue_choice.choose(strategy)
+
     # --- from the state to the view ------------------------------------------------------
+
+    def _show_advice(self) -> None:
+        advice = self._workbench.stop_advice.text
+        self.advice.setText(advice)
+        self.advice.setVisible(bool(advice))
 
     def _on_project_changed(self, _: object = None) -> None:
         self._on_snapshot_changed(self._workbench.questions.snapshot)
@@ -170,13 +210,21 @@ class MatchPanel(QWidget):
         query = self._shown.query
         self._judged = query.uid if query is not None else None
 
+    def _show_stale(self) -> None:
+        words = stale_in_words(self._workbench.training)
+        self.stale_text.setVisible(bool(words))
+        self.stale_text.setToolTip(words)
+
+    def _strategy(self, project: Project) -> QueueStrategy:
+        return self._workbench.queue_choice.strategy or strategy_now(project)
+
     def _on_match_changed(self) -> None:
         matches = self._workbench.matches
         self.updating_text.setVisible(matches.updating)
         # One row of a narrow dock has no room for both.
         self.queue_bar.setVisible(not matches.updating)
         project = self._workbench.project
-        order = "" if project is None else _ORDERS[strategy_now(project)]
+        order = "" if project is None else _ORDERS[self._strategy(project)]
         self.queue_order.setText(f"Queue: {order}" if order else "Queue")
         if matches.updating:
             self._compares = matches.has_match

@@ -76,6 +76,28 @@ class Indexing:
             in_turn=True,
         )
 
+    def start_missing(self, project: Project) -> None:
+        """Embed what the current model lacks, if it lacks more than is embedded unasked.
+
+        For a project that has gone over to another model, so that rankings may follow it.
+        """
+
+        def decide(state: IndexState) -> None:
+            if self._session.project is not project:
+                return
+            self._take(state)
+            jobs = self._session.jobs
+            if state.ranked_with and INDEX_JOB not in (*jobs.running(), *jobs.waiting()):
+                self._session.attempt(self.start, about="index")
+
+        # As the count, which it replaces, so that a count of before says nothing any more.
+        self._session.jobs.submit(
+            _COUNT,
+            lambda: self._encoders.index_state(project),
+            decide,
+            self._session.show_error,
+        )
+
     def _take_over(self, project: Project, *, stopped: bool = False) -> None:
         """Use what another process has embedded, be it all or a part."""
         if self._session.project is not project:

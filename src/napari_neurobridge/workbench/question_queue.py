@@ -10,10 +10,11 @@ from napari_neurobridge.workflows.match import as_asked, undecided_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_neurobridge.active.queue import QueueItem
+    from napari_neurobridge.active.queue import QueueItem, QueueStrategy
     from napari_neurobridge.matching.match import Match
     from napari_neurobridge.project.log.fold import State
     from napari_neurobridge.workbench.matches import Matches
+    from napari_neurobridge.workbench.queue_choice import QueueChoice
     from napari_neurobridge.workbench.session import Session
 
 
@@ -26,33 +27,52 @@ class QuestionQueue:
         Where the project lives.
     matches : Matches
         Says where the answer is least known.
+    choice : QueueChoice
+        How a person wants to be asked.
     """
 
-    def __init__(self, session: Session, matches: Matches) -> None:
+    def __init__(self, session: Session, matches: Matches, choice: QueueChoice) -> None:
         self._session = session
         self._matches = matches
+        self._choice = choice
         self._opened: frozenset[str] = frozenset()
-        self._sorted_for: tuple[State, Match | None, frozenset[str]] | None = None
+        self._skipped: frozenset[str] = frozenset()
+        self._sorted_for: (
+            tuple[State, Match | None, frozenset[str], QueueStrategy | None, frozenset[str]] | None
+        ) = None
         self._sorted: Sequence[QueueItem] = ()
         self._reasons: dict[str, str] = {}
 
     def items(self) -> Sequence[QueueItem]:
         """Return the cells, the next one first.
 
-        A cell that was opened and left undecided comes last.
+        A cell that was opened and left undecided comes last, and so does one that this person
+        skipped on an earlier day.
         """
         project = self._session.project
         if project is None:
             return ()
-        key = (project.state(), self._matches.match, self._opened)
+        choice = self._choice
+        key = (
+            project.state(),
+            self._matches.match,
+            self._opened,
+            choice.strategy,
+            choice.beside,
+        )
         # Sorting thousands of cells is for when something changed, not for each redraw.
         if self._sorted_for is None or any(
             old is not new and old != new for old, new in zip(self._sorted_for, key, strict=True)
         ):
             self._sorted_for = key
-            undecided = undecided_of(project, self._matches.match)
+            undecided = undecided_of(project, self._matches.match, choice.strategy)
             self._reasons = {item.uid: item.reason for item in undecided}
-            self._sorted = as_asked(project, undecided, postponed=self._opened)
+            self._sorted = as_asked(
+                project,
+                undecided,
+                postponed=self._opened | self._skipped,
+                is_mine=choice.is_mine,
+            )
         return self._sorted
 
     def reason(self, uid: str | None) -> str:
@@ -73,6 +93,12 @@ class QuestionQueue:
         """Ask a cell that is being looked at only after all others."""
         self._opened |= {uid}
 
+    def skip(self, uid: str) -> None:
+        """Remember that somebody went on from a cell of the queue without an answer."""
+        if uid not in self._skipped and any(item.uid == uid for item in self.items()):
+            self._skipped |= {uid}
+            self._choice.remember(self._skipped)
+
     def forget(self) -> None:
-        """Take all cells as they come, in another project."""
-        self._opened = frozenset()
+        """Take all cells as they come, in another project, but for those skipped there before."""
+        self._opened, self._skipped = frozenset(), self._choice.skipped()

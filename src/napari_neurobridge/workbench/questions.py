@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.types import Candidate, Projection, Vec3
     from napari_neurobridge.workbench.matches import Matches
     from napari_neurobridge.workbench.models import EncoderCache
+    from napari_neurobridge.workbench.queue_choice import QueueChoice
     from napari_neurobridge.workbench.session import Session
 
 MAX_DEPTH_UM = 20.0
@@ -52,6 +53,8 @@ class Questions:
         Loads the model that ranks.
     matches : Matches
         Gives probabilities, and with them the queue.
+    choice : QueueChoice
+        How a person wants to be asked.
 
     Attributes
     ----------
@@ -77,7 +80,9 @@ class Questions:
     look_requested = Signal(str, object)
     """A dataset and a place in it, µm (z, y, x), that somebody wants to see."""
 
-    def __init__(self, session: Session, encoders: EncoderCache, matches: Matches) -> None:
+    def __init__(
+        self, session: Session, encoders: EncoderCache, matches: Matches, choice: QueueChoice
+    ) -> None:
         self.snapshot = QuestionSnapshot()
         self.query: Query | None = None
         self.answer: Answer | None = None
@@ -93,7 +98,7 @@ class Questions:
         self._depth_um = 0.0
         self._keep: str | None = None
         self._would_change: frozenset[str] | None = None
-        self._queue = QuestionQueue(session, matches)
+        self._queue = QuestionQueue(session, matches, choice)
         self._from_queue: str | None = None
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._on_somata_changed)
@@ -153,6 +158,8 @@ class Questions:
             in_vivo = self._session.require_project().in_vivo()
             queue = self.queue()
             asked_now = self.query.uid if self.query is not None else None
+            if asked_now is not None and asked_now == self._from_queue:
+                self._queue.skip(asked_now)
             item = next((item for item in queue if item.uid != asked_now), None)
             if item is None:
                 self._session.notify(

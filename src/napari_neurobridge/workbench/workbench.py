@@ -27,11 +27,14 @@ from napari_neurobridge.workbench.plane import PlaneView
 from napari_neurobridge.workbench.point_landmarks import PointLandmarks
 from napari_neurobridge.workbench.preview import Preview
 from napari_neurobridge.workbench.questions import Questions
+from napari_neurobridge.workbench.queue_choice import QueueChoice
 from napari_neurobridge.workbench.recent import RecentProjects
 from napari_neurobridge.workbench.registering import Registering
 from napari_neurobridge.workbench.session import Session
 from napari_neurobridge.workbench.setup import Setup
 from napari_neurobridge.workbench.soma_registration import SomaRegistration
+from napari_neurobridge.workbench.stop_advice import StopAdvice
+from napari_neurobridge.workbench.training import Training
 from napari_neurobridge.workbench.verdicts import Verdicts
 from napari_neurobridge.workbench.visits import Visits
 from napari_neurobridge.workbench.watch import Watch
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_neurobridge.project.folder import Project
+    from napari_neurobridge.project.presence import Visitor
 
 
 class Workbench:
@@ -72,6 +76,8 @@ class Workbench:
         What already lies in the viewer.
     matches : Matches
         All cells matched at once, kept up to date.
+    queue_choice : QueueChoice
+        By what strategy a person wants to be asked.
     questions : Questions
         The queried cell, its candidates, and the one that is picked.
     plane : PlaneView
@@ -102,6 +108,8 @@ class Workbench:
         What a verdict would change.
     insights : Insights
         How well the model does, and where it looks.
+    training : Training
+        The model trained on the accepted pairs, and taken back.
     exports : Exports
         Tables, and figures of pairs.
     registering : Registering
@@ -110,6 +118,8 @@ class Workbench:
         The project, registered by its somata.
     watch : Watch
         What other windows do in the same project.
+    stop_advice : StopAdvice
+        Says when further answers hardly change anything.
     """
 
     def __init__(self, dispatch: Dispatch = call_directly, annotator: str | None = None) -> None:
@@ -122,7 +132,8 @@ class Workbench:
         self.layers_in = LayersIn(self.session, self.setup)
         self.detection = DetectionRuns(self.session)
         self.matches = Matches(self.session, encoders)
-        self.questions = Questions(self.session, encoders, self.matches)
+        self.queue_choice = QueueChoice(self.session)
+        self.questions = Questions(self.session, encoders, self.matches, self.queue_choice)
         self.plane = PlaneView(self.session, self.matches, self.questions)
         self.overlay = Overlay(self.session, self.matches, self.questions)
         self.ghost = GhostCursor(self.session, self.matches, self.questions)
@@ -137,10 +148,13 @@ class Workbench:
         self.activity = CellActivity(self.session, self.questions)
         self.preview = Preview(self.session, encoders, self.matches, self.questions)
         self.insights = Insights(self.session, self.questions, encoders)
+        self.training = Training(self.session, self.indexing)
         self.exports = Exports(self.session, self.questions)
         self.registering = Registering(self.session)
         self.soma_registration = SomaRegistration(self.session)
         self.watch = Watch(self.session)
+        self.stop_advice = StopAdvice(self.session, self.matches)
+        self.watch.others_changed.connect(self._on_others_changed)
 
     @property
     def project(self) -> Project | None:
@@ -169,6 +183,9 @@ class Workbench:
         for digit in range(N_SHOWN + 1):  # 0 is none of these
             actions[str(digit)] = partial(self.questions.choose, digit)
         return actions
+
+    def _on_others_changed(self, others: tuple[Visitor, ...]) -> None:
+        self.queue_choice.take_others(other.annotator for other in others)
 
     def close(self) -> None:
         """Stop all work; called when the viewer closes."""

@@ -62,7 +62,7 @@ def adopt_model(
     if now.hash == folder.hash and not now.note:
         raise InvalidActionError(f"{now.label} is the current model already.")
     if all(entry.path.resolve() != path.resolve() for entry in list_models(project)):
-        path = _copied(project, path)
+        path = copy_model(project, path)
     _record(project, path.name, reason, (), annotator)
     return current_model(project)
 
@@ -97,8 +97,8 @@ def new_version(project: Project, strategy: str) -> str:
     return f"v{max(found, default=0) + 1}-{strategy}"
 
 
-def _copied(project: Project, path: Path) -> Path:
-    """Copy a model folder into the project, under a name that is free."""
+def copy_model(project: Project, path: Path) -> Path:
+    """Copy a model folder into a project, under a name that is free, and return the copy."""
     taken = bundled_names() | {entry.name for entry in project.models_dir.iterdir()}
     name, number = path.name, 2
     while name in taken:

@@ -247,11 +247,25 @@ def undecided_of(
 
 
 def as_asked(
-    project: Project, items: Sequence[QueueItem], postponed: Collection[str] = ()
+    project: Project,
+    items: Sequence[QueueItem],
+    postponed: Collection[str] = (),
+    *,
+    is_mine: Callable[[str], bool] = bool,
 ) -> list[QueueItem]:
-    """Return `undecided_of` in the order in which they are asked; see `questions_of`."""
+    """Return `undecided_of` in the order in which they are asked; see `questions_of`.
+
+    Cells that are not ``is_mine`` are somebody else's at the same time, and come after those
+    that are; all are, unless given.
+    """
     state, dataset = project.state(), project.in_vivo()
     fresh = [item for item in items if item.uid not in postponed]
-    later = [item for item in items if item.uid in postponed]
-    asked = n_asked(state, dataset)
-    return with_audits(fresh, asked) + with_audits(later, asked + len(fresh))
+    parts = [
+        [item for item in fresh if is_mine(item.uid)],
+        [item for item in fresh if not is_mine(item.uid)],
+        [item for item in items if item.uid in postponed],
+    ]
+    asked: list[QueueItem] = []
+    for part in parts:
+        asked += with_audits(part, n_asked(state, dataset) + len(asked))
+    return asked

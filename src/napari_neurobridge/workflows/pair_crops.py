@@ -12,6 +12,8 @@ from napari_neurobridge.insight.evaluation import Progress
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy.typing as npt
+
     from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Report, Soma
@@ -35,12 +37,30 @@ def accepted_pairs(project: Project, *, report: Report | None = None) -> PairSet
     pairs = accepted_somata(project)
     if not pairs:
         raise InputError("The project has no accepted pairs yet.", kind=ErrorKind.TOO_FEW_PAIRS)
+    return crop_pairs(project, pairs, report=report)
+
+
+def crop_pairs(
+    project: Project, pairs: Sequence[tuple[Soma, Soma]], *, report: Report | None = None
+) -> PairSet:
+    """Crop pairs; see `crop_pairs_in_steps`."""
     for step in crop_pairs_in_steps(project, pairs):
         if not isinstance(step, Progress):
             return step
         if report is not None:
             report(step.done, step.total, step.message)
     raise AssertionError("The steps end with the pairs.")
+
+
+def oriented_places(
+    project: Project, dataset: str, centers_um: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return where cells lie in the frame that their crops are held in, µm (z, y, x)."""
+    from napari_neurobridge.project.crops import orientation_frame
+
+    linear = orientation_frame(project, dataset).orientation
+    places: npt.NDArray[np.float64] = centers_um @ np.linalg.inv(linear).T
+    return places
 
 
 def accepted_somata(project: Project) -> tuple[tuple[Soma, Soma], ...]:
@@ -72,14 +92,12 @@ def crop_pairs_in_steps(
         If a dataset has no image.
     """
     from napari_neurobridge.io.pairs import PairSet
-    from napari_neurobridge.project.crops import orientation_frame
 
     datasets = project.dataset(project.in_vivo()), project.dataset(project.ex_vivo())
     crops, places, n = [], [], len(pairs)
     for side, dataset in enumerate(datasets):
         centers_um = np.array([pair[side].center_um for pair in pairs])
-        linear = orientation_frame(project, dataset.name).orientation
-        places.append(centers_um @ np.linalg.inv(linear).T)
+        places.append(oriented_places(project, dataset.name, centers_um))
         parts = []
         for start in range(0, n, _BATCH):
             yield Progress(side * n + start, 2 * n, f"cropping {dataset.name}")

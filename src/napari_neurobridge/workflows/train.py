@@ -6,20 +6,31 @@ import hashlib
 import math
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from napari_neurobridge import __version__
+import numpy as np
+
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.models.current import current_model
 from napari_neurobridge.models.model_folder import ModelFolder
+from napari_neurobridge.models.training_record import CurvePoint
 from napari_neurobridge.workflows.adopt import adopt_model, new_version
 from napari_neurobridge.workflows.index import load_encoder
-from napari_neurobridge.workflows.pair_crops import accepted_pairs
+from napari_neurobridge.workflows.training_log import (
+    LOG_FILE,
+    TrainingLogWriter,
+    read_training_log,
+)
+from napari_neurobridge.workflows.training_set import (
+    TrainingSet,
+    crop_training_set,
+    plan_training,
+    split_file,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from napari_neurobridge.encoder.embed import Encoder
@@ -29,10 +40,8 @@ if TYPE_CHECKING:
     from napari_neurobridge.training.comparison import Comparison
     from napari_neurobridge.training.evaluation_report import EvaluationReport
     from napari_neurobridge.training.fine_tune import FineTuneConfig, FineTuneReport
+    from napari_neurobridge.training.splits import Separation
     from napari_neurobridge.types import Report
-
-FEWEST_TO_FINE_TUNE = 6
-"""Two to train on, two to choose weights by, and two to compare the models on."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +56,21 @@ class TrainingResult:
         Of the model it started from and of the new one, on the same test pairs.
     comparison : Comparison
         Of the two, pair by pair.
+    audits : Comparison or None
+        The same on the random checks outside of the test pairs, whose crops may overlap with
+        what was learned; ``None`` for fewer than two.
     adopted : bool
         The new one was better; in a project, it is the current model now.
     n_train, n_validation, n_test : int
         Pairs of each part.
-    whole_scenes : bool
-        False if parts share tissue, so that ``before`` and ``after`` flatter alike.
+    n_rejected : int
+        Rejected candidates that were learned as such.
+    n_free : int
+        Of the training pairs, those that nobody accepted; see `plan_training`.
+    n_left_out : int
+        Pairs in no part, because their crops overlap with those of two.
+    separation : Separation
+        What keeps the test pairs apart from the others.
     best_step : int
         Step whose weights were kept; 0 if none was better on the validation pairs.
     mix : float
@@ -65,14 +83,23 @@ class TrainingResult:
     before: EvaluationReport
     after: EvaluationReport
     comparison: Comparison
+    audits: Comparison | None
     adopted: bool
     n_train: int
     n_validation: int
     n_test: int
-    whole_scenes: bool
+    n_rejected: int
+    n_free: int
+    n_left_out: int
+    separation: Separation
     best_step: int
     mix: float
     seconds: float
+
+    @property
+    def whole_scenes(self) -> bool:
+        """False if parts share tissue, so that ``before`` and ``after`` flatter alike."""
+        return self.separation.honest
 
 
 def train_project(
@@ -82,6 +109,7 @@ def train_project(
     model: str | None = None,
     backbone: str | None = None,
     epochs: int | None = None,
+    free_labels: bool = False,
     out: Path | None = None,
     report: Report | None = None,
 ) -> TrainingResult:
@@ -89,7 +117,8 @@ def train_project(
 
     The new model is written to the project's models as a version of its own (or to
     ``out``). If it is better on the pairs that were held back, the project adopts it.
-    Killed at any moment, the same call goes on from the last checkpoint.
+    Killed at any moment, the same call goes on from the last checkpoint. What it does is
+    written to the log of the project's runs; see `training_log`.
 
     Parameters
     ----------
@@ -103,6 +132,8 @@ def train_project(
         A timm backbone with its own weights to start from instead; the rest is random.
     epochs : int, optional
         How often every pair is seen, instead of the steps of ``config``.
+    free_labels : bool
+        Train on pairs that are claimed from places alone, too; see `plan_training`.
     out : Path, optional
         Another folder for the model.
     report : callable, optional
@@ -114,12 +145,15 @@ def train_project(
         If there are fewer than six pairs, a dataset has no image, the model cannot be
         read, ``out`` is in use, or another job holds the project.
     """
-    encoder = _start(project, model, backbone, config.seed)
+    encoder = start_from(project, model, backbone, config.seed)
     with project.lock():
-        pairs = accepted_pairs(project, report=report)
-        run = _Run(encoder, pairs, config, epochs, report, uids=_uids(project))
+        plan = plan_training(project, seed=config.seed, free_labels=free_labels, report=report)
+        data = crop_training_set(project, plan, report=report)
+        run = TrainingRun(encoder, data, config, epochs, report)
         folder = out or project.models_dir / new_version(project, config.strategy)
-        result = run.finish(folder, project.runs_dir / f"train-{run.key}.safetensors")
+        runs = project.runs_dir
+        checkpoint = runs / f"train-{run.key}.safetensors"
+        result = run.finish(folder, checkpoint, log=runs / LOG_FILE)
         # The same training again gives the same weights.
         if result.adopted and ModelFolder.open(folder).hash != current_model(project).hash:
             adopt_model(project, folder, reason="trained on the project's pairs")
@@ -138,98 +172,158 @@ def train_file(
 ) -> TrainingResult:
     """Fine-tune a model on a file of pairs, and write it to the folder ``out``.
 
-    See `train_project`; the checkpoint lies beside ``out`` until the run is complete.
+    See `train_project`; checkpoint and log lie beside ``out`` until the run is complete.
     """
     from napari_neurobridge.io.pairs import PairSet
 
-    pairs = PairSet.load(path)
-    run = _Run(_start(None, model, backbone, config.seed), pairs, config, epochs, report)
-    return run.finish(out, out.with_name(f".{out.name}-{run.key}.safetensors"))
+    data = split_file(PairSet.load(path), seed=config.seed)
+    run = TrainingRun(start_from(None, model, backbone, config.seed), data, config, epochs, report)
+    return run.finish_beside(out)
 
 
-class _Run:
-    """One fine-tuning, from pairs to a model folder."""
+class TrainingRun:
+    """One fine-tuning, from pairs to a model folder.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        What it starts from.
+    data : TrainingSet
+    config : FineTuneConfig
+    epochs : int, optional
+        Instead of the steps of ``config``.
+    report : callable, optional
+
+    Attributes
+    ----------
+    key : str
+        Tells runs apart: one with the same key goes on from the checkpoint of this one.
+    """
 
     def __init__(
         self,
         encoder: Encoder,
-        pairs: PairSet,
+        data: TrainingSet,
         config: FineTuneConfig,
         epochs: int | None,
         report: Report | None,
-        *,
-        uids: Sequence[tuple[str, str]] = (),
     ) -> None:
-        from napari_neurobridge.training.splits import check_pairs, split_pairs
-
-        if len(pairs) < FEWEST_TO_FINE_TUNE:
-            raise InputError(
-                f"Fine-tuning needs at least {FEWEST_TO_FINE_TUNE} pairs and there are "
-                f"{len(pairs)}: two to train on, two to choose weights by and two to compare; "
-                "accept more pairs."
-            )
-        check_pairs(pairs, crop_pixels=encoder.config.crop_pixels)
+        data.check(encoder.config.crop_pixels)
         self._tell: Report = report or _silent
-        self._encoder = encoder
-        self._split = split_pairs(pairs.scene, seed=config.seed)
-        # After a verdict that came in while crops were cut, any of them may have been learned.
-        known = len(uids) == len(pairs)
-        self._learned = [uids[row] for row in self._split.train] if known else list(uids)
-        self._train, self._validation, self._test = (
-            pairs.take(part)
-            for part in (self._split.train, self._split.validation, self._split.test)
-        )
+        self._encoder, self._data = encoder, data
         if epochs is not None:
-            batches = math.ceil(len(self._train) / config.neurons)
+            batches = math.ceil(len(data.train) / config.neurons)
             config = config.model_copy(update={"steps": epochs * batches})
         self._config = config
-        self.key = _digest(encoder, pairs, config)
+        self.key = _digest(encoder, data, config)
 
-    def finish(self, folder: Path, checkpoint: Path) -> TrainingResult:
+    def finish_beside(self, folder: Path) -> TrainingResult:
+        """As `finish`, with the checkpoint and the log beside the folder until the end."""
+        beside = folder.with_name(f".{folder.name}-{self.key}.safetensors")
+        log = beside.with_suffix(".jsonl")
+        result = self.finish(folder, beside, log=log)
+        log.unlink(missing_ok=True)
+        return result
+
+    def finish(self, folder: Path, checkpoint: Path, *, log: Path) -> TrainingResult:
         """Train, compare, and write the model folder; go on from the checkpoint, if any."""
         from napari_neurobridge.encoder.embed import Encoder, save_model
         from napari_neurobridge.insight.evaluation import evaluate
         from napari_neurobridge.training.comparison import compare_models
+        from napari_neurobridge.workflows.training_card import describe_training
 
         _require_new(folder)
         began = time.monotonic()
         origin = f"{self._encoder.name}@{self._encoder.hash}"
-        before = evaluate(self._test, self._encoder)
-        last = self._fine_tune(checkpoint)
+        test, audits = self._data.test, self._data.audits
+        before = evaluate(test, self._encoder)
+        audits_before = None if audits is None else _similarity(audits, self._encoder)
+        writer = self._begin_log(log, resumes=checkpoint.exists())
+        last = self._fine_tune(checkpoint, writer)
         model = self._encoder.model
         model.config = model.config.model_copy(update={"name": folder.name})
         with atomic_folder(folder) as temporary:
             stored = save_model(model, temporary)
             stored.write_calibration(self._calibration(origin))
             tuned = Encoder.load(temporary)  # as stored, in half precision
-            after = evaluate(self._test, tuned)
-            comparison = compare_models(before.similarity, after.similarity, self._test.scene)
-            result = TrainingResult(
-                model=folder,
-                before=before.report,
-                after=after.report,
-                comparison=comparison,
-                adopted=comparison.better,
-                n_train=len(self._train),
-                n_validation=len(self._validation),
-                n_test=len(self._test),
-                whole_scenes=self._split.whole_scenes,
-                best_step=last.best_step,
-                mix=last.mix,
-                seconds=time.monotonic() - began,
+            after = evaluate(test, tuned)
+            compared = compare_models(before.similarity, after.similarity, test.scene)
+            checked = None
+            if audits is not None and audits_before is not None and len(audits) > 1:
+                there = _similarity(audits, tuned)
+                checked = compare_models(audits_before, there, audits.scene)
+            result = self._result(
+                folder, (before.report, after.report), (compared, checked), last, began
             )
-            self._describe(stored, tuned, origin, result)
+            found = read_training_log(log)
+            describe_training(
+                stored,
+                tuned,
+                result,
+                origin=origin,
+                train=self._data.train,
+                config=self._config,
+                curve=() if found is None else found.points,
+            )
+        writer.end()
         checkpoint.unlink(missing_ok=True)
         return result
 
-    def _fine_tune(self, checkpoint: Path) -> FineTuneReport:
+    def _result(
+        self,
+        folder: Path,
+        reports: tuple[EvaluationReport, EvaluationReport],
+        comparisons: tuple[Comparison, Comparison | None],
+        last: FineTuneReport,
+        began: float,
+    ) -> TrainingResult:
+        data = self._data
+        compared, checked = comparisons
+        return TrainingResult(
+            model=folder,
+            before=reports[0],
+            after=reports[1],
+            comparison=compared,
+            audits=checked,
+            adopted=compared.better and not (checked is not None and checked.interval[1] < 0),
+            n_train=len(data.train),
+            n_validation=len(data.validation),
+            n_test=len(data.test),
+            n_rejected=0 if data.rejected is None else len(data.rejected),
+            n_free=data.n_free,
+            n_left_out=data.n_left_out,
+            separation=data.separation,
+            best_step=last.best_step,
+            mix=last.mix,
+            seconds=time.monotonic() - began,
+        )
+
+    def _begin_log(self, path: Path, *, resumes: bool) -> TrainingLogWriter:
+        facts = {
+            "strategy": str(self._config.strategy),
+            "steps": self._config.steps,
+            "origin": f"{self._encoder.name}@{self._encoder.hash}",
+            "n_train": len(self._data.train),
+            "n_validation": len(self._data.validation),
+            "n_test": len(self._data.test),
+        }
+        return TrainingLogWriter(path, self.key, facts, resumes=resumes)
+
+    def _fine_tune(self, checkpoint: Path, log: TrainingLogWriter) -> FineTuneReport:
         from napari_neurobridge.training.fine_tune import fine_tune
 
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         last: FineTuneReport | None = None
         for last in fine_tune(
-            self._encoder.model, self._train, self._validation, self._config, checkpoint=checkpoint
+            self._encoder.model,
+            self._data.train,
+            self._data.validation,
+            self._config,
+            rejected=self._data.rejected,
+            checkpoint=checkpoint,
         ):
+            if last.stage == "training":
+                log.add(CurvePoint(step=last.step, loss=last.loss, score=last.score))
             self._tell(last.step, last.steps, _words(last))
         assert last is not None
         return last
@@ -241,52 +335,17 @@ class _Run:
         more alike to it than others do; hence it names them, and matching fits to the rest.
         """
         known = self._encoder.calibration
-        learned = tuple(sorted({*known.trained_on, *self._learned}))
+        learned = tuple(sorted({*known.trained_on, *self._data.uids}))
         note = ""
         if known.likelihood is not None:
             note = f"What similarities mean is taken over from {origin} and not measured anew."
         return known.model_copy(update={"trained_on": learned, "note": note})
 
-    def _describe(
-        self, folder: ModelFolder, encoder: Encoder, origin: str, result: TrainingResult
-    ) -> None:
-        """Write what a model folder says of itself: fingerprint and card."""
-        from napari_neurobridge.training.bundled_encoder import fingerprint
-        from napari_neurobridge.training.simulated_data import as_bytes
 
-        crops = as_bytes(self._train.two_photon), as_bytes(self._train.fmost)
-        folder.write_fingerprint(fingerprint(encoder, crops))
-        rows = [
-            f"| {name} | {_number(b)} | {_number(a)} |"
-            for name, b, a in (
-                ("top-1 in own scene", result.before.topk_scene["1"], result.after.topk_scene["1"]),
-                ("recall", result.before.recall, result.after.recall),
-                ("specificity", result.before.specificity, result.after.specificity),
-                ("AUC", result.before.auc, result.after.auc),
-            )
-        ]
-        card = _CARD.format(
-            name=encoder.name,
-            hash=encoder.hash,
-            origin=origin,
-            r=result,
-            gain=result.comparison,
-            shared="" if result.whole_scenes else _SHARED,
-            rows="\n".join(rows),
-            config=self._config.model_dump_json(indent=2),
-            version=__version__,
-            date=datetime.now(UTC).date().isoformat(),
-        )
-        folder.write_card(card)
-
-
-def _uids(project: Project) -> list[tuple[str, str]]:
-    """Return the uids of the accepted pairs, in the order of `accepted_pairs`."""
-    return sorted(project.state().pairs_between(project.in_vivo(), project.ex_vivo()).items())
-
-
-def _start(project: Project | None, model: str | None, backbone: str | None, seed: int) -> Encoder:
-    """Return what training starts from."""
+def start_from(
+    project: Project | None, model: str | None, backbone: str | None, seed: int
+) -> Encoder:
+    """Return what training starts from: a model, or a timm backbone with random heads."""
     if backbone is None:
         return load_encoder(project, model)
     import torch
@@ -298,6 +357,12 @@ def _start(project: Project | None, model: str | None, backbone: str | None, see
         torch.manual_seed(seed)
         network = DualChannelEncoder(backbone_config(backbone))
     return Encoder(network, f"{backbone} {seed}")
+
+
+def _similarity(pairs: PairSet, encoder: Encoder) -> np.ndarray:
+    """Return the similarities of the pairs, (N, N)."""
+    similarity: np.ndarray = encoder.embed(pairs.two_photon) @ encoder.embed(pairs.fmost).T
+    return similarity
 
 
 def _require_new(folder: Path) -> None:
@@ -312,51 +377,24 @@ def _words(report: FineTuneReport) -> str:
     return f"fine-tuning, validation {report.best_score:.3f}"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _digest(encoder: Encoder, pairs: PairSet, config: FineTuneConfig) -> str:
+def _digest(encoder: Encoder, data: TrainingSet, config: FineTuneConfig) -> str:
     """Return 16 hex digits that tell runs apart."""
     digest = hashlib.sha256(config.model_dump_json().encode())
     digest.update(encoder.hash.encode())
-    for array in (pairs.two_photon, pairs.fmost, pairs.scene):
-        digest.update(array.tobytes())
+    for array in _arrays(data):
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
+
+
+def _arrays(data: TrainingSet) -> Iterator[np.ndarray]:
+    rejected = data.rejected
+    parts = [data.train, data.validation, data.test, data.audits]
+    for part in [*parts, None if rejected is None else rejected.pairs]:
+        if part is not None:
+            yield from (part.two_photon, part.fmost, part.scene)
+    if rejected is not None:
+        yield rejected.neurons
 
 
 def _silent(done: int, total: int, message: str) -> None:
     """Report to nobody."""
-
-
-_SHARED = """
-The pairs come from fewer than three scenes, so that they were split one by one: crops of the
-three parts may show the same tissue, and the figures flatter both models.
-"""
-
-_CARD = """\
-# {name}
-
-Fine-tuned from {origin}. Weights {hash}.
-
-## Data
-
-{r.n_train} pairs to train on, {r.n_validation} to choose the weights by, {r.n_test} for the figures
-below alone.
-{shared}
-## Figures on the pairs held back
-
-| | before | after |
-|---|---|---|
-{rows}
-
-Gain in reciprocal rank, pair by pair: {gain.gain:+.3f} (80 % interval {gain.interval[0]:+.3f} to
-{gain.interval[1]:+.3f}). Weights of step {r.best_step}, mixed with those it started from in the
-proportion {r.mix:g}.
-
-## Training
-
-napari-neurobridge {version}, {date}.
-
-    {config}
-"""

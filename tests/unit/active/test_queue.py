@@ -17,6 +17,7 @@ from napari_neurobridge.active.queue import (
     QueueStrategy,
     _reason,
     clearest_first,
+    is_share_of,
     waiting_questions,
     with_audits,
 )
@@ -185,3 +186,12 @@ def test_a_reason_agrees_with_its_number(first, second, none, beyond) -> None:
         surest = none / total if "no partner" in reason else first
         assert percent(surest) in reason
         assert surest >= CLEAR
+
+
+@given(
+    names=st.sets(st.text("abcdefg", min_size=1, max_size=3), min_size=1, max_size=4),
+    number=st.integers(0, 10**6),
+)
+def test_a_cell_is_the_share_of_one_person(names: set[str], number: int) -> None:
+    shares = [is_share_of(f"tp-{number}", name, names - {name}) for name in sorted(names)]
+    assert sum(shares) == 1

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from napari_neurobridge.training.comparison import Comparison
 from napari_neurobridge.training.fine_tune import FineTuneConfig
 from napari_neurobridge.workflows import train as training
 from napari_neurobridge.workflows.train import train_file
+from napari_neurobridge.workflows.training_set import split_file
 
 PIXELS = 32
 CONFIG = FineTuneConfig(
@@ -71,6 +74,7 @@ def test_a_file_becomes_a_model_folder_that_loads(pairs, model, tmp_path):
         "card.md",
         "fingerprint.npz",
         "SHA256SUMS",
+        "training.json",
     }
     ModelFolder.open(out).verify()
     assert Encoder.load(out).name == "new"
@@ -110,6 +114,7 @@ def test_a_cancelled_run_goes_on_where_it_was(pairs, model, tmp_path):
         train_file(path, first, CONFIG, model=str(model), report=stop)
     assert not first.exists()
     assert len(list(tmp_path.glob(".first-*.safetensors"))) == 1
+    assert len(list(tmp_path.glob(".first-*.jsonl"))) == 1
     told = []
     train_file(path, first, CONFIG, model=str(model), report=lambda *step: told.append(step[0]))
     assert 1 not in told
@@ -143,8 +148,9 @@ def test_pairs_of_one_scene_are_split_one_by_one_and_the_card_says_so(pairs, mod
 @pytest.fixture
 def train(real_model_project, model, monkeypatch, pairs):
     """Train in a project, on other crops than its own."""
-    crops = PairSet.load(pairs())
-    monkeypatch.setattr(training, "accepted_pairs", lambda project, report=None: crops)
+    crops = split_file(PairSet.load(pairs()), seed=0)
+    monkeypatch.setattr(training, "plan_training", lambda *_, **__: None)
+    monkeypatch.setattr(training, "crop_training_set", lambda *_, **__: crops)
 
     def run(better=True, start=str(model), **changes):
         monkeypatch.setattr(
@@ -193,18 +199,19 @@ def test_what_is_not_better_is_kept_and_not_adopted(train, real_model_project):
 
 
 def test_a_model_names_the_pairs_it_learned_and_takes_the_likelihood_over(
-    train, model, monkeypatch
+    train, model, pairs, monkeypatch
 ):
     known = ModelCalibration(
         likelihood=Likelihood(weight=12.0, offset=0.5), trained_on=(("tp-9", "fm-9"),)
     )
     ModelFolder.open(model).write_calibration(known)
-    uids = [(f"tp-{row:02d}", f"fm-{row:02d}") for row in range(30)]
-    monkeypatch.setattr(training, "_uids", lambda project: uids)
+    crops = split_file(PairSet.load(pairs()), seed=0)
+    uids = tuple((f"tp-{row:02d}", f"fm-{row:02d}") for row in range(len(crops.train)))
+    named = replace(crops, uids=uids)
+    monkeypatch.setattr(training, "crop_training_set", lambda *_, **__: named)
     result = train()
     found = ModelFolder.open(result.model).calibration
     assert found.likelihood == known.likelihood
     assert f"taken over from tiny@{ModelFolder.open(model).hash}" in found.note
     assert ("tp-9", "fm-9") in found.trained_on
-    assert len(found.trained_on) == 1 + result.n_train
-    assert set(found.trained_on) <= {*uids, ("tp-9", "fm-9")}
+    assert set(found.trained_on) == {*uids, ("tp-9", "fm-9")}
