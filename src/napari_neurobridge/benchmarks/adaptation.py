@@ -72,6 +72,7 @@ class AdaptationParameters(BenchmarkParameters):
     tile_px: int = Field(256, ge=16, description="Side of an item.")
     window_px: int = Field(128, ge=16, description="Side of a training window.")
     batch: int = Field(4, ge=1, description="Windows in a gradient step.")
+    learning_rate: float = Field(2e-3, description="Highest, of sources and of runs.")
     passes: int = Field(20, ge=1, description="Passes with dropout.")
     pool: int = Field(256, ge=2, description="Most items of a pool, drawn at random.")
     held_out: int = Field(64, ge=1, description="Most held-out items of a domain.")
@@ -233,7 +234,7 @@ def _grid(parameters: AdaptationParameters, tiles: dict[str, Tiles]) -> Grid:
         draws=DrawParams(size_px=parameters.window_px, scale=(0.9, 1.1)),
         batch=parameters.batch,
         passes=parameters.passes,
-        learning_rate=2e-3,
+        learning_rate=parameters.learning_rate,
     )
     some = {
         name: thinned(one, pool=parameters.pool, test=parameters.held_out)

@@ -171,8 +171,8 @@ def planned(
 ) -> Iterator[tuple[str, Run]]:
     """Yield runs by the way of learning that they are of; the same run may serve several.
 
-    First the four ways, the samplers and the sources at the budgets where they are compared, then
-    the four ways at the others, each with one seed after the other. Scratch and passive train in
+    First the four ways and the sources at the budgets where these are compared, with one seed after
+    the other, then the samplers there, then the four ways at the other budgets. Scratch and passive train in
     one round:
     where items are random, waiting for labels is of no use. Budgets larger than a pool are left
     out.
@@ -188,6 +188,7 @@ def planned(
         Items in the pool by target.
     """
     ordered = [*compared, *(budget for budget in labels if budget not in compared)]
+    later: list[tuple[str, Run]] = []
     for budget in ordered:
         for seed in range(seeds):
             for target, sources in distances.items():
@@ -203,8 +204,9 @@ def planned(
                 if budget in compared:
                     for source in sources:
                         yield f"source {source}", replace(base, source=source)
-                    for sampler in COMPARED:
-                        yield f"sampler {sampler}", replace(base, sampler=sampler)
+                    later += [(f"sampler {name}", replace(base, sampler=name)) for name in COMPARED]
+        yield from later
+        later.clear()
 
 
 def do_runs(
