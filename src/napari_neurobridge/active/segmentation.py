@@ -178,6 +178,7 @@ class SegmentationTask:
             warmup_steps=min(20, steps // 10),
             weight_decay=0.01,
             checkpoint_every=self.params.checkpoint_every,
+            report_every=min(25, self.params.checkpoint_every),
             seed=seed,
         )
         run_through(

@@ -172,10 +172,9 @@ def planned(
     """Yield runs by the way of learning that they are of; the same run may serve several.
 
     First the four ways and the sources at the budgets where these are compared, with one seed after
-    the other, then the samplers there, then the four ways at the other budgets. Scratch and passive train in
-    one round:
-    where items are random, waiting for labels is of no use. Budgets larger than a pool are left
-    out.
+    the other, then the samplers there, then the four ways at the other budgets. Scratch and
+    passive train in one round: where items are random, waiting for labels is of no use. Budgets
+    larger than a pool are left out.
 
     Parameters
     ----------
