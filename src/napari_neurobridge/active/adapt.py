@@ -275,7 +275,7 @@ def adapt(
     params = params or AdaptParams()
     check_budget(task, params)
     plan = schedule(params.labels, params.steps, params.rounds)
-    run = _Run(task, source, params, folder, evaluate_rounds)
+    run = _Adaptation(task, source, params, folder, evaluate_rounds)
     weights, curve = run.resumed()
     if not curve:
         weights = task.start(source)
@@ -297,7 +297,7 @@ def adapt(
 
 
 @dataclass(frozen=True)
-class _Run(Generic[LabelT]):
+class _Adaptation(Generic[LabelT]):
     """A run, and where it is kept."""
 
     task: AdaptationTask[LabelT]
@@ -352,7 +352,7 @@ class _Run(Generic[LabelT]):
 
 
 def _round(
-    run: _Run[LabelT],
+    run: _Adaptation[LabelT],
     number: int,
     spend: RoundPlan,
     weights: Weights,

@@ -25,7 +25,7 @@ from napari_neurobridge.benchmarks.adaptation_figures import (
 )
 from napari_neurobridge.benchmarks.adaptation_runs import (
     COMPARED,
-    Grid,
+    AdaptationGrid,
     do_runs,
     planned,
     thinned,
@@ -72,7 +72,8 @@ class AdaptationParameters(BenchmarkParameters):
     tile_px: int = Field(256, ge=16, description="Side of an item.")
     window_px: int = Field(128, ge=16, description="Side of a training window.")
     batch: int = Field(4, ge=1, description="Windows in a gradient step.")
-    learning_rate: float = Field(2e-3, description="Highest, of sources and of runs.")
+    learning_rate: float = Field(2e-3, description="Highest, of runs.")
+    source_learning_rate: float = Field(2e-3, description="Highest, of sources.")
     passes: int = Field(20, ge=1, description="Passes with dropout.")
     pool: int = Field(256, ge=2, description="Most items of a pool, drawn at random.")
     held_out: int = Field(64, ge=1, description="Most held-out items of a domain.")
@@ -220,7 +221,7 @@ def run(parameters: AdaptationParameters, *, report: Report | None = None) -> Ad
     return benchmark_adaptation(parameters, tiles, report=report)
 
 
-def _grid(parameters: AdaptationParameters, tiles: dict[str, Tiles]) -> Grid:
+def _grid(parameters: AdaptationParameters, tiles: dict[str, Tiles]) -> AdaptationGrid:
     config = SegmenterConfig(
         name="scratch",
         target=parameters.target,
@@ -240,8 +241,15 @@ def _grid(parameters: AdaptationParameters, tiles: dict[str, Tiles]) -> Grid:
         name: thinned(one, pool=parameters.pool, test=parameters.held_out)
         for name, one in tiles.items()
     }
-    cache, steps = parameters.cache, parameters.steps
-    return Grid(some, config, params, cache, parameters.source_steps, steps)
+    return AdaptationGrid(
+        some,
+        config,
+        params,
+        cache=parameters.cache,
+        source_steps=parameters.source_steps,
+        steps=parameters.steps,
+        source_rate=parameters.source_learning_rate,
+    )
 
 
 def _reduction(table: tuple[Cell, ...], labels: tuple[int, ...]) -> dict[str, dict[str, float]]:
@@ -254,7 +262,7 @@ def _reduction(table: tuple[Cell, ...], labels: tuple[int, ...]) -> dict[str, di
 
 
 def _artefacts(
-    grid: Grid,
+    grid: AdaptationGrid,
     parameters: AdaptationParameters,
     distances: dict[str, dict[str, float]],
     report: Report | None,

@@ -34,7 +34,7 @@ COMPARED = (SamplerName.MIN, SamplerName.MEDIAN, SamplerName.MAX, SamplerName.BA
 
 
 @dataclass(frozen=True)
-class Run:
+class AdaptationRun:
     """One adaptation.
 
     Attributes
@@ -58,7 +58,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Grid:
+class AdaptationGrid:
     """What is trained, of which tiles, and where it is kept.
 
     Attributes
@@ -70,6 +70,8 @@ class Grid:
     cache : Path
     source_steps, steps : int
         Of a source, and of a run (B).
+    source_rate : float
+        Learning rate of a source; that of a run is in the parameters.
     """
 
     tiles: Mapping[str, Tiles]
@@ -78,6 +80,7 @@ class Grid:
     cache: Path
     source_steps: int
     steps: int
+    source_rate: float
 
     def prepare(self, report: Report | None = None) -> None:
         """Train the sources that the cache does not hold."""
@@ -107,7 +110,7 @@ class Grid:
         found = source_distances(self.task(target, others[0]), others, permutations=1)
         return {name: distance.mmd2 for name, distance in found.items()}
 
-    def value(self, run: Run, nearest: str, report: Report | None = None) -> float:
+    def value(self, run: AdaptationRun, nearest: str, report: Report | None = None) -> float:
         """Return the variation of information after a run; from the cache if it is there."""
         task, params, path = self._asked(run, nearest)
         if path.exists():
@@ -126,7 +129,7 @@ class Grid:
         shutil.rmtree(folder, ignore_errors=True)
         return found.curve[-1].figures["vi"]
 
-    def is_done(self, run: Run, nearest: str) -> bool:
+    def is_done(self, run: AdaptationRun, nearest: str) -> bool:
         """Return whether the cache holds a run."""
         return self._asked(run, nearest)[2].exists()
 
@@ -138,7 +141,9 @@ class Grid:
             _write(path, dict(task.evaluate(task.start(source))))
         return float(json.loads(path.read_text(encoding="utf-8"))["vi"])
 
-    def _asked(self, run: Run, nearest: str) -> tuple[SegmentationTask, AdaptParams, Path]:
+    def _asked(
+        self, run: AdaptationRun, nearest: str
+    ) -> tuple[SegmentationTask, AdaptParams, Path]:
         """Return the task and the settings of a run, and where its figures are kept."""
         task = self.task(run.target, run.source or nearest, seed=run.seed)
         params = AdaptParams(
@@ -153,7 +158,8 @@ class Grid:
 
     def _own(self, name: str) -> SegmentationTask:
         config = self.config.model_copy(update={"name": name})
-        return SegmentationTask(self.tiles[name], config, {}, self.params)
+        params = self.params.model_copy(update={"learning_rate": self.source_rate})
+        return SegmentationTask(self.tiles[name], config, {}, params)
 
     def _folder(self, name: str) -> Path:
         key = _digest([self._own(name).identity, self.source_steps])
@@ -168,7 +174,7 @@ def planned(
     rounds: int,
     seeds: int,
     sizes: Mapping[str, int],
-) -> Iterator[tuple[str, Run]]:
+) -> Iterator[tuple[str, AdaptationRun]]:
     """Yield runs by the way of learning that they are of; the same run may serve several.
 
     First the four ways and the sources at the budgets where these are compared, with one seed after
@@ -187,14 +193,14 @@ def planned(
         Items in the pool by target.
     """
     ordered = [*compared, *(budget for budget in labels if budget not in compared)]
-    later: list[tuple[str, Run]] = []
+    later: list[tuple[str, AdaptationRun]] = []
     for budget in ordered:
         for seed in range(seeds):
             for target, sources in distances.items():
                 if budget > sizes[target]:
                     continue
                 nearest, *_, farthest = sources
-                base = Run(target, nearest, MEDIAN, budget, rounds, seed)
+                base = AdaptationRun(target, nearest, MEDIAN, budget, rounds, seed)
                 random = replace(base, sampler=SamplerName.RANDOM, rounds=1)
                 yield SCRATCH, replace(random, source=None)
                 yield PASSIVE, random
@@ -209,8 +215,8 @@ def planned(
 
 
 def do_runs(
-    grid: Grid,
-    plan: Sequence[tuple[str, Run]],
+    grid: AdaptationGrid,
+    plan: Sequence[tuple[str, AdaptationRun]],
     nearest: Mapping[str, str],
     *,
     until: float | None = None,
@@ -220,8 +226,8 @@ def do_runs(
 
     Parameters
     ----------
-    grid : Grid
-    plan : sequence of (way, Run)
+    grid : AdaptationGrid
+    plan : sequence of (way, AdaptationRun)
         Of `planned`.
     nearest : mapping of str to str
         By target.
@@ -229,7 +235,7 @@ def do_runs(
         `time.monotonic` from which on no run is begun; those in the cache still count.
     report : callable, optional
     """
-    known: dict[Run, float] = {}
+    known: dict[AdaptationRun, float] = {}
     found: dict[tuple[str, str, str | None, int], list[float]] = {}
     for done, (way, run) in enumerate(plan):
         if run not in known:

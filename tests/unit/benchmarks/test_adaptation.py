@@ -219,7 +219,7 @@ def test_a_small_grid_answers_and_is_not_done_again(small_grid, monkeypatch):
         assert by_way[target, "sampler median", near] == by_way[target, f"source {near}", near]
     assert "nearest best" in found.summary()
     json.loads(found.model_dump_json())
-    monkeypatch.setattr(adaptation.Grid, "prepare", lambda *_: None)
+    monkeypatch.setattr(adaptation.AdaptationGrid, "prepare", lambda *_: None)
     monkeypatch.setattr(
         "napari_neurobridge.benchmarks.adaptation_runs.adapt",
         lambda *_args, **_kwargs: pytest.fail("a run is done again"),
