@@ -6,6 +6,7 @@ import typer
 
 import napari_neurobridge
 from napari_neurobridge.cli import (
+    adapt,
     annotate,
     benchmark,
     bundle,
@@ -67,6 +68,7 @@ for group in (
     register_images,
     train,
     bundle,
+    adapt,
     evaluate,
     export,
     models,
