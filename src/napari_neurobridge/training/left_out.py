@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +33,8 @@ from napari_neurobridge.training.made_by import made_by
 from napari_neurobridge.training.simulated_data import PairSource, training_pairs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
 
     from napari_neurobridge.types import Report
@@ -103,7 +104,11 @@ def left_out_task(
 
 
 def left_out_source(
-    config: EncoderTaskConfig, folder: Path, *, pairs: Path | None = None, report: Report | None = None
+    config: EncoderTaskConfig,
+    folder: Path,
+    *,
+    pairs: Path | None = None,
+    report: Report | None = None,
 ) -> Encoder:
     """Return such an encoder, trained unless that was done before.
 
