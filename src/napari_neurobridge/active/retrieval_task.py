@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from napari_neurobridge.models.fingerprint import FeatureSample
     from napari_neurobridge.types import Float32Array, FloatArray, Report
 
+_CHECKPOINT_EVERY = 25
+
 NONE = -1
 """The label of a query that has no partner among its candidates."""
 
@@ -66,7 +68,7 @@ class RetrievalTaskParams(BaseModel, frozen=True, extra="forbid"):
         "has one group alone.",
     )
     passes: int = Field(PASSES, ge=1, description="Passes with dropout.")
-    learning_rate: float = Field(5e-4, gt=0, description="Of Adam.")
+    learning_rate: float = Field(1e-4, gt=0, description="Of Adam.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,6 +252,7 @@ class RetrievalTask:
             warmup_steps=0,
             weight_decay=0.0,
             seed=seed,
+            checkpoint_every=_CHECKPOINT_EVERY,
         )
         identity = f"{self.identity} {digest.hexdigest()}"
         loop = train(retriever, objective, config, checkpoint=checkpoint, identity=identity)

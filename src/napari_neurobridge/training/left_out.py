@@ -123,8 +123,8 @@ def left_out_source(
     *,
     pairs: Path | None = None,
     report: Report | None = None,
-) -> Encoder:
-    """Return such an encoder, trained unless that was done before.
+) -> Path:
+    """Return the folder of such a model, trained unless that was done before.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def left_out_source(
     out = folder / f"{config.encoder.name}-{digest}"
     if not out.exists():
         _make(out, config, pairs or folder, report)
-    return Encoder.load(out)
+    return out
 
 
 def shrunk(pairs: PairSet, factor: int = SHRINK) -> PairSet:
@@ -298,8 +298,7 @@ def main(arguments: list[str] | None = None) -> int:
             dropout=options.dropout,
             seed=options.seed,
         )
-        encoder = left_out_source(config, options.out or options.cache, pairs=options.cache)
-        return f"{encoder.name} {encoder.hash}"
+        return str(left_out_source(config, options.out or options.cache, pairs=options.cache))
 
     return run_task(make)
 
