@@ -8,6 +8,7 @@ import json
 import time
 import zlib
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeAlias
 from zipfile import BadZipFile
@@ -22,7 +23,9 @@ from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.encoder.strategies import Ablation, Strategy
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.models.fingerprint import unit_rows
 from napari_neurobridge.simulation.levels import level as named_level
+from napari_neurobridge.training.closed_form import best_ridge_map, whitening
 from napari_neurobridge.training.encoder_task import compact_task, train_encoder
 from napari_neurobridge.training.fine_tune import FineTuneConfig, fine_tune
 from napari_neurobridge.training.plain_measures import PlainMeasure, PoseRange, plain_similarity
@@ -85,7 +88,20 @@ class PlainConfiguration(BaseModel, frozen=True, extra="forbid"):
     search: PoseRange = PoseRange()
 
 
-Method: TypeAlias = Configuration | PlainConfiguration
+class Adapter(StrEnum):
+    """What adapts a model's vectors in closed form; the model stays as it is."""
+
+    WHITENING = "whitening"
+    RIDGE = "ridge"
+
+
+class AdapterConfiguration(BaseModel, frozen=True, extra="forbid"):
+    """A row that changes the vectors of the model and not its weights."""
+
+    adapter: Adapter
+
+
+Method: TypeAlias = Configuration | PlainConfiguration | AdapterConfiguration
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +166,8 @@ class Bench:
             return known
         if isinstance(method, PlainConfiguration):
             compared = _plain(method, data, report)
+        elif isinstance(method, AdapterConfiguration):
+            compared = _adapted(method.adapter, self.encoder, data)
         else:
             compared = self._learned(method, data, path.with_suffix(".checkpoint"), report)
         _write(path, compared, about)
@@ -170,6 +188,8 @@ class Bench:
         }
         if isinstance(method, PlainConfiguration):
             return about
+        if isinstance(method, AdapterConfiguration):
+            return about | {"start": f"{self.encoder.name} {self.encoder.hash}"}
         if method.generic:
             start: object = self.generic.model_dump(mode="json") | {"steps": GENERIC_STEPS}
         else:
@@ -229,6 +249,24 @@ def embedded_similarity(encoder: Encoder, pairs: PairSet) -> Float32Array:
     """Compare every two-photon crop with every fMOST crop (N, N) by their embeddings."""
     similarity: Float32Array = encoder.embed(pairs.two_photon) @ encoder.embed(pairs.fmost).T
     return similarity
+
+
+def _adapted(adapter: Adapter, encoder: Encoder, data: FewShotData) -> Compared:
+    """Whiten each side by the training crops of it, or map one side onto the other."""
+    began = time.monotonic()
+    train, validation, test = (
+        (encoder.embed(pairs.two_photon), encoder.embed(pairs.fmost))
+        for pairs in (data.train, data.validation, data.test)
+    )
+    if adapter is Adapter.WHITENING:
+        first, second = (whitening(side) for side in train)
+        parts = [first(a) @ second(b).T for a, b in (validation, test)]
+    else:
+        mapped = best_ridge_map(train, validation, data.validation.scene)
+        parts = [unit_rows(a @ mapped) @ b.T for a, b in (validation, test)]
+    return Compared(
+        parts[0].astype(np.float32), parts[1].astype(np.float32), time.monotonic() - began, 0
+    )
 
 
 def _plain(method: PlainConfiguration, data: FewShotData, report: Report) -> Compared:

@@ -17,12 +17,18 @@ from napari_neurobridge.benchmarks.contract import (
 from napari_neurobridge.benchmarks.few_shot import (
     FULL_METHOD,
     ZERO_SHOT,
+    Adapter,
+    AdapterConfiguration,
     Bench,
     Method,
     PlainConfiguration,
     chosen_configurations,
 )
-from napari_neurobridge.benchmarks.few_shot_data import TEST_SEED, few_shot_data
+from napari_neurobridge.benchmarks.few_shot_data import (
+    TEST_SEED,
+    few_shot_data,
+    few_shot_split,
+)
 from napari_neurobridge.benchmarks.retrieval_rows import (
     MethodResult,
     SplitScore,
@@ -31,7 +37,9 @@ from napari_neurobridge.benchmarks.retrieval_rows import (
     score_split,
 )
 from napari_neurobridge.encoder.dual_channel import EncoderConfig, backbone_config
+from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.training.left_out import left_out_source, left_out_task, shrunk
 from napari_neurobridge.training.plain_measures import PlainMeasure, PoseRange
 from napari_neurobridge.training.simulated_data import EVALUATION_CELLS
 
@@ -40,7 +48,6 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.benchmarks.few_shot import Compared
     from napari_neurobridge.benchmarks.few_shot_data import FewShotData
-    from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.types import Report
 
 
@@ -82,6 +89,9 @@ class _Comparison(BenchmarkParameters):
     )
     splits: int = Field(5, description="How many sets of training and test pairs.")
     steps: int | None = Field(None, ge=1, description="Most steps of fine-tuning.")
+    adapters: bool = Field(
+        False, description="Also whiten each side's vectors, and map one side's onto the other's."
+    )
 
 
 class RetrievalRequest(_Comparison):
@@ -103,8 +113,10 @@ class RetrievalRequest(_Comparison):
     def methods(self) -> dict[str, Method]:
         """Return all rows of the table by name."""
         plain = (PlainConfiguration(measure=m, search=self.search) for m in self.measures)
+        adapters = tuple(Adapter) if self.adapters else ()
         return {
             **chosen_configurations(self.configurations),
+            **{each.value: AdapterConfiguration(adapter=each) for each in adapters},
             **{each.measure.value: each for each in plain},
         }
 
@@ -115,6 +127,12 @@ class RetrievalParameters(_Comparison, ModelParameters):
     measures: bool = Field(True, description="Compare with plain measures, too.")
     backbone: str | None = Field(
         None, description="Model of timm whose weights are the generic initialisation."
+    )
+    left_out: str | None = Field(
+        None,
+        description="Start from a small model that never saw this domain, and test it there; in "
+        "place of --model and --level.",
+        json_schema_extra={"metavar": "DOMAIN"},
     )
     cache: Path | None = Field(
         None,
@@ -174,7 +192,8 @@ def benchmark_retrieval(
         bench = Bench(encoder, generic, folder / "results", request.steps)
         run = _RetrievalRun(bench, request, report)
         for split in range(request.splits):
-            run.split(few_shot_data(split, request.level, folder / "pairs", report=run.tell))
+            data = few_shot_data(split, request.level, folder / "pairs", report=run.tell)
+            run.split(_fitting(data, encoder))
     drawn: list[Path] = []
     if figures is not None:
         from napari_neurobridge.benchmarks.retrieval_figures import draw_figures
@@ -195,13 +214,32 @@ def benchmark_retrieval(
 
 def run(parameters: RetrievalParameters, *, report: Report | None = None) -> RetrievalBenchmark:
     """Answer the command line."""
+    request = parameters.request()
+    with TemporaryDirectory(prefix="neurobridge-source-") as temporary:
+        if parameters.left_out is None:
+            encoder = parameters.encoder()
+        else:
+            folder = parameters.cache or Path(temporary)
+            source = left_out_source(
+                left_out_task(parameters.left_out),
+                folder / "models",
+                pairs=folder / "pairs",
+                report=report,
+            )
+            encoder = Encoder.load(source)
+            request = request.model_copy(update={"level": parameters.left_out})
     return benchmark_retrieval(
-        parameters.encoder(),
-        parameters.request(),
-        cache=parameters.cache,
-        figures=parameters.figures,
-        report=report,
+        encoder, request, cache=parameters.cache, figures=parameters.figures, report=report
     )
+
+
+def _fitting(data: FewShotData, encoder: Encoder) -> FewShotData:
+    """Return the data in crops of the size that the model sees."""
+    factor = data.test.two_photon.shape[-1] // encoder.config.crop_pixels
+    if factor <= 1:
+        return data
+    parts = (shrunk(pairs, factor) for pairs in (data.train, data.validation, data.test))
+    return few_shot_split(data.split, *parts)
 
 
 class _RetrievalRun:

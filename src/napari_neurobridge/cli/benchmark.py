@@ -88,6 +88,11 @@ BENCHMARKS = (
         "Fine-tune on 190 pairs by every strategy, and rank 53 others; also by plain measures.",
     ),
     Benchmark(
+        "adaptation-retrieval",
+        "adaptation_retrieval",
+        "Adapt a small model to a domain that it never saw, asking about chosen queries.",
+    ),
+    Benchmark(
         "silver-crops",
         "silver_crops",
         "Find partners among 53 of a real tissue, before and after fine-tuning on 100 pairs; the "
