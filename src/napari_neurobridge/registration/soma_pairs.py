@@ -195,7 +195,7 @@ def log_ratios(net: SomaPairNet, source: Float32Array, target: Float32Array) -> 
     with torch.inference_mode():
         parts = [
             net(batch.contiguous(memory_format=torch.channels_last)).double().numpy()
-            for batch in torch.from_numpy(seen).split(_BATCH)
+            for batch in torch.split(torch.from_numpy(seen), _BATCH)
         ]
     return np.concatenate(parts)
 

@@ -13,6 +13,8 @@ from napari_neurobridge.insight import figures
 
 _HEIGHT_PX, _LEFT_PX, _LINE_PX = 118, 46, 16
 _MARK_PX = 2.5
+# Of the axis, as a share of its highest value.
+_LEAST_SPAN = 0.02
 
 
 class CurveView(QWidget):
@@ -65,7 +67,9 @@ class CurveView(QWidget):
 
     def _draw_curve(self, painter: QPainter, plot: QRectF) -> None:
         values = np.array([value for _, value in self.points])
-        low, high = float(values.min()), float(values.max())
+        high = float(values.max())
+        # What hardly changes looks flat.
+        low = min(float(values.min()), high - _LEAST_SPAN * abs(high))
         beside = QRectF(0, plot.top(), _LEFT_PX - 4, plot.height())
         painter.drawText(beside, Qt.AlignmentFlag.AlignRight, f"{high:.4g}")
         if high > low:

@@ -198,7 +198,8 @@ def _read(path: Path) -> dict[str, bytes]:
         digest, _, name = line.partition("  ")
         if hashlib.sha256(contents.get(name, b"")).hexdigest() != digest:
             raise InputError(f"{name!r} in the bundle {path} is damaged or was changed.")
-        names.remove(name)
+        if name in names:
+            names.remove(name)
     if names != [CHECKSUMS_FILE] or not {_FACTS, _CROPS} <= contents.keys():
         raise InputError(f"The bundle {path} is incomplete, or its checksums are.")
     return contents
@@ -229,7 +230,10 @@ def _unpacked(path: Path, contents: dict[str, bytes]) -> TrainingSet:
                 raise InputError(f"The crops in the bundle {path} are compressed, and not used.")
         with np.load(io.BytesIO(contents[_CROPS]), allow_pickle=False) as arrays:
             parts = {name: _part(arrays, name) for name in _PARTS}
-    except (ValidationError, OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+    # A header may declare an array that is larger than any memory.
+    except (
+        ValidationError, OSError, EOFError, ValueError, KeyError, BadZipFile, MemoryError,
+    ) as error:  # fmt: skip
         told = "its facts do not fit" if isinstance(error, ValidationError) else str(error)
         raise InputError(f"{what} cannot be read: {told}.") from None
     train, validation, test = (parts[name] for name in _PARTS[:3])

@@ -164,6 +164,20 @@ def test_a_bomb_within_the_crops_is_refused(bundled: Path, tmp_path: Path) -> No
         train_bundle(bundled, tmp_path / "new", CONFIG)
 
 
+def test_crops_that_are_declared_larger_than_any_memory_are_refused(
+    bundled: Path, tmp_path: Path
+) -> None:
+    array, handle = io.BytesIO(), io.BytesIO()
+    shape = (999_999_999_999_999, 50, 50)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(array, header)
+    with ZipFile(handle, "w") as archive:
+        archive.writestr("train_two_photon.npy", array.getvalue() + bytes(1000))
+    rewritten(bundled, {"crops.npz": handle.getvalue()})
+    with pytest.raises(InputError, match="cannot be read"):
+        train_bundle(bundled, tmp_path / "new", CONFIG)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
