@@ -25,6 +25,7 @@ SCRIPTS = {
     "training/feature_card.py",
     "training/feature_task.py",
     "training/gccm_task.py",
+    "training/left_out.py",
     "training/matcher_card.py",
     "training/matcher_task.py",
     "training/segmenter_card.py",

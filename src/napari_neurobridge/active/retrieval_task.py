@@ -289,7 +289,7 @@ class RetrievalTask:
         retriever, views = self._at(weights)
         vectors = vectors_of(retriever, views)
         own = self._pool.candidates_of(query)
-        return self._probabilities(retriever, vectors[0][[query]], vectors[1][own])[0]
+        return np.asarray(self._probabilities(retriever, vectors[0][[query]], vectors[1][own])[0])
 
     def _source(self, weights: Weights) -> str:
         return list(self._encoders)[int(weights["source"])]
@@ -301,8 +301,9 @@ class RetrievalTask:
         self, retriever: Retriever, queries: Float32Array, candidates: Float32Array
     ) -> FloatArray:
         with torch.inference_mode():
-            vectors = (torch.from_numpy(side) for side in (queries, candidates))
-            found = retriever.probabilities(*vectors, self.params.temperature)
+            found = retriever.probabilities(
+                torch.from_numpy(queries), torch.from_numpy(candidates), self.params.temperature
+            )
         return np.asarray(found.numpy(), dtype=np.float64)
 
     def _known(self, source: str) -> str:

@@ -131,7 +131,7 @@ class RetrievalParameters(_Comparison, ModelParameters):
     left_out: str | None = Field(
         None,
         description="Start from a small model that never saw this domain, and test it there; in "
-        "place of --model and --level.",
+        "place of another model and level.",
         json_schema_extra={"metavar": "DOMAIN"},
     )
     cache: Path | None = Field(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -237,8 +237,8 @@ def _train_heads(
     model.requires_grad_(True)
 
 
-def _shrunk(crops: npt.NDArray[np.generic], factor: int) -> npt.NDArray[np.generic]:
-    return np.asarray(downsample(crops, (1, factor, factor)), dtype=crops.dtype)
+def _shrunk(crops: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
+    return downsample(crops, (1, factor, factor))
 
 
 def _card(encoder: Encoder, config: EncoderTaskConfig) -> str:
