@@ -199,6 +199,16 @@ def schedule(labels: int, steps: int, rounds: int) -> list[RoundPlan]:
     ]
 
 
+def check_budget(task: AdaptationTask[LabelT], params: AdaptParams) -> None:
+    """Raise `InputError` where the pool is empty or smaller than the annotation budget."""
+    if not len(task):
+        raise InputError("The pool holds no item to annotate.")
+    if params.labels > len(task):
+        raise InputError(
+            f"{params.labels} labels are more than the pool has items: it holds {len(task)}."
+        )
+
+
 def source_distances(
     task: AdaptationTask[LabelT], sources: Sequence[str], *, permutations: int = 99
 ) -> dict[str, SourceDistance]:
@@ -215,8 +225,8 @@ def source_distances(
         raise InputError("A source is named twice.")
     if len(task) < 2:
         raise InputError(
-            f"A pool of {len(task)} items cannot be compared with the sources: that takes at "
-            "least two."
+            f"The pool holds {'one item' if len(task) else 'no item'}; comparing it with the "
+            "sources takes at least two."
         )
     found = {
         source: distance_to_source(
@@ -263,14 +273,9 @@ def adapt(
         for each item, the folder holds another run, or as the task and `schedule` say.
     """
     params = params or AdaptParams()
-    if not len(task):
-        raise InputError("The pool holds no item to annotate.")
-    if params.labels > len(task):
-        raise InputError(
-            f"{params.labels} labels are more than the pool has items: it holds {len(task)}."
-        )
+    check_budget(task, params)
     plan = schedule(params.labels, params.steps, params.rounds)
-    run = _Run(task, source, params, folder, evaluate_rounds)
+    run = _Adaptation(task, source, params, folder, evaluate_rounds)
     weights, curve = run.resumed()
     if not curve:
         weights = task.start(source)
@@ -292,7 +297,7 @@ def adapt(
 
 
 @dataclass(frozen=True)
-class _Run(Generic[LabelT]):
+class _Adaptation(Generic[LabelT]):
     """A run, and where it is kept."""
 
     task: AdaptationTask[LabelT]
@@ -347,7 +352,7 @@ class _Run(Generic[LabelT]):
 
 
 def _round(
-    run: _Run[LabelT],
+    run: _Adaptation[LabelT],
     number: int,
     spend: RoundPlan,
     weights: Weights,

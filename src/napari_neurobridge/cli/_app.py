@@ -6,6 +6,7 @@ import typer
 
 import napari_neurobridge
 from napari_neurobridge.cli import (
+    adapt,
     annotate,
     benchmark,
     demo,
@@ -65,6 +66,7 @@ for group in (
     register,
     register_images,
     train,
+    adapt,
     evaluate,
     export,
     models,

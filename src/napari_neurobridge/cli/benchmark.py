@@ -210,6 +210,11 @@ BENCHMARKS = (
         "Compare the simulated imaging domains with the scatter within each.",
     ),
     Benchmark(
+        "adaptation",
+        "adaptation",
+        "Adapt segmenters to domains left out: nearest source or another, chosen labels or random.",
+    ),
+    Benchmark(
         "simulation",
         "simulation",
         "Measure how fast pairs are simulated, and the time and memory of a scene.",

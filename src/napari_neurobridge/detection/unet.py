@@ -110,6 +110,25 @@ class SegmenterNet(nn.Module):
         InputError
             If the shape is another.
         """
+        return self.tell(self.finest(images))[:, 0]  # type: ignore[no-any-return]
+
+    def deepest(self, images: Tensor) -> Tensor:
+        """Return the maps (B, C, H', W') of the last step down; see `forward`."""
+        return self._descended(images)[-1]
+
+    def finest(self, images: Tensor) -> Tensor:
+        """Return the maps (B, width, H, W) that the last layer reads; see `forward`."""
+        kept = self._descended(images)
+        maps = kept[-1]
+        for level in reversed(range(len(self.up))):
+            finer = functional.interpolate(
+                maps, scale_factor=2, mode="bilinear", align_corners=False
+            )
+            maps = self.up[level](torch.cat([kept[level], finer], dim=1))
+        return maps
+
+    def _descended(self, images: Tensor) -> list[Tensor]:
+        """Return the maps of every step down, the finest first."""
         config = self.config
         if (
             images.ndim != 4
@@ -126,12 +145,7 @@ class SegmenterNet(nn.Module):
         for level, step in enumerate(self.down):
             maps = step(maps if level == 0 else functional.max_pool2d(maps, 2))
             kept.append(maps)
-        for level in reversed(range(len(self.up))):
-            finer = functional.interpolate(
-                maps, scale_factor=2, mode="bilinear", align_corners=False
-            )
-            maps = self.up[level](torch.cat([kept[level], finer], dim=1))
-        return self.tell(maps)[:, 0]  # type: ignore[no-any-return]
+        return kept
 
 
 def _double(channels: int, out: int, dropout: float) -> nn.Sequential:

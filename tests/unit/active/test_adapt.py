@@ -226,7 +226,7 @@ def test_bad_input_is_one_sentence(count, params, words):
 
 
 def test_sources_need_something_to_compare_with():
-    with pytest.raises(InputError, match="pool of 1 items cannot be compared"):
+    with pytest.raises(InputError, match="holds one item; comparing"):
         source_distances(MeanTask(1), ["near"])
     with pytest.raises(InputError, match="no source"):
         source_distances(MeanTask(), [])
