@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TRAINING_FILE = "training.json"
 
 
-class CurvePoint(BaseModel):
+class TrainingPoint(BaseModel):
     """One point of the curves of a training; a number that was not measured is ``None``."""
 
     model_config = ConfigDict(frozen=True)
@@ -46,7 +46,7 @@ class TrainingRecord(BaseModel):
     gain_interval: tuple[float, float] = Field(description="80 % interval of the gain.")
     better: bool = Field(description="Whether it was good enough to be adopted.")
     reason: str = Field(description="Why it was adopted or not, in a sentence.")
-    curve: tuple[CurvePoint, ...] = ()
+    curve: tuple[TrainingPoint, ...] = ()
 
 
 def write_training_record(folder: Path, record: TrainingRecord) -> None:

@@ -35,7 +35,7 @@ _LEAST_EVIDENCE, _TIMES_CHANCE = 100.0, 1.6
 
 
 @dataclass(frozen=True, eq=False)
-class GrowthSearch:
+class ClearestGrowth:
     """The best of all growths, and what speaks against it.
 
     Attributes
@@ -64,7 +64,7 @@ def search_growths(
     proposals: Sequence[RowArray],
     density: float,
     looks: Looks | None = None,
-) -> GrowthSearch:
+) -> ClearestGrowth:
     """Grow what is proposed, and say which growth stands out.
 
     Proposals that mirror the plane are grown as such, and count against the others: tissue is not
@@ -103,7 +103,7 @@ def search_growths(
     best = upright[0] if upright else None
     others = [one.evidence for one in mirrored]
     others += [one.evidence for one in upright if best is not None and _contradict(one, best)]
-    return GrowthSearch(best, max([1.0, *others]))
+    return ClearestGrowth(best, max([1.0, *others]))
 
 
 def _mirrors(source_um: Float64Array, target_um: Float64Array, pairs: RowArray) -> bool:

@@ -14,7 +14,7 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.models.current import current_model
 from napari_neurobridge.models.model_folder import ModelFolder
-from napari_neurobridge.models.training_record import CurvePoint
+from napari_neurobridge.models.training_record import TrainingPoint
 from napari_neurobridge.workflows.adopt import adopt_model, new_version
 from napari_neurobridge.workflows.index import load_encoder
 from napari_neurobridge.workflows.training_log import (
@@ -323,7 +323,7 @@ class TrainingRun:
             checkpoint=checkpoint,
         ):
             if last.stage == "training":
-                log.add(CurvePoint(step=last.step, loss=last.loss, score=last.score))
+                log.add(TrainingPoint(step=last.step, loss=last.loss, score=last.score))
             self._tell(last.step, last.steps, _words(last))
         assert last is not None
         return last

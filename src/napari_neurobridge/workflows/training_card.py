@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_neurobridge.encoder.embed import Encoder
     from napari_neurobridge.io.pairs import PairSet
     from napari_neurobridge.models.model_folder import ModelFolder
-    from napari_neurobridge.models.training_record import CurvePoint
+    from napari_neurobridge.models.training_record import TrainingPoint
     from napari_neurobridge.training.fine_tune import FineTuneConfig
     from napari_neurobridge.workflows.train import TrainingResult
 
@@ -60,7 +60,7 @@ def describe_training(
     origin: str,
     train: PairSet,
     config: FineTuneConfig,
-    curve: tuple[CurvePoint, ...],
+    curve: tuple[TrainingPoint, ...],
 ) -> None:
     """Write what a model folder says of itself: fingerprint, card and record.
 
@@ -75,7 +75,7 @@ def describe_training(
     train : PairSet
         What it learned.
     config : FineTuneConfig
-    curve : tuple of CurvePoint
+    curve : tuple of TrainingPoint
     """
     from napari_neurobridge.training.bundled_encoder import fingerprint
     from napari_neurobridge.training.simulated_data import as_bytes

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_neurobridge.models.training_record import CurvePoint
+from napari_neurobridge.models.training_record import TrainingPoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ class TrainingLog:
         Tells trainings apart: one with the same key goes on where this one was stopped.
     facts : dict
         What was known when it began: numbers of pairs, strategy, steps.
-    points : tuple of CurvePoint
+    points : tuple of TrainingPoint
         By step; at a validated step there is one with a loss and one with a score.
     ended : bool
         Whether it came to its end; otherwise it runs, or was stopped.
@@ -33,7 +33,7 @@ class TrainingLog:
 
     key: str
     facts: dict[str, Any]
-    points: tuple[CurvePoint, ...]
+    points: tuple[TrainingPoint, ...]
     ended: bool
 
     @property
@@ -65,7 +65,7 @@ class TrainingLogWriter:
         else:
             self._write("a", {})  # ends a line that was torn by a kill
 
-    def add(self, point: CurvePoint) -> None:
+    def add(self, point: TrainingPoint) -> None:
         """Add a point."""
         self._write("a", point.model_dump(exclude_none=True))
 
@@ -92,12 +92,12 @@ def read_training_log(path: Path) -> TrainingLog | None:
     if not contents or not isinstance(contents[0].get("key"), str):
         return None
     facts = dict(contents[0])
-    points: dict[tuple[int, bool], CurvePoint] = {}
+    points: dict[tuple[int, bool], TrainingPoint] = {}
     ended = False
     for content in contents[1:]:
         ended = bool(content.get("ended"))
         if isinstance(step := content.get("step"), int):
-            point = CurvePoint(step=step, loss=content.get("loss"), score=content.get("score"))
+            point = TrainingPoint(step=step, loss=content.get("loss"), score=content.get("score"))
             points[step, point.loss is None] = point
     ordered = tuple(points[place] for place in sorted(points))
     return TrainingLog(facts.pop("key"), facts, ordered, ended)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fixtures.loops import Loop
-from napari_neurobridge.models.training_record import CurvePoint
+from napari_neurobridge.models.training_record import TrainingPoint
 from napari_neurobridge.workbench.job_status import JobState, JobStatus
 from napari_neurobridge.workbench.session import Notice
 from napari_neurobridge.workbench.training import TRAIN_JOB, TrainingChoice
@@ -102,10 +102,10 @@ def test_nothing_to_return_from_is_said(workbench: Workbench, notices: list[Noti
 def test_the_curves_are_read_while_the_training_runs(workbench: Workbench) -> None:
     path = workbench.project.runs_dir / LOG_FILE
     writer = TrainingLogWriter(path, "a" * 16, {"steps": 9, "strategy": "full"}, resumes=False)
-    writer.add(CurvePoint(step=1, loss=2.0))
+    writer.add(TrainingPoint(step=1, loss=2.0))
     status = JobStatus(TRAIN_JOB, JobState.RUNNING, 1, 9, "fine-tuning")
     workbench.session.job_changed.emit(status)
-    assert workbench.training.log.points == (CurvePoint(step=1, loss=2.0),)
+    assert workbench.training.log.points == (TrainingPoint(step=1, loss=2.0),)
     assert workbench.training.stopped_at is not None  # nothing runs in this window
     writer.end()
     workbench.session.job_changed.emit(status)
@@ -117,13 +117,13 @@ def test_a_log_goes_on_after_a_kill_and_counts_each_step_once(workbench: Workben
     facts = {"steps": 9}
     first = TrainingLogWriter(path, "a" * 16, facts, resumes=False)
     for step in (1, 2, 3):
-        first.add(CurvePoint(step=step, loss=1.0 / step))
+        first.add(TrainingPoint(step=step, loss=1.0 / step))
     with path.open("a") as handle:
         handle.write('{"step": 4, "lo')
     second = TrainingLogWriter(path, "a" * 16, facts, resumes=True)
     for step in (3, 4):
-        second.add(CurvePoint(step=step, loss=1.0 / step))
-    second.add(CurvePoint(step=4, score=0.5))
+        second.add(TrainingPoint(step=step, loss=1.0 / step))
+    second.add(TrainingPoint(step=4, score=0.5))
     log = read_training_log(path)
     assert log.facts == facts
     assert [(p.step, p.loss is None) for p in log.points] == [
