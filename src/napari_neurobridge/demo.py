@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.project.folder import Project
     from napari_neurobridge.types import Vec3
-    from napari_neurobridge.workbench.session import Notice
+    from napari_neurobridge.workbench.session import Notice, Remedy
     from napari_neurobridge.workbench.workbench import Workbench
 
 _WINDOW_PX = (1900, 1100)
@@ -141,6 +141,7 @@ def run_headless(viewer: napari.Viewer, folder: Path) -> DemoResult:
     workbench = binding_for(viewer).workbench
     files = SampleFiles(folder)
     failures: list[str] = []
+    doubts: list[Remedy] = []
     ready: list[bool] = []
 
     def on_job(status: JobStatus) -> None:
@@ -148,7 +149,9 @@ def run_headless(viewer: napari.Viewer, folder: Path) -> DemoResult:
             failures.append(status.message)
 
     def on_notice(notice: Notice) -> None:
-        if notice.is_error:
+        if notice.is_error and notice.remedy is not None:
+            doubts.append(notice.remedy)
+        elif notice.is_error:
             failures.append(notice.text)
 
     workbench.session.job_changed.connect(on_job)
@@ -161,6 +164,8 @@ def run_headless(viewer: napari.Viewer, folder: Path) -> DemoResult:
     for _ in range(_N_ACCEPTED):
         _pick_true_partner(workbench, truth, failures)
         workbench.verdicts.accept()
+        while doubts:  # the queue asks what is least certain: a true pair may be improbable
+            doubts.pop().apply()
     _wait_until(lambda: not matches.updating, failures)
     _ask_about_a_match(workbench, failures)
     _settle(2.0)  # until the canvases show the pair that was picked last
@@ -182,6 +187,8 @@ def _pick_true_partner(workbench: Workbench, truth: TruePairs, failures: list[st
     """Ask cell after cell until a true partner is among the candidates, and pick it."""
     questions = workbench.questions
     for _ in range(len(questions.queue())):
+        # As a person does who looks at each cell for a while; the demo then always runs alike.
+        _wait_until(lambda: not workbench.matches.updating, failures)
         questions.next_query()
         _wait_until(lambda: questions.answer is not None, failures)
         assert questions.query is not None
@@ -193,6 +200,7 @@ def _pick_true_partner(workbench: Workbench, truth: TruePairs, failures: list[st
             if _is_same_cell(candidate.center_um, partner_um):
                 questions.choose_soma(candidate.uid)
                 return
+    raise NeuroBridgeError("No cell of the queue has its true partner among the candidates.")
 
 
 def _ask_about_a_match(workbench: Workbench, failures: list[str]) -> None:

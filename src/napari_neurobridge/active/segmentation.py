@@ -120,22 +120,37 @@ class SegmentationTask:
         if source is not None:
             net = self._load(source)
             # Name and watershed may differ, the weights' shapes may not.
-            return self._state(self._net(net.state_dict()))
+            return self._state(self.network(net.state_dict()))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return self._state(SegmenterNet(self.config))
+
+    def network(self, weights: Weights) -> SegmenterNet:
+        """Return the network with some weights, in evaluation mode.
+
+        Raises
+        ------
+        InputError
+            If the weights are of a network of another size.
+        """
+        net = SegmenterNet(self.config)
+        try:
+            net.load_state_dict(dict(weights))
+        except RuntimeError as error:
+            raise InputError("The source is a network of another size than the task's.") from error
+        return net.eval()
 
     def pool(self, weights: Weights, items: RowArray, sampler: SamplerName, *, seed: int) -> Pool:
         """Return tiles of the pool as a model sees them."""
         if sampler is SamplerName.RANDOM:
             return Pool(np.zeros(len(items)))
-        net = self._net(weights)
+        net = self.network(weights)
         corners = [self.tiles.pool[item] for item in items.tolist()]
         uncertainty = tile_uncertainty(net, self.tiles, corners, self.params, seed=seed)
         if sampler not in (SamplerName.BADGE, SamplerName.CLUE):
             return Pool(uncertainty)
         features, gradients = [], []
-        for batch in self._batches(corners):
+        for batch in _batches(corners, self.params.tiles_at_once):
             with torch.inference_mode():
                 maps = net.finest(torch.from_numpy(self.tiles.seen(batch)))
                 chance = two_classes(net.tell(maps)[:, 0]).numpy()
@@ -157,7 +172,7 @@ class SegmentationTask:
         items = sorted(labels)
         if not any(labels[item].known.any() for item in items):
             raise InputError("No pixel of the tiles is labelled.")
-        net = self._net(weights)
+        net = self.network(weights)
 
         def batch_loss(step: int, _generator: torch.Generator) -> Tensor:
             rng = np.random.default_rng([seed, step])
@@ -191,7 +206,7 @@ class SegmentationTask:
 
         Background counts as a segment for somata; pixels of boundaries do not count.
         """
-        net = self._net(weights)
+        net = self.network(weights)
         boundaries = self.config.target == "boundaries"
         bits = []
         for corner, found in told_tiles(net, self.tiles, self.tiles.test, self.params):
@@ -217,19 +232,8 @@ class SegmentationTask:
         seen = seen_at(image[None], at, 0, count=1, step=1.0, rng=rng)
         return seen, labels_at(labels.wanted, at), labels_at(labels.known, at)
 
-    def _batches(self, corners: Sequence[Corner]) -> Iterator[Sequence[Corner]]:
-        yield from _batches(corners, self.params.tiles_at_once)
-
     def _load(self, source: str) -> SegmenterNet:
         return load_segmenter(self.sources[source])
-
-    def _net(self, weights: Weights) -> SegmenterNet:
-        net = SegmenterNet(self.config)
-        try:
-            net.load_state_dict(dict(weights))
-        except RuntimeError as error:
-            raise InputError("The source is a network of another size than the task's.") from error
-        return net.eval()
 
     @staticmethod
     def _state(net: SegmenterNet) -> Weights:

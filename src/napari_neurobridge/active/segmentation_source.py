@@ -10,7 +10,6 @@ from napari_neurobridge.active.segmentation import (
     deepest_features,
     told_tiles,
 )
-from napari_neurobridge.detection.unet import SegmenterNet
 from napari_neurobridge.detection.watershed import fit_watershed, watershed_grid
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_folder
@@ -83,9 +82,8 @@ def write_segmenter(
 ) -> None:
     """Write weights as a model folder with the fingerprint of the task's pool."""
     config = task.config.model_copy(update={"watershed": watershed})
-    net = SegmenterNet(config)
-    net.load_state_dict(dict(weights))
-    features = deepest_features(net.eval(), task.tiles, task.tiles.pool)
+    net = task.network(weights)
+    features = deepest_features(net, task.tiles, task.tiles.pool)
     with atomic_folder(folder) as temporary:
         written = save_network(net, config, temporary)
         written.write_fingerprint(fingerprint_arrays({SIDE: features}))
@@ -94,11 +92,10 @@ def write_segmenter(
 
 def fixed_watershed(task: SegmentationTask, weights: Weights) -> WatershedParams:
     """Return the settings of least variation of information on held-out tiles of the source."""
-    net = SegmenterNet(task.config)
-    net.load_state_dict(dict(weights))
+    net = task.network(weights)
     boundaries = task.config.target == "boundaries"
     told, truths = [], []
-    for corner, found in told_tiles(net.eval(), task.tiles, _spread(task.tiles.test), task.params):
+    for corner, found in told_tiles(net, task.tiles, _spread(task.tiles.test), task.params):
         truth = task.tiles.truth(corner, boundaries=boundaries)
         if truth.any():
             told.append(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -123,9 +123,7 @@ def adapt_from_file(path: Path, *, report: Report | None = None) -> AdaptedModel
     found = adapt(task, nearest, tiles.annotate, file.adapt, folder=file.out / _RUN, report=report)
     model = file.out / _MODEL
     card = f"# {file.out.name}\n\nAdapted from {nearest} with {file.adapt.labels} labelled tiles.\n"
-    named = SegmentationTask(
-        tiles, task.config.model_copy(update={"name": file.out.name}), sources, file.training
-    )
+    named = replace(task, config=task.config.model_copy(update={"name": file.out.name}))
     write_segmenter(named, found.weights, model, task.config.watershed, card=card)
     mmd2 = {name: distance.mmd2 for name, distance in distances.items()}
     return AdaptedModel(model, nearest, mmd2, found.curve)

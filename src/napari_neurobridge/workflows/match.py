@@ -251,7 +251,7 @@ def as_asked(
     items: Sequence[QueueItem],
     postponed: Collection[str] = (),
     *,
-    is_mine: Callable[[str], bool] = bool,
+    is_mine: Callable[[str], bool] | None = None,
 ) -> list[QueueItem]:
     """Return `undecided_of` in the order in which they are asked; see `questions_of`.
 
@@ -260,11 +260,12 @@ def as_asked(
     """
     state, dataset = project.state(), project.in_vivo()
     fresh = [item for item in items if item.uid not in postponed]
-    parts = [
-        [item for item in fresh if is_mine(item.uid)],
-        [item for item in fresh if not is_mine(item.uid)],
+    mine = {item.uid for item in fresh if is_mine is None or is_mine(item.uid)}
+    parts = (
+        [item for item in fresh if item.uid in mine],
+        [item for item in fresh if item.uid not in mine],
         [item for item in items if item.uid in postponed],
-    ]
+    )
     asked: list[QueueItem] = []
     for part in parts:
         asked += with_audits(part, n_asked(state, dataset) + len(asked))
