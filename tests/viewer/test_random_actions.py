@@ -22,7 +22,7 @@ from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.workbench.session import Notice
 from random_person import RandomPerson
 
-N_ACTIONS = int(os.environ.get("NEUROBRIDGE_RANDOM_ACTIONS", "2000"))
+N_ACTIONS = int(os.environ.get("NEUROBRIDGE_RANDOM_ACTIONS", "250"))
 FIRST_ACTION = int(os.environ.get("NEUROBRIDGE_RANDOM_FIRST", "0"))
 SEED = int(os.environ.get("NEUROBRIDGE_RANDOM_SEED", "20261122"))
 _ACTIONS_BETWEEN_RESTS = 100

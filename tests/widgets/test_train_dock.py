@@ -21,6 +21,8 @@ from napari_neurobridge.project.folder import Project
 from napari_neurobridge.viewer.binding import ViewerBinding
 from napari_neurobridge.viewer.registry import binding_for
 from napari_neurobridge.widgets.curve_view import CurveView
+from napari_neurobridge.widgets.train import TrainPanel
+from napari_neurobridge.workbench.training import TrainingChoice
 from napari_neurobridge.workbench.workbench import Workbench
 from napari_neurobridge.workflows.adopt import adopt_model
 from napari_neurobridge.workflows.index import build_index
@@ -226,3 +228,13 @@ def test_a_training_that_was_stopped_is_told(
     user.menu("Plugins", "NeuroBridge", "Train")
     user.wait(lambda: "stopped at step 40 of 200" in text_of(user, "train_outcome"))
     assert user.find(CurveView, "train_loss_curve").points == ((40, 1.5),)
+
+
+def test_a_dock_that_is_opened_later_shows_what_was_chosen(qtbot: Any) -> None:
+    workbench = Workbench()
+    workbench.training.choose(TrainingChoice("linear", epochs=3, free_labels=True))
+    panel = TrainPanel(workbench)
+    qtbot.addWidget(panel)
+    assert panel.strategy.currentText() == "linear"
+    assert panel.epochs.value() == 3
+    assert panel.free.isChecked()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FIRST_SCENE = 90_000
 """Seed of a domain's first scene; no model of this project was trained on it."""
 _POOL_SCENES, _TEST_SCENES = 2, 1
-SCENE_UM = (24.0, 280.0, 280.0)
+SCENE_UM = (30.0, 280.0, 280.0)
 # Neighbouring planes show the same somata.
 _EVERY = 2
 

@@ -208,9 +208,14 @@ class TrainPanel(QWidget):
         choice = training.settings
         for widget in (self.strategy, self.epochs, self.free):
             widget.setEnabled(not training.running)
-        with signals_blocked(self.strategy), signals_blocked(self.epochs):
+        with (
+            signals_blocked(self.strategy),
+            signals_blocked(self.epochs),
+            signals_blocked(self.free),
+        ):
             self.strategy.setCurrentText(choice.strategy)
             self.epochs.setValue(choice.epochs)
+            self.free.setChecked(choice.free_labels)
         self._show_history()
         self._show_controls()
 

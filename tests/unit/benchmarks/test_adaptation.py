@@ -10,10 +10,10 @@ import pytest
 from scipy.stats import rankdata
 
 from fixtures.patchworks import patchwork, patchwork_tiles
-from napari_neurobridge.benchmarks import adaptation
+from napari_neurobridge.benchmarks import adaptation, adaptation_domains
 from napari_neurobridge.benchmarks.adaptation import AdaptationParameters, benchmark_adaptation
 from napari_neurobridge.benchmarks.adaptation_artefacts import KINDS, SEVERITIES, spoilt
-from napari_neurobridge.benchmarks.adaptation_domains import read_domains
+from napari_neurobridge.benchmarks.adaptation_domains import read_domains, simulated_domains
 from napari_neurobridge.benchmarks.adaptation_figures import (
     WAYS,
     active_adds,
@@ -171,6 +171,20 @@ def test_domains_are_read_from_where_the_file_lies(patchwork_files):
         read_domains(folder / "domains.toml", tile_px=48, multiple=8)
     with pytest.raises(InputError, match="cannot be read"):
         read_domains(folder / "missing.toml", tile_px=48, multiple=8)
+
+
+@pytest.mark.slow
+def test_a_simulated_domain_is_planes_of_scenes_the_last_of_them_held_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(adaptation_domains, "DOMAINS", ("domain-A",))
+    # As deep as they are, since a scene may be too shallow to be simulated at all.
+    monkeypatch.setattr(
+        adaptation_domains, "SCENE_UM", (adaptation_domains.SCENE_UM[0], 40.0, 40.0)
+    )
+    tiles = simulated_domains(tmp_path, tile_px=16, multiple=8)["domain-A"]
+    assert tiles.pool
+    assert tiles.test
+    assert max(corner[0] for corner in tiles.pool) < min(corner[0] for corner in tiles.test)
+    assert any(tiles.truth(corner, boundaries=False).any() for corner in tiles.pool)
 
 
 SMALL = {
