@@ -6,8 +6,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+import numpy as np
+from pydantic import BaseModel, Field
 
+from napari_neurobridge.active.domain import symmetrised
+from napari_neurobridge.active.domain_groups import grouping_test
 from napari_neurobridge.active.segmentation import SegmentationParams
 from napari_neurobridge.benchmarks.adaptation_artefacts import ArtefactTest, artefact_tests
 from napari_neurobridge.benchmarks.adaptation_domains import read_domains, simulated_domains
@@ -34,9 +37,12 @@ from napari_neurobridge.benchmarks.contract import BenchmarkParameters, Benchmar
 from napari_neurobridge.detection.unet import SegmenterConfig, load_segmenter
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.text_table import text_table
+from napari_neurobridge.simulation.levels import DOMAIN_GROUPS
 from napari_neurobridge.training.segmenter_draws import DrawParams
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_neurobridge.active.tiles import Tiles
     from napari_neurobridge.types import Report
 
@@ -83,6 +89,15 @@ class AdaptationParameters(BenchmarkParameters):
     )
 
 
+class Grouping(BaseModel, frozen=True):
+    """Whether domains cluster as their groups were declared; see `grouping_test`."""
+
+    clusters: dict[str, int] = Field(description="Of each domain.")
+    fowlkes_mallows: float
+    p_value: float
+    floor: float = Field(description="The smallest p-value that there can be.")
+
+
 class AdaptationBenchmark(BenchmarkResult):
     """Variation of information (VI) in bits on held-out tiles, and what follows from it."""
 
@@ -111,6 +126,9 @@ class AdaptationBenchmark(BenchmarkResult):
         description="Share of settings where each sampler has the lowest mean VI."
     )
     artefacts: tuple[ArtefactTest, ...]
+    grouping: Grouping | None = Field(
+        description="Of the simulated domains, by the MMD² and its transpose in mean."
+    )
 
     def summary(self) -> str:
         """Return the tables and the paper's quantities beside ours."""
@@ -136,6 +154,11 @@ class AdaptationBenchmark(BenchmarkResult):
             f"nearest best {_number(self.nearest_best)}, active adds "
             f"{_number(self.active_adds)}, samplers {self.sampler_efficacy}"
         )
+        if self.grouping is not None:
+            lines.append(
+                f"declared groups: Fowlkes-Mallows {self.grouping.fowlkes_mallows:.2f}, "
+                f"p {self.grouping.p_value:.3f} (at least {self.grouping.floor:.3f})"
+            )
         lines.append(PAPER)
         tests = [test for test in self.artefacts if test.kind == "all"]
         lines += [
@@ -207,6 +230,7 @@ def benchmark_adaptation(
         active_adds=active_adds(table),
         sampler_efficacy=sampler_efficacy(table, COMPARED),
         artefacts=tuple(_artefacts(grid, parameters, distances, report)),
+        grouping=_grouping(distances, DOMAIN_GROUPS),
     )
 
 
@@ -249,6 +273,24 @@ def _grid(parameters: AdaptationParameters, tiles: dict[str, Tiles]) -> Adaptati
         source_steps=parameters.source_steps,
         steps=parameters.steps,
         source_rate=parameters.source_learning_rate,
+    )
+
+
+def _grouping(
+    distances: Mapping[str, Mapping[str, float]], groups: Mapping[str, str]
+) -> Grouping | None:
+    """Test the declared groups of domains; None where they do not cover all of them."""
+    names = sorted(distances)
+    declared = [groups.get(name, "") for name in names]
+    if not all(declared) or not 1 < len(set(declared)) < len(names):
+        return None
+    matrix = np.array([[distances[a].get(b, 0.0) for b in names] for a in names])
+    test = grouping_test(symmetrised(matrix), declared)
+    return Grouping(
+        clusters=dict(zip(names, test.clusters, strict=True)),
+        fowlkes_mallows=test.index,
+        p_value=test.p_value,
+        floor=test.floor,
     )
 
 

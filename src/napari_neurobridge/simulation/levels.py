@@ -163,6 +163,16 @@ _HARD = _PAPER.changed(
 DOMAINS = ("domain-A", "domain-B", "domain-C", "domain-D", "domain-E", "domain-F")
 """Six imaging domains for studies of domain adaptation; see `LEVELS`."""
 
+DOMAIN_GROUPS = {
+    "domain-A": "mouse",
+    "domain-E": "mouse",
+    "domain-F": "mouse",
+    "domain-B": "other animal",
+    "domain-C": "other animal",
+    "domain-D": "dilute label",
+}
+"""The domains by tissue, which is made alike within a group; declared before any was compared."""
+
 LEVELS: dict[str, Difficulty] = {
     "easy": _EASY,
     "paper": _PAPER,

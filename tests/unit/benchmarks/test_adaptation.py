@@ -25,6 +25,7 @@ from napari_neurobridge.benchmarks.adaptation_figures import (
 )
 from napari_neurobridge.benchmarks.adaptation_runs import planned, thinned
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.simulation.levels import DOMAIN_GROUPS
 
 DISTANCES = {
     "a": {"b": 0.1, "c": 0.2, "d": 0.3},
@@ -187,6 +188,24 @@ def test_a_simulated_domain_is_planes_of_scenes_the_last_of_them_held_out(tmp_pa
     assert any(tiles.truth(corner, boundaries=False).any() for corner in tiles.pool)
 
 
+def test_simulated_domains_are_compared_with_the_groups_that_were_declared():
+    near, far = 0.1, 1.0
+    distances = {
+        one: {
+            other: near if DOMAIN_GROUPS[one] == DOMAIN_GROUPS[other] else far
+            for other in DOMAIN_GROUPS
+            if other != one
+        }
+        for one in DOMAIN_GROUPS
+    }
+    found = adaptation._grouping(distances, DOMAIN_GROUPS)
+    assert found is not None
+    assert found.fowlkes_mallows == pytest.approx(1.0)
+    assert found.p_value == found.floor == pytest.approx(1 / 60), "groups of three, two and one"
+    assert found.clusters["domain-A"] == found.clusters["domain-F"] != found.clusters["domain-B"]
+    assert adaptation._grouping({**distances, "mine": {}}, DOMAIN_GROUPS) is None
+
+
 SMALL = {
     "labels": (2,),
     "compared": (2,),
@@ -232,6 +251,7 @@ def test_a_small_grid_answers_and_is_not_done_again(small_grid, monkeypatch):
         assert by_way[target, "active nearest", near] == by_way[target, f"source {near}", near]
         assert by_way[target, "sampler median", near] == by_way[target, f"source {near}", near]
     assert "nearest best" in found.summary()
+    assert found.grouping is None, "nobody has declared groups of these"
     json.loads(found.model_dump_json())
     monkeypatch.setattr(adaptation.AdaptationGrid, "prepare", lambda *_: None)
     monkeypatch.setattr(

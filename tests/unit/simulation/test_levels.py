@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.simulation.levels import DOMAINS, LEVELS, Difficulty, level
+from napari_neurobridge.simulation.levels import DOMAIN_GROUPS, DOMAINS, LEVELS, Difficulty, level
 from napari_neurobridge.simulation.optics.labels import REGIMES
 from napari_neurobridge.simulation.parameters import Parameters
 
@@ -55,6 +55,7 @@ def test_levels_get_harder():
 def test_every_level_is_named_and_no_two_are_alike():
     assert {"easy", "paper", "hard", *DOMAINS} == set(LEVELS)
     assert len(DOMAINS) == 6
+    assert set(DOMAIN_GROUPS) == set(DOMAINS)
     assert len({difficulty.digest() for difficulty in LEVELS.values()}) == len(LEVELS)
 
 
