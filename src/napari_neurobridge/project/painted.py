@@ -77,14 +77,20 @@ class PaintedRegion:
 def save_region(project: Project, dataset: str, region: PaintedRegion) -> Path:
     """Write a region; an older state of it is replaced in one step.
 
+    One in which nothing is painted, and never was, leaves no file.
+
     Raises
     ------
     InputError
         If the dataset is unknown, or its folder cannot be written.
     """
-    box = region.painted_box() or (slice(0), slice(0), slice(0))
     name = "-".join(map(str, region.start))
     path = _folder(project, dataset) / f"{name}.npz"
+    box = region.painted_box()
+    if box is None:
+        if not path.is_file():
+            return path
+        box = (slice(0), slice(0), slice(0))
     try:
         with atomic_write(path) as temporary:
             np.savez_compressed(

@@ -33,7 +33,19 @@ def test_the_painted_box_is_the_smallest_one(spots: list[tuple[int, int, int]]) 
     assert [part.stop - 1 for part in box] == at.max(axis=0).tolist()
 
 
-@pytest.mark.parametrize("spots", [[], [(0, 0, 0)], [(3, 5, 7), (1, 2, 3), (1, 2, 4)]])
+def test_what_is_erased_is_gone_and_what_never_was_leaves_no_file(
+    points_project_folder: Path,
+) -> None:
+    project = Project.open(points_project_folder)
+    assert not save_region(project, "fmost", region_of([])).exists()
+    save_region(project, "fmost", region_of([(1, 1, 1)]))
+    save_region(project, "fmost", region_of([]))
+    (back,) = painted_regions(project, "fmost")
+    assert back.labels.shape == (4, 6, 8)
+    assert not back.labels.any()
+
+
+@pytest.mark.parametrize("spots", [[(0, 0, 0)], [(3, 5, 7), (1, 2, 3), (1, 2, 4)]])
 def test_a_region_comes_back_as_it_was(points_project_folder: Path, spots) -> None:
     project = Project.open(points_project_folder)
     region = region_of(spots)
