@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels
 
-from napari_neurobridge.viewer.canvases import SPACE_AXES, put_under_circles, set_slab
+from napari_neurobridge.viewer.canvases import SPACE_AXES, put_under_circles
 from napari_neurobridge.viewer.layers import DATASET_KEY
 from napari_neurobridge.viewer.styles import PaintStyle
 from napari_neurobridge.workbench.painting import TOOL_LABELS, Tool
@@ -84,11 +84,12 @@ class PaintLayers:
                 metadata={DATASET_KEY: painting.dataset, PAINT_KEY: number},
                 **PaintStyle().as_kwargs(),
             )
+            layer.bounding_box.visible = painting.framed
             put_under_circles(model, layer)
             self._layers.append(layer)
             layer.events.paint.connect(partial(self._on_stroke, number))
             layer.events.set_data.connect(_Undone(model, partial(painting.stroke, number)))
-        set_slab(model, 0)
+        self._seeing.show_plane(model, True)
         model.layers.selection.active = self._layers[painting.current]
         self._show_tool()
 
@@ -100,7 +101,7 @@ class PaintLayers:
         for layer in layers:
             if layer in model.layers:
                 model.layers.remove(layer)
-        self._seeing.set_slab(self._seeing.slab_um)
+        self._seeing.show_plane(model, False)
 
     def _show_tool(self) -> None:
         painting = self._painting

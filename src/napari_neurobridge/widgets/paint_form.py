@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -20,6 +20,8 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.types import Vec3
+from napari_neurobridge.viewer.dispatch import LAYOUT_MS
+from napari_neurobridge.widgets._scrolling import scroll_to
 from napari_neurobridge.workbench.painting import Tool
 from napari_neurobridge.workbench.workbench import Workbench
 
@@ -80,6 +82,11 @@ class PaintForm(QWidget):
         layout.addWidget(self.painted)
         layout.addLayout(self._create_actions())
         layout.addWidget(self.outcome)
+        # Once the tools have their place.
+        self._reveal = QTimer(self)
+        self._reveal.setSingleShot(True)
+        self._reveal.setInterval(LAYOUT_MS)
+        self._reveal.timeout.connect(self._show_tools)
         self.paint_button.clicked.connect(self._on_paint_clicked)
         self._painting.changed.connect(self.refresh)
         workbench.detection.settings_changed.connect(self.refresh)
@@ -164,6 +171,10 @@ class PaintForm(QWidget):
 
     # --- from the state to the view ------------------------------------------------------
 
+    def _show_tools(self) -> None:
+        for widget in (self.learn_button, self.paint_button):
+            scroll_to(widget)
+
     def refresh(self) -> None:
         """Show where painting and learning stand in the dataset that is chosen above."""
         painting, dataset = self._painting, self._dataset()
@@ -182,10 +193,14 @@ class PaintForm(QWidget):
             else "Lays a layer of labels over the middle of what the canvas shows. In a large "
             "volume it covers a part, and you can paint in several"
         )
+        if active and self.tools.isHidden():
+            self._reveal.start()
         self.tools.setVisible(active)
         self.tool_buttons[painting.tool].setChecked(True)
         painted, idle = painting.painted(dataset), not painting.busy
-        self.painted.setText(_painted_in_words(painted.n_cells, painted.n_background_voxels))
+        words = _painted_in_words(painted.n_cells, painted.n_background_voxels)
+        frame = " Paint inside the frame." if painting.framed else ""
+        self.painted.setText(words + frame)
         self.learn_button.setEnabled(idle and painted.enough)
         self.learn_button.setToolTip(
             "Trains in the background; stopped, it goes on from there the next time"

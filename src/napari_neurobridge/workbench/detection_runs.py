@@ -77,7 +77,7 @@ class DetectionRuns:
         if project is None or dataset not in self.datasets:
             return dict(_METHODS)
         learned = learned_segmenters(project, dataset)
-        return {**_METHODS, **{name: f"learned: {name}" for name in learned}}
+        return {**_METHODS, **{name: _learned_in_words(name) for name in learned}}
 
     def method(self, dataset: str) -> str:
         """Return how somata are looked for in a dataset: as chosen, or as the last time."""
@@ -99,7 +99,7 @@ class DetectionRuns:
         method = self.method(dataset)
         if method == DOG:
             return f"{self.diameter_um(dataset):g} µm"
-        return f"the {_METHODS[method]}" if method in _METHODS else method
+        return f"the {_METHODS[method]}" if method in _METHODS else _learned_in_words(method)
 
     # --- detecting ---------------------------------------------------------------------
 
@@ -193,6 +193,10 @@ class DetectionRuns:
 
     def _tell(self, _: str) -> None:
         self.settings_changed.emit()
+
+
+def _learned_in_words(name: str) -> str:
+    return f"learned from paint, {name.rsplit('-', 1)[-1]}"
 
 
 def _cost_in_words(costs: dict[str, DetectionCost]) -> str:

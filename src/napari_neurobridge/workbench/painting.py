@@ -112,6 +112,14 @@ class Painting:
         return self._outcomes.get(dataset, "")
 
     @property
+    def framed(self) -> bool:
+        """Whether the image is larger than what is painted in, so that views draw a frame."""
+        if self._project is None or not self.dataset:
+            return False
+        shape = self._project.volume(self.dataset).shape
+        return any(region.labels.shape != shape for region in self.regions)
+
+    @property
     def busy(self) -> bool:
         """Whether a training or a comparison runs, or waits for its turn."""
         jobs = self._session.jobs
@@ -332,7 +340,8 @@ def region_box(
     low, high = float(size.min()), float((size * shape).max())
 
     def sides(side_um: float) -> np.ndarray:
-        return np.asarray(np.clip((side_um / size).astype(int), 1, shape))
+        # A little more: whole voxels are to stay whole.
+        return np.asarray(np.clip((side_um / size + 1e-6).astype(int), 1, shape))
 
     if np.prod(sides(high).astype(float)) > most_voxels:
         for _ in range(40):
@@ -341,7 +350,7 @@ def region_box(
             low, high = (side_um, high) if fits else (low, side_um)
         high = low
     box = sides(high)
-    start = np.clip(np.rint(np.array(middle) - box / 2).astype(int), 0, np.array(shape) - box)
+    start = np.clip(np.rint(np.array(middle) - (box - 1) / 2).astype(int), 0, np.array(shape) - box)
     (z, y, x), (depth, height, width) = start.tolist(), box.tolist()
     return (z, y, x), (depth, height, width)
 
@@ -357,9 +366,10 @@ def comparison_in_words(result: dict[str, Any]) -> str:
         f"<td align=right>{beside[key]}</td></tr>"
         for words, key in rows
     )
+    both = "1 cell is" if result["n_both"] == 1 else f"{result['n_both']:,} cells are"
     return (
-        "<table cellspacing=4><tr><th></th><th>cells</th><th>painted</th><th>wrong</th></tr>"
-        f"{lines}</table>{result['n_both']:,} cells are found by both. <i>painted</i>: of the "
+        "<table cellspacing=6><tr><th></th><th>cells</th><th>painted</th><th>wrong</th></tr>"
+        f"{lines}</table>{both} found by both. <i>painted</i>: of the "
         "cells you painted, how many are found; <i>wrong</i>: cells where you painted background."
     )
 
