@@ -148,34 +148,34 @@ def test_what_is_painted_is_kept_undone_and_comes_back(
     assert len(binding.workbench.painting.regions) == 1
 
 
-def test_a_click_that_paints_asks_about_no_cell(user: User, binding: ViewerBinding) -> None:
+def test_each_side_is_painted_along_its_own_axes_and_its_clicks_ask_about_no_cell(
+    user: User, binding: ViewerBinding
+) -> None:
+    painting, questions = binding.workbench.painting, binding.workbench.questions
     press(user, "paint_button")
     user.wait(lambda: labels_of(binding.viewer) is not None)
-    canvas = binding.viewer.window._qt_viewer
     soma = next(iter(binding.workbench.project.state().somata["two_photon"].values()))
-    before = binding.workbench.questions.query
-    user.click_canvas(canvas, binding.viewer, soma.center_um)
-    user.wait(lambda: binding.workbench.painting.painted("two_photon").n_cells == 1)
+    before = questions.query
+    user.click_canvas(binding.viewer.window._qt_viewer, binding.viewer, soma.center_um)
+    user.wait(lambda: painting.painted("two_photon").n_cells == 1)
     user.settle(30)
-    assert binding.workbench.questions.query == before
+    assert questions.query == before
+    press(user, "paint_button")
 
-
-def test_the_other_side_is_painted_along_its_own_axes(user: User, binding: ViewerBinding) -> None:
     user.find(QComboBox, "detect_dataset").setCurrentText("fmost")
     press(user, "paint_button")
     second = binding.second.model
     user.wait(lambda: labels_of(second) is not None)
     assert labels_of(binding.viewer) is None
-    canvas = binding.second.qt_viewer
     place = np.array(binding.paint.place_um("fmost"))
-    user.click_canvas(canvas, second, place)
-    user.wait(lambda: binding.workbench.painting.painted("fmost").n_cells == 1)
+    user.click_canvas(binding.second.qt_viewer, second, place)
+    user.wait(lambda: painting.painted("fmost").n_cells == 1)
     at = np.argwhere(labels_of(second).data == 2) * labels_of(second).scale
-    depth = second.dims.order[0]
-    assert np.ptp(at[:, depth]) == 0, "a plane as it is seen"
+    assert np.ptp(at[:, second.dims.order[0]]) == 0, "a plane as it is seen"
     assert np.abs(at.mean(axis=0) - place).max() < 5
 
 
+@pytest.mark.slow
 def test_it_learns_compares_and_detects_with_what_was_painted(
     user: User, binding: ViewerBinding, tmp_path: Path
 ) -> None:
