@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, Field
+from torch import nn
 
 from napari_neurobridge.detection.segment import segmenter_grid
 from napari_neurobridge.errors import InputError
@@ -187,7 +188,8 @@ def train_on_labels(
     """Return a copy of a network that has learned painted labels too.
 
     Pixels that nobody labelled have no say. Half of the windows are about background, half about
-    somata, whatever was painted more.
+    somata, whatever was painted more. The statistics of batch normalisation stay those of the first
+    training: those of a few painted places are not those of the image.
 
     Parameters
     ----------
@@ -205,9 +207,12 @@ def train_on_labels(
     """
     params = params or PaintedParams()
     learner = copy.deepcopy(net)
+    normalising = [layer for layer in learner.modules() if isinstance(layer, nn.BatchNorm2d)]
     places = [[np.argwhere(plane.labels[kind]) for plane in planes] for kind in range(len(_KINDS))]
 
     def batch_loss(step: int, generator: torch.Generator) -> Tensor:
+        for layer in normalising:
+            layer.eval()
         rng = np.random.default_rng([params.loop.seed, step])
         drawn = [
             _window(planes, places[number % 2], net.config.planes, params.draws, rng)
