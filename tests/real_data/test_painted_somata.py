@@ -1,4 +1,4 @@
-"""Real somata: a few painted spots of one half of a block, and what is told of the other half."""
+"""Real somata: four painted squares of one half of a block, and what is told of the other half."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 # Nobody noted the voxels: of these, somata are some 13 µm wide.
 VOXEL_UM = (1.3, 0.45, 0.45)
 LEFT, RIGHT = slice(0, 150), slice(175, 325)
-SPOT_PX = 20
+HALF_PX = 30
 
 
 def overlap(net: SegmenterNet, volume: Volume, truth: np.ndarray) -> tuple[float, float]:
@@ -40,19 +40,19 @@ def overlap(net: SegmenterNet, volume: Volume, truth: np.ndarray) -> tuple[float
     return (found & wanted).sum() / (found | wanted).sum(), (found & wanted).sum() / wanted.sum()
 
 
-def test_a_few_painted_spots_of_one_half_help_in_the_other(shared_data):
+def test_four_painted_squares_of_one_half_help_in_the_other(shared_data):
     folder = shared_data / "most_soma"
     # Of two blocks in one file the first; the mask of its last plane is a copy.
     image = tifffile.imread(folder / "volume.tif")[:28]
     truth = tifffile.imread(folder / "labels.tif")[:28] > 0
     labels = np.zeros(image.shape, dtype=np.uint16)
     rng = np.random.default_rng(0)
-    for plane in (4, 10, 16, 22):
-        for inside in (True, False):
-            at = np.argwhere(truth[plane, :, LEFT] == inside)
-            y, x = at[rng.integers(len(at))]
-            spot = (plane, slice(max(y - SPOT_PX, 0), y + SPOT_PX), slice(max(x - SPOT_PX, 0), x))
-            labels[spot] = np.where(truth[spot], 2, 1)
+    for plane in rng.choice(np.arange(2, 26), 4, replace=False):
+        at = np.argwhere(truth[plane, :, LEFT])
+        y, x = at[rng.integers(len(at))]
+        rows = slice(max(y - HALF_PX, 0), y + HALF_PX)
+        spot = (plane, rows, slice(max(x - HALF_PX, 0), min(x + HALF_PX, LEFT.stop)))
+        labels[spot] = np.where(truth[spot], 2, 1)
     volume = Volume([image], name="most", voxel_size_um=VOXEL_UM)
     net = load_segmenter(bundled_model(SEGMENTER))
     learned = train_on_labels(net, painted_planes(volume, labels, net.config))
@@ -63,4 +63,5 @@ def test_a_few_painted_spots_of_one_half_help_in_the_other(shared_data):
         "%.3f, %.3f after",
         *(100 * share, *before, *after),
     )
-    assert after[0] > before[0]
+    assert after[0] > before[0] + 0.03
+    assert after[1] > before[1]

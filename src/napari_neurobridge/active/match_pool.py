@@ -58,17 +58,19 @@ def _answers(match: Match, dataset: str) -> tuple[npt.NDArray[np.intp], Floats]:
 
     What is not listed counts as none, which moves nothing either.
     """
-    side = match.side(dataset)
+    found = match.posterior
     if dataset == match.datasets[0]:
-        found = match.posterior
         rest = found.none + found.beyond
         return found.rows, np.column_stack([found.probability, rest])
-    judged = [match.judge(uid) for uid in side.uids]
-    width = max((len(one.rows) for one in judged), default=0)
-    rows = np.zeros((len(judged), width), dtype=np.intp)
-    probability = np.zeros((len(judged), width + 1))
-    for row, one in enumerate(judged):
-        rows[row, : len(one.rows)] = one.rows
-        probability[row, : len(one.rows)] = one.probability
-        probability[row, -1] = one.none + one.beyond
+    n_here = len(match.side(dataset))
+    query, column = np.nonzero(found.probability > 0)
+    share, soma = found.probability[query, column], found.rows[query, column]
+    order = np.argsort(soma, kind="stable")
+    query, soma, share = query[order], soma[order], share[order]
+    place = np.arange(len(soma)) - np.searchsorted(soma, soma)
+    width = int(place.max(initial=-1)) + 1
+    rows = np.zeros((n_here, width), dtype=np.intp)
+    probability = np.zeros((n_here, width + 1))
+    rows[soma, place], probability[soma, place] = query, share
+    probability[:, -1] = np.clip(1.0 - probability.sum(axis=1), 0.0, 1.0)
     return rows, probability
