@@ -135,7 +135,7 @@ class PaintForm(QWidget):
         self.steps.setRange(0, 9999)
         self.steps.setSpecialValueText("usual steps")
         self.steps.setSuffix(" steps")
-        self.steps.setToolTip("How long is learned: usually 200 steps, one to three minutes")
+        self.steps.setToolTip("How long is learned: usually 200 steps, some minutes")
         self.compare_button = QPushButton("Compare")
         self.compare_button.setObjectName("compare_button")
         self.compare_button.setToolTip(
