@@ -70,6 +70,7 @@ OPTION_OR_COMMAND = re.compile(r"(?<![\w-])--[a-z]{2,}|(?<!napari-)\bneurobridge
 # Commands that docks run as child processes, whose errors they show. What orient refuses by the
 # name of an option is about options that no dock gives.
 RUN_BY_DOCKS = {"somata.py": "detect", "retrieval.py": "index", "export.py": "export"}
+RUN_BY_DOCKS |= {"segmenter.py": "train_segmenter"}
 
 
 def test_docks_name_no_option_and_no_command() -> None:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import cKDTree
 
+from napari_neurobridge.active.match_pool import match_pool
+from napari_neurobridge.active.samplers.badge import badge
+from napari_neurobridge.active.samplers.clue import clue
 from napari_neurobridge.active.samplers.median_uncertainty import median_uncertainty
 from napari_neurobridge.active.samplers.pool import Pool
 from napari_neurobridge.matching.wording import percent
@@ -32,6 +35,10 @@ AUDIT_EVERY = 5
 """Every so many questions one is drawn at random and asked blind; error rates rest on those."""
 
 
+# After so many answers the match is another one.
+_SAMPLED = 20
+
+
 class QueueStrategy(StrEnum):
     """What makes a question worth asking.
 
@@ -39,13 +46,23 @@ class QueueStrategy(StrEnum):
     pairs, which say most about the alignment while there are few, those last that the other
     side is not expected to show, and `CLEAREST` the brightest cells first, which give the most
     reliable first pairs. `MEDIAN` asks those of middling uncertainty, as NeuroADDA does (section
-    4.3), which leaves out what nobody can answer.
+    4.3), which leaves out what nobody can answer. `BADGE` asks uncertain cells whose answers would
+    change the map in unlike ways (`match_pool`), `CLUE` those that stand for the most uncertainty
+    around them; either chooses the next twenty, and the others follow by entropy.
     """
 
     ENTROPY = "entropy"
     MEDIAN = "median"
+    BADGE = "badge"
+    CLUE = "clue"
     SPREAD = "spread"
     CLEAREST = "clearest"
+
+
+BY_MATCH = frozenset(
+    {QueueStrategy.ENTROPY, QueueStrategy.MEDIAN, QueueStrategy.BADGE, QueueStrategy.CLUE}
+)
+"""Strategies that need a match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +115,7 @@ def waiting_questions(
         inside = [item for item in clearest if item.uid not in outside]
         beyond = [replace(item, reason=_OUTSIDE) for item in clearest if item.uid in outside]
         return _spread(state, dataset, inside, landmarks) + beyond
-    if match is None or strategy not in (QueueStrategy.ENTROPY, QueueStrategy.MEDIAN):
+    if match is None or strategy not in BY_MATCH:
         return clearest
     items = _with_match(clearest, dataset, match)
     known = [item for item in items if item.uncertainty is not None]
@@ -107,7 +124,32 @@ def waiting_questions(
         pool = Pool(np.array([item.uncertainty for item in known], dtype=float))
         order = median_uncertainty(pool, len(pool), np.random.default_rng(0))
         return [known[row] for row in order.tolist()] + unknown
-    return sorted(known, key=lambda item: -(item.uncertainty or 0.0)) + unknown
+    known.sort(key=lambda item: -(item.uncertainty or 0.0))
+    if strategy in (QueueStrategy.BADGE, QueueStrategy.CLUE):
+        known = _sampled(known, dataset, match, strategy)
+    return known + unknown
+
+
+def _sampled(
+    items: Sequence[QueueItem], dataset: str, match: Match, strategy: QueueStrategy
+) -> list[QueueItem]:
+    """Put the cells first that a sampler chooses."""
+    rows = match.side(dataset).rows
+    waiting = {rows[item.uid]: item for item in items}
+    count, rng = min(len(waiting), _SAMPLED), np.random.default_rng(0)
+    if not count:
+        return []
+    pool = match_pool(match, dataset)
+    if strategy is QueueStrategy.BADGE:
+        # Cells that have been answered since are not to be asked in other words.
+        answered = sorted(set(range(len(pool))) - set(waiting))
+        chosen = badge(pool, count, rng, after=answered).tolist()
+    else:
+        left = np.array(sorted(waiting), dtype=np.intp)
+        some = Pool(pool.uncertainty[left], features=pool.features[left])
+        chosen = left[clue(some, count, rng)].tolist()
+    first = [waiting.pop(row) for row in chosen]
+    return first + list(waiting.values())
 
 
 def is_share_of(uid: str, annotator: str, annotators: Collection[str]) -> bool:

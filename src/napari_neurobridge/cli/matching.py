@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from napari_neurobridge.active.queue import QueueStrategy
+from napari_neurobridge.active.queue import BY_MATCH, QueueStrategy
 from napari_neurobridge.cli._options import ModelOption, ProjectArgument
 from napari_neurobridge.cli._output import CommandResult, command
 from napari_neurobridge.io.text_table import text_table
@@ -222,7 +222,7 @@ def queue(
     opened = Project.open(project)
     found = None
     strategy = strategy or matching.strategy_now(opened)
-    if strategy in (QueueStrategy.ENTROPY, QueueStrategy.MEDIAN):
+    if strategy in BY_MATCH:
         found = matching.match_all(opened, model, images=images)
     items = matching.questions_of(opened, found, strategy)
     return Queued(

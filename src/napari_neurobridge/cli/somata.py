@@ -61,6 +61,14 @@ def detect(
             "many more somata in two-photon images.",
         ),
     ] = "dog",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="Name or path of the segmenter, such as one that 'train-segmenter' has made; the "
+            "bundled one unless given.",
+        ),
+    ] = None,
     soma_diameter: Annotated[
         float | None,
         typer.Option("--soma-diameter", help="Typical diameter in µm; the segmenter needs none."),
@@ -82,12 +90,14 @@ def detect(
     from napari_neurobridge.workflows.detect import detect_dataset
 
     params = _params(method, soma_diameter, threshold)
+    if model is not None and method != "segmenter":
+        raise InputError("Only the segmenter is a model that can be named.")
     opened = Project.open(project)
     names = [dataset] if dataset is not None else opened.datasets_with_images
     if not names:
         raise InputError("No dataset of this project has an image; import points instead.")
     counts = {
-        name: detect_dataset(opened, name, params, annotator=annotator, report=report)
+        name: detect_dataset(opened, name, params, model=model, annotator=annotator, report=report)
         for name in names
     }
     return Detected(n_somata=sum(counts.values()), datasets=counts)

@@ -42,6 +42,9 @@ class SegmenterConfig(BaseModel, frozen=True, extra="forbid"):
     watershed: WatershedParams = Field(
         WatershedParams(), description="Fixed on the data that the network was trained for."
     )
+    learned_from: str = Field(
+        "", max_length=200, description="Dataset of a project whose painted labels it has learned."
+    )
 
     @model_validator(mode="after")
     def _middle(self) -> SegmenterConfig:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
-from napari.layers import Points
+from napari.layers import Labels, Points
 
 from napari_neurobridge.viewer.attention_layers import AttentionLayers
 from napari_neurobridge.viewer.canvases import SPACE_AXES, SecondCanvas, remove_in_own_context
@@ -35,6 +35,7 @@ from napari_neurobridge.viewer.log_timer import LogTimer
 from napari_neurobridge.viewer.magnified_views import MagnifiedViews
 from napari_neurobridge.viewer.outlines import OutlineLayers
 from napari_neurobridge.viewer.overlay_layer import OverlayLayer
+from napari_neurobridge.viewer.paint_layers import PaintLayers
 from napari_neurobridge.viewer.plane_layers import PlaneLayers
 from napari_neurobridge.viewer.registration_layers import RegistrationLayers
 from napari_neurobridge.viewer.second_place import SecondPlace
@@ -110,6 +111,7 @@ class ViewerBinding:
         self._magnified = MagnifiedViews(self.workbench, self._sides)
         self._link = CanvasLink(self.workbench, self._sides)
         self._seeing = Seeing(self._link.paused)
+        self.paint = PaintLayers(self.workbench, self._sides, self._seeing)
         self._somata = SomataLayers(self.workbench, self._sides, self._on_somata_layer_made)
         self._overlay = OverlayLayer(self.workbench, self._sides, self._seeing.canvas_px)
         self._overlay.watch(viewer)
@@ -130,6 +132,7 @@ class ViewerBinding:
         session.orientation_changed.connect(self._on_orientation_changed)
         questions.look_requested.connect(self._look_at)
         self.workbench.matches.match_changed.connect(self._on_match_changed)
+        self.workbench.painting.changed.connect(self._on_docks_changed)
         self.workbench.pairs.show_requested.connect(self._show_pairs)
         self.workbench.soma_registration.show_requested.connect(self._show_register)
         self.workbench.finder.requested.connect(self._show_field_soon)
@@ -279,7 +282,7 @@ class ViewerBinding:
             dragged = True
             yield
         active = model.layers.selection.active
-        drawing = isinstance(active, Points) and active.mode != "pan_zoom"
+        drawing = isinstance(active, Points | Labels) and active.mode != "pan_zoom"
         if dragged or drawing or event.button != 1 or model.dims.ndisplay != 2:
             return
         if model.dims.ndim < SPACE_AXES:
@@ -364,6 +367,7 @@ class ViewerBinding:
             if not registers and self._sides():
                 self.beside.show(False)  # the other docks speak of both of the project's canvases
             ours = bool(set(self.column.open_names()) - {REGISTER}) and not registers
+            ours = ours and not self.workbench.painting.dataset  # a painter has napari's keys
             self.keys.set_active(ours)
             self._help.set_active(ours)
             self._on_registration_changed()

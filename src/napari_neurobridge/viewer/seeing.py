@@ -69,12 +69,21 @@ class Seeing:
         self.slab_um = slab_um
         for model, header, _ in self._sides:
             header.show_slab(slab_um)
-            set_slab(model, slab_um)
+            if header.slab.isEnabled():
+                set_slab(model, slab_um)
+
+    def show_plane(self, model: ViewerModel, alone: bool) -> None:
+        """Show the plane of a canvas alone, whatever the slab, or the slab again."""
+        for other, header, _ in self._sides:
+            if other is model:
+                header.slab.setEnabled(not alone)
+                set_slab(model, 0 if alone else self.slab_um)
 
     def turn(self, model: ViewerModel, orientation: Orientation) -> None:
         """Show a canvas along the two-photon optical axis, in the middle where that is another."""
         before = model.dims.order[0]
-        show_slab(model, orientation, self.slab_um)
+        alone = any(other is model and not h.slab.isEnabled() for other, h, _ in self._sides)
+        show_slab(model, orientation, 0 if alone else self.slab_um)
         if model.dims.order[0] != before:
             show_middle(model)
 

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.theme import get_theme
+
+from napari_neurobridge.project.painted import BACKGROUND, UNLABELLED
 
 UNITS = ("micrometer", "micrometer", "micrometer")
 
@@ -185,6 +188,25 @@ class ImageStyle:
             "colormap": self.colormap,
             "gamma": self.gamma,
             "projection_mode": "max",
+            "units": UNITS,
+        }
+
+
+@dataclass(frozen=True)
+class PaintStyle:
+    """Look of what people paint over an image."""
+
+    cell: str = "#F0E442"
+    background: str = "#0072B2"
+    opacity: float = 0.5
+
+    def as_kwargs(self) -> dict[str, Any]:
+        """Return keyword arguments of `napari.layers.Labels`."""
+        clear = (0.0, 0.0, 0.0, 0.0)
+        colors = {None: rgba(self.cell), UNLABELLED: clear, BACKGROUND: rgba(self.background)}
+        return {
+            "colormap": DirectLabelColormap(color_dict=colors),
+            "opacity": self.opacity,
             "units": UNITS,
         }
 

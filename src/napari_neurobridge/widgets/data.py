@@ -32,6 +32,7 @@ from napari_neurobridge.widgets.export_menu import ExportButton, Pictures, no_pi
 from napari_neurobridge.widgets.image_forms import ImageForm, VoxelSizeForm
 from napari_neurobridge.widgets.job_list import JobList
 from napari_neurobridge.widgets.layer_form import Layers, no_layers
+from napari_neurobridge.widgets.paint_form import Place, no_place
 from napari_neurobridge.widgets.recent_menu import RecentButton
 from napari_neurobridge.widgets.soma_forms import IndexForm, SomataForm
 from napari_neurobridge.widgets.status_line import StatusLine
@@ -104,6 +105,8 @@ class DataPanel(QWidget):
         Returns the viewer's layers that may become datasets.
     pictures : callable, optional
         Returns what both canvases show.
+    place : callable, optional
+        Returns the middle of what the canvas of a dataset shows.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class DataPanel(QWidget):
         *,
         layers: Layers = no_layers,
         pictures: Pictures = no_pictures,
+        place: Place = no_place,
     ) -> None:
         super().__init__(parent)
         self._workbench = workbench
@@ -126,7 +130,7 @@ class DataPanel(QWidget):
             Step.FMOST: ImageForm(workbench, Role.EX_VIVO, layers),
             Step.VOXEL_SIZES: VoxelSizeForm(workbench),
             Step.ORIENTATION: OrientationForm(workbench),
-            Step.SOMATA: SomataForm(workbench, layers),
+            Step.SOMATA: SomataForm(workbench, layers, place),
             Step.INDEX: IndexForm(workbench),
         }
         self.rows = {step: ChecklistRow(step, form) for step, form in forms.items()}
@@ -257,5 +261,6 @@ class DataWidget(Docked, DataPanel):
             binding.workbench,
             layers=lambda: offered_layers(binding.viewer),
             pictures=lambda: canvas_pictures(binding),
+            place=binding.paint.place_um,
         )
         self.join(binding.column, DATA)

@@ -44,6 +44,7 @@ _ORDERS = {
     QueueStrategy.SPREAD: "far from accepted pairs first",
     QueueStrategy.ENTROPY: "least certain first",
     QueueStrategy.MEDIAN: "middling certainty first",
+    QueueStrategy.BADGE: "uncertain and varied first",
 }
 _BY_DEFAULT = "as suits the accepted pairs"
 

@@ -18,19 +18,33 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_neurobridge.widgets.claims_form import ClaimsForm
+from napari_neurobridge.widgets.foldable import Foldable
 from napari_neurobridge.widgets.layer_form import Layers, PointsLayerButton, no_layers
+from napari_neurobridge.widgets.paint_form import PaintForm, Place, no_place
 from napari_neurobridge.widgets.roi_form import RoiForm
+from napari_neurobridge.workbench.detection_runs import DOG
 from napari_neurobridge.workbench.workbench import Workbench
 
 
 class SomataForm(QWidget):
     """Detects or imports somata; more are added, moved and deleted in the layers themselves."""
 
-    def __init__(self, workbench: Workbench, layers: Layers = no_layers) -> None:
+    def __init__(
+        self, workbench: Workbench, layers: Layers = no_layers, place: Place = no_place
+    ) -> None:
         super().__init__()
         self._workbench = workbench
         self.dataset = QComboBox()
         self.dataset.setObjectName("detect_dataset")
+        self.method = QComboBox()
+        self.method.setObjectName("detect_method")
+        self.method.setToolTip(
+            "A difference of Gaussians takes seconds; the trained network takes minutes, and finds "
+            "many more cells in two-photon images. Further ones have learned what you painted."
+        )
+        self.method.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
         self.diameter = QDoubleSpinBox()
         self.diameter.setObjectName("soma_diameter")
         self.diameter.setRange(1.0, 100.0)
@@ -51,16 +65,22 @@ class SomataForm(QWidget):
         layout = QFormLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addRow("in", self.dataset)
+        layout.addRow("by", self.method)
         layout.addRow("soma diameter", self.diameter)
         layout.addRow(detect)
         layout.addRow(self.undo_button)
         layout.addRow(self.redo_button)
+        self.paint = PaintForm(workbench, self.dataset.currentText, place)
+        layout.addRow(
+            Foldable("Learn from painted labels", self.paint, name="title_painted", unfolded=False)
+        )
         layout.addRow(self.import_button)
         layout.addRow(PointsLayerButton(workbench, self.dataset.currentText, layers))
         self.rois = RoiForm(workbench, self.dataset.currentText)
         layout.addRow(self.rois)
         layout.addRow(ClaimsForm(workbench))
-        self.dataset.currentTextChanged.connect(self._show_settings)
+        self.dataset.currentTextChanged.connect(self._on_dataset_changed)
+        self.method.currentIndexChanged.connect(self._on_method_changed)
         self.diameter.valueChanged.connect(self._on_diameter_changed)
         self.detect_button.clicked.connect(self._on_detect_clicked)
         self.detect_both_button.clicked.connect(self._on_detect_both_clicked)
@@ -72,6 +92,14 @@ class SomataForm(QWidget):
         self._on_project_changed()
 
     # --- from the view to the state ------------------------------------------------------
+
+    def _on_dataset_changed(self, _: str) -> None:
+        self._show_settings()
+        self.paint.refresh()
+
+    def _on_method_changed(self, _: int) -> None:
+        chosen = str(self.method.currentData())
+        self._workbench.detection.set_method(self.dataset.currentText(), chosen)
 
     def _on_diameter_changed(self, diameter_um: float) -> None:
         self._workbench.detection.set_diameter(self.dataset.currentText(), diameter_um)
@@ -97,13 +125,19 @@ class SomataForm(QWidget):
             self.dataset.clear()
             self.dataset.addItems([] if project is None else list(project.datasets))
         self._show_settings()
+        self.paint.refresh()
 
     def _show_settings(self, _: object = None) -> None:
         detection, dataset = self._workbench.detection, self.dataset.currentText()
         image = dataset in detection.datasets
-        with signals_blocked(self.diameter):
+        with signals_blocked(self.diameter), signals_blocked(self.method):
             self.diameter.setValue(detection.diameter_um(dataset))
-        self.diameter.setEnabled(image)
+            self.method.clear()
+            for name, words in detection.methods(dataset).items():
+                self.method.addItem(words, name)
+            self.method.setCurrentIndex(self.method.findData(detection.method(dataset)))
+        self.method.setEnabled(image)
+        self.diameter.setEnabled(image and detection.method(dataset) == DOG)
         self.detect_button.setEnabled(image)
         self.detect_button.setToolTip("" if image else "There is no image to detect somata in")
         names = detection.datasets
@@ -111,7 +145,7 @@ class SomataForm(QWidget):
         self.detect_both_button.setText("Detect in both" if len(names) == 2 else "Detect in all")
         self.detect_both_button.setToolTip(
             "One after the other: "
-            + ", ".join(f"{name} with {detection.diameter_um(name):g} µm" for name in names)
+            + ", ".join(f"{name} with {detection.settings_in_words(name)}" for name in names)
         )
         for button, what, run in (
             (self.undo_button, "Undo", detection.undoable),

@@ -11,7 +11,13 @@ from napari_neurobridge.project.log import annotate
 from napari_neurobridge.project.log.events import UndoScope
 from napari_neurobridge.types import USUAL_SOMA_DIAMETER_UM
 from napari_neurobridge.workbench.session import Notice, Remedy
-from napari_neurobridge.workflows.detect import DetectionCost, detection_cost, last_diameter_um
+from napari_neurobridge.workflows.detect import (
+    DetectionCost,
+    detection_cost,
+    last_diameter_um,
+    last_model,
+)
+from napari_neurobridge.workflows.learn_segmenter import learned_segmenters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +26,10 @@ if TYPE_CHECKING:
     from napari_neurobridge.project.log.events import Event
     from napari_neurobridge.workbench.session import Session
 
+DOG, SEGMENTER = "dog", "segmenter"
+"""Ways to find somata; a segmenter that learned painted labels goes by its own name."""
+
+_METHODS = {DOG: "difference of Gaussians", SEGMENTER: "trained network"}
 _SCOPE = UndoScope.DETECTION
 
 
@@ -37,6 +47,7 @@ class DetectionRuns:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._chosen: dict[str, float] = {}
+        self._methods: dict[str, str] = {}
         session.project_changed.connect(self._on_project_changed)
         session.somata_changed.connect(self._tell)
 
@@ -60,6 +71,36 @@ class DetectionRuns:
         self._chosen[dataset] = diameter_um
         self.settings_changed.emit()
 
+    def methods(self, dataset: str) -> dict[str, str]:
+        """Return the ways to find somata in a dataset, in words, by their names."""
+        project = self._session.project
+        if project is None or dataset not in self.datasets:
+            return dict(_METHODS)
+        learned = learned_segmenters(project, dataset)
+        return {**_METHODS, **{name: _learned_in_words(name) for name in learned}}
+
+    def method(self, dataset: str) -> str:
+        """Return how somata are looked for in a dataset: as chosen, or as the last time."""
+        project = self._session.project
+        if project is None or dataset in self._methods:
+            return self._methods.get(dataset, DOG)
+        last = last_model(project, dataset)
+        if last is None:
+            return DOG
+        return last if last in learned_segmenters(project, dataset) else SEGMENTER
+
+    def set_method(self, dataset: str, method: str) -> None:
+        """Choose how a dataset is searched from now on."""
+        self._methods[dataset] = method
+        self.settings_changed.emit()
+
+    def settings_in_words(self, dataset: str) -> str:
+        """Return how a dataset is searched."""
+        method = self.method(dataset)
+        if method == DOG:
+            return f"{self.diameter_um(dataset):g} µm"
+        return f"the {_METHODS[method]}" if method in _METHODS else _learned_in_words(method)
+
     # --- detecting ---------------------------------------------------------------------
 
     def detect(self, *datasets: str) -> None:
@@ -82,7 +123,7 @@ class DetectionRuns:
             return  # another one has been opened since the question
         for dataset in datasets:
             arguments = ["detect", str(project.path), "--dataset", dataset]
-            arguments += ["--soma-diameter", str(self.diameter_um(dataset))]
+            arguments += self._method_arguments(dataset)
             arguments += ["--annotator", self._session.annotator]
             self._session.jobs.start(
                 f"detect {dataset}",
@@ -91,6 +132,13 @@ class DetectionRuns:
                 title=f"Detection in {dataset}",
                 in_turn=True,
             )
+
+    def _method_arguments(self, dataset: str) -> list[str]:
+        method = self.method(dataset)
+        if method == DOG:
+            return ["--soma-diameter", str(self.diameter_um(dataset))]
+        model = [] if method == SEGMENTER else ["--model", method]
+        return ["--method", "segmenter", *model]
 
     def _take(self, project: Project, dataset: str, result: dict[str, Any]) -> None:
         if self._session.project is not project:
@@ -140,11 +188,15 @@ class DetectionRuns:
         self._session.attempt(take_back)
 
     def _on_project_changed(self, _: object) -> None:
-        self._chosen = {}
+        self._chosen, self._methods = {}, {}
         self.settings_changed.emit()
 
     def _tell(self, _: str) -> None:
         self.settings_changed.emit()
+
+
+def _learned_in_words(name: str) -> str:
+    return f"learned from paint, {name.rsplit('-', 1)[-1]}"
 
 
 def _cost_in_words(costs: dict[str, DetectionCost]) -> str:

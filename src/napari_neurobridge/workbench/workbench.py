@@ -22,6 +22,7 @@ from napari_neurobridge.workbench.magnifier import Magnifier
 from napari_neurobridge.workbench.matches import Matches
 from napari_neurobridge.workbench.models import EncoderCache
 from napari_neurobridge.workbench.overlay import Overlay
+from napari_neurobridge.workbench.painting import Painting
 from napari_neurobridge.workbench.pair_table import PairTable
 from napari_neurobridge.workbench.plane import PlaneView
 from napari_neurobridge.workbench.point_landmarks import PointLandmarks
@@ -70,6 +71,8 @@ class Workbench:
         From two files to an indexed project.
     detection : DetectionRuns
         Somata found by a detector, and taken back.
+    painting : Painting
+        Labels painted over an image, and the detector that learns from them.
     imports : Imports
         What other programs found and say.
     layers_in : LayersIn
@@ -131,6 +134,7 @@ class Workbench:
         self.setup = Setup(self.session, self.indexing, self.imports)
         self.layers_in = LayersIn(self.session, self.setup)
         self.detection = DetectionRuns(self.session)
+        self.painting = Painting(self.session, self.detection)
         self.matches = Matches(self.session, encoders)
         self.queue_choice = QueueChoice(self.session)
         self.questions = Questions(self.session, encoders, self.matches, self.queue_choice)
@@ -190,4 +194,5 @@ class Workbench:
     def close(self) -> None:
         """Stop all work; called when the viewer closes."""
         self.watch.close()
+        self.painting.close()
         self.session.jobs.close()

@@ -73,6 +73,19 @@ def test_discs_that_nobody_labelled_are_found_after_training() -> None:
     assert roc_auc_score(inside.ravel(), told.ravel()) > 0.95
 
 
+def test_the_statistics_of_normalisation_stay_and_all_else_is_learned() -> None:
+    volume, labels, _ = painted()
+    net = SegmenterNet(SMALL)
+    quick = QUICK.model_copy(update={"loop": QUICK.loop.model_copy(update={"steps": 3})})
+    learned = train_on_labels(net, painted_planes(volume, labels, SMALL), quick)
+    before, after = net.state_dict(), learned.state_dict()
+    kept = [name for name in before if "running" in name or "num_batches" in name]
+    assert kept
+    assert all(torch.equal(before[name], after[name]) for name in kept)
+    assert not any(torch.equal(before[name], after[name]) for name in set(before) - set(kept))
+    assert not learned.training
+
+
 def test_what_is_not_labelled_has_no_say() -> None:
     volume, labels, _ = painted()
     (plane, *_) = painted_planes(volume, labels, SMALL)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from napari_neurobridge.types import Vec3
+
 _MOST_BYTES = 2**32
 
 
@@ -35,18 +37,7 @@ def read_label_image(path: Path, *, axes: str | None = None) -> RoiSet:
     InputError
         If it cannot be read, is no label image, or all of it is background.
     """
-    source = open_tiff(path, axes)
-    stored = source.levels[0]
-    if np.dtype(stored.dtype).kind not in "iu":
-        raise InputError(f"{path} holds {stored.dtype} and no whole numbers, so no labels.")
-    if np.prod([float(n) for n in stored.shape]) * stored.dtype.itemsize > _MOST_BYTES:
-        raise InputError(f"{path} unpacks to more than any label image.")
-    try:
-        labels = _as_zyx(np.asarray(stored[...]), source.axes, path)
-    except READ_ERRORS as error:
-        raise InputError(f"{path} is damaged ({error}).") from error
-    if labels.min(initial=0) < 0:
-        raise InputError(f"{path} holds negative numbers, which are no labels.")
+    labels, voxel_size_um = read_labels(path, axes=axes)
     flat = np.flatnonzero(labels)
     if not len(flat):
         raise InputError(f"{path} holds no label: all of it is 0.")
@@ -74,8 +65,33 @@ def read_label_image(path: Path, *, axes: str | None = None) -> RoiSet:
         index_base=1,
         planes_known=is_volume,
         shape=labels.shape if is_volume else labels.shape[1:],
-        voxel_size_um=source.voxel_size_um,
+        voxel_size_um=voxel_size_um,
     )
+
+
+def read_labels(
+    path: Path, *, axes: str | None = None
+) -> tuple[npt.NDArray[np.integer], Vec3 | None]:
+    """Return the labels (Z, Y, X) of a TIFF, and its voxel size where the file says it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or holds no labels.
+    """
+    source = open_tiff(path, axes)
+    stored = source.levels[0]
+    if np.dtype(stored.dtype).kind not in "iu":
+        raise InputError(f"{path} holds {stored.dtype} and no whole numbers, so no labels.")
+    if np.prod([float(n) for n in stored.shape]) * stored.dtype.itemsize > _MOST_BYTES:
+        raise InputError(f"{path} unpacks to more than any label image.")
+    try:
+        labels = _as_zyx(np.asarray(stored[...]), source.axes, path)
+    except READ_ERRORS as error:
+        raise InputError(f"{path} is damaged ({error}).") from error
+    if labels.min(initial=0) < 0:
+        raise InputError(f"{path} holds negative numbers, which are no labels.")
+    return labels, source.voxel_size_um
 
 
 def _as_zyx(labels: npt.NDArray[Any], axes: str, path: Path) -> npt.NDArray[Any]:

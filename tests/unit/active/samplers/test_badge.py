@@ -26,12 +26,14 @@ def shares_by_hand(gradients: np.ndarray, chosen: list[int]) -> np.ndarray:
     return np.array(squared) / sum(squared)
 
 
-def by_hand(gradients: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
-    chosen = [int(np.argmax([np.linalg.norm(row) for row in gradients]))]
-    while len(chosen) < count:
+def by_hand(
+    gradients: np.ndarray, count: int, rng: np.random.Generator, after: tuple[int, ...] = ()
+) -> list[int]:
+    chosen = list(after) or [int(np.argmax([np.linalg.norm(row) for row in gradients]))]
+    while len(chosen) < count + len(after):
         shares, lot = shares_by_hand(gradients, chosen), rng.random()
         chosen.append(int(np.flatnonzero(np.cumsum(shares) / shares.sum() > lot)[0]))
-    return chosen
+    return chosen[len(after) :]
 
 
 @pytest.mark.parametrize(("n", "count", "seed"), [(1, 1, 0), (9, 4, 1), (9, 9, 2), (60, 20, 3)])
@@ -39,6 +41,16 @@ def test_it_draws_as_kmeans_plus_plus_does(n, count, seed):
     gradients = np.random.default_rng(seed).normal(size=(n, 5))
     rows = badge(pool_of(gradients), count, np.random.default_rng(seed))
     assert rows.tolist() == by_hand(gradients, count, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("after", [(3,), (0, 7, 2), tuple(range(8))])
+def test_it_goes_on_after_rows_that_were_chosen_before(after):
+    gradients = np.random.default_rng(0).normal(size=(20, 5))
+    rows = badge(pool_of(gradients), 6, np.random.default_rng(1), after=after)
+    assert rows.tolist() == by_hand(gradients, 6, np.random.default_rng(1), after)
+    assert not set(rows.tolist()) & set(after)
+    with pytest.raises(InputError, match="cannot be chosen"):
+        badge(pool_of(gradients), 21 - len(after), np.random.default_rng(1), after=after)
 
 
 def test_each_pair_comes_as_often_as_it_should():
