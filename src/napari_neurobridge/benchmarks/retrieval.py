@@ -23,6 +23,7 @@ from napari_neurobridge.benchmarks.few_shot import (
     Method,
     PlainConfiguration,
     chosen_configurations,
+    learns,
 )
 from napari_neurobridge.benchmarks.few_shot_adapters import Adapter
 from napari_neurobridge.benchmarks.few_shot_data import (
@@ -215,8 +216,11 @@ def benchmark_retrieval(
         rates = LEARNING_RATES if request.sweep else ()
         bench = Bench(encoder, generic, folder / "results", request.steps, rates)
         run = _RetrievalRun(bench, request, report)
+        training = any(learns(method) for method in request.methods().values())
         for split in range(request.splits):
-            data = few_shot_data(split, request.level, folder / "pairs", report=run.tell)
+            data = few_shot_data(
+                split, request.level, folder / "pairs", training=training, report=run.tell
+            )
             run.split(_fitting(data, encoder))
     drawn: list[Path] = []
     if figures is not None:
@@ -263,7 +267,10 @@ def _fitting(data: FewShotData, encoder: Encoder) -> FewShotData:
     factor = data.test.two_photon.shape[-1] // encoder.config.crop_pixels
     if factor <= 1:
         return data
-    parts = (shrunk(pairs, factor) for pairs in (data.train, data.validation, data.test))
+    parts = (
+        shrunk(pairs, factor) if len(pairs) else pairs
+        for pairs in (data.train, data.validation, data.test)
+    )
     return few_shot_split(data.split, *parts)
 
 
