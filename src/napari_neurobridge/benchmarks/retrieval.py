@@ -16,7 +16,6 @@ from napari_neurobridge.benchmarks.contract import (
 )
 from napari_neurobridge.benchmarks.few_shot import (
     FULL_METHOD,
-    LEARNING_RATES,
     ZERO_SHOT,
     AdapterConfiguration,
     Bench,
@@ -104,8 +103,8 @@ class _Comparison(BenchmarkParameters):
     steps: int | None = Field(None, ge=1, description="Most steps of fine-tuning.")
     sweep: bool = Field(
         False,
-        description="Let each row that is fine-tuned try several learning rates, and keep what "
-        "does best on its validation pairs.",
+        description="Let each row that is fine-tuned try several learning rates on the first "
+        "split, and learn by what does best on its validation pairs from then on.",
     )
     adapters: bool = Field(
         False,
@@ -213,8 +212,7 @@ def benchmark_retrieval(
     with TemporaryDirectory(prefix="neurobridge-benchmark-") as temporary:
         folder = cache or Path(temporary)
         generic = request.generic or encoder.config
-        rates = LEARNING_RATES if request.sweep else ()
-        bench = Bench(encoder, generic, folder / "results", request.steps, rates)
+        bench = Bench(encoder, generic, folder / "results", request.steps, request.sweep)
         run = _RetrievalRun(bench, request, report)
         training = any(learns(method) for method in request.methods().values())
         for split in range(request.splits):
@@ -292,7 +290,8 @@ class _RetrievalRun:
         for name, method in self._methods.items():
             self._doing = f"{name}, split {data.split + 1} of {self._splits}{self._left()}"
             self.tell(0, 0, "")
-            compared = self._bench.compare(method, data, self._level, self.tell)
+            first = self.scores[name][0].learning_rate if self.scores[name] else None
+            compared = self._bench.compare(method, data, self._level, self.tell, rate=first)
             self.last_compared[name] = compared
             self.scores[name].append(score_split(compared, data))
             self._done, self._part = self._done + 1, 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,7 +179,7 @@ def test_a_sweep_keeps_the_rate_that_does_best_on_validation_pairs(
 
     monkeypatch.setattr(few_shot, "fine_tune", tune)
     encoder = Encoder.load(source)
-    bench = Bench(encoder, encoder.config, tmp_path, rates=LEARNING_RATES)
+    bench = Bench(encoder, encoder.config, tmp_path, sweep=True)
     said = []
 
     def compare(name):
@@ -200,6 +201,12 @@ def test_a_sweep_keeps_the_rate_that_does_best_on_validation_pairs(
     again = Bench(encoder, encoder.config, tmp_path)
     again.compare(CONFIGURATIONS["linear"], small_data, "domain-C", lambda *_: None)
     assert asked[3][:2] == (Strategy.LINEAR, 1e-4)
+    # Later splits learn by the rate that the first one chose.
+    second = replace(small_data, split=1)
+    for rate in (3e-4, None):
+        linear = CONFIGURATIONS["linear"]
+        bench.compare(linear, second, "domain-C", lambda *_: None, rate=rate)
+    assert [rate for _, rate, _ in asked[4:]] == [3e-4, 1e-4]
 
 
 @pytest.mark.parametrize(("depth", "noted"), [(2, 1), (5, 0)])
