@@ -214,12 +214,8 @@ def benchmark_retrieval(
         generic = request.generic or encoder.config
         bench = Bench(encoder, generic, folder / "results", request.steps, request.sweep)
         run = _RetrievalRun(bench, request, report)
-        training = any(learns(method) for method in request.methods().values())
         for split in range(request.splits):
-            data = few_shot_data(
-                split, request.level, folder / "pairs", training=training, report=run.tell
-            )
-            run.split(_fitting(data, encoder))
+            run.split(_fitting(run.pairs(split, folder / "pairs"), encoder))
     drawn: list[Path] = []
     if figures is not None:
         from napari_neurobridge.benchmarks.retrieval_figures import draw_figures
@@ -283,6 +279,11 @@ class _RetrievalRun:
         self.scores: dict[str, list[SplitScore]] = {name: [] for name in self._methods}
         self.last_data: FewShotData
         self.last_compared: dict[str, Compared]
+
+    def pairs(self, split: int, folder: Path) -> FewShotData:
+        """Return the pairs of a split, none to learn from where nothing learns."""
+        training = any(learns(method) for method in self._methods.values())
+        return few_shot_data(split, self._level, folder, training=training, report=self.tell)
 
     def split(self, data: FewShotData) -> None:
         """Let all methods answer on one split."""
