@@ -26,6 +26,7 @@ _HINTS = {
     "easy": "sharp, bright, hardly deformed",
     "paper": "as hard as in the paper",
     "hard": "blurred, noisy, strongly deformed",
+    "sparse": "a cell in ten is labelled",
     "domain-A": "a good rig: sharp, little noise",
     "domain-B": "rat-like: large cells; blurred",
     "domain-C": "fish-like: small cells, packed",

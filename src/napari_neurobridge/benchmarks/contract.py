@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Level = Annotated[
     str,
     Field(
-        description="Difficulty: easy, paper or hard; or an imaging domain: domain-A, domain-B, "
-        "domain-C, domain-D, domain-E or domain-F."
+        description="Difficulty: easy, paper, hard or sparse; or an imaging domain: domain-A, "
+        "domain-B, domain-C, domain-D, domain-E or domain-F."
     ),
 ]
 _SCENES = Field(

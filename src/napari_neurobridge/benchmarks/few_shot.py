@@ -8,7 +8,6 @@ import json
 import time
 import zlib
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeAlias
 from zipfile import BadZipFile
@@ -18,17 +17,21 @@ import torch
 from pydantic import BaseModel, Field
 
 from napari_neurobridge import __version__
+from napari_neurobridge.benchmarks.few_shot_adapters import Adapter, adapted_similarity
 from napari_neurobridge.encoder.dual_channel import DualChannelEncoder
 from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.encoder.strategies import Ablation, Strategy
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_write
-from napari_neurobridge.models.fingerprint import unit_rows
 from napari_neurobridge.simulation.levels import level as named_level
-from napari_neurobridge.training.closed_form import best_ridge_map, whitening
 from napari_neurobridge.training.encoder_task import compact_task, train_encoder
 from napari_neurobridge.training.fine_tune import FineTuneConfig, fine_tune
-from napari_neurobridge.training.plain_measures import PlainMeasure, PoseRange, plain_similarity
+from napari_neurobridge.training.plain_measures import (
+    PlainMeasure,
+    PoseRange,
+    band_passed,
+    plain_similarity,
+)
 from napari_neurobridge.training.simulated_data import as_bytes
 from napari_neurobridge.training.validation import validation_score
 
@@ -62,41 +65,51 @@ FULL_METHOD = "dual-channel"
 ZERO_SHOT = "zero-shot"
 GENERIC = "generic initialisation"
 
+_PLAIN_STRATEGIES = {
+    "linear": Strategy.LINEAR,
+    "partial": Strategy.PARTIAL,
+    "lora-4": Strategy.LORA_4,
+    "lora-8": Strategy.LORA_8,
+    "lora-16": Strategy.LORA_16,
+    "full": Strategy.FULL,
+}
+
 CONFIGURATIONS: dict[str, Configuration] = {
     ZERO_SHOT: Configuration(strategy=Strategy.FROZEN),
-    "linear": Configuration(strategy=Strategy.LINEAR),
-    "partial": Configuration(strategy=Strategy.PARTIAL),
-    "lora-4": Configuration(strategy=Strategy.LORA_4),
-    "lora-8": Configuration(strategy=Strategy.LORA_8),
-    "lora-16": Configuration(strategy=Strategy.LORA_16),
-    # Of both channels it would be the paper's method itself, which is the next row.
-    "full": Configuration(strategy=Strategy.FULL, ablation=Ablation.GLOBAL_ONLY),
+    # Paper 1 sets these beside its whole method, mining included (table 3-8). All keep both
+    # channels and learn by the same loss, from all pairs of a batch.
+    **{
+        name: Configuration(strategy=strategy, ablation=Ablation.NO_MINER)
+        for name, strategy in _PLAIN_STRATEGIES.items()
+    },
     FULL_METHOD: Configuration(strategy=Strategy.DUAL_CHANNEL),
-    "no-miner": Configuration(strategy=Strategy.DUAL_CHANNEL, ablation=Ablation.NO_MINER),
+    "no-miner": Configuration(strategy=Strategy.FULL, ablation=Ablation.NO_MINER),
     "triplet": Configuration(strategy=Strategy.DUAL_CHANNEL, ablation=Ablation.TRIPLET),
     "local-only": Configuration(strategy=Strategy.FULL, ablation=Ablation.LOCAL_ONLY),
     "global-only": Configuration(strategy=Strategy.FULL, ablation=Ablation.GLOBAL_ONLY),
     GENERIC: Configuration(strategy=Strategy.DUAL_CHANNEL, generic=True),
 }
-"""All rows that learn, in the order of the table; "full" and "global-only" are one."""
+"""All rows that learn, in the order of the table; "full" and "no-miner" are one training."""
+
+LEARNING_RATES = (3e-5, 1e-4, 3e-4, 1e-3)
+"""What a sweep tries: around fine-tuning's own, 1e-4."""
 
 
 class PlainConfiguration(BaseModel, frozen=True, extra="forbid"):
     """A row that does not learn: a plain measure and the poses it may try."""
 
     measure: PlainMeasure
-    search: PoseRange = PoseRange()
+    search: PoseRange = Field(PoseRange(), description="Shifts are in pixels of a full crop.")
+    band_passed: bool = Field(False, description="Compare standardised, band-passed crops.")
 
-
-class Adapter(StrEnum):
-    """What adapts a model's vectors in closed form; the model stays as it is."""
-
-    WHITENING = "whitening"
-    RIDGE = "ridge"
+    @property
+    def name(self) -> str:
+        """Name of the row."""
+        return f"{self.measure.value}, band-passed" if self.band_passed else self.measure.value
 
 
 class AdapterConfiguration(BaseModel, frozen=True, extra="forbid"):
-    """A row that changes the vectors of the model and not its weights."""
+    """A row that adapts the model and leaves its weights."""
 
     adapter: Adapter
 
@@ -116,12 +129,15 @@ class Compared:
         Time to train and to compare.
     steps : int
         Updates after which the weights were best; 0 where nothing was learned.
+    learning_rate : float or None
+        That of those weights, if several were tried and one of them did better than none.
     """
 
     validation: Float32Array
     test: Float32Array
     seconds: float
     steps: int
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,12 +155,16 @@ class Bench:
         Results are kept here.
     steps : int or None
         Most steps of fine-tuning, where not the default.
+    rates : tuple of float
+        Learning rates that each row tries; what does best on its validation pairs counts.
+        Fine-tuning's own rate unless given.
     """
 
     encoder: Encoder
     generic: EncoderConfig
     folder: Path
     steps: int | None = None
+    rates: tuple[float, ...] = ()
 
     def compare(self, method: Method, data: FewShotData, level: str, report: Report) -> Compared:
         """Let a method learn and compare, or read what it said before.
@@ -167,7 +187,9 @@ class Bench:
         if isinstance(method, PlainConfiguration):
             compared = _plain(method, data, report)
         elif isinstance(method, AdapterConfiguration):
-            compared = _adapted(method.adapter, self.encoder, data)
+            began = time.monotonic()
+            both = adapted_similarity(method.adapter, self.encoder, data)
+            compared = Compared(*both, time.monotonic() - began, 0)
         else:
             compared = self._learned(method, data, path.with_suffix(".checkpoint"), report)
         _write(path, compared, about)
@@ -195,29 +217,48 @@ class Bench:
         else:
             start = f"{self.encoder.name} {self.encoder.hash}"
         tuning = self.tuning(method, split).model_dump(mode="json")
-        return about | {"start": start, "tuning": tuning}
+        swept = {"rates": self.rates} if self._sweeps(method) else {}
+        return about | {"start": start, "tuning": tuning} | swept
+
+    def _sweeps(self, method: Configuration) -> bool:
+        # The generic one learns by a recipe of its own; without training there is no rate.
+        return bool(self.rates) and not method.generic and method.strategy is not Strategy.FROZEN
 
     def _learned(
         self, method: Configuration, data: FewShotData, checkpoint: Path, report: Report
     ) -> Compared:
-        began = time.monotonic()
+        began, rate = time.monotonic(), None
         if method.generic:
             model, steps = _from_scratch(self.generic, data, report)
         else:
-            model, steps = copy.deepcopy(self.encoder.model), 0
-            config = self.tuning(method, data.split)
-            for state in fine_tune(
-                model, data.train, data.validation, config, checkpoint=checkpoint
-            ):
-                report(state.step, state.steps, state.stage)
-                steps = state.best_step
+            model, steps, rate = self._tuned(method, data, checkpoint, report)
         tuned = Encoder(model, "")
         validation, test = (
             embedded_similarity(tuned, pairs) for pairs in (data.validation, data.test)
         )
-        compared = Compared(validation, test, time.monotonic() - began, steps)
-        checkpoint.unlink(missing_ok=True)
+        compared = Compared(validation, test, time.monotonic() - began, steps, rate)
+        for left in checkpoint.parent.glob(f"{checkpoint.stem}*{checkpoint.suffix}"):
+            left.unlink()
         return compared
+
+    def _tuned(
+        self, method: Configuration, data: FewShotData, checkpoint: Path, report: Report
+    ) -> tuple[DualChannelEncoder, int, float | None]:
+        """Fine-tune by each learning rate; return the best weights, their step and rate."""
+        usual = self.tuning(method, data.split)
+        rates = self.rates if self._sweeps(method) else (usual.learning_rate,)
+        found: list[tuple[float, DualChannelEncoder, int, float]] = []
+        for index, rate in enumerate(rates):
+            model = copy.deepcopy(self.encoder.model)
+            # A rate's own file: a checkpoint of other settings is refused.
+            path = checkpoint.with_stem(f"{checkpoint.stem}-{rate:g}")
+            config = usual.model_copy(update={"learning_rate": rate})
+            for state in fine_tune(model, data.train, data.validation, config, checkpoint=path):
+                done = index * state.steps + state.step
+                report(done, len(rates) * state.steps, state.stage)
+            found.append((state.best_score, model, state.best_step, rate))
+        _, model, steps, rate = max(found, key=lambda each: each[0])
+        return model, steps, rate if len(rates) > 1 and steps else None
 
 
 def chosen_configurations(names: Sequence[str] | None) -> dict[str, Configuration]:
@@ -251,31 +292,17 @@ def embedded_similarity(encoder: Encoder, pairs: PairSet) -> Float32Array:
     return similarity
 
 
-def _adapted(adapter: Adapter, encoder: Encoder, data: FewShotData) -> Compared:
-    """Whiten each side by the training crops of it, or map one side onto the other."""
-    began = time.monotonic()
-    train, validation, test = (
-        (encoder.embed(pairs.two_photon), encoder.embed(pairs.fmost))
-        for pairs in (data.train, data.validation, data.test)
-    )
-    if adapter is Adapter.WHITENING:
-        first, second = (whitening(side) for side in train)
-        parts = [first(a) @ second(b).T for a, b in (validation, test)]
-    else:
-        mapped = best_ridge_map(train, validation, data.validation.scene)
-        parts = [unit_rows(a @ mapped) @ b.T for a, b in (validation, test)]
-    return Compared(
-        parts[0].astype(np.float32), parts[1].astype(np.float32), time.monotonic() - began, 0
-    )
-
-
 def _plain(method: PlainConfiguration, data: FewShotData, report: Report) -> Compared:
     began = time.monotonic()
+    search = method.search.for_crops(data.test.two_photon.shape[-1])
     validation, test = (
         plain_similarity(
-            method.measure, pairs.two_photon, pairs.fmost, search=method.search, report=report
+            method.measure,
+            *((band_passed(s) if method.band_passed else s) for s in (p.two_photon, p.fmost)),
+            search=search,
+            report=report,
         )
-        for pairs in (data.validation, data.test)
+        for p in (data.validation, data.test)
     )
     return Compared(validation, test, time.monotonic() - began, 0)
 
@@ -316,9 +343,8 @@ def _from_scratch(
 def _write(path: Path, compared: Compared, about: dict[str, object]) -> None:
     with atomic_write(path.with_suffix(".npz")) as temporary, temporary.open("wb") as handle:
         np.savez_compressed(handle, validation=compared.validation, test=compared.test)
-    text = json.dumps(
-        {"seconds": compared.seconds, "steps": compared.steps, "about": about}, indent=1
-    )
+    known = {name: getattr(compared, name) for name in ("seconds", "steps", "learning_rate")}
+    text = json.dumps(known | {"about": about}, indent=1)
     # Last, since this file says that all is there.
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -329,6 +355,7 @@ def _read(path: Path) -> Compared | None:
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
-            return Compared(arrays["validation"], arrays["test"], known["seconds"], known["steps"])
+            own = (known["seconds"], known["steps"], known.get("learning_rate"))
+            return Compared(arrays["validation"], arrays["test"], *own)
     except (OSError, ValueError, KeyError, TypeError, BadZipFile, zlib.error):
         return None

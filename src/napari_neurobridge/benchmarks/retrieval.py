@@ -16,14 +16,15 @@ from napari_neurobridge.benchmarks.contract import (
 )
 from napari_neurobridge.benchmarks.few_shot import (
     FULL_METHOD,
+    LEARNING_RATES,
     ZERO_SHOT,
-    Adapter,
     AdapterConfiguration,
     Bench,
     Method,
     PlainConfiguration,
     chosen_configurations,
 )
+from napari_neurobridge.benchmarks.few_shot_adapters import Adapter
 from napari_neurobridge.benchmarks.few_shot_data import (
     TEST_SEED,
     few_shot_data,
@@ -38,8 +39,14 @@ from napari_neurobridge.benchmarks.retrieval_rows import (
 )
 from napari_neurobridge.encoder.dual_channel import EncoderConfig, backbone_config
 from napari_neurobridge.encoder.embed import Encoder
+from napari_neurobridge.encoder.strategies import PARTIAL_BLOCKS, backbone_blocks
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.training.left_out import left_out_source, left_out_task, shrunk
+from napari_neurobridge.training.left_out import (
+    FEW_SHOT_DEPTH,
+    left_out_source,
+    left_out_task,
+    shrunk,
+)
 from napari_neurobridge.training.plain_measures import PlainMeasure, PoseRange
 from napari_neurobridge.training.simulated_data import EVALUATION_CELLS
 
@@ -49,6 +56,10 @@ if TYPE_CHECKING:
     from napari_neurobridge.benchmarks.few_shot import Compared
     from napari_neurobridge.benchmarks.few_shot_data import FewShotData
     from napari_neurobridge.types import Report
+
+
+BAND_PASSED = (PlainMeasure.PEARSON, PlainMeasure.MSE)
+"""Measures that are also taken of standardised, band-passed crops."""
 
 
 class RetrievalBenchmark(BenchmarkResult):
@@ -62,6 +73,7 @@ class RetrievalBenchmark(BenchmarkResult):
     search: PoseRange = Field(description="Poses that the plain measures may try.")
     results: tuple[MethodResult, ...] = Field(description="Configurations, then measures.")
     figures: tuple[str, ...] = Field((), description="Paths of the figures drawn.")
+    notes: tuple[str, ...] = Field((), description="What to know of single rows.")
     ratio: float | None = Field(
         description="Top-1 of the model as it is over that of the best plain measure, "
         "if both ran and that is not 0."
@@ -74,8 +86,8 @@ class RetrievalBenchmark(BenchmarkResult):
         return markdown_table(self.results)
 
     def summary(self) -> str:
-        """Return the table, and where the figures are."""
-        return "\n".join([self.markdown, *self.figures])
+        """Return the table, what to know of it, and where the figures are."""
+        return "\n".join([self.markdown, *self.notes, *self.figures])
 
 
 class _Comparison(BenchmarkParameters):
@@ -89,8 +101,15 @@ class _Comparison(BenchmarkParameters):
     )
     splits: int = Field(5, description="How many sets of training and test pairs.")
     steps: int | None = Field(None, ge=1, description="Most steps of fine-tuning.")
+    sweep: bool = Field(
+        False,
+        description="Let each row that is fine-tuned try several learning rates, and keep what "
+        "does best on its validation pairs.",
+    )
     adapters: bool = Field(
-        False, description="Also whiten each side's vectors, and map one side's onto the other's."
+        False,
+        description="Also adapt the model without training: take normalisation statistics from "
+        "the crops, whiten each side's vectors, map one side's onto the other's.",
     )
 
 
@@ -112,12 +131,16 @@ class RetrievalRequest(_Comparison):
 
     def methods(self) -> dict[str, Method]:
         """Return all rows of the table by name."""
-        plain = (PlainConfiguration(measure=m, search=self.search) for m in self.measures)
+        kinds = [(m, b) for m in self.measures for b in (False, True) if m in BAND_PASSED or not b]
+        plain = (
+            PlainConfiguration(measure=measure, search=self.search, band_passed=band)
+            for measure, band in kinds
+        )
         adapters = tuple(Adapter) if self.adapters else ()
         return {
             **chosen_configurations(self.configurations),
             **{each.value: AdapterConfiguration(adapter=each) for each in adapters},
-            **{each.measure.value: each for each in plain},
+            **{each.name: each for each in plain},
         }
 
 
@@ -189,7 +212,8 @@ def benchmark_retrieval(
     with TemporaryDirectory(prefix="neurobridge-benchmark-") as temporary:
         folder = cache or Path(temporary)
         generic = request.generic or encoder.config
-        bench = Bench(encoder, generic, folder / "results", request.steps)
+        rates = LEARNING_RATES if request.sweep else ()
+        bench = Bench(encoder, generic, folder / "results", request.steps, rates)
         run = _RetrievalRun(bench, request, report)
         for split in range(request.splits):
             data = few_shot_data(split, request.level, folder / "pairs", report=run.tell)
@@ -208,6 +232,7 @@ def benchmark_retrieval(
         search=request.search,
         results=run.rows(),
         figures=tuple(str(path) for path in drawn),
+        notes=_notes(request, encoder),
         ratio=_ratio(run.rows()),
     )
 
@@ -221,7 +246,7 @@ def run(parameters: RetrievalParameters, *, report: Report | None = None) -> Ret
         else:
             folder = parameters.cache or Path(temporary)
             source = left_out_source(
-                left_out_task(parameters.left_out),
+                left_out_task(parameters.left_out, depth=FEW_SHOT_DEPTH),
                 folder / "models",
                 pairs=folder / "pairs",
                 report=report,
@@ -293,8 +318,18 @@ class _RetrievalRun:
         return f", about {max(1, round(left / 60))} min left"
 
 
+def _notes(request: RetrievalRequest, encoder: Encoder) -> tuple[str, ...]:
+    """Say where a name promises more than this model allows."""
+    blocks = len(backbone_blocks(encoder.model))
+    if "partial" not in request.methods() or blocks > PARTIAL_BLOCKS:
+        return ()
+    return (
+        f"partial changes all {blocks} blocks of a trunk that has no more than {PARTIAL_BLOCKS}.",
+    )
+
+
 def _ratio(rows: Sequence[MethodResult]) -> float | None:
     """Return top-1 of the model as it is over that of the best plain measure."""
     top1 = {row.method: row.topk["1"] for row in rows}
-    best = max((top1[name] for name in top1 if name in list(PlainMeasure)), default=0.0)
+    best = max((top1[n] for n in top1 if n.split(", ")[0] in list(PlainMeasure)), default=0.0)
     return top1[ZERO_SHOT] / best if ZERO_SHOT in top1 and best > 0 else None

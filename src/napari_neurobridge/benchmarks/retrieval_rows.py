@@ -15,6 +15,11 @@ from napari_neurobridge.training.evaluation import (
     top_k_curve,
 )
 from napari_neurobridge.training.evaluation_report import Classification, Confusion, Interval
+from napari_neurobridge.training.missing_partners import (
+    MISSING_SHARE,
+    MissingPartners,
+    judge_missing,
+)
 from napari_neurobridge.training.protocol import classify, draw_trials, trial_groups
 
 if TYPE_CHECKING:
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
 
     from napari_neurobridge.benchmarks.few_shot import Compared
     from napari_neurobridge.benchmarks.few_shot_data import FewShotData
-    from napari_neurobridge.training.protocol import Trials
+    from napari_neurobridge.training.protocol import IntArray, Trials
     from napari_neurobridge.types import FloatArray
 
 COMPARED_FIGURES = ("top1", "recall", "specificity", "auc")
@@ -42,11 +47,16 @@ class SplitScore(BaseModel, frozen=True):
     own: Classification = Field(description="Hard negatives chosen by the method itself.")
     mutual_topk: dict[str, float] = Field(description="By mutual similarity.")
     mutual: Classification = Field(description="By mutual similarity, same trials.")
+    mutual_own: Classification = Field(description="By mutual similarity, its own hardest.")
+    missing: MissingPartners = Field(description="With partners missing on either side.")
     seconds: float
     steps: int
+    learning_rate: float | None
 
     def figures(self) -> dict[str, float]:
         """Return all single numbers by name."""
+        # Where nothing is claimed, nothing is claimed wrongly.
+        precision = 1.0 if self.missing.precision is None else self.missing.precision
         gated = {} if self.top1_gated is None else {"top1_gated": self.top1_gated}
         return {
             **{f"top{k}": value for k, value in self.topk.items()},
@@ -62,6 +72,12 @@ class SplitScore(BaseModel, frozen=True):
             "mutual_recall": self.mutual.recall,
             "mutual_specificity": self.mutual.specificity,
             "mutual_auc": self.mutual.auc,
+            "mutual_own_recall": self.mutual_own.recall,
+            "mutual_own_specificity": self.mutual_own.specificity,
+            "mutual_own_auc": self.mutual_own.auc,
+            "missing_precision": precision,
+            "missing_recall": self.missing.recall,
+            "missing_none": 1.0 if self.missing.none is None else self.missing.none,
         }
 
 
@@ -94,6 +110,9 @@ class MethodResult(BaseModel, frozen=True):
         description="Differences to the full method, if both ran."
     )
     steps: float = Field(description="Updates after which the weights were best.")
+    learning_rates: tuple[float | None, ...] = Field(
+        (), description="Chosen for each split, where several were tried; None: none helped."
+    )
     seconds: float = Field(description="Time for one split.")
 
 
@@ -106,24 +125,35 @@ def score_split(compared: Compared, data: FewShotData) -> SplitScore:
     if data.test.center_um is not None:
         gated = float(np.mean(gated_ranks(test, scene, data.test.center_um)[0] == 1))
     parts = ((compared.validation, data.validation.scene), (test, scene))
-    own_trials = [
-        draw_trials(similarity, of, np.random.default_rng((data.split, part)))
-        for part, (similarity, of) in enumerate(parts)
-    ]
     trials = [data.validation_trials, data.test_trials]
     mutual = [mutual_similarity(similarity, trial_groups(of)) for similarity, of in parts]
+    scenes = [of for _, of in parts]
     return SplitScore(
         topk=top_k(ranks),
         top1_gated=gated,
         median_rank=float(np.median(ranks)),
         curve=tuple(top_k_curve(ranks, own_scene.sum(axis=1)).tolist()),
         reference=_judge([compared.validation, test], trials, data.split),
-        own=_judge([compared.validation, test], own_trials, data.split),
+        own=_judge_own([compared.validation, test], scenes, data.split),
         mutual_topk=top_k(partner_ranks(np.where(own_scene, mutual[1], -np.inf))),
         mutual=_judge(mutual, trials, data.split),
+        mutual_own=_judge_own(mutual, scenes, data.split),
+        missing=judge_missing(*parts, seed=data.split),
         seconds=compared.seconds,
         steps=compared.steps,
+        learning_rate=compared.learning_rate,
     )
+
+
+def _judge_own(
+    similarity: Sequence[FloatArray], scenes: Sequence[IntArray], seed: int
+) -> Classification:
+    """Classify with the negatives that the similarity itself takes for partners most."""
+    trials = [
+        draw_trials(each, scene, np.random.default_rng((seed, part)))
+        for part, (each, scene) in enumerate(zip(similarity, scenes, strict=True))
+    ]
+    return _judge(similarity, trials, seed)
 
 
 def _judge(similarity: Sequence[FloatArray], trials: Sequence[Trials], seed: int) -> Classification:
@@ -170,6 +200,7 @@ def method_result(
         curve=tuple(curves.mean(axis=0).tolist()),
         against_full=against,
         steps=float(np.mean([score.steps for score in scores])),
+        learning_rates=tuple(score.learning_rate for score in scores),
         seconds=float(np.mean([score.seconds for score in scores])),
     )
 
@@ -202,11 +233,17 @@ _COLUMNS: Mapping[str, str] = {
     "auc": "AUC",
     "own_recall": "recall, own hard",
     "own_specificity": "specificity, own hard",
+    "own_auc": "AUC, own hard",
     "mutual_top1": "top-1, mutual",
     "mutual_top5": "top-5, mutual",
     "mutual_recall": "recall, mutual",
     "mutual_specificity": "specificity, mutual",
     "mutual_auc": "AUC, mutual",
+    "mutual_own_recall": "recall, mutual, own hard",
+    "mutual_own_specificity": "specificity, mutual, own hard",
+    "missing_precision": f"pairs right, {MISSING_SHARE:.0%} missing",
+    "missing_recall": "pairs found, the same",
+    "missing_none": "none right, the same",
 }
 
 

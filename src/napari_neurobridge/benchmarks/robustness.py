@@ -17,6 +17,7 @@ from napari_neurobridge.benchmarks.contract import (
     ModelParameters,
     Seeds,
 )
+from napari_neurobridge.benchmarks.robustness_views import VIEWS, ranks_from_elsewhere
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.crops import CropSpec
 from napari_neurobridge.io.text_table import text_table
@@ -77,6 +78,11 @@ class RobustnessParameters(ModelParameters):
 
     level: Level = "paper"
     seeds: Seeds = TEST_SEEDS
+    rendered: bool = Field(
+        False,
+        description="Image the fMOST tissue again, turned, tilted, deeper and stretched, in place "
+        "of changing two-photon crops.",
+    )
 
 
 class RobustnessBenchmark(BenchmarkResult):
@@ -126,6 +132,8 @@ def benchmark_robustness(
     seeds, level = parameters.seeds, parameters.level
     if not seeds:
         raise InputError("the benchmark needs at least one scene; give at least one seed")
+    if parameters.rendered:
+        return _rendered(encoder, parameters, report)
     pairs = held_out_pairs(seeds, level)
     gallery = encoder.embed(pairs.fmost)
     unchanged = Perturbation(kind="rotation", amount=0.0)
@@ -152,6 +160,28 @@ def benchmark_robustness(
         candidates=EVALUATION_CELLS,
         n_queries=len(pairs),
         results=tuple(rows),
+    )
+
+
+def _rendered(
+    encoder: Encoder, parameters: RobustnessParameters, report: Report | None
+) -> RobustnessBenchmark:
+    found, n_queries = ranks_from_elsewhere(
+        encoder, parameters.seeds, parameters.level, report=report
+    )
+    base = found[0]["1"]
+    return RobustnessBenchmark(
+        model=f"{encoder.name} {encoder.hash}",
+        level=parameters.level,
+        seeds=parameters.seeds,
+        candidates=EVALUATION_CELLS,
+        n_queries=n_queries,
+        results=tuple(
+            RobustnessRow(
+                kind=kind, amount=amount, topk=topk, kept=topk["1"] / base if base else None
+            )
+            for (kind, amount), topk in zip(VIEWS, found, strict=True)
+        ),
     )
 
 

@@ -29,7 +29,7 @@ LevelOption = Annotated[
     str,
     typer.Option(
         "--level",
-        help="Difficulty: easy, paper or hard; or an imaging domain: domain-A, domain-B, "
+        help="Difficulty: easy, paper, hard or sparse; or an imaging domain: domain-A, domain-B, "
         "domain-C, domain-D, domain-E or domain-F.",
     ),
 ]

@@ -55,6 +55,9 @@ SHRINK = 3
 HEAD_STEPS = 400
 STEPS = 120
 DROPOUT = 0.2
+DEPTH = 2
+FEW_SHOT_DEPTH = 6
+"""Blocks of the trunk where fine-tuning of its last four must leave some as they are."""
 
 _PAIRS = 320
 # A dilute label takes five times as long to simulate.
@@ -65,7 +68,12 @@ _FIRST_SEED = 6000
 
 
 def left_out_task(
-    left_out: str, *, steps: int = STEPS, dropout: float = DROPOUT, seed: int = 0
+    left_out: str,
+    *,
+    steps: int = STEPS,
+    dropout: float = DROPOUT,
+    depth: int = DEPTH,
+    seed: int = 0,
 ) -> EncoderTaskConfig:
     """Return the settings of an encoder that learns from all domains but one.
 
@@ -77,6 +85,8 @@ def left_out_task(
         Updates of all weights, after `HEAD_STEPS` of the heads.
     dropout : float
         Share of each channel's readout that is left out in training.
+    depth : int
+        Blocks of the global channel's transformer.
     seed : int
         Of weights and batches.
 
@@ -90,7 +100,7 @@ def left_out_task(
             f"There is no domain '{left_out}' to leave out; choose one of {', '.join(DOMAINS)}."
         )
     return EncoderTaskConfig(
-        encoder=_small_encoder(f"without-{left_out}", dropout),
+        encoder=_small_encoder(f"without-{left_out}", dropout, depth),
         loop=LoopConfig(
             steps=steps,
             learning_rate=5e-4,
@@ -151,8 +161,8 @@ def shrunk(pairs: PairSet, factor: int = SHRINK) -> PairSet:
     return PairSet(two_photon, fmost, pairs.scene, pairs.center_um)
 
 
-def _small_encoder(name: str, dropout: float) -> EncoderConfig:
-    """Return an architecture of a quarter of a million weights for crops of 50 pixels."""
+def _small_encoder(name: str, dropout: float, depth: int) -> EncoderConfig:
+    """Return an architecture of a few hundred thousand weights for crops of 50 pixels."""
     return EncoderConfig(
         name=name,
         crop_pixels=50,
@@ -168,7 +178,7 @@ def _small_encoder(name: str, dropout: float) -> EncoderConfig:
             vit_options={
                 "patch_size": 2,
                 "embed_dim": 64,
-                "depth": 2,
+                "depth": depth,
                 "num_heads": 4,
                 "class_token": False,
                 "global_pool": "",
@@ -253,6 +263,7 @@ def _card(encoder: Encoder, config: EncoderTaskConfig) -> str:
             out="OUT",
             left_out=config.held_out_level,
             steps=config.loop.steps,
+            depth=config.encoder.global_channel.vit_options["depth"],
             seed=config.loop.seed,
         ),
         dropout=config.encoder.dropout,
@@ -289,6 +300,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = task_parser("Train an encoder on all domains but one.", None, "for pairs, checkpoint")
     parser.add_argument("--left-out", required=True, help="domain that it never sees")
     parser.add_argument("--dropout", type=float, default=DROPOUT)
+    parser.add_argument("--depth", type=int, default=DEPTH, help="blocks of its transformer")
     options = parser.parse_args(arguments)
 
     def make() -> str:
@@ -296,6 +308,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.left_out,
             steps=options.steps or STEPS,
             dropout=options.dropout,
+            depth=options.depth,
             seed=options.seed,
         )
         return str(left_out_source(config, options.out or options.cache, pairs=options.cache))

@@ -87,7 +87,8 @@ def test_one_table_of_configurations_and_measures(encoder, toy_splits, trained):
         encoder, request(configurations=names), report=lambda *each: said.append(each)
     )
     rows = {row.method: row for row in result.results}
-    assert list(rows) == ["zero-shot", "dual-channel", "triplet", "pearson"]
+    names = ["zero-shot", "dual-channel", "triplet", "pearson", "pearson, band-passed"]
+    assert list(rows) == names
     assert (result.seeds, result.n_queries) == ((100, 101), 24)
     assert rows["pearson"].topk["1"] == 1.0
     assert rows["pearson"].figures["top1_gated"].mean == 1.0
@@ -98,10 +99,10 @@ def test_one_table_of_configurations_and_measures(encoder, toy_splits, trained):
     assert rows["dual-channel"].against_full is None
     assert rows["triplet"].against_full["auc"].mean < 0
     assert result.ratio == rows["zero-shot"].topk["1"]
-    assert [len(line.split(" | ")) for line in result.markdown.splitlines()[2:]] == [18] * 4
+    assert [len(line.split(" | ")) for line in result.markdown.splitlines()[2:]] == [24] * 5
     counts = [done for done, _, _ in said]
     assert counts == sorted(counts)
-    assert said[-1][:2] == (8000, 8000)
+    assert said[-1][:2] == (10000, 10000)
     assert "triplet, split 2 of 2, about 1 min left" in {text for _, _, text in said}
 
 
@@ -148,9 +149,9 @@ def test_a_benchmark_goes_on_where_it_was_stopped(encoder, toy_splits, trained, 
 
 
 def test_the_same_training_under_two_names_is_done_once(encoder, toy_splits, trained, tmp_path):
-    wanted = request(configurations=("full", "global-only"), measures=(), splits=1)
+    wanted = request(configurations=("full", "no-miner"), measures=(), splits=1)
     result = benchmark_retrieval(encoder, wanted, cache=tmp_path)
-    assert trained[0][:2] == (Strategy.FULL, Ablation.GLOBAL_ONLY)
+    assert trained[0][:2] == (Strategy.FULL, Ablation.NO_MINER)
     assert len(trained) == 1
     assert result.results[0].topk == result.results[1].topk
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_neurobridge.benchmarks import robustness
+from napari_neurobridge.benchmarks import robustness, robustness_views
 from napari_neurobridge.benchmarks.robustness import (
     PERTURBATIONS,
     Perturbation,
@@ -12,6 +12,7 @@ from napari_neurobridge.benchmarks.robustness import (
 )
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.pairs import PairSet
+from napari_neurobridge.simulation.viewpoints import Viewpoint
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +103,32 @@ def test_table_starts_with_the_crops_as_they_are_and_relates_the_rest_to_it(monk
 def test_without_scenes_it_says_so():
     with pytest.raises(InputError, match="at least one seed"):
         benchmark_robustness(PixelEncoder(), RobustnessParameters(seeds=()))
+
+
+def test_a_scene_imaged_from_elsewhere_is_ranked_for_each_view(monkeypatch):
+    asked = []
+    crops = np.random.default_rng(0).random((9, 30, 30), dtype=np.float32)
+
+    def simulate(difficulty, cells, seed, views, *, tell):
+        asked.append((cells, seed, [(v.angle_deg, v.tilt_deg, v.depth_um) for v in views]))
+        for index in range(len(views)):
+            tell(index)
+        # Only from where it was seen before, the scene is known.
+        return crops, [crops if view == Viewpoint() else crops[::-1] for view in views]
+
+    monkeypatch.setattr(robustness_views, "crops_from", simulate)
+    said = []
+    result = benchmark_robustness(
+        PixelEncoder(),
+        RobustnessParameters(seeds=(3, 4), rendered=True),
+        report=lambda *each: said.append(each),
+    )
+    assert [(cells, seed) for cells, seed, _ in asked] == [(53, 3), (53, 4)]
+    assert asked[0][2][1:5] == [(15, 0, 0), (30, 0, 0), (0, 10, 0), (0, 0, 10)]
+    assert asked[1][2][1:5] == [(-15, 0, 0), (-30, 0, 0), (0, -10, 0), (0, 0, -10)]
+    first, *rest = result.results
+    assert (first.kind, first.topk["1"], first.kept, result.n_queries) == ("none", 1.0, 1.0, 18)
+    # Of nine in reverse, the one in the middle is where it was.
+    assert all(row.topk["1"] == pytest.approx(1 / 9) for row in rest)
+    assert {("axial scale", 0.8), ("axial scale", 1.25)} < {(r.kind, r.amount) for r in rest}
+    assert said[-1][:2] == (13, 14)

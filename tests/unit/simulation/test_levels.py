@@ -3,12 +3,15 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.simulation.levels import DOMAINS, LEVELS, Difficulty, level
 from napari_neurobridge.simulation.optics.labels import REGIMES
+from napari_neurobridge.simulation.pairs import BlockKeys, image_block
 from napari_neurobridge.simulation.parameters import Parameters
 
 
@@ -53,7 +56,7 @@ def test_levels_get_harder():
 
 
 def test_every_level_is_named_and_no_two_are_alike():
-    assert {"easy", "paper", "hard", *DOMAINS} == set(LEVELS)
+    assert {"easy", "paper", "hard", "sparse", *DOMAINS} == set(LEVELS)
     assert len(DOMAINS) == 6
     assert len({difficulty.digest() for difficulty in LEVELS.values()}) == len(LEVELS)
 
@@ -141,3 +144,22 @@ def test_an_unknown_regime_is_named_with_those_there_are():
 def test_paper_is_frozen():
     """Figures and models name this level; another set of parameters needs another name."""
     assert level("paper").digest() == "83677990cf75"
+
+
+def test_a_sparse_block_has_some_4000_labelled_cells_per_mm3_and_few_neighbours_in_a_crop():
+    """Counted on either side, within the 120 × 120 × 30 µm that a crop shows."""
+    density, shared, neighbours = [], [], []
+    for seed in range(2):
+        block = image_block(level("sparse"), 12, BlockKeys.of(seed, 0), torch.device("cpu"))
+        tissue = block.sides[0].specimen.tissue
+        volume_mm3 = np.prod(np.subtract(tissue.high_um, tissue.low_um)) * 1e-9
+        seen = [side.specimen.label.visible.numpy() for side in block.sides]
+        density += [visible.sum() / volume_mm3 for visible in seen]
+        shared.append((seen[0] & seen[1]).sum() / seen[0].sum())
+        center = tissue.somata.center_um.numpy()
+        for asked in block.asked_um.numpy():
+            near = (np.abs(center[seen[1]] - asked) < (15.0, 60.0, 60.0)).all(axis=1)
+            neighbours.append(near.sum() - 1)
+    assert 3000 < np.mean(density) < 5500
+    assert np.mean(shared) > 0.8
+    assert np.mean(neighbours) < 2.5

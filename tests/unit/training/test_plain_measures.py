@@ -8,6 +8,7 @@ from skimage.metrics import mean_squared_error, structural_similarity
 from napari_neurobridge.training.plain_measures import (
     PlainMeasure,
     PoseRange,
+    band_passed,
     plain_similarity,
 )
 
@@ -88,3 +89,28 @@ def test_report_counts_queries():
         PlainMeasure.MSE, crops, crops, search=STILL, report=lambda d, n, _: seen.append((d, n))
     )
     assert seen == [(1, 2), (2, 2)]
+
+
+def test_poses_of_smaller_crops_reach_as_far():
+    search = PoseRange().for_crops(50)
+    assert (search.max_shift_px, search.max_angle_deg) == (pytest.approx(5 / 3), 15)
+    assert len(search.poses()) == len(PoseRange().poses())
+    assert PoseRange().for_crops(150) == PoseRange()
+
+
+def test_a_band_is_what_lies_between_two_blurs_with_mean_0_and_deviation_1():
+    rows = np.arange(150) * 0.8
+    waves = {
+        length: np.broadcast_to(0.5 + 0.3 * np.sin(2 * np.pi * rows / length), (150, 150))
+        for length in (3.0, 30.0, 240.0)
+    }
+    mixed = (waves[3.0] + waves[30.0] + waves[240.0]) / 3
+    band = band_passed(np.stack([mixed**2, waves[30.0] ** 2]).astype(np.float32))
+    np.testing.assert_allclose(band.mean(axis=(1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(band.std(axis=(1, 2)), 1, atol=1e-4)
+    middle = band[:, 40:110, 40:110]
+    assert np.corrcoef(middle[0].ravel(), middle[1].ravel())[0, 1] > 0.98
+    # Neither brightness nor contrast is left, and of nothing nothing is made.
+    dimmed = band_passed((0.3 * mixed**2).astype(np.float32)[None])
+    np.testing.assert_allclose(dimmed[0], band[0], atol=0.02)
+    assert not band_passed(np.full((1, 30, 30), 0.4, np.float32)).any()
