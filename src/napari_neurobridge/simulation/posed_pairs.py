@@ -18,6 +18,7 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.crops import CropSpec, normalize_crops
 from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.simulation.cutting import cut_crops, cut_posed_crops
+from napari_neurobridge.simulation.deformation.deformation import plane_rotation
 from napari_neurobridge.simulation.levels import Difficulty
 from napari_neurobridge.simulation.levels import level as named_level
 from napari_neurobridge.simulation.pairs import (
@@ -77,7 +78,7 @@ class PoseRange(Parameters):
         towards = rng.uniform(0, 2 * np.pi, count)
         frames = np.stack(
             [
-                _about_depth(a) @ _about_rows(t) @ _about_depth(-a) @ _about_depth(angle)
+                plane_rotation(1, 2, a) @ plane_rotation(0, 2, t) @ plane_rotation(1, 2, angle - a)
                 for a, t, angle in zip(towards, tilt, turn, strict=True)
             ]
         )
@@ -235,13 +236,3 @@ def _cut_views(
 
 _AS_IT_LIES = PoseRange(rotation_deg=0.0, tilt_deg=0.0, depth_um=0.0)
 _LEAST_CONTEXT_UM = (30.0, 70.0, 70.0)
-
-
-def _about_depth(angle: float) -> FloatArray:
-    cos, sin = math.cos(angle), math.sin(angle)
-    return np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-
-
-def _about_rows(angle: float) -> FloatArray:
-    cos, sin = math.cos(angle), math.sin(angle)
-    return np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])

@@ -16,6 +16,7 @@ from napari_neurobridge.encoder.dual_channel import (
 )
 from napari_neurobridge.encoder.embed import autocast_pays, best_device
 from napari_neurobridge.simulation.levels import DOMAINS
+from napari_neurobridge.simulation.posed_pairs import PoseRange
 from napari_neurobridge.training.augmentation import AugmentConfig, augment_pairs
 from napari_neurobridge.training.loop import LoopConfig, StepReport, train
 from napari_neurobridge.training.losses import (
@@ -109,6 +110,42 @@ def compact_task(
         loop=LoopConfig(steps=steps, seed=seed),
         sources=tuple(sources),
         contrastive_steps=steps * 3 // 5,
+    )
+
+
+RELEASE_POSES = (None, PoseRange(), PoseRange())
+"""Of three crops of a cell one lies as the level has it, as where a project is well oriented."""
+
+RELEASE_SOURCES = tuple(
+    source.model_copy(update={"poses": RELEASE_POSES})
+    for source in (
+        *BUNDLED_SOURCES,
+        PairSource(level="sparse", pairs=9_600, first_seed=4000),
+    )
+)
+"""What the next release learns from: as before, sparse scenes too, all of them in several poses."""
+
+
+def release_task(
+    *, steps: int, sources: Sequence[PairSource] = RELEASE_SOURCES, seed: int = 0
+) -> EncoderTaskConfig:
+    """Return the settings of the bundled model's next release, which wants a GPU.
+
+    Beside posed and sparse pairs: a validity mask, dropout in the heads, negatives across sides
+    alone, a memory of past vectors, and the mean of the weights.
+    """
+    return EncoderTaskConfig(
+        encoder=EncoderConfig(name="compact", mask=True, dropout=0.1),
+        loop=LoopConfig(steps=steps, seed=seed, weight_average=0.999),
+        # Poses turn the crops already, and without black corners.
+        augment=AugmentConfig(rotation_deg=5.0),
+        sources=tuple(sources),
+        contrastive_steps=steps * 3 // 5,
+        contrastive_neurons=192,
+        neurons=96,
+        scenes_per_batch=6,
+        cross_modal=True,
+        memory=2048,
     )
 
 
