@@ -265,6 +265,17 @@ def with_mask(model: DualChannelEncoder) -> DualChannelEncoder:
     return masked.to(next(model.parameters()).device).train(model.training)
 
 
+def with_dropout(model: DualChannelEncoder, rate: float) -> DualChannelEncoder:
+    """Return a copy of an encoder whose heads have dropout, for passes that tell its uncertainty.
+
+    It makes the same vectors, but where its dropout is switched on. Training it takes dropout too.
+    """
+    config = model.config.model_copy(update={"dropout": rate})
+    dropping = DualChannelEncoder(EncoderConfig.model_validate(config.model_dump()))
+    dropping.load_state_dict(model.state_dict())
+    return dropping.to(next(model.parameters()).device).train(model.training)
+
+
 def standardize(crops: Tensor) -> Tensor:
     """Give the square root of each crop (B, 1, P, P) mean 0 and deviation 1.
 

@@ -9,6 +9,7 @@ from napari_neurobridge.encoder.dual_channel import (
     EncoderConfig,
     standardize,
     valid_pixels,
+    with_dropout,
     with_mask,
 )
 from napari_neurobridge.encoder.global_channel import GlobalConfig
@@ -214,3 +215,19 @@ def test_two_views_are_those_of_no_turn_and_a_quarter():
     crops = torch.rand(2, 1, 48, 48)
     views = [model.embed_view(torch.rot90(crops, k, dims=(2, 3))) for k in range(2)]
     torch.testing.assert_close(model(crops), torch.cat(views, dim=1) / 2**0.5)
+
+
+def test_dropout_can_be_given_to_an_encoder_that_was_trained_without():
+    crops = torch.rand(3, 1, 48, 48)
+    model = DualChannelEncoder(SMALL).eval()
+    dropping = with_dropout(model, 0.2)
+    assert dropping.config.dropout == 0.2
+    assert model.config.dropout == 0
+    assert torch.equal(dropping(crops), model(crops))
+    layers = [layer for layer in dropping.modules() if isinstance(layer, torch.nn.Dropout)]
+    rates = {layer.p for layer in layers if layer.p}
+    assert rates == {0.2}
+    dropping.train()
+    assert not torch.equal(dropping.embed_view(crops), dropping.embed_view(crops))
+    with pytest.raises(ValidationError):
+        with_dropout(model, 1.0)

@@ -7,6 +7,7 @@ from napari_neurobridge.encoder.dual_channel import EncoderConfig
 from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.encoder.global_channel import GlobalConfig
 from napari_neurobridge.encoder.local_channel import LocalConfig
+from napari_neurobridge.io.pairs import as_bytes
 from napari_neurobridge.training.augmentation import AugmentConfig
 from napari_neurobridge.training.encoder_task import (
     EncoderObjective,
@@ -18,7 +19,6 @@ from napari_neurobridge.training.encoder_task import (
 )
 from napari_neurobridge.training.evaluation import evaluate_pairs
 from napari_neurobridge.training.loop import LoopConfig
-from napari_neurobridge.training.simulated_data import as_bytes
 
 PIXELS = 32
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.pairs import PairSet
+from napari_neurobridge.io.pairs import PairSet, as_bytes
 from napari_neurobridge.simulation.posed_pairs import PoseRange
 from napari_neurobridge.training import simulated_data
-from napari_neurobridge.training.simulated_data import PairSource, as_bytes, training_pairs
+from napari_neurobridge.training.simulated_data import PairSource, training_pairs
 
 
 @pytest.fixture
