@@ -23,6 +23,7 @@ from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.encoder.strategies import Ablation, Strategy
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.io.pairs import as_bytes
 from napari_neurobridge.simulation.levels import level as named_level
 from napari_neurobridge.training.encoder_task import compact_task, train_encoder
 from napari_neurobridge.training.fine_tune import FineTuneConfig, fine_tune
@@ -32,7 +33,6 @@ from napari_neurobridge.training.plain_measures import (
     band_passed,
     plain_similarity,
 )
-from napari_neurobridge.training.simulated_data import as_bytes
 from napari_neurobridge.training.validation import validation_score
 
 if TYPE_CHECKING:

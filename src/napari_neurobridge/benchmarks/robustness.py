@@ -19,7 +19,7 @@ from napari_neurobridge.benchmarks.contract import (
 )
 from napari_neurobridge.benchmarks.robustness_views import VIEWS, ranks_from_elsewhere
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.crops import CropSpec
+from napari_neurobridge.io.crops import CropSpec, normalize_crops
 from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.training.evaluation import partner_ranks, top_k
 from napari_neurobridge.training.simulated_data import EVALUATION_CELLS, held_out_pairs
@@ -41,10 +41,11 @@ SOMA_UM = 12.0
 class Perturbation(BaseModel, frozen=True, extra="forbid"):
     """One change of the two-photon crops; the fMOST crops stay as they are."""
 
-    kind: Literal["rotation", "centring", "brightness", "gamma", "context"]
+    kind: Literal["rotation", "centring", "brightness", "gamma", "context", "border"]
     amount: float = Field(
         description="Degrees turned; µm off centre, in a random direction; factor of "
-        "brightness; exponent; or part of the surroundings of the soma that is black."
+        "brightness; exponent; part of the surroundings of the soma that is black; or part of the "
+        "width that lies outside the image, at a random side."
     )
 
     @property
@@ -60,6 +61,7 @@ PERTURBATIONS = (
     *(Perturbation(kind="brightness", amount=a) for a in (0.25, 0.5, 1.5, 2.0)),
     *(Perturbation(kind="gamma", amount=a) for a in (0.5, 0.7, 1.4, 2.0)),
     *(Perturbation(kind="context", amount=a) for a in (0.125, 0.25, 0.5, 1.0)),
+    *(Perturbation(kind="border", amount=a) for a in (0.125, 0.25, 0.375)),
 )
 """What the table has; the first row is that of the crops as they are."""
 
@@ -225,6 +227,8 @@ def perturbed(
     elif perturbation.kind == "centring":
         towards = torch.stack((direction.cos(), direction.sin()), dim=1)
         changed = _warp(images, torch.zeros(len(images)), towards * (amount / pixel_um))
+    elif perturbation.kind == "border":
+        return _cut_off(images, direction, amount)
     elif perturbation.kind == "context":
         changed = _blank(images, direction, amount, SOMA_UM / pixel_um)
     else:
@@ -256,6 +260,16 @@ def _blank(images: Tensor, direction: Tensor, part: float, soma_px: float) -> Te
     turn = (torch.atan2(rows, columns) - direction[:, None, None]).remainder(2 * math.pi)
     lost = (turn < 2 * math.pi * part) & (torch.hypot(rows, columns) > soma_px)
     return images.masked_fill(lost[:, None], 0.0)
+
+
+def _cut_off(images: Tensor, direction: Tensor, part: float) -> Float32Array:
+    """Let one side of images lie outside; the rest is stretched anew, as where crops are cut."""
+    pixels = images.shape[-1]
+    lost = round(part * pixels)
+    cut: Float32Array = images[:, 0].numpy().copy()
+    for crop, side in zip(cut, (direction / (math.pi / 2)).int().tolist(), strict=True):
+        np.rot90(crop, side)[:lost] = 0
+    return normalize_crops(cut, cut > 0)
 
 
 def _topk(two_photon: Float32Array, fmost: Float32Array, pairs: PairSet) -> dict[str, float]:

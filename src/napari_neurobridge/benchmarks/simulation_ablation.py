@@ -26,7 +26,7 @@ from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.encoder.global_channel import GlobalConfig
 from napari_neurobridge.encoder.local_channel import LocalConfig
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.pairs import PairSet
+from napari_neurobridge.io.pairs import PairSet, as_bytes
 from napari_neurobridge.io.pyramid import downsample
 from napari_neurobridge.io.text_table import text_table
 from napari_neurobridge.simulation.levels import Difficulty
@@ -40,7 +40,6 @@ from napari_neurobridge.training.loop import LoopConfig
 from napari_neurobridge.training.simulated_data import (
     CELLS_PER_SCENE,
     EVALUATION_CELLS,
-    as_bytes,
     held_out_pairs,
 )
 from napari_neurobridge.workflows.index import load_encoder

@@ -88,27 +88,29 @@ def conv_stages(
     blocks: Sequence[int],
     *,
     attention: bool = False,
+    in_channels: int = 1,
 ) -> nn.Sequential:
     """Build a pyramid: each stage shrinks the map, then refines it.
 
     Parameters
     ----------
     widths : sequence of int
-        Channels of each stage; the first stage reads one channel.
+        Channels of each stage.
     strides : sequence of int
         By how much each stage divides the size; see :func:`pyramid_side`.
     blocks : sequence of int
         Number of residual blocks of each stage.
     attention : bool, default: False
         Give the residual blocks channel and spatial attention.
+    in_channels : int, default: 1
+        Channels that the first stage reads.
 
     Returns
     -------
     nn.Sequential
-        Maps (B, 1, H, W) to (B, widths[-1], h, w); without widths, to itself.
+        Maps (B, in_channels, H, W) to (B, widths[-1], h, w); without widths, to itself.
     """
     stages: list[nn.Module] = []
-    in_channels = 1
     for width, stride, n_blocks in zip(widths, strides, blocks, strict=True):
         stages.append(ConvNormAct(in_channels, width, stride=stride))
         in_channels = width

@@ -16,6 +16,7 @@ from napari_neurobridge.encoder.global_channel import GlobalChannel, GlobalConfi
 from napari_neurobridge.encoder.hub import published_backbone
 from napari_neurobridge.encoder.local_channel import LocalChannel, LocalConfig
 
+_LONE = 0.3  # of the nine pixels around and including a dark one, or fewer at the edge
 _MOST_WEIGHTS = 500_000_000  # of one layer, 2 GB
 
 
@@ -26,8 +27,12 @@ class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
     name: str = Field("encoder", max_length=200, description="Name of the model.")
     crop_pixels: int = Field(150, gt=0, le=1024, description="Side of the crops, pixels.")
     dim: int = Field(768, gt=0, le=8192, description="Length of the unit vector.")
-    views: Literal[1, 4] = Field(
+    views: Literal[1, 2, 4] = Field(
         4, description="Quarter turns of the crop that are seen; their vectors share the length."
+    )
+    mask: bool = Field(
+        False,
+        description="Show both channels, beside the crop, which of its pixels lie in the image.",
     )
     channels: Literal["both", "local", "global"] = Field(
         "both", description="Use one channel alone (the paper's ablations)."
@@ -41,6 +46,11 @@ class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
     )
     local_channel: LocalConfig = LocalConfig()
     global_channel: GlobalConfig = GlobalConfig()
+
+    @property
+    def in_channels(self) -> int:
+        """Channels that the network reads: the image and, if it is shown, its validity mask."""
+        return 2 if self.mask else 1
 
     @property
     def view_dim(self) -> int:
@@ -68,6 +78,12 @@ class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
                 f"a layer of {places} x {self.view_dim} weights is too large; at most "
                 f"{_MOST_WEIGHTS} are allowed"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _mask_has_a_stem(self) -> Self:
+        if self.mask and not self.global_channel.stem_widths:
+            raise ValueError("a backbone without a stem sees images alone; it can have no mask")
         return self
 
     @model_validator(mode="after")
@@ -158,10 +174,10 @@ class DualChannelEncoder(nn.Module):
         super().__init__()
         self.config = config
         dim = config.view_dim
-        rate = config.dropout
-        self.local_channel = LocalChannel(config.local_channel, dim, dropout=rate)
+        rate, seen = config.dropout, config.in_channels
+        self.local_channel = LocalChannel(config.local_channel, dim, dropout=rate, in_channels=seen)
         self.global_channel = GlobalChannel(
-            config.global_channel, config.crop_pixels, dim, dropout=rate
+            config.global_channel, config.crop_pixels, dim, dropout=rate, in_channels=seen
         )
         self.gate = Gate(dim)
         if config.global_channel.pretrained:
@@ -182,7 +198,7 @@ class DualChannelEncoder(nn.Module):
         Training that turns both crops of a pair alike needs no more than one view of them:
         its mean over turns is what `forward` compares.
         """
-        crops = standardize(crops)
+        crops = self.prepared(crops)
         maps = self.local_channel.maps(crops)
         tokens = self.global_channel.tokens(crops)
         return self.fuse(self.local_channel(maps), self.global_channel(tokens))
@@ -201,7 +217,7 @@ class DualChannelEncoder(nn.Module):
 
     def gate_weights(self, crops: Tensor) -> Tensor:
         """Return the mean weights (B, 2) that the gate gives the local and global channel."""
-        crops = standardize(torch.cat(self._turned(crops)))
+        crops = self.prepared(torch.cat(self._turned(crops)))
         local, context = self._vectors(
             self.local_channel.maps(crops), self.global_channel.tokens(crops)
         )
@@ -210,10 +226,19 @@ class DualChannelEncoder(nn.Module):
 
     def trunk_features(self, crops: Tensor) -> Tensor:
         """Max-pool both channels' last maps (B, C_local + C_global), for domain distances."""
-        crops = standardize(crops)
+        crops = self.prepared(crops)
         maps = self.local_channel.maps(crops).amax(dim=(2, 3))
         tokens = self.global_channel.tokens(crops).amax(dim=1)
         return torch.cat((maps.float(), tokens.float()), dim=-1)
+
+    def prepared(self, crops: Tensor) -> Tensor:
+        """Return what both channels read (B, C, P, P) of crops (B, 1, P, P) in [0, 1].
+
+        Standardised crops and, where the configuration says so, their validity masks.
+        """
+        if not self.config.mask:
+            return standardize(crops)
+        return torch.cat((standardize(crops), valid_pixels(crops)), dim=1)
 
     def _turned(self, crops: Tensor) -> list[Tensor]:
         return [torch.rot90(crops, turns, dims=(2, 3)) for turns in range(self.config.views)]
@@ -223,6 +248,32 @@ class DualChannelEncoder(nn.Module):
         local = functional.normalize(self.local_channel(maps).float(), dim=-1)
         context = functional.normalize(self.global_channel(tokens).float(), dim=-1)
         return local, context
+
+
+def with_mask(model: DualChannelEncoder) -> DualChannelEncoder:
+    """Return a copy of an encoder that also reads a validity mask, with weights of 0 for it.
+
+    Until it is trained, it makes the same vectors.
+    """
+    masked = DualChannelEncoder(model.config.model_copy(update={"mask": True}))
+    state = model.state_dict()
+    for name, tensor in masked.state_dict().items():
+        known = state[name]
+        if known.shape != tensor.shape:
+            state[name] = torch.cat((known, torch.zeros_like(known)), dim=1)
+    masked.load_state_dict(state)
+    return masked.to(next(model.parameters()).device).train(model.training)
+
+
+def with_dropout(model: DualChannelEncoder, rate: float) -> DualChannelEncoder:
+    """Return a copy of an encoder whose heads have dropout, for passes that tell its uncertainty.
+
+    It makes the same vectors, but where its dropout is switched on. Training it takes dropout too.
+    """
+    config = model.config.model_copy(update={"dropout": rate})
+    dropping = DualChannelEncoder(EncoderConfig.model_validate(config.model_dump()))
+    dropping.load_state_dict(model.state_dict())
+    return dropping.to(next(model.parameters()).device).train(model.training)
 
 
 def standardize(crops: Tensor) -> Tensor:
@@ -235,3 +286,14 @@ def standardize(crops: Tensor) -> Tensor:
     mean = crops.mean(dim=(2, 3), keepdim=True)
     deviation = crops.std(dim=(2, 3), keepdim=True)
     return (crops - mean) / deviation.clamp_min(1e-3)
+
+
+def valid_pixels(crops: Tensor) -> Tensor:
+    """Return 1 where pixels of crops (B, 1, P, P) lie in the image, and 0 elsewhere.
+
+    What lies outside is 0 (`io.crops`). A crop from elsewhere may be 0 inside as well; its lone
+    dark pixels, with hardly another one around them, count as valid.
+    """
+    empty = (crops <= 0).to(crops.dtype)
+    around = functional.avg_pool2d(empty, 3, stride=1, padding=1, count_include_pad=False)
+    return 1 - empty * (around > _LONE).to(crops.dtype)

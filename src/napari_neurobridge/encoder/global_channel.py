@@ -107,14 +107,24 @@ class GlobalChannel(nn.Module):
         Length of the feature vector.
     dropout : float, default: 0
         Share of the readout that is left out in training.
+    in_channels : int, default: 1
+        Channels of the input: the image, and which of its pixels are valid.
     """
 
     def __init__(
-        self, config: GlobalConfig, crop_pixels: int, dim: int, *, dropout: float = 0.0
+        self,
+        config: GlobalConfig,
+        crop_pixels: int,
+        dim: int,
+        *,
+        dropout: float = 0.0,
+        in_channels: int = 1,
     ) -> None:
         super().__init__()
         self.config = config
-        self.stem = conv_stages(config.stem_widths, config.stem_strides, config.stem_blocks)
+        self.stem = conv_stages(
+            config.stem_widths, config.stem_strides, config.stem_blocks, in_channels=in_channels
+        )
         side = pyramid_side(crop_pixels, config.stem_strides)
         self.padding = 0 if config.image_size else _padding(config, side)
         side = config.image_size or side + self.padding
@@ -132,7 +142,7 @@ class GlobalChannel(nn.Module):
             nn.init.zeros_(self.attention.conv.bias)  # type: ignore[arg-type]
 
     def tokens(self, crops: Tensor) -> Tensor:
-        """Map crops (B, 1, H, W) to patch tokens (B, T, D), the rows of `layout.grid`."""
+        """Map crops (B, in_channels, H, W) to patch tokens (B, T, D), the rows of `layout.grid`."""
         features = self.attention(self.stem(crops))
         if self.images is not None:
             features = self.images(features)

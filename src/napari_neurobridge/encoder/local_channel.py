@@ -47,19 +47,25 @@ class LocalChannel(nn.Module):
         Length of the feature vector.
     dropout : float, default: 0
         Share of the readout that is left out in training.
+    in_channels : int, default: 1
+        Channels of the input: the image, and which of its pixels are valid.
     """
 
-    def __init__(self, config: LocalConfig, dim: int, *, dropout: float = 0.0) -> None:
+    def __init__(
+        self, config: LocalConfig, dim: int, *, dropout: float = 0.0, in_channels: int = 1
+    ) -> None:
         super().__init__()
         self.window = config.window
-        self.stages = conv_stages(config.widths, config.strides, config.blocks, attention=True)
+        self.stages = conv_stages(
+            config.widths, config.strides, config.blocks, attention=True, in_channels=in_channels
+        )
         side = pyramid_side(config.window, config.strides)
         self.readout = nn.Conv2d(config.widths[-1], config.readout, 1)
         flat = side * side * config.readout
         self.head = vector_head(flat, dim, dropout=dropout)
 
     def maps(self, crops: Tensor) -> Tensor:
-        """Map crops (B, 1, H, W) to the last feature map (B, C, h, w) of the soma window."""
+        """Map crops (B, in_channels, H, W) to the soma window's last map (B, C, h, w)."""
         top = (crops.shape[-2] - self.window) // 2
         left = (crops.shape[-1] - self.window) // 2
         window = crops[..., top : top + self.window, left : left + self.window]

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_neurobridge.encoder.dual_channel import standardize
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.insight.places import place_global, place_local
 
@@ -132,7 +131,7 @@ class _Readout(nn.Module):
 
     def features(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Map crops (B, 1, P, P) to soma-window maps (B, C, h, w) and token maps (B, D, r, c)."""
-        crops = standardize(crops)
+        crops = self.model.prepared(crops)
         tokens = self.model.global_channel.tokens(crops)
         grid = tokens.transpose(1, 2).reshape(
             len(tokens), -1, *self.model.global_channel.layout.grid

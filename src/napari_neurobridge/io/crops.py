@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from napari_neurobridge.types import Float32Array, Report
 
 _LOW_PERCENT, _HIGH_PERCENT = 1.0, 99.7
+DARKEST = np.float32(1e-6)
+"""What the darkest pixels inside a volume become; 0 itself says that a pixel lies outside."""
 _PATCH_VOXELS = 2**25
 """Voxels read at a time, 128 MiB as float32."""
 
@@ -87,7 +89,8 @@ def normalize_crops(
     Returns
     -------
     ndarray of float32, same shape
-        A crop without contrast, or with no pixel inside, is all 0.
+        Pixels inside are at least `DARKEST`, so that a crop says itself which are outside. One
+        without contrast, or with no pixel inside, is all 0.
 
     Raises
     ------
@@ -107,7 +110,7 @@ def normalize_crops(
             raise InputError("A crop holds NaN or infinite pixels; replace them, for example by 0.")
         low, high = np.percentile(pixels, (_LOW_PERCENT, _HIGH_PERCENT))
         if high > low:
-            stretched = np.clip((crop - low) / (high - low), 0.0, 1.0)
+            stretched = np.clip((crop - low) / (high - low), DARKEST, 1.0)
             normalized[index] = stretched if mask is None else np.where(mask, stretched, 0.0)
     return normalized.reshape(array.shape)
 

@@ -81,8 +81,8 @@ class PairSet:
         with atomic_write(Path(path)) as temporary, temporary.open("wb") as handle:
             np.savez_compressed(
                 handle,
-                two_photon=np.round(self.two_photon * 255).astype(np.uint8),
-                fmost=np.round(self.fmost * 255).astype(np.uint8),
+                two_photon=as_bytes(self.two_photon),
+                fmost=as_bytes(self.fmost),
                 scene=self.scene,
                 **known,
             )
@@ -123,6 +123,13 @@ class PairSet:
             )
         centers = None if center_um is None else center_um.astype(np.float64)
         return cls(_as_float(two_photon), _as_float(fmost), scene.astype(np.int64), centers)
+
+
+def as_bytes(crops: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """Store crops in [0, 1] in one byte per pixel; only what is 0 stays 0, see `io.crops`."""
+    values = np.clip(crops, 0, 1)
+    levels: npt.NDArray[np.uint8] = np.maximum(np.round(values * 255), values > 0).astype(np.uint8)
+    return levels
 
 
 def _as_float(crops: npt.NDArray[np.generic]) -> Float32Array:

@@ -22,7 +22,10 @@ from napari_neurobridge.models.current import bundled_model
 from napari_neurobridge.types import CROP_UM
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from torch import Tensor
 
     from napari_neurobridge.registration.keypoints import PlanarImage
     from napari_neurobridge.types import Float32Array, Report
@@ -97,6 +100,9 @@ class SemanticFeatures:
         Side of their pixels.
     name : str
         What results cite.
+    prepare : callable, optional
+        Makes of windows (B, 1, P, P) in [0, 1] what the channel reads; they are standardised
+        unless given.
 
     Raises
     ------
@@ -104,8 +110,16 @@ class SemanticFeatures:
         If the backbone is no transformer that cuts such images into whole patches.
     """
 
-    def __init__(self, channel: GlobalChannel, window: int, pixel_um: float, name: str) -> None:
+    def __init__(
+        self,
+        channel: GlobalChannel,
+        window: int,
+        pixel_um: float,
+        name: str,
+        prepare: Callable[[Tensor], Tensor] = standardize,
+    ) -> None:
         self.channel = channel.eval().to(best_device())
+        self._prepare = prepare
         self.window = window
         self.pixel_um = pixel_um
         self.name = name
@@ -133,7 +147,8 @@ class SemanticFeatures:
             raise InputError(f"The encoder {encoder.name} has no trained global channel.")
         window = config.global_channel.image_size or config.crop_pixels
         name = f"{encoder.name}@{encoder.hash}"
-        return cls(encoder.model.global_channel, window, CROP_UM / window, name)
+        model = encoder.model
+        return cls(model.global_channel, window, CROP_UM / window, name, model.prepared)
 
     @classmethod
     def of_backbone(
@@ -237,7 +252,7 @@ class SemanticFeatures:
             mask[: part.shape[0], : part.shape[1]] = True
         shown = torch.from_numpy(normalize_crops(crops, inside))[:, None]
         device = next(self.channel.parameters()).device
-        tokens = self.channel.tokens(standardize(shown.to(device)))
+        tokens = self.channel.tokens(self._prepare(shown.to(device)))
         seen = tokens.float().reshape(len(places), self._grid, self._grid, -1)
         return np.asarray(seen.cpu().numpy())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +61,49 @@ def cut_crops(
     ]
     crops, inside = zip(*pieces, strict=True)
     return torch.cat(crops), torch.cat(inside)
+
+
+def cut_posed_crops(
+    image: Tensor,
+    box: Box,
+    centers_um: Tensor,
+    reach_um: Tensor,
+    spec: CropSpec,
+    frames: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Project a slab around each centre that is turned and tilted in the image.
+
+    Sampling, parameters and results are those of `cut_crops`; borders lie along the image's
+    axes, hence aslant in a crop that is turned.
+
+    Parameters
+    ----------
+    image, box, centers_um, reach_um, spec
+        As for `cut_crops`; the image holds every turned crop.
+    frames : Tensor, shape (N, 3, 3)
+        Each takes offsets in the crop's frame (depth, row, column) to offsets in the image's
+        space, both µm.
+    """
+    axes = [
+        torch.from_numpy(axis).to(centers_um)
+        for axis in (spec.depths_um(), spec.offsets_um(), spec.offsets_um())
+    ]
+    offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    voxel, start = (centers_um.new_tensor(values) for values in (box.voxel_um, box.start))
+    # grid_sample counts from -1 to 1, and names the fastest axis first.
+    last = centers_um.new_tensor(box.shape) - 1
+    crops, inside = [], []
+    for center, reach, frame in zip(centers_um, reach_um, frames.to(centers_um), strict=True):
+        away = offsets @ frame.T
+        places = 2 * ((center + away) / voxel - start) / last - 1
+        planes = functional.grid_sample(
+            image[None, None], places.flip(-1)[None], align_corners=True, padding_mode="border"
+        )[0, 0]
+        seen = ((away >= -reach[0]) & (away <= reach[1])).all(dim=-1)
+        some = seen.any(dim=0)
+        crops.append(planes.masked_fill(~seen, -torch.inf).amax(dim=0).masked_fill(~some, 0.0))
+        inside.append(some)
+    return torch.stack(crops), torch.stack(inside)
 
 
 def _cut_some(

@@ -218,10 +218,14 @@ def image_block(
     device: torch.device,
     *,
     morphologies: Sequence[Reconstruction] = (),
+    context_um: Vec3 = _CONTEXT_UM,
 ) -> ImagedBlock:
-    """Lay one block of tissue under both microscopes; for parameters see `simulate_block`."""
+    """Lay one block of tissue under both microscopes; for parameters see `simulate_block`.
+
+    ``context_um`` is how much tissue lies around the layer of the cells.
+    """
     neurons = neuron_factory(difficulty.morphology, morphologies)
-    tissue = _make_block(difficulty, cells, neurons, keys.tissue, device)
+    tissue = _make_block(difficulty, cells, neurons, keys.tissue, device, context_um)
     animal = keys.tissue.child("animal")
     own_axes = keys.ex_vivo.child("axes").rng().permutation(3).tolist()
     sides = (
@@ -236,11 +240,17 @@ def image_block(
         ),
     )
     seen = sides[0].specimen.label.visible & sides[1].specimen.label.visible
-    return ImagedBlock(sides, tissue.somata.center_um[_innermost(tissue, seen, cells)])
+    chosen = _innermost(tissue, seen, cells, context_um)
+    return ImagedBlock(sides, tissue.somata.center_um[chosen])
 
 
 def _make_block(
-    difficulty: Difficulty, cells: int, neurons: NeuronFactory, key: Key, device: torch.device
+    difficulty: Difficulty,
+    cells: int,
+    neurons: NeuronFactory,
+    key: Key,
+    device: torch.device,
+    context_um: Vec3,
 ) -> Tissue:
     """Make a block with about the tissue that ``cells`` cells seen on both sides need."""
     both = difficulty.two_photon_label.visible_fraction * difficulty.fmost_label.labelled_fraction
@@ -248,7 +258,7 @@ def _make_block(
     side = float(np.sqrt(volume_um3 / _LAYER_UM))
     z, y, x = (
         size + 2 * context
-        for size, context in zip((_LAYER_UM, side, side), _CONTEXT_UM, strict=True)
+        for size, context in zip((_LAYER_UM, side, side), context_um, strict=True)
     )
     tissue = make_tissue(
         (0.0, 0.0, 0.0),
@@ -263,11 +273,11 @@ def _make_block(
     return replace(tissue, neurons=GrownNeurons(tissue))
 
 
-def _innermost(tissue: Tissue, eligible: Tensor, count: int) -> Tensor:
+def _innermost(tissue: Tissue, eligible: Tensor, count: int, context_um: Vec3) -> Tensor:
     """Return the indices of the ``count`` eligible cells nearest the middle of the block."""
     center = tissue.somata.center_um
     low, high = center.new_tensor(tissue.low_um), center.new_tensor(tissue.high_um)
-    half = (high - low) / 2 - center.new_tensor(_CONTEXT_UM)
+    half = (high - low) / 2 - center.new_tensor(context_um)
     # Distance in a norm whose balls have the shape of the layer.
     distance = ((center - (low + high) / 2) / half).abs().amax(dim=1)
     if not eligible.any():
@@ -330,25 +340,24 @@ def crop_side(
     """
     rng = key.child("crops").rng()
     error = rng.uniform(-params.centring_um, params.centring_um, asked_um.shape)
-    borders = _draw_borders(len(asked_um), params, rng).to(asked_um)
+    borders = draw_borders(len(asked_um), params, rng).to(asked_um)
     centers = side.specimen.warp.map_tensor(asked_um) + torch.from_numpy(error).to(asked_um)
-    box = _box_around(centers, side.camera.voxel_um, spec)
+    box = box_around(centers, side.camera.voxel_um, np.add(crop_reach_um(spec), _SPARE_UM))
     image = side.photograph(box, check)
     crops, inside = cut_crops(image, box, centers, borders, spec)
     return crops.cpu().numpy(), inside.cpu().numpy()
 
 
-def _box_around(centers_um: Tensor, voxel_um: Vec3, spec: CropSpec) -> Box:
-    """Return the voxels that all crops around some centres need."""
+def box_around(centers_um: Tensor, voxel_um: Vec3, reach: FloatArray) -> Box:
+    """Return the voxels up to ``reach`` (3,), µm, from any of some centres (N, 3)."""
     voxel = np.array(voxel_um)
-    reach = np.array(crop_reach_um(spec)) + _SPARE_UM
     low, high = (bound.cpu().double().numpy() for bound in centers_um.aminmax(dim=0))
     z, y, x = np.floor((low - reach) / voxel).astype(int).tolist()
     d, h, w = (np.ceil((high + reach) / voxel).astype(int) + 1 - (z, y, x)).tolist()
     return Box((z, y, x), (d, h, w), voxel_um)
 
 
-def _draw_borders(count: int, params: CropParams, rng: np.random.Generator) -> Tensor:
+def draw_borders(count: int, params: CropParams, rng: np.random.Generator) -> Tensor:
     """Draw how far the imaged volume reaches from each crop's centre, (N, 2, 3) in µm."""
     reach = rng.uniform(*params.border_um, (count, 2, 3))
     reach[rng.random((count, 2, 3)) >= params.border_fraction] = np.inf

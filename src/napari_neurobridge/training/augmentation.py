@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 from torch.nn import functional
 
+from napari_neurobridge.io.crops import DARKEST
+
 
 class AugmentConfig(BaseModel, frozen=True, extra="forbid"):
     """Strength of each random change; all are drawn anew for each crop.
@@ -96,7 +98,9 @@ def _change_intensity(crops: Tensor, config: AugmentConfig, generator: torch.Gen
     offset = _uniform(n, config.brightness / 2, generator)
     deviation = torch.rand(n, generator=generator) * config.noise
     noise = torch.randn(crops.shape, generator=generator) * deviation
-    return (crops.clamp_min(1e-4).pow(exponent) * gain + offset + noise).clamp(0, 1)
+    changed = crops.clamp_min(1e-4).pow(exponent) * gain + offset + noise
+    # What lies outside the image stays outside, and the rest inside.
+    return torch.where(crops > 0, changed.clamp(float(DARKEST), 1), 0.0)
 
 
 def _drop_context(crops: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:

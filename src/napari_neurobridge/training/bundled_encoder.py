@@ -15,22 +15,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_neurobridge.encoder.dual_channel import with_mask
 from napari_neurobridge.encoder.embed import Encoder, save_model
-from napari_neurobridge.errors import NeuroBridgeError
+from napari_neurobridge.errors import InputError, NeuroBridgeError
 from napari_neurobridge.io.files import atomic_folder
 from napari_neurobridge.io.morphology import read_swc_folder
 from napari_neurobridge.models.fingerprint import fingerprint_arrays
+from napari_neurobridge.training.encoder_card import model_card
 from napari_neurobridge.training.encoder_task import (
+    BUNDLED_SOURCES,
+    RELEASE_SOURCES,
     EncoderTaskConfig,
     compact_task,
     new_encoder,
+    release_task,
     train_encoder,
 )
 from napari_neurobridge.training.evaluation import evaluate_encoder
-from napari_neurobridge.training.made_by import made_by
 from napari_neurobridge.training.simulated_data import (
     EVALUATION_CELLS,
-    PairSource,
     held_out_pairs,
     training_pairs,
 )
@@ -46,6 +49,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RECIPES = {
+    "compact": (compact_task, BUNDLED_SOURCES),
+    "release": (release_task, RELEASE_SOURCES),
+}
 FINGERPRINT_CROPS = 500
 VALIDATE_EVERY = 250
 
@@ -57,6 +64,7 @@ def make_model_folder(
     *,
     command: str,
     morphologies: Sequence[Reconstruction] = (),
+    start: Encoder | None = None,
     report: Report | None = None,
 ) -> EvaluationReport:
     """Simulate, train, evaluate on held-out scenes, and write the model folder.
@@ -75,8 +83,15 @@ def make_model_folder(
         What the card says reproduces the model.
     morphologies : sequence of Reconstruction
         Real neurons, for the training pairs that want them.
+    start : Encoder, optional
+        Whose weights to begin with rather than with random ones; it may have no mask yet.
     report : callable, optional
         Called as ``report(done, total, text)``.
+
+    Raises
+    ------
+    InputError
+        If ``start`` is of another architecture.
 
     Returns
     -------
@@ -89,7 +104,7 @@ def make_model_folder(
     )
     checkpoint = cache / f"{config.encoder.name}-checkpoint.safetensors"
     began = time.monotonic()
-    model = new_encoder(config)
+    model = new_encoder(config) if start is None else started_from(start, config)
     validation = held_out_pairs(config.validation_seeds, config.held_out_level)
     for step in train_encoder(model, two_photon, fmost, scene, config, checkpoint=checkpoint):
         logger.info("step %d of %d, loss %.4f", step.step, step.steps, step.loss)
@@ -100,14 +115,38 @@ def make_model_folder(
             report(step.step, step.steps, f"training, loss {step.loss:.3f}")
     minutes = (time.monotonic() - began) / 60
     with atomic_folder(out) as folder:
+        # Of several poses the first, as the level has it.
+        sides = (two_photon, fmost) if fmost.ndim == 3 else (two_photon[:, 0], fmost[:, 0])
         return write_model_folder(
             folder,
             model,
             config,
-            (two_photon, fmost),
+            sides,
             command=command,
             minutes=minutes,
+            start=start,
         )
+
+
+def started_from(start: Encoder, config: EncoderTaskConfig) -> DualChannelEncoder:
+    """Return a network of a task's architecture with the weights of another model.
+
+    Raises
+    ------
+    InputError
+        If they do not fit.
+    """
+    model = new_encoder(config)
+    known = start.model
+    if config.encoder.mask and not known.config.mask:
+        known = with_mask(known)
+    try:
+        model.load_state_dict(known.state_dict())
+    except RuntimeError as error:
+        raise InputError(
+            f"The weights of {start.name!r} do not fit the architecture that is to be trained."
+        ) from error
+    return model
 
 
 def write_model_folder(
@@ -118,6 +157,7 @@ def write_model_folder(
     *,
     command: str,
     minutes: float,
+    start: Encoder | None = None,
 ) -> EvaluationReport:
     """Write a model folder, but for the calibration, which is measured later.
 
@@ -127,7 +167,8 @@ def write_model_folder(
     encoder = Encoder.load(folder)
     stored.write_fingerprint(fingerprint(encoder, training_crops))
     evaluation = evaluate_encoder(encoder, held_out_pairs(config.test_seeds, config.held_out_level))
-    stored.write_card(model_card(encoder, config, evaluation, command=command, minutes=minutes))
+    card = model_card(encoder, config, evaluation, command=command, minutes=minutes, start=start)
+    stored.write_card(card)
     return evaluation
 
 
@@ -145,127 +186,6 @@ def fingerprint(encoder: Encoder, crops: tuple[ByteCrops, ByteCrops]) -> dict[st
     return fingerprint_arrays(sides)
 
 
-def model_card(
-    encoder: Encoder,
-    config: EncoderTaskConfig,
-    evaluation: EvaluationReport,
-    *,
-    command: str,
-    minutes: float,
-) -> str:
-    """Return the text of card.md: what the model is, where from, how good, how far to trust."""
-    parameters = sum(p.numel() for p in encoder.model.parameters())
-    return _CARD.format(
-        name=encoder.name,
-        hash=encoder.hash,
-        parameters=parameters / 1e6,
-        dim=encoder.dim,
-        command=command,
-        c=config,
-        loop=config.loop,
-        change=config.augment,
-        sources="\n".join(_source(source) for source in config.sources),
-        watched=_range(config.validation_seeds),
-        tested=_range(config.test_seeds),
-        circle_steps=config.loop.steps - config.contrastive_steps,
-        e=evaluation,
-        judged_rows=_judged_rows(evaluation),
-        minutes=minutes,
-        **made_by(),
-        scene_row=_row(evaluation.topk_scene),
-        random_row=_row(evaluation.topk_53),
-        all_row=_row(evaluation.topk),
-    )
-
-
-def _range(seeds: tuple[int, ...]) -> str:
-    return f"{min(seeds)} to {max(seeds)}"
-
-
-def _source(source: PairSource) -> str:
-    tissue = ", tissue filled with real reconstructions" if source.reconstructions else ""
-    kind = f"level `{source.level}`, first seed {source.first_seed}"
-    return f"- {source.pairs:,} pairs of {kind}{tissue}"
-
-
-def _row(topk: dict[str, float]) -> str:
-    return " | ".join(f"{value:.3f}" for value in topk.values())
-
-
-def _judged_rows(evaluation: EvaluationReport) -> str:
-    rows = {
-        "cosine, a neutral measure": evaluation,
-        "cosine, the model itself": evaluation.own_hard,
-        "mutual, a neutral measure": evaluation.mutual.judged,
-    }
-    return "\n".join(
-        f"| {name} | {row.recall:.3f} | {row.specificity:.3f} | {row.auc:.3f} |"
-        for name, row in rows.items()
-        if row is not None
-    )
-
-
-_CARD = """\
-# {name}
-
-A dual-channel encoder (local channel with channel and spatial attention over the soma
-window; global channel with a convolution stem, spatial attention and a small timm vision
-transformer; a gate; one {dim}-d unit vector), {parameters:.2f} million parameters, stored
-as float16. Weights {hash}.
-
-## Data
-
-Simulation only:
-
-{sources}
-
-Shards of 1,920 pairs have consecutive seeds. Scenes of level `{c.held_out_level}`, seeds
-{watched}, served to watch the training; those of seeds {tested} were used for
-the figures below alone. No real image was used.
-
-## Training
-
-    {command}
-
-{loop.steps} steps of {loop.optimizer}, learning rate {loop.learning_rate} with {loop.schedule}
-schedule, weight decay {loop.weight_decay}, seed {loop.seed}. The first {c.contrastive_steps}
-steps use InfoNCE (temperature {c.temperature}, {c.contrastive_neurons} neurons per batch),
-because circle loss with mined pairs alone learns slowly from random weights; the last
-{circle_steps} steps use circle loss (gamma {c.gamma:g}, m {c.margin}) with
-MultiSimilarityMiner on balanced batches of {c.neurons} neurons x 2 images, as the paper
-does. Augmentation: both sides alike turned by quarter turns and mirrored; each side alone
-rotated by up to {change.rotation_deg:g}°, shifted by up to {change.shift_px:g} px, scaled,
-changed in gamma and brightness, made noisier, and deprived of a patch of context.
-Last run of the training: {minutes:.0f} min on {machine};
-napari-neurobridge {version}, torch {torch}, {date}. The data and all random numbers are
-fixed by the seeds; floating point results differ slightly between processors.
-
-## Figures on the test scenes
-
-{e.n} pairs from {e.n_scenes} scenes of 53 cells.
-
-| gallery | top-1 | top-5 | top-10 |
-|---|---|---|---|
-| 53 cells of one scene | {scene_row} |
-| 53 random cells | {random_row} |
-| all {e.n} cells | {all_row} |
-
-Classification, four negatives per positive, half of them hard (paper 1, section 3.1), threshold
-from other scenes:
-
-| similarity, and who chose the hard negatives | recall | specificity | AUC |
-|---|---|---|---|
-{judged_rows}
-
-## Limits
-
-Trained on simulated crops only, and not yet validated on a public real pair of
-two-photon and fMOST data. It expects crops of 120 µm (150 pixels) seen along the
-two-photon axis. Training turned the two sides by up to about 20° against each other and
-moved them by a few µm; `neurobridge benchmark robustness` measures how far the model holds.
-"""
-
-
 def _as_float(crops: ByteCrops) -> Float32Array:
     return crops.astype(np.float32) / np.float32(255)
 
@@ -279,29 +199,60 @@ def main(arguments: list[str] | None = None) -> int:
         "--morphologies", type=Path, required=True, help="folder of SWC reconstructions"
     )
     parser.add_argument("--um-per-unit", type=float, default=1.0, help="unit of the SWC files")
+    parser.add_argument(
+        "--recipe",
+        choices=sorted(RECIPES),
+        default="compact",
+        help="settings: those of the bundled model, or of its next release, which wants a GPU",
+    )
+    parser.add_argument("--start", type=Path, help="model folder whose weights to begin with")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="part of the pairs to simulate, for a trial"
+    )
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-    command = (
-        "python -m napari_neurobridge.training.bundled_encoder --out models/compact --cache CACHE "
-        f"--morphologies DIR --um-per-unit {options.um_per_unit:g} "
-        f"--steps {options.steps} --seed {options.seed}"
-    )
-    config = compact_task(steps=options.steps, seed=options.seed)
     try:
         evaluation = make_model_folder(
             options.out,
-            config,
+            _config(options),
             options.cache,
-            command=command,
+            command=_command(options),
             morphologies=read_swc_folder(options.morphologies, um_per_unit=options.um_per_unit),
+            start=Encoder.load(options.start) if options.start else None,
         )
     except NeuroBridgeError as error:
         logger.error("%s", error)
         return error.exit_code
     sys.stdout.write(evaluation.model_dump_json(indent=2) + "\n")
     return 0
+
+
+def _config(options: argparse.Namespace) -> EncoderTaskConfig:
+    """Return the settings of a recipe, with a part of its pairs if that is wanted."""
+    task, sources = RECIPES[options.recipe]
+    if not 0 < options.share <= 1:
+        raise InputError(f"A share of the pairs is above 0 and at most 1, not {options.share:g}.")
+    fewer = [
+        source.model_copy(update={"pairs": max(1, round(source.pairs * options.share))})
+        for source in sources
+    ]
+    return task(steps=options.steps, sources=fewer, seed=options.seed)
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Return what the card says reproduces the model, without the folders of this machine."""
+    words = ["python -m napari_neurobridge.training.bundled_encoder --out models/compact"]
+    if options.recipe != "compact":
+        words.append(f"--recipe {options.recipe}")
+    if options.start:
+        words.append(f"--start {options.start.name}")
+    if options.share < 1:
+        words.append(f"--share {options.share:g}")
+    words.append(f"--cache CACHE --morphologies DIR --um-per-unit {options.um_per_unit:g}")
+    words.append(f"--steps {options.steps} --seed {options.seed}")
+    return " ".join(words)
 
 
 if __name__ == "__main__":

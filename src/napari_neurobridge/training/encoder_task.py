@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
@@ -15,9 +16,15 @@ from napari_neurobridge.encoder.dual_channel import (
 )
 from napari_neurobridge.encoder.embed import autocast_pays, best_device
 from napari_neurobridge.simulation.levels import DOMAINS
+from napari_neurobridge.simulation.posed_pairs import PoseRange
 from napari_neurobridge.training.augmentation import AugmentConfig, augment_pairs
 from napari_neurobridge.training.loop import LoopConfig, StepReport, train
-from napari_neurobridge.training.losses import CircleObjective, info_nce
+from napari_neurobridge.training.losses import (
+    CircleObjective,
+    CrossModalCircle,
+    Memory,
+    info_nce,
+)
 from napari_neurobridge.training.sampling import BalancedSceneSampler
 from napari_neurobridge.training.simulated_data import PairSource
 
@@ -25,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import numpy as np
     import numpy.typing as npt
 
     from napari_neurobridge.training.simulated_data import ByteCrops
@@ -52,6 +58,16 @@ class EncoderTaskConfig(BaseModel, frozen=True, extra="forbid"):
     temperature: float = Field(0.07, gt=0, description="Temperature of InfoNCE.")
     neurons: int = Field(50, gt=1, description="Neurons per batch of circle loss.")
     scenes_per_batch: int = Field(3, gt=0, description="Scenes per batch.")
+    cross_modal: bool = Field(
+        False, description="Compare anchors of circle loss with the other side only."
+    )
+    memory: int = Field(
+        0,
+        ge=0,
+        le=65_536,
+        description="Pairs of past batches whose vectors are further negatives; of circle loss "
+        "only where that is across sides.",
+    )
     gamma: float = Field(256.0, gt=0, description="Scale of circle loss.")
     margin: float = Field(0.25, gt=0, description="Relaxation of circle loss.")
 
@@ -97,6 +113,42 @@ def compact_task(
     )
 
 
+RELEASE_POSES = (None, PoseRange(), PoseRange())
+"""Of three crops of a cell one lies as the level has it, as where a project is well oriented."""
+
+RELEASE_SOURCES = tuple(
+    source.model_copy(update={"poses": RELEASE_POSES})
+    for source in (
+        *BUNDLED_SOURCES,
+        PairSource(level="sparse", pairs=9_600, first_seed=4000),
+    )
+)
+"""What the next release learns from: as before, sparse scenes too, all of them in several poses."""
+
+
+def release_task(
+    *, steps: int, sources: Sequence[PairSource] = RELEASE_SOURCES, seed: int = 0
+) -> EncoderTaskConfig:
+    """Return the settings of the bundled model's next release, which wants a GPU.
+
+    Beside posed and sparse pairs: a validity mask, dropout in the heads, negatives across sides
+    alone, a memory of past vectors, and the mean of the weights.
+    """
+    return EncoderTaskConfig(
+        encoder=EncoderConfig(name="compact", mask=True, dropout=0.1),
+        loop=LoopConfig(steps=steps, seed=seed, weight_average=0.999),
+        # Poses turn the crops already, and without black corners.
+        augment=AugmentConfig(rotation_deg=5.0),
+        sources=tuple(sources),
+        contrastive_steps=steps * 3 // 5,
+        contrastive_neurons=192,
+        neurons=96,
+        scenes_per_batch=6,
+        cross_modal=True,
+        memory=2048,
+    )
+
+
 class EncoderObjective:
     """The loss of one training step; pure in the step and the generator.
 
@@ -104,8 +156,8 @@ class EncoderObjective:
     ----------
     model : DualChannelEncoder
         Network to train.
-    two_photon, fmost : ndarray of uint8, shape (N, P, P)
-        Training crops, 255 standing for 1.
+    two_photon, fmost : ndarray of uint8, shape (N, P, P) or (N, views, P, P)
+        Training crops, 255 standing for 1; of several poses a step takes one of each pair.
     scene : ndarray of int, shape (N,)
         Scene of each pair.
     config : EncoderTaskConfig
@@ -125,7 +177,9 @@ class EncoderObjective:
         self._fmost = fmost
         self._config = config
         self._circle = CircleObjective(gamma=config.gamma, margin=config.margin)
+        self._across = CrossModalCircle(gamma=config.gamma, margin=config.margin)
         self._device = next(model.parameters()).device
+        self.memory = Memory(config.memory, model.config.view_dim).to(self._device)
         self._autocast = autocast_pays(self._device)
         seed = config.loop.seed
         shared = {"scenes_per_batch": config.scenes_per_batch, "seed": seed}
@@ -137,20 +191,42 @@ class EncoderObjective:
         """Return the loss of one step."""
         contrastive = step < self._config.contrastive_steps
         chosen = (self._wide if contrastive else self._balanced).batch(step)
-        sides = augment_pairs(
-            _as_tensor(self._two_photon[chosen]),
-            _as_tensor(self._fmost[chosen]),
-            self._config.augment,
-            generator,
-        )
+        two_photon, fmost = self._crops(chosen, step)
+        sides = augment_pairs(two_photon, fmost, self._config.augment, generator)
         crops = torch.cat(sides).to(self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             # Augmentation turned both sides of a pair alike, so one view will do.
             embeddings = self._model.embed_view(crops)
         two_photon, fmost = embeddings.chunk(2)
+        neurons = torch.from_numpy(chosen).to(self._device)
+        loss = self._loss(two_photon, fmost, neurons, contrastive)
+        self.memory.add(two_photon, fmost, neurons)
+        return loss
+
+    def _crops(self, chosen: npt.NDArray[np.int64], step: int) -> tuple[Tensor, Tensor]:
+        """Return the crops of some pairs, each in one of its poses."""
+        if self._fmost.ndim == 3:
+            return _as_tensor(self._two_photon[chosen]), _as_tensor(self._fmost[chosen])
+        rng = np.random.default_rng((self._config.loop.seed, step, 1))
+        view = rng.integers(self._fmost.shape[1], size=len(chosen))
+        return _as_tensor(self._two_photon[chosen, view]), _as_tensor(self._fmost[chosen, view])
+
+    def _loss(
+        self, two_photon: Tensor, fmost: Tensor, neurons: Tensor, contrastive: bool
+    ) -> Tensor:
+        loss: Tensor
         if contrastive:
-            return info_nce(two_photon, fmost, temperature=self._config.temperature)
-        loss: Tensor = self._circle(two_photon, fmost)
+            loss = info_nce(
+                two_photon,
+                fmost,
+                temperature=self._config.temperature,
+                neurons=neurons,
+                memory=self.memory,
+            )
+        elif self._config.cross_modal:
+            loss = self._across(two_photon, fmost, neurons, self.memory)
+        else:
+            loss = self._circle(two_photon, fmost)
         return loss
 
 
@@ -177,7 +253,7 @@ def train_encoder(
     ----------
     model : DualChannelEncoder
         Weights to start from, unless there is a checkpoint.
-    two_photon, fmost : ndarray of uint8, shape (N, P, P)
+    two_photon, fmost : ndarray of uint8, shape (N, P, P) or (N, views, P, P)
         Crops, 255 standing for 1; row i of both is one neuron.
     scene : ndarray of int, shape (N,)
         Scene of each pair.
@@ -192,7 +268,7 @@ def train_encoder(
         Where training stands.
     """
     objective = EncoderObjective(model, two_photon, fmost, scene, config)
-    yield from train(model, objective, config.loop, checkpoint=checkpoint)
+    yield from train(model, objective, config.loop, checkpoint=checkpoint, memory=objective.memory)
 
 
 def _as_tensor(crops: ByteCrops) -> Tensor:

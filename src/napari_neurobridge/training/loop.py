@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -11,15 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.files import atomic_write
+from napari_neurobridge.training.weight_average import WeightAverage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from napari_neurobridge.types import Report
@@ -40,6 +41,13 @@ class LoopConfig(BaseModel, frozen=True, extra="forbid"):
     warmup_steps: int = Field(100, ge=0, description="Steps of linear rise from zero.")
     weight_decay: float = Field(0.05, ge=0)
     clip_norm: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
+    weight_average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay of a running mean of the weights, per step, which is the result; 0 for "
+        "the last weights.",
+    )
     seed: int = 0
     checkpoint_every: int = Field(250, gt=0, description="Steps between checkpoints.")
     report_every: int = Field(25, gt=0, description="Steps between reports.")
@@ -75,12 +83,16 @@ def train(
     *,
     checkpoint: Path | None = None,
     identity: str = "",
+    memory: nn.Module | None = None,
 ) -> Iterator[StepReport]:
     """Train in place; a generator that yields a report now and then.
 
     Stop by no longer asking for reports. Every random number of a step comes from the
     seed and the step, hence a run that resumes from its checkpoint ends with the same
     weights as one that was never interrupted.
+
+    With ``config.weight_average`` the network has the mean of its weights while a report is
+    out and at the end, and its last ones while it is trained.
 
     Parameters
     ----------
@@ -95,6 +107,8 @@ def train(
     identity : str, optional
         What else decides the result, such as a digest of the data; a checkpoint made with
         another is refused.
+    memory : nn.Module, optional
+        What else changes from step to step; a checkpoint keeps its buffers.
 
     Yields
     ------
@@ -107,9 +121,11 @@ def train(
         If the checkpoint is damaged or belongs to other settings.
     """
     optimizer = _make_optimizer(model, config)
-    start = 0
-    if checkpoint is not None:
-        start = _resume(model, optimizer, config, checkpoint, identity)
+    average = WeightAverage(model, config.weight_average) if config.weight_average else None
+    run = _Run(model, optimizer, config, identity, average, memory)
+    start = _resume(run, checkpoint) if checkpoint is not None else 0
+    if average is not None and start == config.steps:
+        average.give_to(model)
     began = time.monotonic()
     total, count = 0.0, 0
     model.train()
@@ -117,14 +133,38 @@ def train(
         rate = learning_rate(step, config)
         total += _update(model, optimizer, batch_loss, config, step, rate)
         count += 1
+        if average is not None:
+            average.update(model)
         done = step + 1
         if checkpoint is not None and (done % config.checkpoint_every == 0 or done == config.steps):
-            _save(model, optimizer, config, checkpoint, identity, done)
+            _save(run, checkpoint, done)
         if done % config.report_every == 0 or done == config.steps:
             seconds = time.monotonic() - began
+            last = {} if average is None else _swapped(model, average)
             yield StepReport(done, config.steps, total / count, rate, seconds)
+            if last and done < config.steps:
+                model.load_state_dict(last)
             model.train()
             total, count = 0.0, 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """All that a checkpoint is made of."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    config: LoopConfig
+    identity: str
+    average: WeightAverage | None
+    memory: nn.Module | None
+
+
+def _swapped(model: nn.Module, average: WeightAverage) -> dict[str, Tensor]:
+    """Put the mean weights into a network; return its own."""
+    last = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    average.give_to(model)
+    return last
 
 
 def run_through(
@@ -191,29 +231,21 @@ def _update(
     return float(loss.detach())
 
 
-def _save(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    config: LoopConfig,
-    path: Path,
-    identity: str,
-    step: int,
-) -> None:
-    tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
+def _save(run: _Run, path: Path, step: int) -> None:
+    tensors = {f"model.{k}": v.contiguous() for k, v in run.model.state_dict().items()}
+    for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v.contiguous() for k, v in state.items()}
-    metadata = {"step": str(step), "config": config.model_dump_json(), "identity": identity}
+    if run.average is not None:
+        tensors |= {f"average.{k}": v.contiguous() for k, v in run.average.state().items()}
+    if run.memory is not None:
+        tensors |= {f"memory.{k}": v.contiguous() for k, v in run.memory.state_dict().items()}
+    config = run.config.model_dump_json()
+    metadata = {"step": str(step), "config": config, "identity": run.identity}
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
 
-def _resume(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    config: LoopConfig,
-    path: Path,
-    identity: str,
-) -> int:
+def _resume(run: _Run, path: Path) -> int:
     """Load a checkpoint if there is one; return the steps already done."""
     if not path.exists():
         return 0
@@ -223,10 +255,7 @@ def _resume(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"the checkpoint {path} is damaged; delete it to start anew") from error
-    same_settings = json.loads(metadata.get("config", "null")) == json.loads(
-        config.model_dump_json()
-    )
-    if not same_settings or metadata.get("identity", "") != identity:
+    if not _same(metadata, run):
         raise InputError(
             f"the checkpoint {path} belongs to other training settings or pairs; "
             "delete it to start anew, or give those it was made with"
@@ -236,13 +265,32 @@ def _resume(
         if key.startswith("optimizer."):
             _, index, name = key.split(".", 2)
             state.setdefault(int(index), {})[name] = tensor
-    weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
+        run.model.load_state_dict(_named(tensors, "model."))
+        if run.memory is not None:
+            run.memory.load_state_dict(_named(tensors, "memory."))
+        if run.average is not None:
+            run.average.restore(_named(tensors, "average."))
+    except (RuntimeError, KeyError) as error:
         raise InputError(
             f"the checkpoint {path} belongs to another architecture; delete it to start anew"
         ) from error
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    groups = run.optimizer.state_dict()["param_groups"]
+    run.optimizer.load_state_dict({"state": state, "param_groups": groups})
     return int(metadata["step"])
+
+
+def _same(metadata: Mapping[str, str], run: _Run) -> bool:
+    """Say whether a checkpoint was made with the same settings and pairs.
+
+    One of an earlier version has the defaults of what that did not know.
+    """
+    try:
+        config = LoopConfig.model_validate_json(metadata.get("config", "null"))
+    except ValidationError:
+        return False
+    return config == run.config and metadata.get("identity", "") == run.identity
+
+
+def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.pairs import PairSet
+from napari_neurobridge.io.pairs import PairSet, as_bytes
 from napari_neurobridge.simulation.levels import level
 from napari_neurobridge.simulation.pairs import simulate_pairs
+from napari_neurobridge.simulation.posed_pairs import PoseRange, simulate_posed_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
 
 ByteCrops: TypeAlias = npt.NDArray[np.uint8]
 TrainingPairs: TypeAlias = tuple[ByteCrops, ByteCrops, npt.NDArray[np.int64]]
-"""Two-photon crops and fMOST crops (N, P, P), 255 standing for 1, and scenes (N,)."""
+"""Two-photon crops and fMOST crops (N, P, P), 255 standing for 1, and scenes (N,).
+
+Of cells in several poses, crops are (N, views, P, P).
+"""
 
 SHARD_PAIRS = 1920
 CELLS_PER_SCENE = 64
@@ -37,6 +43,11 @@ class PairSource(BaseModel, frozen=True, extra="forbid"):
     first_seed: int = Field(1000, description="Seed of the first shard; the others follow.")
     reconstructions: bool = Field(
         False, description="Fill the tissue with real neurons rather than procedural ones."
+    )
+    poses: tuple[PoseRange | None, ...] = Field(
+        (),
+        description="How the fMOST crops of each cell lie, all cut from one image; none for a "
+        "pose as the level has it. Without any, each cell is cropped once.",
     )
 
 
@@ -63,27 +74,21 @@ def training_pairs(
     Raises
     ------
     InputError
-        If a source wants real neurons and there are none.
+        If a source wants real neurons and there are none, or sources differ in their number of
+        poses.
     """
     if any(source.reconstructions for source in sources) and not morphologies:
         raise InputError("Some training pairs want real neurons; give a folder of SWC files.")
+    if len({len(source.poses) for source in sources}) > 1:
+        raise InputError("All training pairs must have the same number of poses.")
     parts: list[TrainingPairs] = []
     total, n_scenes = sum(source.pairs for source in sources), 0
     for source in sources:
+        own = morphologies if source.reconstructions else ()
         for path, count, seed in _shards(source, cache):
-            if not path.exists():
-                simulate_pairs(
-                    count,
-                    seed=seed,
-                    level=source.level,
-                    morphologies=morphologies if source.reconstructions else (),
-                    cells_per_scene=CELLS_PER_SCENE,
-                    report=report,
-                ).save(path)
-            shard = PairSet.load(path)
-            scene = shard.scene[:count] + n_scenes
-            parts.append((as_bytes(shard.two_photon[:count]), as_bytes(shard.fmost[:count]), scene))
-            n_scenes = int(scene.max()) + 1
+            shard = _shard(source, path, count, seed, own, report)
+            parts.append((shard[0], shard[1], shard[2] + n_scenes))
+            n_scenes = int(parts[-1][2].max()) + 1
             if report is not None:
                 report(sum(len(part[2]) for part in parts), total, "training pairs")
     two_photon, fmost, scenes = zip(*parts, strict=True)
@@ -102,10 +107,40 @@ def held_out_pairs(seeds: Sequence[int], level: str) -> PairSet:
     )
 
 
-def as_bytes(crops: npt.NDArray[np.floating]) -> ByteCrops:
-    """Store crops in [0, 1] in one byte per pixel."""
-    levels: ByteCrops = np.round(np.clip(crops, 0, 1) * 255).astype(np.uint8)
-    return levels
+def _shard(
+    source: PairSource,
+    path: Path,
+    count: int,
+    seed: int,
+    morphologies: Sequence[Reconstruction],
+    report: Report | None,
+) -> TrainingPairs:
+    """Return the pairs of one shard, from its files if they are there, a file for each pose."""
+    paths = [path.with_stem(f"{path.stem}-{view}") for view in range(len(source.poses))] or [path]
+    if not all(one.exists() for one in paths):
+        asked: dict[str, Any] = {
+            "seed": seed,
+            "level": source.level,
+            "morphologies": morphologies,
+            "cells_per_scene": CELLS_PER_SCENE,
+            "report": report,
+        }
+        made = (
+            simulate_posed_pairs(count, poses=source.poses, **asked)
+            if source.poses
+            else [simulate_pairs(count, **asked)]
+        )
+        for one, pairs in zip(paths, made, strict=True):
+            pairs.save(one)
+    sets = [PairSet.load(one) for one in paths]
+    two_photon, fmost = (
+        [as_bytes(side[:count]) for side in sides]
+        for sides in ([one.two_photon for one in sets], [one.fmost for one in sets])
+    )
+    scene = sets[0].scene[:count]
+    if not source.poses:
+        return two_photon[0], fmost[0], scene
+    return np.stack(two_photon, axis=1), np.stack(fmost, axis=1), scene
 
 
 def _shards(source: PairSource, cache: Path) -> list[tuple[Path, int, int]]:
@@ -113,6 +148,9 @@ def _shards(source: PairSource, cache: Path) -> list[tuple[Path, int, int]]:
     # Pairs of another version of the level are another file.
     kind = f"{source.level}{'-swc' if source.reconstructions else ''}"
     name = f"{kind}-{level(source.level).digest()}"
+    if source.poses:
+        poses = json.dumps([pose and pose.model_dump() for pose in source.poses])
+        name += f"-{hashlib.sha256(poses.encode()).hexdigest()[:8]}"
     shards = []
     for index, start in enumerate(range(0, source.pairs, SHARD_PAIRS)):
         seed = source.first_seed + index

@@ -77,8 +77,8 @@ def describe_training(
     config : FineTuneConfig
     curve : tuple of TrainingPoint
     """
+    from napari_neurobridge.io.pairs import as_bytes
     from napari_neurobridge.training.bundled_encoder import fingerprint
-    from napari_neurobridge.training.simulated_data import as_bytes
 
     crops = as_bytes(train.two_photon), as_bytes(train.fmost)
     folder.write_fingerprint(fingerprint(encoder, crops))

@@ -77,7 +77,8 @@ def test_missing_context_spares_the_soma_and_takes_its_part():
 
 
 def test_what_changes_nothing_is_the_crop_itself(spots):
-    for kind, amount in (("rotation", 0), ("brightness", 1), ("gamma", 1), ("context", 0)):
+    nothing = {"rotation": 0, "brightness": 1, "gamma": 1, "context": 0, "border": 0}
+    for kind, amount in nothing.items():
         assert perturbed(spots, Perturbation(kind=kind, amount=amount), seed=1) is spots
 
 
@@ -132,3 +133,17 @@ def test_a_scene_imaged_from_elsewhere_is_ranked_for_each_view(monkeypatch):
     assert all(row.topk["1"] == pytest.approx(1 / 9) for row in rest)
     assert {("axial scale", 0.8), ("axial scale", 1.25)} < {(r.kind, r.amount) for r in rest}
     assert said[-1][:2] == (13, 14)
+
+
+def test_a_border_takes_its_part_of_the_width_and_stretches_the_rest():
+    rng = np.random.default_rng(0)
+    crops = rng.uniform(0.2, 0.6, (12, 40, 40)).astype(np.float32)
+    cut = perturbed(crops, Perturbation(kind="border", amount=0.25), seed=3)
+    assert (crops >= 0.2).all()  # what is given is left as it is
+    sides = set()
+    for crop in cut:
+        lost = [(np.rot90(crop, side)[:10] == 0).all() for side in range(4)]
+        sides.add(lost.index(True))
+        assert (crop == 0).mean() == 0.25
+        assert crop.max() == 1
+    assert sides == {0, 1, 2, 3}

@@ -8,6 +8,9 @@ from napari_neurobridge.encoder.dual_channel import (
     DualChannelEncoder,
     EncoderConfig,
     standardize,
+    valid_pixels,
+    with_dropout,
+    with_mask,
 )
 from napari_neurobridge.encoder.global_channel import GlobalConfig
 from napari_neurobridge.encoder.local_channel import LocalConfig
@@ -161,3 +164,70 @@ def test_without_dropout_training_draws_no_random_numbers():
 def test_a_share_that_leaves_nothing_is_refused(rate):
     with pytest.raises(ValidationError, match="dropout"):
         EncoderConfig(dropout=rate)
+
+
+def padded_crops():
+    """Crops of noise whose first rows, by a slant, lie outside the image."""
+    crops = torch.rand(4, 1, 48, 48).clamp_min(1e-6)
+    rows, columns = torch.meshgrid(torch.arange(48), torch.arange(48), indexing="ij")
+    inside = rows + columns // 3 >= 14
+    return crops * inside, inside
+
+
+def test_the_mask_is_nought_exactly_outside_the_image():
+    crops, inside = padded_crops()
+    assert torch.equal(valid_pixels(crops) > 0, inside.expand(4, 1, 48, 48))
+    crops[:, :, 40, 20] = 0  # a dark pixel of a crop from elsewhere
+    crops[:, :, 40:42, 30] = 0
+    assert torch.equal(valid_pixels(crops) > 0, inside.expand(4, 1, 48, 48))
+
+
+def test_an_encoder_with_a_mask_starts_as_the_one_without_and_learns_to_read_it():
+    crops, _ = padded_crops()
+    model = DualChannelEncoder(SMALL).eval()
+    masked = with_mask(model)
+    assert masked.config.mask and not model.config.mask
+    torch.testing.assert_close(masked(crops), model(crops))
+    torch.testing.assert_close(masked.trunk_features(crops), model.trunk_features(crops))
+    torch.testing.assert_close(masked.gate_weights(crops), model.gate_weights(crops))
+    (masked(crops) * torch.randn(4, 32)).sum().backward()
+    for stages in (masked.local_channel.stages, masked.global_channel.stem):
+        assert (stages[0][0].weight.grad[:, 1] != 0).any()
+
+
+def test_what_is_seen_beside_the_mask_matters_once_it_is_trained():
+    crops, _ = padded_crops()
+    masked = with_mask(DualChannelEncoder(SMALL).eval())
+    before = masked(crops)
+    torch.nn.init.normal_(masked.global_channel.stem[0][0].weight[:, 1:])
+    assert not torch.allclose(masked(crops), before)
+
+
+def test_a_mask_wants_a_stem():
+    bare = GlobalConfig(stem_widths=(), stem_strides=(), stem_blocks=())
+    with pytest.raises(ValidationError, match="can have no mask"):
+        EncoderConfig(mask=True, global_channel=bare)
+
+
+def test_two_views_are_those_of_no_turn_and_a_quarter():
+    config = EncoderConfig.model_validate(SMALL.model_dump() | {"views": 2})
+    model = DualChannelEncoder(config).eval()
+    crops = torch.rand(2, 1, 48, 48)
+    views = [model.embed_view(torch.rot90(crops, k, dims=(2, 3))) for k in range(2)]
+    torch.testing.assert_close(model(crops), torch.cat(views, dim=1) / 2**0.5)
+
+
+def test_dropout_can_be_given_to_an_encoder_that_was_trained_without():
+    crops = torch.rand(3, 1, 48, 48)
+    model = DualChannelEncoder(SMALL).eval()
+    dropping = with_dropout(model, 0.2)
+    assert dropping.config.dropout == 0.2
+    assert model.config.dropout == 0
+    assert torch.equal(dropping(crops), model(crops))
+    layers = [layer for layer in dropping.modules() if isinstance(layer, torch.nn.Dropout)]
+    rates = {layer.p for layer in layers if layer.p}
+    assert rates == {0.2}
+    dropping.train()
+    assert not torch.equal(dropping.embed_view(crops), dropping.embed_view(crops))
+    with pytest.raises(ValidationError):
+        with_dropout(model, 1.0)

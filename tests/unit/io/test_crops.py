@@ -6,7 +6,7 @@ from scipy.ndimage import map_coordinates
 
 from napari_neurobridge.errors import Cancelled, InputError
 from napari_neurobridge.io import crops as crops_module
-from napari_neurobridge.io.crops import CropSpec, extract_crops, normalize_crops
+from napari_neurobridge.io.crops import DARKEST, CropSpec, extract_crops, normalize_crops
 from napari_neurobridge.io.volumes import Volume
 from napari_neurobridge.spaces import Orientation
 
@@ -172,7 +172,7 @@ def test_normalized_crops_do_not_depend_on_gain_and_offset(seed, gain, offset):
     crops = np.random.default_rng(seed).random((2, 12, 12))
     normalized = normalize_crops(crops)
     assert normalized.dtype == np.float32
-    assert normalized.min() == 0
+    assert normalized.min() == DARKEST
     assert normalized.max() == 1
     assert np.allclose(normalize_crops(crops * gain + offset), normalized, atol=0.02)
 
@@ -212,3 +212,10 @@ def test_one_frame_for_each_crop_is_the_one_frame_of_all(volume):
 def test_frames_of_another_shape_or_number_are_refused(volume, linear):
     with pytest.raises(InputError, match="finite \\(3, 3\\) matrix"):
         extract_crops(volume, [[5, 5, 5], [6, 6, 6]], linear=linear, spec=SMALL)
+
+
+def test_a_crop_says_itself_which_of_its_pixels_lie_outside():
+    rng = np.random.default_rng(1)
+    inside = rng.random((3, 20, 20)) < 0.7
+    crops = normalize_crops(rng.integers(0, 3, inside.shape), inside)
+    assert np.array_equal(crops > 0, inside)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.pairs import PairSet
+from napari_neurobridge.io.pairs import PairSet, as_bytes
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def test_saved_pairs_come_back_to_a_grey_level(pairs, tmp_path):
     assert len(loaded) == len(pairs) == 5
     for side in ("two_photon", "fmost"):
         assert getattr(loaded, side).dtype == np.float32
-        assert np.abs(getattr(loaded, side) - getattr(pairs, side)).max() <= 0.5 / 255 + 1e-6
+        assert np.abs(getattr(loaded, side) - getattr(pairs, side)).max() <= 1 / 255
     assert loaded.scene.dtype == np.int64
     assert np.array_equal(loaded.scene, pairs.scene)
 
@@ -128,3 +128,12 @@ def test_joined_sets_share_no_scene(pairs):
     assert np.array_equal(joined.center_um, np.concatenate([center_um, center_um]))
     assert np.array_equal(joined.fmost[5:], pairs.fmost)
     assert PairSet.joined([known, pairs]).center_um is None
+
+
+def test_only_what_is_nought_is_stored_as_nought():
+    rng = np.random.default_rng(2)
+    crops = np.where(rng.random((4, 9, 9)) < 0.5, 0, rng.random((4, 9, 9)) ** 8)
+    stored = as_bytes(crops)
+    assert np.array_equal(stored > 0, crops > 0)
+    usual = crops * 255 >= 1
+    np.testing.assert_allclose(stored[usual], crops[usual] * 255, atol=0.5)

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
+from scipy.spatial.transform import Rotation
 
 from napari_neurobridge.io.crops import CropSpec, extract_crops, normalize_crops
 from napari_neurobridge.io.ome_zarr import write_ome_zarr
 from napari_neurobridge.io.volumes import open_volume
 from napari_neurobridge.simulation import cutting
-from napari_neurobridge.simulation.cutting import crop_reach_um, cut_crops
+from napari_neurobridge.simulation.cutting import crop_reach_um, cut_crops, cut_posed_crops
 from napari_neurobridge.simulation.render import Box
 
 SPEC = CropSpec(size_um=24.0, pixels=30, slab_um=9.0)
@@ -100,3 +101,37 @@ def test_a_crop_is_the_one_that_is_extracted_from_a_file(tmp_path):
     assert not inside[1].all() and not inside[2].all()
     direct = normalize_crops(crops.numpy(), inside.numpy())
     np.testing.assert_allclose(stored, direct, atol=1e-4)
+
+
+def test_a_pose_that_turns_nothing_cuts_the_usual_crop():
+    reach = NO_BORDER.clone()
+    reach[0, 0] = torch.tensor([2.0, torch.inf, 5.0])
+    reach[1, 1] = torch.tensor([torch.inf, 7.0, torch.inf])
+    usual, seen = cut_crops(image(), BOX, CENTERS, reach, SPEC)
+    posed, inside = cut_posed_crops(
+        image(), BOX, CENTERS, reach, SPEC, torch.eye(3).repeat(4, 1, 1)
+    )
+    torch.testing.assert_close(posed, usual, atol=2e-4, rtol=0)
+    assert torch.equal(inside, seen)
+
+
+def test_a_posed_crop_is_the_maximum_of_samples_along_its_own_axes():
+    """Borders stay those of the image, however the crop lies in it."""
+    frame = Rotation.from_euler("zyx", (35, 8, -6), degrees=True).as_matrix()
+    reach = NO_BORDER.clone()
+    reach[0, 0, 1], reach[0, 1, 2] = 4.0, 6.0
+    axes = (SPEC.depths_um(), SPEC.offsets_um(), SPEC.offsets_um())
+    offsets = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) @ frame.T
+    center = CENTERS[0].double().numpy()
+    places = ((center + offsets) / BOX.voxel_um - BOX.start).transpose(3, 0, 1, 2)
+    values = map_coordinates(image().numpy(), places, order=1, mode="nearest")
+    seen = (offsets[..., 1] >= -4.0) & (offsets[..., 2] <= 6.0)
+    expected = np.where(seen, values, -np.inf).max(axis=0)
+    frames = torch.from_numpy(frame).float().repeat(4, 1, 1)
+    crops, inside = cut_posed_crops(image(), BOX, CENTERS, reach, SPEC, frames)
+    agree = inside[0].numpy() == seen.any(axis=0)
+    assert agree.mean() > 0.99  # single precision decides at the very border
+    both = agree & inside[0].numpy()
+    assert 0.2 < both.mean() < 0.9
+    np.testing.assert_allclose(crops[0].numpy()[both], expected[both], atol=2e-3)
+    assert (crops[0][~inside[0]] == 0).all()

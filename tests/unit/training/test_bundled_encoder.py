@@ -6,7 +6,7 @@ from napari_neurobridge.encoder.dual_channel import EncoderConfig
 from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.encoder.global_channel import GlobalConfig
 from napari_neurobridge.encoder.local_channel import LocalConfig
-from napari_neurobridge.errors import Cancelled
+from napari_neurobridge.errors import Cancelled, InputError
 from napari_neurobridge.io.pairs import PairSet
 from napari_neurobridge.training import bundled_encoder, simulated_data
 from napari_neurobridge.training.encoder_task import EncoderTaskConfig
@@ -99,3 +99,51 @@ def test_command_line_reports_bad_use_without_a_traceback(tmp_path, caplog):
     arguments = ["--out", str(tmp_path / "m"), "--cache", str(tmp_path)]
     assert bundled_encoder.main([*arguments, "--morphologies", str(tmp_path / "none")]) == 2
     assert "There is no folder" in caplog.text
+
+
+def test_the_release_recipe_makes_a_folder_at_toy_size_from_another_model(tmp_path, monkeypatch):
+    """The one command that trains the release: posed and sparse pairs, from given weights."""
+
+    def posed(n, *, seed, level, poses, cells_per_scene, morphologies=(), report=None):
+        rng = np.random.default_rng(seed)
+        sides = rng.random((2, n, 150, 150), dtype=np.float32)
+        scene = np.arange(n) // cells_per_scene
+        return [PairSet(sides[0], sides[1], scene) for _ in poses]
+
+    monkeypatch.setattr(simulated_data, "simulate_posed_pairs", posed)
+    monkeypatch.setattr(bundled_encoder, "read_swc_folder", lambda folder, um_per_unit: [folder])
+    small = {"neurons": 6, "contrastive_neurons": 8, "memory": 16, "test_seeds": (100,)}
+    small["encoder"] = CONFIG.encoder.model_copy(update={"mask": True, "dropout": 0.1})
+    recipe, sources = bundled_encoder.RECIPES["release"]
+    monkeypatch.setitem(
+        bundled_encoder.RECIPES,
+        "release",
+        (lambda **asked: recipe(**asked).model_copy(update=small), sources),
+    )
+    began = tmp_path / "began"
+    bundled_encoder.make_model_folder(began, CONFIG, tmp_path / "a", command="")
+    out = tmp_path / "release"
+    options = ["--recipe", "release", "--start", str(began), "--share", "0.0005", "--steps", "4"]
+    folders = ["--out", str(out), "--cache", str(tmp_path / "b"), "--morphologies", str(tmp_path)]
+    assert bundled_encoder.main([*options, *folders]) == 0
+    encoder = Encoder.load(out)
+    assert encoder.config.mask
+    assert encoder.config.dropout == 0.1
+    card = (out / "card.md").read_text(encoding="utf-8")
+    assert "--recipe release --start began --share 0.0005" in card
+    assert "level `sparse`" in card
+    assert "2 turned by up to 45°, tilted by up to 10°" in card
+    assert f"began with the weights of tiny {Encoder.load(began).hash}" in card
+    assert "validity mask" in card
+
+
+def test_weights_of_another_architecture_and_no_pairs_are_refused(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(bundled_encoder, "read_swc_folder", lambda folder, um_per_unit: [folder])
+    began = tmp_path / "began"
+    bundled_encoder.make_model_folder(began, CONFIG, tmp_path / "a", command="")
+    arguments = ["--out", str(tmp_path / "m"), "--cache", str(tmp_path), "--morphologies", "."]
+    assert bundled_encoder.main([*arguments, "--share", "0"]) == 2
+    assert "A share of the pairs is above 0" in caplog.text
+    other = CONFIG.model_copy(update={"encoder": EncoderConfig(name="wide", mask=True)})
+    with pytest.raises(InputError, match="do not fit the architecture"):
+        bundled_encoder.started_from(Encoder.load(began), other)

@@ -7,8 +7,10 @@ from napari_neurobridge.encoder.dual_channel import EncoderConfig
 from napari_neurobridge.encoder.embed import Encoder
 from napari_neurobridge.encoder.global_channel import GlobalConfig
 from napari_neurobridge.encoder.local_channel import LocalConfig
+from napari_neurobridge.io.pairs import as_bytes
 from napari_neurobridge.training.augmentation import AugmentConfig
 from napari_neurobridge.training.encoder_task import (
+    EncoderObjective,
     EncoderTaskConfig,
     compact_task,
     new_encoder,
@@ -17,7 +19,6 @@ from napari_neurobridge.training.encoder_task import (
 )
 from napari_neurobridge.training.evaluation import evaluate_pairs
 from napari_neurobridge.training.loop import LoopConfig
-from napari_neurobridge.training.simulated_data import as_bytes
 
 PIXELS = 32
 
@@ -116,3 +117,45 @@ def test_compact_settings_end_with_the_papers_objective():
     assert (task.loop.steps, task.loop.seed) == (100, 3)
     held_out = {*task.validation_seeds, *task.test_seeds}
     assert max(held_out) < min(source.first_seed for source in task.sources)
+
+
+def test_pairs_in_poses_are_learnt_with_a_memory_a_mask_and_dropout(tmp_path):
+    """All that the next release trains with, at once; resumed to the same bits."""
+    two_photon, fmost = (as_bytes(side) for side in toy_pairs(20))
+    sides = (
+        np.stack((two_photon, two_photon[..., ::-1]), axis=1),
+        np.stack((fmost, fmost), axis=1),
+    )
+    config = toy_config(
+        loop=LoopConfig(steps=6, checkpoint_every=2, report_every=3, weight_average=0.9),
+        contrastive_steps=3,
+        neurons=8,
+        memory=16,
+        cross_modal=True,
+    )
+    config = config.model_copy(
+        update={"encoder": config.encoder.model_copy(update={"mask": True, "dropout": 0.2})}
+    )
+    scene = np.repeat([0, 1], 10)
+    whole = new_encoder(config)
+    list(train_encoder(whole, *sides, scene, config))
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    next(train_encoder(new_encoder(config), *sides, scene, config, checkpoint=checkpoint))
+    resumed = new_encoder(config)
+    list(train_encoder(resumed, *sides, scene, config, checkpoint=checkpoint))
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_each_step_takes_one_pose_of_each_pair():
+    blank = np.zeros((16, PIXELS, PIXELS), np.uint8)
+    marked = np.stack([np.full_like(blank, 50 * view + 1) for view in range(3)], axis=1)
+    objective = EncoderObjective(
+        new_encoder(toy_config()), marked, marked, np.zeros(16, np.int64), toy_config()
+    )
+    taken = set()
+    for step in range(6):
+        first, second = objective._crops(np.arange(16), step)
+        assert torch.equal(first, second)
+        taken |= set((first[:, 0, 0, 0] * 255).round().int().tolist())
+    assert taken == {1, 51, 101}

@@ -1,9 +1,14 @@
+import json
+
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.training.loop import LoopConfig, learning_rate, train
+from napari_neurobridge.training.losses import Memory
 
 CONFIG = LoopConfig(
     steps=12, learning_rate=1e-2, warmup_steps=3, checkpoint_every=4, report_every=5
@@ -104,3 +109,71 @@ def test_damaged_or_foreign_checkpoints_are_refused(tmp_path):
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
     with pytest.raises(InputError, match="damaged"):
         next(train(model, loss, CONFIG, checkpoint=checkpoint))
+
+
+def test_the_result_is_the_running_mean_of_the_weights_where_that_is_wanted():
+    plain, loss = make()
+    seen = [plain.state_dict()["0.weight"].clone()]
+    step_by_step = CONFIG.model_copy(update={"report_every": 1})
+    for _ in train(plain, loss, step_by_step):
+        seen.append(plain.state_dict()["0.weight"].clone())
+    mean = seen[0]
+    for done, weight in enumerate(seen[1:]):
+        keep = min(0.9, (1 + done) / (10 + done))
+        mean = keep * mean + (1 - keep) * weight
+    averaged, loss = make()
+    config = CONFIG.model_copy(update={"weight_average": 0.9})
+    list(train(averaged, loss, config))
+    torch.testing.assert_close(averaged.state_dict()["0.weight"], mean)
+    assert not torch.allclose(mean, seen[-1])
+    assert averaged[1].num_batches_tracked == 12
+
+
+def test_a_report_shows_the_mean_and_training_goes_on_from_the_last_weights():
+    config = CONFIG.model_copy(update={"weight_average": 0.9})
+    often = config.model_copy(update={"report_every": 1})
+    first, loss = make()
+    list(train(first, loss, config))
+    second, loss = make()
+    list(train(second, loss, often))
+    assert torch.equal(weights(first), weights(second))
+
+
+def test_a_resumed_run_finds_its_mean_and_its_memory_again(tmp_path):
+    config = CONFIG.model_copy(update={"weight_average": 0.9})
+
+    def make_with_memory():
+        model, loss = make()
+        memory = Memory(6, 4)
+
+        def remembering(step, generator):
+            past = memory.recall()[0].sum()
+            memory.add(*torch.full((2, 4, 4), step / 10), torch.arange(4) + 4 * step)
+            return loss(step, generator) * (1 + past)
+
+        return model, remembering, memory
+
+    whole, loss, memory = make_with_memory()
+    list(train(whole, loss, config, memory=memory))
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    killed, loss, memory = make_with_memory()
+    next(train(killed, loss, config, checkpoint=checkpoint, memory=memory))
+    for _ in range(2):  # goes on, then finds all done
+        resumed, loss, memory = make_with_memory()
+        list(train(resumed, loss, config, checkpoint=checkpoint, memory=memory))
+        assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_a_checkpoint_of_an_earlier_version_has_the_defaults_of_what_it_did_not_know(tmp_path):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    model, loss = make()
+    list(train(model, loss, CONFIG, checkpoint=checkpoint))
+    with safe_open(checkpoint, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    known = json.loads(metadata["config"])
+    del known["weight_average"]
+    save_file(tensors, checkpoint, metadata=metadata | {"config": json.dumps(known)})
+    again, loss = make()
+    assert list(train(again, loss, CONFIG, checkpoint=checkpoint)) == []
+    assert torch.equal(weights(again), weights(model))

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from napari_neurobridge.errors import InputError
-from napari_neurobridge.io.pairs import PairSet
+from napari_neurobridge.io.pairs import PairSet, as_bytes
+from napari_neurobridge.simulation.posed_pairs import PoseRange
 from napari_neurobridge.training import simulated_data
-from napari_neurobridge.training.simulated_data import PairSource, as_bytes, training_pairs
+from napari_neurobridge.training.simulated_data import PairSource, training_pairs
 
 
 @pytest.fixture
@@ -51,3 +52,27 @@ def test_real_neurons_are_used_only_where_they_are_asked_for(simulated, tmp_path
 
 def test_bytes_round_and_clip():
     assert as_bytes(np.array([-1.0, 0.0, 0.5, 1.0, 2.0])).tolist() == [0, 0, 128, 255, 255]
+
+
+def test_poses_of_a_cell_are_kept_side_by_side_and_cached(monkeypatch, simulated, tmp_path):
+    asked = []
+
+    def posed(n, *, seed, level, poses, cells_per_scene, morphologies=(), report=None):
+        asked.append((n, seed, poses))
+        sides = np.full((2, n, 4, 4), seed / 255, dtype=np.float32)
+        scene = np.arange(n) // cells_per_scene
+        return [PairSet(sides[0], sides[1] + v / 255, scene) for v in range(len(poses))]
+
+    monkeypatch.setattr(simulated_data, "simulate_posed_pairs", posed)
+    poses = (None, PoseRange())
+    source = PairSource(pairs=14, first_seed=7, poses=poses)
+    for _ in range(2):
+        two_photon, fmost, scene = training_pairs([source], tmp_path)
+        assert two_photon.shape == fmost.shape == (14, 2, 4, 4)
+        assert fmost[:, :, 0, 0].tolist() == [[7, 8]] * 10 + [[8, 9]] * 4
+        assert scene.tolist() == [0] * 4 + [1] * 4 + [2] * 2 + [3] * 4
+    assert asked == [(10, 7, poses), (4, 8, poses)]
+    training_pairs([source.model_copy(update={"poses": (None, PoseRange(tilt_deg=5))})], tmp_path)
+    assert len(asked) == 4
+    with pytest.raises(InputError, match="same number of poses"):
+        training_pairs([source, PairSource(pairs=4)], tmp_path)
