@@ -145,6 +145,7 @@ def _sampled(
         answered = sorted(set(range(len(pool))) - set(waiting))
         chosen = badge(pool, count, rng, after=answered).tolist()
     else:
+        assert pool.features is not None
         left = np.array(sorted(waiting), dtype=np.intp)
         some = Pool(pool.uncertainty[left], features=pool.features[left])
         chosen = left[clue(some, count, rng)].tolist()
