@@ -20,6 +20,7 @@ FACES = ("cli", "workbench", "viewer", "widgets", "demo.py")
 # Scripts that make the bundled models: they have options, and their cards quote the command.
 SCRIPTS = {
     "training/bundled_encoder.py",
+    "training/encoder_card.py",
     "training/gccm_card.py",
     "training/command.py",
     "training/feature_card.py",

@@ -47,7 +47,7 @@ _SPEC = CropSpec()
 _SPARE_UM = 4.0
 
 
-class PoseRange(Parameters):
+class CropPoses(Parameters):
     """By how much an fMOST crop lies otherwise than the level's own misfit has it.
 
     Attributes
@@ -107,7 +107,7 @@ def simulate_posed_pairs(
     n: int,
     *,
     seed: int,
-    poses: Sequence[PoseRange | None],
+    poses: Sequence[CropPoses | None],
     level: str | Difficulty = "paper",
     morphologies: Sequence[Reconstruction] = (),
     cells_per_scene: int = 64,
@@ -124,7 +124,7 @@ def simulate_posed_pairs(
         The same seed gives the same pairs. The tissue is wider than that of
         :func:`napari_neurobridge.simulation.pairs.simulate_pairs`, since a turned crop reaches
         farther, so its cells are others.
-    poses : sequence of PoseRange or None
+    poses : sequence of CropPoses or None
         One set of pairs for each, ``None`` for crops that lie as the level has them.
     level, morphologies, cells_per_scene, device, report
         As for :func:`napari_neurobridge.simulation.pairs.simulate_pairs`.
@@ -183,7 +183,7 @@ def _block_views(
     cells: int,
     keys: BlockKeys,
     device: torch.device,
-    poses: Sequence[PoseRange | None],
+    poses: Sequence[CropPoses | None],
     morphologies: Sequence[Reconstruction],
     check: Check,
 ) -> _BlockViews:
@@ -194,7 +194,7 @@ def _block_views(
         difficulty, cells, keys, device, morphologies=morphologies, context_um=(z, y, x)
     )
     in_vivo, ex_vivo = imaged.sides
-    plain: list[PoseRange | None] = [None] * len(poses)
+    plain: list[CropPoses | None] = [None] * len(poses)
     crops = difficulty.crops
     two_photon = _cut_views(in_vivo, imaged.asked_um, crops, keys.in_vivo, plain, check)
     fmost = _cut_views(ex_vivo, imaged.asked_um, crops, keys.ex_vivo, poses, check)
@@ -207,7 +207,7 @@ def _cut_views(
     asked_um: Tensor,
     params: CropParams,
     key: Key,
-    poses: Sequence[PoseRange | None],
+    poses: Sequence[CropPoses | None],
     check: Check,
 ) -> Float32Array:
     """Image one side once, and cut the normalised crops of each view, (views, N, P, P)."""
@@ -234,5 +234,5 @@ def _cut_views(
     return np.stack(views)
 
 
-_AS_IT_LIES = PoseRange(rotation_deg=0.0, tilt_deg=0.0, depth_um=0.0)
+_AS_IT_LIES = CropPoses(rotation_deg=0.0, tilt_deg=0.0, depth_um=0.0)
 _LEAST_CONTEXT_UM = (30.0, 70.0, 70.0)

@@ -16,7 +16,7 @@ from napari_neurobridge.encoder.dual_channel import (
 )
 from napari_neurobridge.encoder.embed import autocast_pays, best_device
 from napari_neurobridge.simulation.levels import DOMAINS
-from napari_neurobridge.simulation.posed_pairs import PoseRange
+from napari_neurobridge.simulation.posed_pairs import CropPoses
 from napari_neurobridge.training.augmentation import AugmentConfig, augment_pairs
 from napari_neurobridge.training.loop import LoopConfig, StepReport, train
 from napari_neurobridge.training.losses import (
@@ -113,7 +113,7 @@ def compact_task(
     )
 
 
-RELEASE_POSES = (None, PoseRange(), PoseRange())
+RELEASE_POSES = (None, CropPoses(), CropPoses())
 """Of three crops of a cell one lies as the level has it, as where a project is well oriented."""
 
 RELEASE_SOURCES = tuple(

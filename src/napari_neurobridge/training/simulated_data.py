@@ -14,7 +14,7 @@ from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.pairs import PairSet, as_bytes
 from napari_neurobridge.simulation.levels import level
 from napari_neurobridge.simulation.pairs import simulate_pairs
-from napari_neurobridge.simulation.posed_pairs import PoseRange, simulate_posed_pairs
+from napari_neurobridge.simulation.posed_pairs import CropPoses, simulate_posed_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ class PairSource(BaseModel, frozen=True, extra="forbid"):
     reconstructions: bool = Field(
         False, description="Fill the tissue with real neurons rather than procedural ones."
     )
-    poses: tuple[PoseRange | None, ...] = Field(
+    poses: tuple[CropPoses | None, ...] = Field(
         (),
         description="How the fMOST crops of each cell lie, all cut from one image; none for a "
         "pose as the level has it. Without any, each cell is cropped once.",

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.crops import CropSpec
 from napari_neurobridge.simulation.levels import level
-from napari_neurobridge.simulation.posed_pairs import PoseRange, simulate_posed_pairs
+from napari_neurobridge.simulation.posed_pairs import CropPoses, simulate_posed_pairs
 
 CALM = level("easy").changed(crops={"centring_um": 0.0, "border_fraction": 0.0})
 SPEC = CropSpec()
@@ -20,7 +20,7 @@ def one_thread():
 
 
 def test_drawn_poses_are_rotations_within_their_range():
-    frames, depth_um = PoseRange().draw(500, np.random.default_rng(0))
+    frames, depth_um = CropPoses().draw(500, np.random.default_rng(0))
     np.testing.assert_allclose(
         frames @ frames.transpose(0, 2, 1), np.eye(3)[None].repeat(500, 0), atol=1e-12
     )
@@ -36,7 +36,7 @@ def test_drawn_poses_are_rotations_within_their_range():
 
 
 def test_extremes_are_as_far_as_the_range_goes():
-    pose = PoseRange(rotation_deg=30, tilt_deg=0, depth_um=4, extremes=True)
+    pose = CropPoses(rotation_deg=30, tilt_deg=0, depth_um=4, extremes=True)
     frames, depth_um = pose.draw(50, np.random.default_rng(0))
     np.testing.assert_allclose(np.rad2deg(np.arccos(frames[:, 1, 1])), 30)
     assert set(depth_um) == {-4.0, 4.0}
@@ -44,7 +44,7 @@ def test_extremes_are_as_far_as_the_range_goes():
 
 
 @pytest.mark.parametrize(
-    "pose", [PoseRange(), PoseRange(rotation_deg=180), PoseRange(rotation_deg=0)]
+    "pose", [CropPoses(), CropPoses(rotation_deg=180), CropPoses(rotation_deg=0)]
 )
 def test_no_corner_of_a_posed_crop_lies_beyond_its_reach(pose):
     frames, depth_um = pose.draw(2000, np.random.default_rng(1))
@@ -57,7 +57,7 @@ def test_no_corner_of_a_posed_crop_lies_beyond_its_reach(pose):
 
 def test_a_crop_that_is_turned_shows_the_same_place_turned():
     """By a quarter, so that the picture can be turned back pixel by pixel."""
-    quarter = PoseRange(rotation_deg=90, tilt_deg=0, depth_um=0, extremes=True)
+    quarter = CropPoses(rotation_deg=90, tilt_deg=0, depth_um=0, extremes=True)
     plain, turned = simulate_posed_pairs(
         3, seed=4, level=CALM, poses=(None, quarter), cells_per_scene=3
     )
@@ -69,7 +69,7 @@ def test_a_crop_that_is_turned_shows_the_same_place_turned():
 
 
 def test_each_pose_is_centred_anew_and_the_same_seed_gives_the_same():
-    asked = {"seed": 4, "level": "easy", "poses": (None, PoseRange()), "cells_per_scene": 2}
+    asked = {"seed": 4, "level": "easy", "poses": (None, CropPoses()), "cells_per_scene": 2}
     sets = simulate_posed_pairs(2, **asked)
     assert [s.fmost.shape for s in sets] == 2 * [(2, 150, 150)]
     assert not np.array_equal(sets[0].two_photon, sets[1].two_photon)
@@ -81,4 +81,4 @@ def test_no_poses_and_steep_ones_are_refused():
     with pytest.raises(InputError, match="of poses must be at least 1"):
         simulate_posed_pairs(2, seed=1, poses=())
     with pytest.raises(ValidationError):
-        PoseRange(tilt_deg=60)
+        CropPoses(tilt_deg=60)

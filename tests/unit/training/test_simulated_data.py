@@ -3,7 +3,7 @@ import pytest
 
 from napari_neurobridge.errors import InputError
 from napari_neurobridge.io.pairs import PairSet, as_bytes
-from napari_neurobridge.simulation.posed_pairs import PoseRange
+from napari_neurobridge.simulation.posed_pairs import CropPoses
 from napari_neurobridge.training import simulated_data
 from napari_neurobridge.training.simulated_data import PairSource, training_pairs
 
@@ -64,7 +64,7 @@ def test_poses_of_a_cell_are_kept_side_by_side_and_cached(monkeypatch, simulated
         return [PairSet(sides[0], sides[1] + v / 255, scene) for v in range(len(poses))]
 
     monkeypatch.setattr(simulated_data, "simulate_posed_pairs", posed)
-    poses = (None, PoseRange())
+    poses = (None, CropPoses())
     source = PairSource(pairs=14, first_seed=7, poses=poses)
     for _ in range(2):
         two_photon, fmost, scene = training_pairs([source], tmp_path)
@@ -72,7 +72,7 @@ def test_poses_of_a_cell_are_kept_side_by_side_and_cached(monkeypatch, simulated
         assert fmost[:, :, 0, 0].tolist() == [[7, 8]] * 10 + [[8, 9]] * 4
         assert scene.tolist() == [0] * 4 + [1] * 4 + [2] * 2 + [3] * 4
     assert asked == [(10, 7, poses), (4, 8, poses)]
-    training_pairs([source.model_copy(update={"poses": (None, PoseRange(tilt_deg=5))})], tmp_path)
+    training_pairs([source.model_copy(update={"poses": (None, CropPoses(tilt_deg=5))})], tmp_path)
     assert len(asked) == 4
     with pytest.raises(InputError, match="same number of poses"):
         training_pairs([source, PairSource(pairs=4)], tmp_path)
