@@ -91,8 +91,8 @@ CONFIGURATIONS: dict[str, Configuration] = {
 }
 """All rows that learn, in the order of the table; "full" and "no-miner" are one training."""
 
-LEARNING_RATES = (3e-5, 1e-4, 3e-4, 1e-3)
-"""What a sweep tries: around fine-tuning's own, 1e-4."""
+LEARNING_RATES = (1e-4, 3e-4, 1e-3)
+"""What a sweep tries: fine-tuning's own, and two higher ones."""
 
 
 class PlainConfiguration(BaseModel, frozen=True, extra="forbid"):
@@ -130,7 +130,7 @@ class Compared:
     steps : int
         Updates after which the weights were best; 0 where nothing was learned.
     learning_rate : float or None
-        That of those weights, if several were tried and one of them did better than none.
+        That of those weights, if rates were swept and one of them did better than none.
     """
 
     validation: Float32Array
@@ -155,18 +155,27 @@ class Bench:
         Results are kept here.
     steps : int or None
         Most steps of fine-tuning, where not the default.
-    rates : tuple of float
-        Learning rates that each row tries; what does best on its validation pairs counts.
-        Fine-tuning's own rate unless given.
+    sweep : bool
+        Whether each row that is fine-tuned tries `LEARNING_RATES` on the first split, and learns
+        by the one that did best on its validation pairs from then on; otherwise by
+        fine-tuning's own.
     """
 
     encoder: Encoder
     generic: EncoderConfig
     folder: Path
     steps: int | None = None
-    rates: tuple[float, ...] = ()
+    sweep: bool = False
 
-    def compare(self, method: Method, data: FewShotData, level: str, report: Report) -> Compared:
+    def compare(
+        self,
+        method: Method,
+        data: FewShotData,
+        level: str,
+        report: Report,
+        *,
+        rate: float | None = None,
+    ) -> Compared:
         """Let a method learn and compare, or read what it said before.
 
         Parameters
@@ -178,8 +187,11 @@ class Bench:
         report : callable
             Called as ``report(done, total, text)``; may raise to cancel. What was
             finished is kept, and training resumes from its checkpoint.
+        rate : float, optional
+            Learning rate that the first split's sweep chose.
         """
-        about = self._identity(method, data.split, level)
+        rates = self._rates(method, data.split, rate)
+        about = self._identity(method, data.split, level, rates)
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
         path = self.folder / f"split-{data.split}-{digest}.json"
         if (known := _read(path)) is not None:
@@ -191,7 +203,7 @@ class Bench:
             both = adapted_similarity(method.adapter, self.encoder, data)
             compared = Compared(*both, time.monotonic() - began, 0)
         else:
-            compared = self._learned(method, data, path.with_suffix(".checkpoint"), report)
+            compared = self._learned(method, data, path.with_suffix(".checkpoint"), report, rates)
         _write(path, compared, about)
         return compared
 
@@ -200,7 +212,9 @@ class Bench:
         config = FineTuneConfig(strategy=method.strategy, ablation=method.ablation, seed=split)
         return config if self.steps is None else config.model_copy(update={"steps": self.steps})
 
-    def _identity(self, method: Method, split: int, level: str) -> dict[str, object]:
+    def _identity(
+        self, method: Method, split: int, level: str, rates: tuple[float, ...]
+    ) -> dict[str, object]:
         """Return all that decides a result, apart from the software."""
         about: dict[str, object] = {
             "version": __version__,
@@ -217,21 +231,32 @@ class Bench:
         else:
             start = f"{self.encoder.name} {self.encoder.hash}"
         tuning = self.tuning(method, split).model_dump(mode="json")
-        swept = {"rates": self.rates} if self._sweeps(method) else {}
-        return about | {"start": start, "tuning": tuning} | swept
+        return about | {"start": start, "tuning": tuning} | ({"rates": rates} if rates else {})
 
-    def _sweeps(self, method: Configuration) -> bool:
-        # The generic one learns by a recipe of its own; without training there is no rate.
-        return bool(self.rates) and not method.generic and method.strategy is not Strategy.FROZEN
+    def _rates(self, method: Method, split: int, rate: float | None) -> tuple[float, ...]:
+        """Return the learning rates to try; none for fine-tuning's own."""
+        # The generic one learns by a recipe of its own.
+        own = isinstance(method, Configuration) and not method.generic and learns(method)
+        if not (self.sweep and own):
+            return ()
+        if split == 0:
+            return LEARNING_RATES
+        return () if rate is None else (rate,)
 
     def _learned(
-        self, method: Configuration, data: FewShotData, checkpoint: Path, report: Report
+        self,
+        method: Configuration,
+        data: FewShotData,
+        checkpoint: Path,
+        report: Report,
+        rates: tuple[float, ...],
     ) -> Compared:
-        began, rate = time.monotonic(), None
+        began = time.monotonic()
+        rate: float | None = None
         if method.generic:
             model, steps = _from_scratch(self.generic, data, report)
         else:
-            model, steps, rate = self._tuned(method, data, checkpoint, report)
+            model, steps, rate = self._tuned(method, data, checkpoint, report, rates)
         tuned = Encoder(model, "")
         validation, test = (
             embedded_similarity(tuned, pairs) for pairs in (data.validation, data.test)
@@ -242,11 +267,18 @@ class Bench:
         return compared
 
     def _tuned(
-        self, method: Configuration, data: FewShotData, checkpoint: Path, report: Report
+        self,
+        method: Configuration,
+        data: FewShotData,
+        checkpoint: Path,
+        report: Report,
+        rates: tuple[float, ...],
     ) -> tuple[DualChannelEncoder, int, float | None]:
         """Fine-tune by each learning rate; return the best weights, their step and rate."""
+        if not learns(method):
+            return copy.deepcopy(self.encoder.model), 0, None
         usual = self.tuning(method, data.split)
-        rates = self.rates if self._sweeps(method) else (usual.learning_rate,)
+        swept, rates = bool(rates), rates or (usual.learning_rate,)
         found: list[tuple[float, DualChannelEncoder, int, float]] = []
         for index, rate in enumerate(rates):
             model = copy.deepcopy(self.encoder.model)
@@ -258,7 +290,14 @@ class Bench:
                 report(done, len(rates) * state.steps, state.stage)
             found.append((state.best_score, model, state.best_step, rate))
         _, model, steps, rate = max(found, key=lambda each: each[0])
-        return model, steps, rate if len(rates) > 1 and steps else None
+        return model, steps, rate if swept and steps else None
+
+
+def learns(method: Method) -> bool:
+    """Say whether a method is shown any training pair."""
+    if isinstance(method, Configuration):
+        return method.generic or method.strategy is not Strategy.FROZEN
+    return isinstance(method, AdapterConfiguration)
 
 
 def chosen_configurations(names: Sequence[str] | None) -> dict[str, Configuration]:

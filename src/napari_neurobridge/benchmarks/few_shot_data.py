@@ -48,7 +48,12 @@ class FewShotData:
 
 
 def few_shot_data(
-    split: int, level: str, folder: Path, *, report: Report | None = None
+    split: int,
+    level: str,
+    folder: Path,
+    *,
+    training: bool = True,
+    report: Report | None = None,
 ) -> FewShotData:
     """Simulate the pairs of a split, or read them where that was done before.
 
@@ -60,10 +65,11 @@ def few_shot_data(
         Difficulty of the simulation.
     folder : Path
         Where files of pairs are kept.
+    training : bool, default: True
+        Whether anything will learn; otherwise no training pairs are made.
     report : callable, optional
         Called as ``report(done, total, text)``; may raise to cancel.
     """
-    train = _pairs(TRAIN_PAIRS, TRAIN_SEED + split, CELLS_PER_SCENE, level, folder, report)
     validation, test = (
         _pairs(count, seed + split, count, level, folder, report)
         for count, seed in (
@@ -71,6 +77,9 @@ def few_shot_data(
             (EVALUATION_CELLS, TEST_SEED),
         )
     )
+    train = validation.take(np.zeros(0, dtype=int))
+    if training:
+        train = _pairs(TRAIN_PAIRS, TRAIN_SEED + split, CELLS_PER_SCENE, level, folder, report)
     return few_shot_split(split, train, validation, test)
 
 

@@ -16,13 +16,13 @@ from napari_neurobridge.benchmarks.contract import (
 )
 from napari_neurobridge.benchmarks.few_shot import (
     FULL_METHOD,
-    LEARNING_RATES,
     ZERO_SHOT,
     AdapterConfiguration,
     Bench,
     Method,
     PlainConfiguration,
     chosen_configurations,
+    learns,
 )
 from napari_neurobridge.benchmarks.few_shot_adapters import Adapter
 from napari_neurobridge.benchmarks.few_shot_data import (
@@ -103,8 +103,8 @@ class _Comparison(BenchmarkParameters):
     steps: int | None = Field(None, ge=1, description="Most steps of fine-tuning.")
     sweep: bool = Field(
         False,
-        description="Let each row that is fine-tuned try several learning rates, and keep what "
-        "does best on its validation pairs.",
+        description="Let each row that is fine-tuned try several learning rates on the first "
+        "split, and learn by what does best on its validation pairs from then on.",
     )
     adapters: bool = Field(
         False,
@@ -212,12 +212,10 @@ def benchmark_retrieval(
     with TemporaryDirectory(prefix="neurobridge-benchmark-") as temporary:
         folder = cache or Path(temporary)
         generic = request.generic or encoder.config
-        rates = LEARNING_RATES if request.sweep else ()
-        bench = Bench(encoder, generic, folder / "results", request.steps, rates)
+        bench = Bench(encoder, generic, folder / "results", request.steps, request.sweep)
         run = _RetrievalRun(bench, request, report)
         for split in range(request.splits):
-            data = few_shot_data(split, request.level, folder / "pairs", report=run.tell)
-            run.split(_fitting(data, encoder))
+            run.split(_fitting(run.pairs(split, folder / "pairs"), encoder))
     drawn: list[Path] = []
     if figures is not None:
         from napari_neurobridge.benchmarks.retrieval_figures import draw_figures
@@ -263,7 +261,10 @@ def _fitting(data: FewShotData, encoder: Encoder) -> FewShotData:
     factor = data.test.two_photon.shape[-1] // encoder.config.crop_pixels
     if factor <= 1:
         return data
-    parts = (shrunk(pairs, factor) for pairs in (data.train, data.validation, data.test))
+    parts = (
+        shrunk(pairs, factor) if len(pairs) else pairs
+        for pairs in (data.train, data.validation, data.test)
+    )
     return few_shot_split(data.split, *parts)
 
 
@@ -279,13 +280,19 @@ class _RetrievalRun:
         self.last_data: FewShotData
         self.last_compared: dict[str, Compared]
 
+    def pairs(self, split: int, folder: Path) -> FewShotData:
+        """Return the pairs of a split, none to learn from where nothing learns."""
+        training = any(learns(method) for method in self._methods.values())
+        return few_shot_data(split, self._level, folder, training=training, report=self.tell)
+
     def split(self, data: FewShotData) -> None:
         """Let all methods answer on one split."""
         self.last_data, self.last_compared = data, {}
         for name, method in self._methods.items():
             self._doing = f"{name}, split {data.split + 1} of {self._splits}{self._left()}"
             self.tell(0, 0, "")
-            compared = self._bench.compare(method, data, self._level, self.tell)
+            first = self.scores[name][0].learning_rate if self.scores[name] else None
+            compared = self._bench.compare(method, data, self._level, self.tell, rate=first)
             self.last_compared[name] = compared
             self.scores[name].append(score_split(compared, data))
             self._done, self._part = self._done + 1, 0

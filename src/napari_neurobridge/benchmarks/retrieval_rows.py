@@ -111,7 +111,7 @@ class MethodResult(BaseModel, frozen=True):
     )
     steps: float = Field(description="Updates after which the weights were best.")
     learning_rates: tuple[float | None, ...] = Field(
-        (), description="Chosen for each split, where several were tried; None: none helped."
+        (), description="Used for each split, where rates were swept; None: no training helped."
     )
     seconds: float = Field(description="Time for one split.")
 

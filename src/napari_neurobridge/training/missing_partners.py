@@ -43,7 +43,7 @@ class MissingPartners(BaseModel, frozen=True):
 
 
 @dataclass(frozen=True, eq=False)
-class Claims:
+class MutualClaims:
     """Pairs that choose each other, of several draws of what is missing.
 
     Attributes
@@ -130,7 +130,7 @@ def mutual_claims(
     share: float,
     draws: int,
     seed: tuple[int, ...],
-) -> Claims:
+) -> MutualClaims:
     """Take cells away from either side, and return those left that choose each other.
 
     A query and a candidate do if each is the other's best by `mutual_similarity`, taken over
@@ -160,6 +160,6 @@ def mutual_claims(
             right += (candidates[column] == queries[row]).tolist()
             orphan += np.isin(queries[row], gone[lost:]).tolist()
             n_pairs, n_orphans = n_pairs + len(own) - 2 * lost, n_orphans + lost
-    return Claims(
+    return MutualClaims(
         np.array(score), np.array(right, bool), np.array(orphan, bool), n_pairs, n_orphans
     )

@@ -112,7 +112,7 @@ def test_benchmark_retrieval_passes_on_what_is_asked(model, tmp_path, monkeypatc
     from napari_neurobridge.benchmarks.few_shot_data import few_shot_split
     from napari_neurobridge.io.pairs import PairSet
 
-    def data(split, level, folder, *, report=None):
+    def data(split, level, folder, *, training=True, report=None):
         rng = np.random.default_rng(split)
         sets = []
         for n in (6, 5, 12):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_neurobridge.training.missing_partners import Claims, judge_missing, mutual_claims
+from napari_neurobridge.training.missing_partners import MutualClaims, judge_missing, mutual_claims
 
 
 def likeness(n, gain, seed=0):
@@ -54,7 +54,7 @@ def test_claims_are_those_of_brute_force():
 def test_the_threshold_has_the_highest_f1_of_all():
     rng = np.random.default_rng(2)
     score = np.round(rng.normal(size=40), 1)
-    claims = Claims(score, rng.random(40) < 0.4 + 0.2 * score, np.zeros(40, bool), 30, 10)
+    claims = MutualClaims(score, rng.random(40) < 0.4 + 0.2 * score, np.zeros(40, bool), 30, 10)
     threshold, f1 = claims.best_threshold()
 
     def f1_of(cut):
@@ -84,7 +84,7 @@ def test_noise_finds_nobody_and_nothing_missing_leaves_no_orphan():
 
 
 def test_where_nothing_is_claimed_there_is_no_precision():
-    empty = Claims(np.zeros(0), np.zeros(0, bool), np.zeros(0, bool), 4, 2)
+    empty = MutualClaims(np.zeros(0), np.zeros(0, bool), np.zeros(0, bool), 4, 2)
     assert empty.best_threshold() == (0.0, 0.0)
     found = empty.judged(0.0, 0.03)
     assert (found.precision, found.recall, found.none) == (None, 0.0, 1.0)
