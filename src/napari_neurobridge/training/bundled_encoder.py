@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RECIPES = {
-    "compact": (compact_task, BUNDLED_SOURCES),
+    "bundled": (compact_task, BUNDLED_SOURCES),
     "release": (release_task, RELEASE_SOURCES),
 }
 FINGERPRINT_CROPS = 500
@@ -202,7 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--recipe",
         choices=sorted(RECIPES),
-        default="compact",
+        default="bundled",
         help="settings: those of the bundled model, or of its next release, which wants a GPU",
     )
     parser.add_argument("--start", type=Path, help="model folder whose weights to begin with")
@@ -244,7 +244,7 @@ def _config(options: argparse.Namespace) -> EncoderTaskConfig:
 def _command(options: argparse.Namespace) -> str:
     """Return what the card says reproduces the model, without the folders of this machine."""
     words = ["python -m napari_neurobridge.training.bundled_encoder --out models/compact"]
-    if options.recipe != "compact":
+    if options.recipe != "bundled":
         words.append(f"--recipe {options.recipe}")
     if options.start:
         words.append(f"--start {options.start.name}")

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import center_of_mass, label
 
 from napari_neurobridge.errors import InputError
+from napari_neurobridge.io.crops import DARKEST
 from napari_neurobridge.registration.keypoints import LEAST_SIDE, Keypoints, PlanarImage
 
 BLOBS_UM = np.array([[12.3, 20.0], [30.7, 9.1], [41.0, 44.4]])
@@ -115,7 +116,7 @@ def test_gain_and_offset_do_not_matter(gain: float, offset: float):
     plain = PlanarImage.of(values, 1.0).standardised()
     changed = PlanarImage.of(gain * (values + offset / 100), 1.0).standardised()
     np.testing.assert_allclose(changed, plain, atol=2e-3)
-    assert plain.min() == 0
+    assert plain.min() == DARKEST
     assert plain.max() == 1
 
 
